@@ -1,0 +1,8 @@
+"""`python -m forkpolicy` is the command `forkpolicy`."""
+
+import sys
+
+from forkpolicy.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`forkpolicy-compile`: from the sources that a policy declares to LMDB tables, whole or not at all."""

@@ -1,0 +1,138 @@
+"""The three kinds of failure and what each leads to.
+
+* Our bug: any other exception. Let it raise; a worker dies of it and the master starts another.
+* The operator's mistake: `ConfigError` with every `Complaint` found, `UsageError`. Commands print it and exit;
+  a reload keeps what serves.
+* The world's fault: `TableError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
+
+Exit codes follow sysexits(3), as the commands' documentation lists them. No traceback ever reaches a user for
+a mistake of theirs: `forkpolicy.cli` prints `str(error)` and exits with `error.exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+EXIT_DONE = 0
+EXIT_NO = 1
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 69
+EXIT_CANNOT_WRITE = 73
+EXIT_CONFIG = 78
+
+# A caret under column 300 of a pasted line helps nobody; the line is cut around its mistake.
+SHOWN_COLUMNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One mistake in one place of a file: where, what, what was expected and what to do.
+
+    `line` and `column` count from 1; 0 means that the whole file (or line) is meant. `source` is the text of the line.
+    """
+
+    path: str
+    line: int
+    column: int
+    message: str
+    source: str = ""
+    width: int = 1
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, as editors and CI systems parse it."""
+        return ":".join([self.path, *(str(number) for number in (self.line, self.column) if number)])
+
+    def __str__(self) -> str:
+        """Say it in one line, then show the source line with a caret and the hint where there are any."""
+        label = "warning: " if self.severity == "warning" else ""
+        lines = [f"{self.place}: {label}{self.message}"]
+        if self.source and self.column:
+            lines += _with_caret(self.source, self.column, self.width)
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, object]:
+        """The same for `--json`."""
+        return {
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "severity": self.severity,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+def _with_caret(source: str, column: int, width: int) -> list[str]:
+    shown = source.replace("\t", " ")
+    start = max(0, column - 1 - SHOWN_COLUMNS // 2) if len(shown) > SHOWN_COLUMNS else 0
+    shown = shown[start : start + SHOWN_COLUMNS]
+    at = column - 1 - start
+    return [f"    {shown}", f"    {' ' * at}{'^' * max(1, min(width, len(shown) - at))}"]
+
+
+class ForkpolicyError(Exception):
+    """What a command reports in words and with an exit code; never a traceback."""
+
+    exit_code = EXIT_NO
+
+
+class UsageError(ForkpolicyError):
+    """The command line is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class NotRunningError(ForkpolicyError):
+    """No master answers on the control socket."""
+
+    exit_code = EXIT_NOT_RUNNING
+
+
+class CannotWriteError(ForkpolicyError):
+    """A file cannot be written: rights, a full disk, a missing directory."""
+
+    exit_code = EXIT_CANNOT_WRITE
+
+
+class TableError(ForkpolicyError):
+    """A compiled table cannot be used: missing, damaged, another kind or version, no permission."""
+
+
+@dataclass
+class ConfigError(ForkpolicyError):
+    """Everything that is wrong with settings, policy or table sources, found in one run."""
+
+    complaints: Sequence[Complaint] = field(default_factory=list)
+
+    exit_code = EXIT_CONFIG
+
+    def __str__(self) -> str:
+        """All complaints, one below the other."""
+        return "\n".join(str(complaint) for complaint in self.complaints)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that `word` was probably meant to be, or None."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def read_text(path: str | Path) -> bytes:
+    """The bytes of an operator's file, or a ConfigError that says why it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            [Complaint(str(path), 0, 0, f"cannot be read: {error.strerror or error}")]
+        ) from error

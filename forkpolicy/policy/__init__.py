@@ -1,0 +1,1 @@
+"""The policy language: text to nodes, nodes to decisions. Knows mail, knows no process and no socket."""

@@ -1,0 +1,1 @@
+"""The policy protocol of Postfix, sans-I/O: bytes in, requests out; replies in, bytes out."""

@@ -1,0 +1,270 @@
+"""`forkpolicy.toml`: how the daemon runs. Every setting is declared here once: name, type, default, bounds, help.
+
+`load_settings` returns a frozen `Settings` or raises ConfigError with every mistake of the file at once, each with
+its line and the nearest known name. Paths come back absolute: relative ones are relative to the file that names them.
+Knows nothing of the policy language and opens no socket.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from forkpolicy.errors import Complaint, ConfigError, nearest, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEFAULT_PATH = "/etc/forkpolicy/forkpolicy.toml"
+T = TypeVar("T")
+
+
+def setting(default: object, text: str, **checks: object) -> Any:
+    """Declare one setting: default, help text, and `ge`, `le`, `choices`, `pattern` or `path` where they apply."""
+    metadata = {"help": text, **checks}
+    if isinstance(default, list):
+        return field(default_factory=lambda: tuple(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """`[server]`: sockets, processes and limits."""
+
+    listen: tuple[str, ...] = setting(
+        ["unix:/var/spool/postfix/private/policy"],
+        "Where to listen: `unix:/path` or `inet:host:port`, several allowed.",
+        pattern=r"unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
+        expected='"unix:/path/of/socket" or "inet:127.0.0.1:10040"',
+    )
+    socket_mode: str = setting(
+        "0660", "Mode of the socket file, octal.", pattern=r"0?[0-7]{3}", expected='"0660"'
+    )
+    socket_user: str = setting("postfix", "Owner of the socket file, when started as root.")
+    socket_group: str = setting("postfix", "Group of the socket file, when started as root.")
+    user: str = setting("forkpolicy", "What the workers run as, when started as root.")
+    group: str = setting("forkpolicy", "The workers' group, when started as root.")
+    workers: int | str = setting(
+        "auto",
+        "Worker processes, or `auto`: one per core that this process may use.",
+        ge=1,
+        le=512,
+        choices=("auto",),
+    )
+    backlog: int = setting(
+        1024, "Connections that may wait to be accepted; see net.core.somaxconn.", ge=1, le=65535
+    )
+    idle_timeout: float = setting(
+        1200.0, "Seconds after which an idle connection ends; Postfix keeps one up to 1000 s.", ge=1, le=86400
+    )
+    max_request: int = setting(
+        65536, "Bytes of a request; a longer one ends its connection.", ge=4096, le=16777216
+    )
+    control: str = setting(
+        "unix:/run/forkpolicy/control",
+        "The control socket, for its owner and root alone.",
+        pattern=r"unix:.+",
+        expected='"unix:/path/of/socket"',
+    )
+    on_error: str = setting(
+        "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable",
+        "The reply where a policy cannot be evaluated.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """`[mail]`: what has to be as in Postfix."""
+
+    recipient_delimiter: str = setting(
+        "",
+        "As recipient_delimiter in Postfix: which characters begin an address extension.",
+        pattern=r"[^@\s]*",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`[log]`: what is written where."""
+
+    decisions: str = setting(
+        "acted",
+        "Which decisions are logged: all, those that acted (not DUNNO), none.",
+        choices=("all", "acted", "none"),
+    )
+    format: str = setting("logfmt", "One line an event, as logfmt or JSON.", choices=("logfmt", "json"))
+    target: str = setting("stderr", "`stderr`, `syslog`, or the path of a file (reopened on USR1).")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole file. `path` is where it was read from."""
+
+    policy: str = setting("policy.conf", "The policy: what is decided.", path=True)
+    tables: str = setting(
+        "/var/lib/forkpolicy/tables", "Where forkpolicy-compile writes and workers read.", path=True
+    )
+    server: ServerSettings = field(default_factory=ServerSettings)
+    mail: MailSettings = field(default_factory=MailSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    path: str = field(default="", metadata={"internal": True})
+
+
+SECTIONS: dict[str, type[Any]] = {"server": ServerSettings, "mail": MailSettings, "log": LogSettings}
+
+
+def load_settings(path: str | Path, read: Callable[[str | Path], bytes] = read_text) -> Settings:
+    """Read and check `forkpolicy.toml`. Raises ConfigError with all mistakes."""
+    text = _decode(str(path), read(path))
+    reader = _Reader(str(path), text)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([reader.syntax_complaint(str(error))]) from error
+    top = {key: value for key, value in document.items() if key not in SECTIONS}
+    parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
+    values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
+    if reader.complaints:
+        raise ConfigError(reader.complaints)
+    base = Path(path).absolute().parent
+    for name in ("policy", "tables"):
+        values[name] = str(base / values.get(name, _default(Settings, name)))
+    return Settings(**values, **parts, path=str(Path(path).absolute()))
+
+
+def unix_path(endpoint: str, base: str | Path) -> str:
+    """The absolute path of a `unix:` endpoint; relative ones are relative to the settings file's directory `base`."""
+    return str(Path(base) / endpoint.removeprefix("unix:"))
+
+
+def declared() -> Iterator[tuple[str, str, object, str]]:
+    """Every setting as (section, name, default, help): the documentation's test compares itself with it."""
+    for section, kind in (("", Settings), *SECTIONS.items()):
+        for each in fields(kind):
+            if "help" in each.metadata:
+                yield section, each.name, _default(kind, each.name), str(each.metadata["help"])
+
+
+def _default(kind: type[Any], name: str) -> Any:
+    found = next(each for each in fields(kind) if each.name == name)
+    if found.default_factory is not MISSING:
+        return found.default_factory()
+    return found.default
+
+
+def _decode(path: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{raw[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise ConfigError([Complaint(path, line, 0, message)]) from error
+
+
+class _Reader:
+    """Checks parsed TOML against the declarations above and remembers every complaint."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.lines = text.split("\n")
+        self.complaints: list[Complaint] = []
+
+    def syntax_complaint(self, message: str) -> Complaint:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", message)
+        line, column = (int(found[1]), int(found[2])) if found else (len(self.lines), 1)
+        return self._at(line, column, f"not TOML: {message.split(' (at ', maxsplit=1)[0]}")
+
+    def section(self, kind: type[T], name: str, table: object) -> T:
+        if not isinstance(table, dict):
+            self._complain(name, "", f"[{name}] is a section: write its settings below a line [{name}]")
+            return kind()
+        return kind(**self.values(kind, name, table))
+
+    def values(
+        self, kind: type[Any], section: str, table: dict[str, Any], extra: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        known = {each.name: each for each in fields(kind) if "help" in each.metadata}
+        good: dict[str, Any] = {}
+        for key, value in table.items():
+            if key not in known:
+                self._unknown(section, key, (*known, *extra), is_section=isinstance(value, dict))
+                continue
+            metadata = known[key].metadata
+            wrong = _mistake(value, _default(kind, key), metadata)
+            if wrong:
+                self._complain(key, section, f"{key}: {wrong}")
+            else:
+                good[key] = tuple(value) if isinstance(value, list) else value
+        return good
+
+    def _unknown(self, section: str, key: str, known: tuple[str, ...], *, is_section: bool) -> None:
+        what = "section" if is_section else "setting"
+        where = f" in [{section}]" if section else ""
+        near = nearest(key, known)
+        hint = f'did you mean "{near}"?' if near else f"known here: {', '.join(known)}"
+        self._complain(key, section, f'unknown {what} "{key}"{where}', hint)
+
+    def _complain(self, key: str, section: str, message: str, hint: str = "") -> None:
+        line, column = self._place(key, section)
+        self.complaints.append(self._at(line, column, message, len(key), hint))
+
+    def _at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Complaint:
+        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        return Complaint(self.path, line, column, message, source, width, hint)
+
+    def _place(self, key: str, section: str) -> tuple[int, int]:
+        # tomllib keeps no positions, so the line is looked up again; only dotted keys escape this.
+        current = ""
+        for number, line in enumerate(self.lines, 1):
+            header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
+            if header:
+                current = header[1]
+                if current == key and not section:
+                    return number, line.index(key) + 1
+            elif current == section and (found := re.match(rf"\s*[\"']?({re.escape(key)})[\"']?\s*=", line)):
+                return number, found.start(1) + 1
+        return 1, 1
+
+
+def _mistake(value: object, default: object, checks: Any) -> str:
+    """What is wrong with one value, in words; empty when nothing is."""
+    if isinstance(value, str) and value in checks.get("choices", ()):
+        return ""
+    if "ge" in checks:
+        return _number_mistake(value, checks, whole=not isinstance(default, float))
+    if isinstance(default, tuple):
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            return f'expected a list of texts such as ["{default[0]}"], got {_shown(value)}'
+        return next((wrong for item in value if (wrong := _text_mistake(item, checks))), "")
+    if not isinstance(value, str):
+        return f"expected a text in quotes, got {_shown(value)}"
+    return _text_mistake(value, checks)
+
+
+def _number_mistake(value: object, checks: Any, *, whole: bool) -> str:
+    choices = "".join(f' or "{choice}"' for choice in checks.get("choices", ()))
+    expected = f"expected a number from {checks['ge']} to {checks['le']}{choices}, got {_shown(value)}"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        return expected
+    return "" if checks["ge"] <= value <= checks["le"] else expected
+
+
+def _text_mistake(value: str, checks: Any) -> str:
+    if "choices" in checks:
+        near = nearest(value, checks["choices"])
+        hint = f'; did you mean "{near}"?' if near else ""
+        return f"expected one of {', '.join(checks['choices'])}, got {_shown(value)}{hint}"
+    if "pattern" in checks and not re.fullmatch(checks["pattern"], value):
+        return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
+    if any(ord(character) < 32 for character in value):
+        return "control characters are not allowed"
+    return "cannot be empty" if not value and "pattern" not in checks else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

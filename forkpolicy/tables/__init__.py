@@ -1,0 +1,1 @@
+"""Compiled tables: how keys are normalised, how a file is laid out, how a worker looks something up."""

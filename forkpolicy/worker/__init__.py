@@ -1,0 +1,1 @@
+"""The worker process: the only home of gevent. Accepts, reads requests, asks the policy, replies."""
