@@ -1,0 +1,51 @@
+# forkpolicy from a checkout. `make demo` shows it at work, `make test` proves it, `make help` lists the rest.
+# Every target may be run again at any time: it does what is missing and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint loadtest bench postfix clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
+
+demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict
+	@$(BIN)/python -m loadtest.demo
+
+test: $(VENV)/.installed-dev postfix ## every test; installs Debian's Postfix when it is missing and you are root
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+loadtest: $(VENV)/.installed-dev postfix ## a small day of mail through a real Postfix, every verdict checked
+	$(BIN)/python -m loadtest day --profile small --report demo/loadtest
+
+bench: $(VENV)/.installed-dev ## CPU per request of one worker, beside a bare echo server
+	$(BIN)/python -m loadtest bench
+
+postfix:
+	@sh tests/postfix/install.sh
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) demo build dist *.egg-info
+
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: set PYTHON=/path/to/python3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Order-only: a newer pip is no reason to install again, a changed pyproject.toml is.
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable '.[dev,loadtest]'
+	@touch $@ $(VENV)/.installed
