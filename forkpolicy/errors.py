@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ SHOWN_COLUMNS = 100
 class Complaint:
     """One mistake in one place of a file: where, what, what was expected and what to do.
 
-    `line` and `column` count from 1; 0 means that the whole file (or line) is meant. `source` is the text of the line.
+    `line` and `column` count from 1; 0 means that the whole file (or line) is meant. `source` is the text of the
+    line.
     """
 
     path: str
@@ -126,13 +126,3 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` was probably meant to be, or None."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
-
-
-def read_text(path: str | Path) -> bytes:
-    """The bytes of an operator's file, or a ConfigError that says why it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            [Complaint(str(path), 0, 0, f"cannot be read: {error.strerror or error}")]
-        ) from error

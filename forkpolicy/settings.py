@@ -13,10 +13,11 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forkpolicy.errors import Complaint, ConfigError, nearest, read_text
+from forkpolicy.errors import Complaint, ConfigError, nearest
+from forkpolicy.files import Files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 DEFAULT_PATH = "/etc/forkpolicy/forkpolicy.toml"
 T = TypeVar("T")
@@ -40,9 +41,7 @@ class ServerSettings:
         pattern=r"unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
         expected='"unix:/path/of/socket" or "inet:127.0.0.1:10040"',
     )
-    socket_mode: str = setting(
-        "0660", "Mode of the socket file, octal.", pattern=r"0?[0-7]{3}", expected='"0660"'
-    )
+    socket_mode: str = setting("0660", "Mode of the socket file, octal.", pattern=r"0?[0-7]{3}", expected='"0660"')
     socket_user: str = setting("postfix", "Owner of the socket file, when started as root.")
     socket_group: str = setting("postfix", "Group of the socket file, when started as root.")
     user: str = setting("forkpolicy", "What the workers run as, when started as root.")
@@ -54,15 +53,11 @@ class ServerSettings:
         le=512,
         choices=("auto",),
     )
-    backlog: int = setting(
-        1024, "Connections that may wait to be accepted; see net.core.somaxconn.", ge=1, le=65535
-    )
+    backlog: int = setting(1024, "Connections that may wait to be accepted; see net.core.somaxconn.", ge=1, le=65535)
     idle_timeout: float = setting(
         1200.0, "Seconds after which an idle connection ends; Postfix keeps one up to 1000 s.", ge=1, le=86400
     )
-    max_request: int = setting(
-        65536, "Bytes of a request; a longer one ends its connection.", ge=4096, le=16777216
-    )
+    max_request: int = setting(65536, "Bytes of a request; a longer one ends its connection.", ge=4096, le=16777216)
     control: str = setting(
         "unix:/run/forkpolicy/control",
         "The control socket, for its owner and root alone.",
@@ -104,9 +99,7 @@ class Settings:
     """The whole file. `path` is where it was read from."""
 
     policy: str = setting("policy.conf", "The policy: what is decided.", path=True)
-    tables: str = setting(
-        "/var/lib/forkpolicy/tables", "Where forkpolicy-compile writes and workers read.", path=True
-    )
+    tables: str = setting("/var/lib/forkpolicy/tables", "Where forkpolicy-compile writes and workers read.", path=True)
     server: ServerSettings = field(default_factory=ServerSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -116,9 +109,9 @@ class Settings:
 SECTIONS: dict[str, type[Any]] = {"server": ServerSettings, "mail": MailSettings, "log": LogSettings}
 
 
-def load_settings(path: str | Path, read: Callable[[str | Path], bytes] = read_text) -> Settings:
+def load_settings(path: str | Path, files: Files | None = None) -> Settings:
     """Read and check `forkpolicy.toml`. Raises ConfigError with all mistakes."""
-    text = _decode(str(path), read(path))
+    text = _decode(str(path), (files or Files()).read(path))
     reader = _Reader(str(path), text)
     try:
         document = tomllib.loads(text)
