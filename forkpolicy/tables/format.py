@@ -1,0 +1,181 @@
+"""What a compiled table looks like on disk: an LMDB file, a record about itself, and a trailer with a digest.
+
+    LMDB pages          sub-database `entries`, and `record` with one msgpack map under the key `record`
+    trailer, 64 bytes   magic, format version, byte order and word size, length of the LMDB part, SHA-256 of all before
+
+A reader checks trailer and digest before LMDB maps a single page: a damaged map could kill a worker with SIGBUS or an
+assertion of LMDB's, and no exception handler would see it. Hashing runs at 1.7 GB/s and without the interpreter lock.
+
+An entry is msgpack `[value or None, index of its source, line, key as people read it]`; in a cidr table the first
+address of its range stands before it. `TableError` says why a file cannot be used; nothing else leaves this module for
+a bad file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgpack
+
+from forkpolicy.errors import TableError
+
+Kind = Literal["cidr", "domain", "address", "key"]
+KINDS: Final[tuple[Kind, ...]] = ("cidr", "domain", "address", "key")
+
+FORMAT_VERSION: Final = 1
+SUFFIX: Final = ".lmdb"
+
+ENTRIES_DB: Final = b"entries"
+RECORD_DB: Final = b"record"
+RECORD_KEY: Final = b"record"
+
+# LMDB's compiled-in limit (MDB_MAXKEYSIZE); no domain (253) and no mail address (320) comes near it.
+MAX_KEY_BYTES: Final = 511
+
+# LMDB files use the byte order and word size of the machine that wrote them.
+MACHINE: Final = f"{sys.byteorder[0]}{struct.calcsize('P') * 8}".encode("ascii").ljust(4)
+
+_MAGIC: Final = b"fkp-tbl\n"
+_HEAD: Final = struct.Struct(">8sI4sQ8x")
+TRAILER_BYTES: Final = _HEAD.size + hashlib.sha256().digest_size
+_CHUNK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a table says about itself."""
+
+    name: str
+    kind: Kind
+    source_digest: str
+    entries: int
+    created: float
+    sources: tuple[str, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    # What the table holds, so that a look-up can skip what it cannot hold; see forkpolicy.tables.reader.
+    traits: dict[str, Any] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """The record as it is stored."""
+        packed: bytes = msgpack.packb(
+            {
+                "name": self.name,
+                "kind": self.kind,
+                "source_digest": self.source_digest,
+                "entries": self.entries,
+                "created": self.created,
+                "sources": list(self.sources),
+                "counts": self.counts,
+                "traits": self.traits,
+            }
+        )
+        return packed
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Record:
+        """Raises TableError where the bytes are no record."""
+        try:
+            fields = msgpack.unpackb(raw)
+            return cls(**{**fields, "sources": tuple(fields["sources"])})
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+            raise TableError(f"its record cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as people read it. `source` names its source; `line` counts from 1, 0 where there are no lines."""
+
+    key: str
+    value: str | None
+    source: str
+    line: int
+
+
+def pack_entry(value: str | None, source: int, line: int, key: str) -> bytes:
+    """An entry as it is stored."""
+    packed: bytes = msgpack.packb([value, source, line, key], unicode_errors="surrogateescape")
+    return packed
+
+
+def unpack_entry(raw: bytes, sources: tuple[str, ...]) -> Entry:
+    """The stored entry as people read it."""
+    value, source, line, key = msgpack.unpackb(raw, unicode_errors="surrogateescape")
+    return Entry(key, value, sources[source] if 0 <= source < len(sources) else "", line)
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """The verified end of a table file."""
+
+    lmdb_bytes: int
+    digest: str
+
+
+def seal(fd: int, lmdb_bytes: int) -> Trailer:
+    """Cut the file behind its LMDB pages and append the trailer. The caller syncs. Raises OSError."""
+    os.ftruncate(fd, lmdb_bytes)
+    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, MACHINE, lmdb_bytes)
+    digest = _digest(fd, lmdb_bytes, head)
+    end = memoryview(head + digest)
+    while end:
+        end = end[os.pwrite(fd, end, lmdb_bytes + TRAILER_BYTES - len(end)) :]
+    return Trailer(lmdb_bytes, digest.hex())
+
+
+def verify(fd: int) -> Trailer:
+    """Read the whole file once and check that it is the one that was written.
+
+    Takes 0.6 s per GB, with the interpreter lock released: a worker calls this in a thread. Raises TableError.
+    """
+    try:
+        size = os.fstat(fd).st_size
+        end = os.pread(fd, TRAILER_BYTES, max(0, size - TRAILER_BYTES))
+        lmdb_bytes = _check_head(end, size)
+        digest = _digest(fd, lmdb_bytes, end[: _HEAD.size])
+    except OSError as error:
+        raise TableError(f"cannot be read: {error.strerror or error}") from error
+    if digest != end[_HEAD.size :]:
+        raise TableError("is damaged: its content does not have the digest that it was written with")
+    return Trailer(lmdb_bytes, digest.hex())
+
+
+def _check_head(end: bytes, size: int) -> int:
+    if size == 0:
+        raise TableError("is empty (0 bytes)")
+    if len(end) < TRAILER_BYTES or not end.startswith(_MAGIC):
+        raise TableError("is no whole table of forkpolicy: cut off, or written by something else")
+    _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
+    if version != FORMAT_VERSION:
+        raise TableError(f"has format {version}, this forkpolicy reads {FORMAT_VERSION}: compile it again")
+    if machine != MACHINE:
+        raise TableError(
+            f"was written on a {_machine_text(machine)} machine, this one is {_machine_text(MACHINE)}: compile it here"
+        )
+    if lmdb_bytes + TRAILER_BYTES != size:
+        raise TableError(f"is damaged: {size} bytes long where {lmdb_bytes + TRAILER_BYTES} were written")
+    return int(lmdb_bytes)
+
+
+def _machine_text(machine: bytes) -> str:
+    text = machine.decode("ascii", "replace").strip()
+    return f"{text[1:]}-bit {'little' if text[:1] == 'l' else 'big'}-endian"
+
+
+def _digest(fd: int, length: int, head: bytes) -> bytes:
+    digest = hashlib.sha256()
+    buffer = bytearray(_CHUNK_BYTES)
+    view = memoryview(buffer)
+    at = 0
+    while at < length:
+        got = os.preadv(fd, [view[: min(_CHUNK_BYTES, length - at)]], at)
+        if not got:
+            raise TableError("is damaged: it ends too early")
+        digest.update(view[:got])
+        at += got
+    digest.update(head)
+    return digest.digest()
