@@ -1,0 +1,137 @@
+"""The exact and slow way to a decision: what the language says, step by step, with everything that was looked at.
+
+`explain` shows its trace. The compiled policy falls back to it when an ACL fails, because only here a failing ACL
+is weighed against the rest of its line: does the rest not hold anyway, the line is passed over, else the request
+gets `on_error`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.model import Acl, Line, Model
+
+
+class Answer(enum.Enum):
+    """What an ACL says of a request."""
+
+    HOLDS = "holds"
+    NOT = "does not hold"
+    UNKNOWN = "cannot be known"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One ACL that was looked at. `reason`: the attribute that is not known, or why it failed."""
+
+    acl: Acl
+    answer: Answer
+    finding: Finding | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Tried:
+    """One line that was tried: what was looked at, and whether it fired or would have but for a failure."""
+
+    line: Line
+    looked: list[tuple[Looked, bool]] = field(default_factory=list)
+    fired: bool = False
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Trace:
+    """A whole evaluation. `outcome` decided; `noted` are the `log` lines that fired on the way; `failure` what
+    failed.
+    """
+
+    outcome: Line
+    tried: list[Tried]
+    noted: list[Line]
+    failure: str = ""
+    score: float = 0.0
+
+
+def evaluate(model: Model, values: Mapping[str, str | None], *, all_lines: bool = False) -> Trace:
+    """Decide one request. `values` has every attribute that the policy reads. `all_lines` goes on past the
+    decision.
+    """
+    run = _Run(model, values)
+    outcome: Line | None = None
+    for line in model.lines:
+        tried = run.try_line(line)
+        if (tried.fired or tried.failed) and outcome is None:
+            outcome = run.effect(tried)
+            if outcome and not all_lines:
+                break
+    trace = Trace(outcome or model.default_line, run.tried, run.noted, "", run.score)
+    trace.failure = run.failure if trace.outcome is model.error_line else ""
+    return trace
+
+
+class _Run:
+    """One request on its way down the lines."""
+
+    def __init__(self, model: Model, values: Mapping[str, str | None]) -> None:
+        self.model = model
+        self.values = values
+        self.state = values.get("protocol_state") or ""
+        self.answers: dict[int, Looked] = {}
+        self.tried: list[Tried] = []
+        self.noted: list[Line] = []
+        self.score = 0.0
+        self.failure = ""
+
+    def try_line(self, line: Line) -> Tried:
+        """Look at the line's ACLs from left to right and no further than needed."""
+        tried = Tried(line)
+        self.tried.append(tried)
+        for acl, negated in line.clauses:
+            looked = self.look(acl)
+            tried.looked.append((looked, negated))
+            if looked.answer is Answer.FAILED:
+                tried.failed = True
+                self.failure = f"acl {acl.name}: {looked.reason}"
+            elif looked.answer is not (Answer.NOT if negated else Answer.HOLDS):
+                tried.failed = False
+                return tried
+        tried.fired = not tried.failed
+        return tried
+
+    def look(self, acl: Acl) -> Looked:
+        """Ask an ACL, at most once a request; the score alone may change meanwhile."""
+        looked = self.answers.get(acl.number)
+        if looked is None or acl.is_score:
+            looked = self.answers[acl.number] = self._ask(acl)
+        return looked
+
+    def _ask(self, acl: Acl) -> Looked:
+        unknown = acl.unknown_attribute(self.values, self.state)
+        if unknown:
+            return Looked(acl, Answer.UNKNOWN, reason=unknown)
+        try:
+            found = acl.find(self.values, self.score)
+        except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
+            return Looked(acl, Answer.FAILED, reason=f"{type(error).__name__}: {error}")
+        return Looked(acl, Answer.HOLDS if found else Answer.NOT, found)
+
+    def effect(self, tried: Tried) -> Line | None:
+        """What a fired (or failed) line does: decide, or note something and go on."""
+        line = tried.line
+        if tried.failed:
+            return self.model.error_line
+        if line.action.kind == "score":
+            self.score += line.action.amount
+            return None
+        if line.action.kind == "log":
+            self.noted.append(line)
+            return None
+        return line

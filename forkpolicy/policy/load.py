@@ -1,0 +1,67 @@
+"""From a policy file to a `Policy`: the stages in order. Raises ConfigError with every mistake of all stages."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.files import Files
+from forkpolicy.policy.matchers.types import Surroundings
+from forkpolicy.policy.nodes import TableStatement
+from forkpolicy.policy.parser import parse_policy
+from forkpolicy.policy.policy import Policy
+from forkpolicy.policy.resolve import Resolver
+from forkpolicy.protocol.reply import parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.nodes import TableDeclaration
+
+ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
+
+
+def load_policy(
+    path: str,
+    lookup_for: Callable[[TableDeclaration], Lookup],
+    *,
+    files: Files | None = None,
+    delimiter: str = "",
+    on_error: str = ON_ERROR,
+    clock: Callable[[], float] = time.time,
+) -> tuple[Policy, list[Complaint]]:
+    """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens nothing yet."""
+    files = files or Files()
+    parsed = parse_policy(path, files)
+    around = Surroundings(files, {}, delimiter, clock)
+    resolver = Resolver(around, lookup_for)
+    model = resolver.resolve(parsed.statements, on_error)
+    complaints = [*parsed.complaints, *around.complaints]
+    if any(complaint.severity == "error" for complaint in complaints):
+        raise ConfigError(in_order(complaints, parsed.paths))
+    return Policy(model, tuple(parsed.paths)), in_order(complaints, parsed.paths)
+
+
+def declared_tables(path: str, files: Files | None = None) -> list[TableDeclaration]:
+    """The tables that a policy declares, for whoever compiles them. Raises ConfigError for a policy that is wrong."""
+    parsed = parse_policy(path, files or Files())
+    if parsed.complaints:
+        raise ConfigError(parsed.complaints)
+    return [statement.declaration for statement in parsed.statements if isinstance(statement, TableStatement)]
+
+
+def check_on_error(text: str, settings_path: str) -> None:
+    """Raises ConfigError unless the setting `on_error` is a reply that Postfix takes."""
+    try:
+        parse_reply(text)
+    except ValueError as error:
+        raise ConfigError([Complaint(settings_path, 0, 0, f"on_error: {error}")]) from error
+
+
+def in_order(complaints: list[Complaint], paths: list[str]) -> list[Complaint]:
+    """Complaints as they stand in the files, each once."""
+    order = {path: number for number, path in enumerate(paths)}
+    unique = dict.fromkeys(complaints)
+    return sorted(unique, key=lambda each: (order.get(each.path, len(order)), each.line, each.column))

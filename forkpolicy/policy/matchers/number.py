@@ -1,0 +1,93 @@
+"""Numbers: `size 10M` ("larger than", as in apolicy), `>N >=N <N <=N =N`, `N-M`, with suffixes K, M and G of 1024."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkpolicy.policy.matchers.parts import Finding, Part
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.nodes import Word
+
+SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+FORM = "a number (larger than it), >N, >=N, <N, <=N, =N or N-M, with K, M or G"
+# More digits than any size, count or port has; longer ones from outside are not worth converting.
+MAX_DIGITS = 18
+
+Interval = tuple[float, float]
+"""Smallest and largest number that holds, both included."""
+
+
+def parse_comparison(text: str) -> Interval:
+    """The numbers that a value means. Raises ValueError."""
+    if found := re.fullmatch(r"(\d+)([kmg]?)-(\d+)([kmg]?)", text, re.IGNORECASE | re.ASCII):
+        low, high = _number(found[1], found[2]), _number(found[3], found[4])
+        if low > high:
+            raise ValueError(f"the range is reversed: did you mean {found[3]}{found[4]}-{found[1]}{found[2]}?")
+        return low, high
+    found = re.fullmatch(r"(>=|<=|>|<|=)?(\d+)([kmg]?)b?", text, re.IGNORECASE | re.ASCII)
+    if not found:
+        raise ValueError(f'"{text}" is no comparison: expected {FORM}')
+    number = _number(found[2], found[3])
+    bounds = {">": (number + 1, float("inf")), ">=": (number, float("inf")), "<": (0, number - 1), "<=": (0, number)}
+    return bounds.get(found[1] or ">", (number, number))
+
+
+def parse_score_comparison(text: str) -> tuple[str, float]:
+    """`>=5`, `<-1.5` and the like: operator and number. Raises ValueError."""
+    found = re.fullmatch(r"(>=|<=|>|<|=)?([+-]?\d+(?:\.\d+)?)", text, re.ASCII)
+    if not found:
+        raise ValueError(f'"{text}" is no comparison of a score: expected >N, >=N, <N, <=N or =N')
+    return found[1] or ">", float(found[2])
+
+
+def _number(digits: str, suffix: str) -> int:
+    return int(digits) * SUFFIXES[suffix.lower()]
+
+
+class NumberPart(Part):
+    """Comparisons of one attribute. A value that is no number holds in none."""
+
+    def __init__(self, attribute: str, comparisons: list[tuple[Interval, Word]]) -> None:
+        self.attributes = (attribute,)
+        self.comparisons = comparisons
+
+    def holds(self, *values: str) -> bool:
+        """Whether one comparison holds."""
+        return self._word(values[0]) is not None
+
+    def find(self, *values: str) -> Finding | None:
+        """The first comparison that holds."""
+        word = self._word(values[0])
+        return Finding(word.text, word.place) if word else None
+
+    def _word(self, value: str) -> Word | None:
+        if not (value.isascii() and value.isdigit()) or len(value) > MAX_DIGITS:
+            return None
+        number = int(value)
+        return next((word for (low, high), word in self.comparisons if low <= number <= high), None)
+
+
+class ScorePart(Part):
+    """`acl bad score >=5`: compares what `score` actions have added so far."""
+
+    def __init__(self, comparisons: list[tuple[tuple[str, float], Word]]) -> None:
+        self.comparisons = comparisons
+
+    def find(self, *values: str) -> Finding | None:
+        """The first comparison that holds at this score, given as text: the one number that no attribute carries."""
+        score = float(values[0])
+        for (operator, number), word in self.comparisons:
+            if COMPARE[operator](score, number):
+                return Finding(f"{word.text} at {score:g}", word.place)
+        return None
+
+
+COMPARE = {
+    ">": float.__gt__,
+    ">=": float.__ge__,
+    "<": float.__lt__,
+    "<=": float.__le__,
+    "=": float.__eq__,
+}

@@ -1,0 +1,288 @@
+"""The ACL types, one explicit table, and the way from the words of an ACL to its parts.
+
+`build_parts` collects every mistake of an ACL's values; it does no I/O but reading value files through `Files`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from forkpolicy.errors import ConfigError, nearest
+from forkpolicy.policy.matchers.clock import ClockPart, parse_days, parse_times, parse_zone
+from forkpolicy.policy.matchers.network import NetworkPart
+from forkpolicy.policy.matchers.number import NumberPart, ScorePart, parse_comparison, parse_score_comparison
+from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart, SamePart
+from forkpolicy.policy.matchers.regex import RegexPart, check_regex, is_regex
+from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
+from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
+from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
+from forkpolicy.tables.keys import address_keys, domain_keys, fold_address, fold_domain, fold_text, parse_network_spec
+from forkpolicy.tables.names import parse_address_pattern, parse_host_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from forkpolicy.errors import Complaint
+    from forkpolicy.files import Files
+    from forkpolicy.policy.matchers.parts import Lookup, Part
+    from forkpolicy.policy.nodes import Word
+
+T = TypeVar("T")
+
+ADDRESSES = ("sender", "recipient", "sasl_sender")
+HOSTS = ("client_name", "reverse_client_name", "helo_name")
+NETWORKS = ("client_address", "server_address")
+NUMBERS = ("size", "recipient_count", "encryption_keysize", "client_port", "server_port")
+PRESENT = {
+    "authenticated": PresentPart(("sasl_username", "sasl_method")),
+    "encrypted": PresentPart(("encryption_protocol",)),
+    "null_sender": PresentPart(("sender",), empty=True),
+}
+OWN_TYPES = (*PRESENT, "day", "time", "score")
+
+
+@dataclass
+class Surroundings:
+    """What building needs beside the words: files for value lists, the declared tables, Postfix's delimiter, the
+    clock.
+    """
+
+    files: Files
+    tables: Mapping[str, Lookup]
+    delimiter: str = ""
+    clock: Callable[[], float] = time.time
+    complaints: list[Complaint] = field(default_factory=list)
+
+
+def type_complaint(word: Word) -> Complaint | None:
+    """A warning about a type that is no attribute of a Postfix known today, with what was probably meant."""
+    name = word.text.lower()
+    if name in ATTRIBUTES or name in OWN_TYPES or name.startswith("table:"):
+        return None
+    near = nearest(name, [*ATTRIBUTES, *OWN_TYPES])
+    if near:
+        return word.warning(f'no Postfix known today sends an attribute "{word.text}"', f'did you mean "{near}"?')
+    return word.warning(f'no Postfix known today sends an attribute "{word.text}": the ACL may never be known')
+
+
+def build_parts(type_word: Word, words: list[Word], around: Surroundings) -> list[Part]:
+    """The parts of an ACL of this type with these values. Mistakes go to `around.complaints`."""
+    name = type_word.text.lower()
+    if name.startswith("table:"):
+        return _pair(type_word, words, around)
+    if name in PRESENT:
+        around.complaints += [word.complaint(f"{name} takes no value") for word in words[:1]]
+        return [PRESENT[name]]
+    if not words:
+        around.complaints.append(type_word.complaint(f"{name} needs a value"))
+        return []
+    if name in ("day", "time"):
+        return _clock(name, words, around)
+    if name == "score":
+        return [ScorePart(_parsed(words, parse_score_comparison, around))]
+    if name in NUMBERS:
+        return [NumberPart(name, _parsed(words, parse_comparison, around))]
+    return _Values(name, around).parts(words)
+
+
+class _Values:
+    """The values of an ACL on one attribute, sorted by kind: tables, other attributes, files, expressions, plain
+    ones.
+    """
+
+    def __init__(self, name: str, around: Surroundings) -> None:
+        self.name = name
+        self.around = around
+        self.built: list[Part] = []
+        self.regexes: list[Word] = []
+        self.plain: list[Word] = []
+
+    def parts(self, words: list[Word]) -> list[Part]:
+        for word in words:
+            self._sort(word)
+        # Cheapest first: one of them is enough.
+        exact = self._exact() if self.plain else []
+        regex = [RegexPart(self.name, self.regexes)] if self.regexes else []
+        return [*exact, *regex, *self.built]
+
+    def _sort(self, word: Word, *, in_file: bool = False) -> None:
+        text = word.text
+        if text.startswith("table:") and not in_file:
+            self._table(word)
+        elif text.startswith("{") and text.endswith("}"):
+            self._same(word)
+        elif self.name not in NETWORKS and is_regex(text):
+            self._regex(word)
+        elif text.startswith("/") and not in_file:
+            self._file(word)
+        else:
+            self.plain.append(word)
+
+    def _table(self, word: Word) -> None:
+        lookup = _declared(word, word.text[len("table:") :], self.around)
+        if lookup is None:
+            return
+        fits = fitting_kinds(self.name)
+        if lookup.kind in fits:
+            view = _view(self.name, lookup.kind)
+            self.built.append(TablePart(self.name, word, lookup, view))
+        else:
+            message = f'table "{lookup.name}" is of kind {lookup.kind}: {self.name} needs {" or ".join(fits)}'
+            self.around.complaints.append(word.complaint(message))
+
+    def _same(self, word: Word) -> None:
+        other = word.text[1:-1]
+        if _known_attribute(word, other, self.around):
+            self.built.append(SamePart((self.name, other), word, folding(self.name)))
+
+    def _regex(self, word: Word) -> None:
+        try:
+            check_regex(word.text)
+        except ValueError as error:
+            self.around.complaints.append(word.complaint(str(error)))
+        else:
+            self.regexes.append(word)
+
+    def _file(self, word: Word) -> None:
+        try:
+            lines = read_lines(word.text, self.around.files)
+        except ConfigError as error:
+            self.around.complaints += [word.complaint(f"{each.path} {each.message}") for each in error.complaints]
+            return
+        for number, line in enumerate(lines, 1):
+            if not is_comment(line):
+                self._line(words_of_line(word.text, number, line))
+
+    def _line(self, words: list[Word]) -> None:
+        if len(words) > 1 and words[1].text[0] not in "#;":
+            self.around.complaints.append(words[1].complaint("expected one value a line"))
+        else:
+            self._sort(words[0], in_file=True)
+
+    def _exact(self) -> list[Part]:
+        name, plain, around = self.name, self.plain, self.around
+        if name in NETWORKS:
+            found = _parsed(plain, parse_network_spec, around)
+            return [NetworkPart(name, [(span, word) for spans, word in found for span in spans])]
+        if name in ADDRESSES:
+            return [address_part(name, _by_key(plain, parse_address_pattern, around), around.delimiter)]
+        if name in HOSTS:
+            return [host_part(name, _by_key(plain, parse_host_pattern, around))]
+        if name == "protocol_state":
+            return [OneKeyPart(name, _by_key(plain, _state, around), fold_text)]
+        return [OneKeyPart(name, _by_key(plain, fold_text, around), fold_text)]
+
+
+def address_part(name: str, words: dict[str, Word], delimiter: str) -> Part:
+    """Mail address patterns; a list of plain domains, the usual one, costs one look-up."""
+    if all("@" not in key and key[0] not in ".<" for key in words):
+        return OneKeyPart(name, words, lambda address: fold_domain(domain_of_address(address)))
+    return ExactPart(name, words, lambda address: address_keys(address, delimiter))
+
+
+def host_part(name: str, words: dict[str, Word]) -> Part:
+    """Host patterns; a list of plain names costs one look-up."""
+    if all(key[0] != "." for key in words):
+        return OneKeyPart(name, words, fold_domain)
+    return ExactPart(name, words, domain_keys)
+
+
+def folding(name: str) -> Callable[[str], str]:
+    """How values of an attribute are folded before they are compared whole."""
+    if name in ADDRESSES:
+        return fold_address
+    return fold_domain if name in HOSTS else fold_text
+
+
+def fitting_kinds(name: str) -> tuple[str, ...]:
+    """The kinds of table that an ACL on this attribute may ask."""
+    if name in NETWORKS:
+        return ("cidr",)
+    if name in HOSTS:
+        return ("domain", "key")
+    return ("domain", "address", "key")
+
+
+def _view(name: str, kind: str) -> Callable[[str], str] | None:
+    if kind != "domain" or name in HOSTS:
+        return None
+    return domain_of_address if name in ADDRESSES else domain_of_text
+
+
+def _pair(type_word: Word, words: list[Word], around: Surroundings) -> list[Part]:
+    lookup = _declared(type_word, type_word.text[len("table:") :], around)
+    wrong = [word for word in words if not (word.text.startswith("{") and word.text.endswith("}"))]
+    for word in wrong or ([] if words else [type_word]):
+        form = "acl pair table:NAME {sender} {client_address}"
+        around.complaints.append(word.complaint(f"expected attributes in braces: {form}"))
+    names = [word.text[1:-1] for word in words if _known_attribute(word, word.text[1:-1], around)]
+    if lookup is None or wrong or not names:
+        return []
+    if lookup.kind != "key":
+        message = f'table "{lookup.name}" is of kind {lookup.kind}: attributes together need one of kind key'
+        around.complaints.append(type_word.complaint(message))
+        return []
+    return [PairPart(tuple(names), type_word, lookup)]
+
+
+def _clock(name: str, words: list[Word], around: Surroundings) -> list[Part]:
+    zones = [word for word in words if word.text.lower().startswith("tz=")]
+    values = [word for word in words if word not in zones]
+    found = _parsed(zones, parse_zone, around)
+    if not values:
+        example = "08:00-17:00" if name == "time" else "Monday-Friday"
+        around.complaints.append(words[0].complaint(f"{name} needs a value such as {example} beside tz="))
+    if len(zones) > 1:
+        around.complaints.append(zones[1].complaint("one ACL has one tz=: declare a second ACL for the other zone"))
+    zone = found[0][0] if found else None
+    if name == "day":
+        return [ClockPart(_parsed(values, parse_days, around), [], zone, around.clock)]
+    return [ClockPart([], _parsed(values, parse_times, around), zone, around.clock)]
+
+
+def _parsed(words: list[Word], parse: Callable[[str], T], around: Surroundings) -> list[tuple[T, Word]]:
+    parsed = []
+    for word in words:
+        try:
+            parsed.append((parse(word.text), word))
+        except ValueError as error:
+            around.complaints.append(word.complaint(str(error)))
+    return parsed
+
+
+def _by_key(words: list[Word], parse: Callable[[str], str], around: Surroundings) -> dict[str, Word]:
+    # The first of equal values keeps its place in explanations.
+    return dict(reversed(_parsed(words, parse, around)))
+
+
+def _state(text: str) -> str:
+    if text.upper() not in STATES:
+        near = nearest(text, [state.lower() for state in STATES])
+        hint = f'; did you mean "{near.upper()}"?' if near else ""
+        raise ValueError(f'"{text}" is no protocol state: expected {", ".join(STATES)}{hint}')
+    return text.casefold()
+
+
+def _declared(word: Word, name: str, around: Surroundings) -> Lookup | None:
+    lookup = around.tables.get(name)
+    if lookup is None:
+        near = nearest(name, list(around.tables))
+        hint = f'did you mean "table:{near}"?' if near else "declare it before: table NAME KIND SOURCE"
+        around.complaints.append(word.complaint(f'unknown table "{name}"', hint))
+    return lookup
+
+
+def _known_attribute(word: Word, name: str, around: Surroundings) -> bool:
+    if name in ATTRIBUTES:
+        return True
+    near = nearest(name, ATTRIBUTES)
+    hint = f'did you mean "{{{near}}}"?' if near else ""
+    around.complaints.append(word.complaint(f'unknown attribute "{name}"', hint))
+    return False
+
+
+def attributes_of(parts: Iterable[Part]) -> tuple[str, ...]:
+    """All attributes that parts ask for, each once, in order."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.attributes))

@@ -1,0 +1,118 @@
+"""What a policy means, resolved: ACLs with their parts, actions with their replies, lines in order.
+
+`resolve` makes it; `evaluate`, `codegen` and `checks` read it. The only thing that changes after loading is how
+often each line has fired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from forkpolicy.policy.matchers.types import attributes_of
+from forkpolicy.protocol.attributes import attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkpolicy.policy.matchers.parts import Finding, Lookup, Part
+    from forkpolicy.policy.nodes import Place, Word
+    from forkpolicy.policy.template import Template
+    from forkpolicy.protocol.reply import Reply
+
+DEFAULT_ACTION = "default"
+
+
+@dataclass(slots=True)
+class Acl:
+    """One ACL: it holds when one of its parts does. `number` is its index in the policy."""
+
+    number: int
+    name: str
+    type_name: str
+    words: tuple[Word, ...]
+    parts: tuple[Part, ...]
+    silent: bool = False
+    attributes: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive what the ACL asks a request for."""
+        self.attributes = attributes_of(self.parts)
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it asks for the score so far: the one answer that changes within a request."""
+        return self.type_name == "score"
+
+    def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
+        """The first attribute that is not known at this state, None when all are."""
+        return next((name for name in self.attributes if not attribute(name).known(values[name], state)), None)
+
+    def find(self, values: Mapping[str, str | None], score: float = 0.0) -> Finding | None:
+        """What makes it hold, None when nothing does. Raises whatever a part cannot answer."""
+        if self.is_score:
+            return self.parts[0].find(str(score))
+        for part in self.parts:
+            found = part.find(*(values[name] or "" for name in part.attributes))
+            if found:
+                return found
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next line."""
+
+    name: str
+    kind: Literal["reply", "log", "score"]
+    place: Place | None
+    reply: Reply
+    template: Template | None = None
+    amount: float = 0.0
+    encoded: bytes = b""
+
+    @property
+    def verb(self) -> str:
+        """REJECT, DUNNO, 4xx ...: what counters and summaries group by."""
+        return self.reply.verb
+
+
+@dataclass(slots=True)
+class Line:
+    """One `access` line, or the end of the policy where none fired (`place` is None). `hits`: how often it has
+    fired.
+    """
+
+    number: int
+    place: Place | None
+    clauses: tuple[tuple[Acl, bool], ...]
+    action: Action
+    hits: int = 0
+
+    @property
+    def text(self) -> str:
+        """The line as it was meant, for logs and explanations."""
+        words = [f"{'!' if negated else ''}{acl.name}" for acl, negated in self.clauses]
+        return " ".join(["access", *words, self.action.name])
+
+    @property
+    def where(self) -> str:
+        """`file:line`, or what stands for the end of the policy."""
+        return str(self.place) if self.place else self.action.name
+
+
+@dataclass(slots=True)
+class Model:
+    """A whole policy."""
+
+    acls: dict[str, Acl]
+    actions: dict[str, Action]
+    lines: list[Line]
+    tables: dict[str, Lookup]
+    default_line: Line
+    error_line: Line
+
+    def matched_value(self, acl_name: str, values: Mapping[str, str | None]) -> str:
+        """The value of the table entry that an ACL finds for a request; empty when there is none."""
+        found = self.acls[acl_name].find(values)
+        return (found.entry.value or "") if found and found.entry else ""

@@ -1,0 +1,113 @@
+"""The statements of a policy as they stand in the file: frozen values with their places, nothing resolved.
+
+`parser` makes them, `checks` and the compilers read them. A `Word` knows its place, so that every later complaint can
+show the line and a caret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from forkpolicy.errors import Complaint
+
+TABLE_KINDS = ("cidr", "domain", "address", "key")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a word stands. Lines and columns count from 1; `source` is the text of the line."""
+
+    path: str
+    line: int
+    column: int
+    source: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """`file:line`, as decision logs and explanations cite it."""
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a statement."""
+
+    text: str
+    place: Place
+
+    def complaint(self, message: str, hint: str = "") -> Complaint:
+        """An error about this word."""
+        place = self.place
+        return Complaint(place.path, place.line, place.column, message, place.source, len(self.text), hint)
+
+    def warning(self, message: str, hint: str = "") -> Complaint:
+        """A warning about this word."""
+        place = self.place
+        width = len(self.text)
+        return Complaint(place.path, place.line, place.column, message, place.source, width, hint, "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatement:
+    """`table NAME KIND SOURCE [SOURCE ...]`."""
+
+    name: Word
+    kind: Word
+    sources: tuple[Word, ...]
+
+    @property
+    def declaration(self) -> TableDeclaration:
+        """The same for whoever compiles or opens the table."""
+        place = self.name.place
+        texts = tuple(source.text for source in self.sources)
+        columns = tuple(source.place.column for source in self.sources)
+        return TableDeclaration(self.name.text, self.kind.text.lower(), texts, place.path, place.line, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class TableDeclaration:
+    """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring
+    file.
+    """
+
+    name: str
+    kind: str
+    sources: tuple[str, ...]
+    path: str
+    line: int
+    source_columns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AclStatement:
+    """`acl NAME TYPE VALUE [VALUE ...]`; several with one name and one type add their values."""
+
+    name: Word
+    type_name: Word
+    values: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStatement:
+    """`action NAME REPLY [TEXT]`; `reply` is the rest of the statement, one blank between its words."""
+
+    name: Word
+    reply: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One `[!]ACL` of an access line."""
+
+    word: Word
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccessStatement:
+    """`access [!]ACL ... [ACTION]`. `clauses` has the action's word too: only names tell which is which."""
+
+    keyword: Word
+    clauses: tuple[Clause, ...]
+
+
+Statement = TableStatement | AclStatement | ActionStatement | AccessStatement

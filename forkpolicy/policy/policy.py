@@ -1,0 +1,88 @@
+"""A policy that decides: the compiled function for the common way, `evaluate` for whatever fails in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.policy.codegen import compile_model
+from forkpolicy.policy.evaluate import evaluate
+from forkpolicy.protocol.reply import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from forkpolicy.policy.evaluate import Trace
+    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.model import Line, Model
+    from forkpolicy.protocol.layout import Values
+    from forkpolicy.protocol.request import Request
+
+# What every policy reads: the state decides what is known, the client stands in most rules and in every log line.
+ALWAYS_WANTED = ("protocol_state", "client_address")
+
+
+class Policy:
+    """A loaded policy. `wanted`: the attributes that it reads, in the order in which `decide` takes their values.
+
+    `on_failure` is told why an evaluation failed, each time; whoever sets it decides how often that is logged.
+    """
+
+    def __init__(self, model: Model, paths: tuple[str, ...]) -> None:
+        self.model = model
+        self.paths = paths
+        asked = (name for line in model.lines for acl, _ in line.clauses for name in acl.attributes)
+        self.wanted = tuple(dict.fromkeys((*ALWAYS_WANTED, *asked)))
+        self.noted: list[Line] = []
+        self.on_failure: Callable[[str], None] = _ignore
+        self._compiled = compile_model(model, self.wanted, self.noted)
+
+    @property
+    def tables(self) -> dict[str, Lookup]:
+        """The tables that the policy declares, by name."""
+        return self.model.tables
+
+    def decide(self, values: Values) -> Line:
+        """The line that decides; `noted` has the `log` lines that fired on the way, until `take_noted`."""
+        try:
+            return self._compiled(*values)
+        except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its line
+            self.noted.clear()
+            return self._decide_exactly(values)
+
+    def trace(self, values: Values, *, all_lines: bool = False) -> Trace:
+        """Decide the slow way and say why."""
+        return evaluate(self.model, dict(zip(self.wanted, values, strict=True)), all_lines=all_lines)
+
+    def take_noted(self) -> list[Line]:
+        """The `log` lines of the last decision."""
+        noted = list(self.noted)
+        self.noted.clear()
+        return noted
+
+    def reply(self, line: Line, request: Request, values: Values) -> bytes:
+        """The bytes of a line's reply, for actions with something to put in (others have `line.action.encoded`)."""
+        assert line.action.template is not None
+        return encode(self.text(line, request, values))
+
+    def text(self, line: Line, request: Request, values: Values) -> str:
+        """The reply (or the note of a `log` action) of a line for one request, everything put in and cleaned."""
+        action = line.action
+        if action.template is None:
+            return action.reply.text
+        named = dict(zip(self.wanted, values, strict=True))
+        return action.template.render(request, lambda name: self._matched(name, request, named))
+
+    def _matched(self, name: str, request: Request, named: Mapping[str, str | None]) -> str:
+        wider = {attribute: request.get(attribute) for attribute in self.model.acls[name].attributes}
+        return self.model.matched_value(name, {**wider, **named})
+
+    def _decide_exactly(self, values: Values) -> Line:
+        trace = self.trace(values)
+        if trace.failure:
+            self.on_failure(trace.failure)
+        self.noted.extend(trace.noted)
+        return trace.outcome
+
+
+def _ignore(_failure: str) -> None:
+    pass

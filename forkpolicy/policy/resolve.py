@@ -1,0 +1,230 @@
+"""From statements to a model: names become what they name. Collects every mistake; order matters, as in apolicy.
+
+Whatever an `access` line or a value refers to has to be declared before it. The first declaration of a name stays
+the one that counts when there are two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import nearest
+from forkpolicy.policy.matchers.types import build_parts, type_complaint
+from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Line, Model
+from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
+from forkpolicy.policy.template import Template, parse_template
+from forkpolicy.protocol.reply import Reply, encode, parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.matchers.types import Surroundings
+    from forkpolicy.policy.nodes import Clause, Statement, TableDeclaration, Word
+
+DUNNO = Reply("DUNNO", "DUNNO")
+
+
+@dataclass
+class _Declared:
+    """One ACL while its statements come in."""
+
+    type_word: Word
+    words: list[Word] = field(default_factory=list)
+
+
+class Resolver:
+    """Takes statements in order; `model` is the result, `around.complaints` the mistakes."""
+
+    def __init__(self, around: Surroundings, lookup_for: Callable[[TableDeclaration], Lookup]) -> None:
+        self.around = around
+        self.lookup_for = lookup_for
+        self.tables: dict[str, Lookup] = {}
+        around.tables = self.tables
+        self.acls: dict[str, Acl] = {}
+        self.actions: dict[str, Action] = {}
+        self.lines: list[Line] = []
+        self.tables_so_far: set[str] = set()
+        self.declared: dict[str, _Declared] = {}
+
+    def resolve(self, statements: Iterable[Statement], on_error: str) -> Model:
+        """Resolve all statements. `on_error` is the reply where an evaluation fails, checked before."""
+        known = list(statements)
+        self._gather(known)
+        for statement in known:
+            match statement:
+                case TableStatement():
+                    self.tables_so_far.add(statement.name.text)
+                case AclStatement():
+                    self._acl(statement)
+                case ActionStatement():
+                    self._action(statement)
+                case AccessStatement():
+                    self._access(statement)
+        default = self.actions.get(DEFAULT_ACTION) or reply_action(DEFAULT_ACTION, DUNNO)
+        end = Line(len(self.lines), None, (), default)
+        failed = Line(len(self.lines) + 1, None, (), reply_action("on_error", parse_reply(on_error)))
+        self._finish_defaults(default)
+        return Model(self.acls, self.actions, self.lines, self.tables, end, failed)
+
+    def _gather(self, statements: list[Statement]) -> None:
+        """Several `acl` lines with one name add their values, also those after the first use."""
+        for statement in statements:
+            if isinstance(statement, TableStatement):
+                self._gather_table(statement)
+            if not isinstance(statement, AclStatement):
+                continue
+            declared = self.declared.setdefault(statement.name.text, _Declared(statement.type_name))
+            if declared.type_word.text.lower() != statement.type_name.text.lower():
+                first = declared.type_word
+                message = f'acl "{statement.name.text}" is of type {first.text} since line {first.place.line}'
+                hint = "one name has one type: choose another name"
+                self.around.complaints.append(statement.type_name.complaint(message, hint))
+            else:
+                declared.words += statement.values
+
+    def _gather_table(self, statement: TableStatement) -> None:
+        name = statement.name.text
+        if name in self.tables:
+            self._twice(statement.name, "table")
+        else:
+            self.tables[name] = self.lookup_for(statement.declaration)
+
+    def _acl(self, statement: AclStatement) -> None:
+        name = statement.name.text
+        for word in (statement.type_name, *statement.values):
+            self._check_order(word)
+        if name in self.acls:
+            return
+        if name in self.actions:
+            self.around.complaints.append(
+                statement.name.complaint(f'"{name}" is an action already: one name is one thing')
+            )
+            return
+        declared = self.declared[name]
+        warning = type_complaint(statement.type_name)
+        self.around.complaints += [warning] if warning else []
+        words = [word for word in declared.words if word.text.lower() != "silent"]
+        parts = build_parts(statement.type_name, words, self.around)
+        silent = len(words) != len(declared.words)
+        type_name = statement.type_name.text.lower()
+        self.acls[name] = Acl(len(self.acls), name, type_name, tuple(words), tuple(parts), silent)
+
+    def _check_order(self, word: Word) -> None:
+        name = word.text.removeprefix("table:")
+        if name != word.text and name in self.tables and name not in self.tables_so_far:
+            self.around.complaints.append(
+                word.complaint(f'table "{name}" is declared later: declare it before it is used')
+            )
+
+    def _action(self, statement: ActionStatement) -> None:
+        name = statement.name.text
+        if name in self.acls:
+            self.around.complaints.append(
+                statement.name.complaint(f'"{name}" is an acl already: one name is one thing')
+            )
+        elif name in self.actions:
+            self._twice(statement.name, "action")
+        else:
+            self.actions[name] = self._parsed_action(statement)
+
+    def _parsed_action(self, statement: ActionStatement) -> Action:
+        name, word = statement.name.text, statement.reply
+        verb, _, rest = word.text.partition(" ")
+        try:
+            if verb.lower() == "score":
+                return Action(name, "score", word.place, Reply("score", word.text), amount=_amount(rest))
+            template = parse_template(rest if verb.lower() == "log" else word.text)
+            self._check_matches(word, template.matches)
+            if verb.lower() == "log":
+                return Action(name, "log", word.place, Reply("log", rest), template)
+            # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon.
+            plain = "".join(literal or "x@x:" for literal, _ in template.pieces)
+            reply = parse_reply(plain)
+        except ValueError as error:
+            self.around.complaints.append(word.complaint(str(error)))
+            return reply_action(name, DUNNO)
+        if not template.names:
+            return Action(name, "reply", word.place, reply, None, 0.0, encode(reply.text))
+        return Action(name, "reply", word.place, reply, _upper_verb(word.text, reply))
+
+    def _check_matches(self, word: Word, names: Iterable[str]) -> None:
+        for name in names:
+            acl = self.acls.get(name)
+            if acl is None:
+                near = nearest(name, self.acls)
+                hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
+                self.around.complaints.append(word.complaint(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
+            elif not any(hasattr(part, "raw") for part in acl.parts):
+                message = f'acl "{name}" asks no table, so "{{match.{name}}}" is always empty'
+                self.around.complaints.append(word.complaint(message))
+
+    def _access(self, statement: AccessStatement) -> None:
+        clauses = list(statement.clauses)
+        action: Action | None = None
+        last = clauses[-1]
+        if last.word.text in self.actions:
+            action = self.actions[last.word.text]
+            clauses.pop()
+            if last.negated:
+                self.around.complaints.append(
+                    last.word.complaint(f'"{last.word.text}" is an action: only ACLs take a "!"')
+                )
+        resolved = [(acl, clause.negated) for clause in clauses if (acl := self._clause(clause, clause is last))]
+        if not clauses:
+            self.around.complaints.append(
+                last.word.complaint("a line without an ACL: it would always fire", ALWAYS_HINT)
+            )
+        pending = action or reply_action(DEFAULT_ACTION, DUNNO)
+        self.lines.append(Line(len(self.lines), statement.keyword.place, tuple(resolved), pending))
+
+    def _clause(self, clause: Clause, may_be_action: bool) -> Acl | None:
+        name = clause.word.text
+        if name in self.acls:
+            return self.acls[name]
+        known = [*self.acls, *(self.actions if may_be_action else ())]
+        near = nearest(name, known)
+        if name in self.actions:
+            message, hint = f'"{name}" is an action: it stands at the end of the line', ""
+        elif name in self.declared:
+            place = self.declared[name].type_word.place
+            message, hint = f'acl "{name}" is declared later, in line {place.line}: declare it before it is used', ""
+        else:
+            message = f'unknown {"acl or action" if may_be_action else "acl"} "{name}"'
+            hint = f'did you mean "{near}"?' if near else ""
+        self.around.complaints.append(clause.word.complaint(message, hint))
+        return None
+
+    def _finish_defaults(self, default: Action) -> None:
+        # A line without an action uses `default`, wherever in the policy that is declared.
+        for line in self.lines:
+            if line.action.name == DEFAULT_ACTION:
+                line.action = default
+
+    def _twice(self, word: Word, what: str) -> None:
+        self.around.complaints.append(word.complaint(f'{what} "{word.text}" is declared already'))
+
+
+ALWAYS_HINT = 'what holds for every request is the action "default"'
+
+
+def reply_action(name: str, reply: Reply) -> Action:
+    """An action that no statement declares."""
+    return Action(name, "reply", None, reply, encoded=encode(reply.text))
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = float("nan")
+    if not -1e9 < amount < 1e9:
+        raise ValueError(f'score needs a number such as +2.5, got "{text}"')
+    return amount
+
+
+def _upper_verb(text: str, reply: Reply) -> Template:
+    word, blank, rest = text.partition(" ")
+    fixed = word.upper() if reply.verb == word.upper() else word
+    return parse_template(fixed + blank + rest)

@@ -1,0 +1,97 @@
+"""The text of an action: `{attribute}`, parts of addresses and `{match.ACL}` put in, cleaned. `{{` and `}}` are
+braces.
+
+A template is split once, when the policy is loaded; unknown names are ValueErrors then. Whatever a request brings
+comes out as printable text of bounded length, so that a reply stays one valid line (`reply.clean`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import nearest
+from forkpolicy.protocol.attributes import ATTRIBUTES
+from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkpolicy.protocol.request import Request
+
+ADDRESS_PARTS = {
+    "sender_domain": ("sender", True),
+    "sender_localpart": ("sender", False),
+    "recipient_domain": ("recipient", True),
+    "recipient_localpart": ("recipient", False),
+}
+MATCH_PREFIX = "match."
+# Room for the verb or code in front of the text.
+MAX_REPLY_BYTES = MAX_TEXT_BYTES + 20
+
+PIECES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literal texts and names in turn: `((literal, ""), ("", name), ...)`."""
+
+    pieces: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that is put in."""
+        return tuple(name for _, name in self.pieces if name)
+
+    @property
+    def matches(self) -> tuple[str, ...]:
+        """The ACLs whose table entry is put in."""
+        return tuple(name[len(MATCH_PREFIX) :] for name in self.names if name.startswith(MATCH_PREFIX))
+
+    def render(self, request: Request, match: Callable[[str], str]) -> str:
+        """The text for one request; `match` gives the table value that an ACL found, or nothing."""
+        return fitting("".join(literal or clean(_value(name, request, match)) for literal, name in self.pieces))
+
+
+def parse_template(text: str) -> Template:
+    """Split a text at its braces. Raises ValueError with the name that is not known."""
+    pieces: list[tuple[str, str]] = []
+    for piece in PIECES.findall(text):
+        if piece in ("{{", "}}"):
+            pieces.append((piece[0], ""))
+        elif piece in ("{", "}"):
+            raise ValueError(f'a "{piece}" alone: a brace in the text is written twice, "{piece * 2}"')
+        elif piece[0] == "{":
+            pieces.append(("", _checked(piece[1:-1])))
+        else:
+            pieces.append((piece, ""))
+    return Template(tuple(pieces))
+
+
+def fitting(text: str) -> str:
+    """Cut to what fits into one SMTP reply line, at a whole character."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= MAX_REPLY_BYTES else raw[:MAX_REPLY_BYTES].decode("utf-8", "ignore")
+
+
+def _checked(name: str) -> str:
+    if name in ATTRIBUTES or name in ADDRESS_PARTS or name.startswith(MATCH_PREFIX):
+        return name
+    near = nearest(name, [*ATTRIBUTES, *ADDRESS_PARTS])
+    hint = (
+        f'did you mean "{{{near}}}"?' if near else "expected an attribute, {sender_domain} and the like, or {match.ACL}"
+    )
+    raise ValueError(f'unknown name "{{{name}}}": {hint}')
+
+
+def _value(name: str, request: Request, match: Callable[[str], str]) -> str:
+    if name.startswith(MATCH_PREFIX):
+        return match(name[len(MATCH_PREFIX) :])
+    if name not in ADDRESS_PARTS:
+        return request.get(name)
+    attribute, is_domain = ADDRESS_PARTS[name]
+    local, at, domain = request.get(attribute).rpartition("@")
+    if not at:
+        return "" if is_domain else domain
+    return domain if is_domain else local
