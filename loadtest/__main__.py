@@ -1,0 +1,38 @@
+"""`python -m loadtest`: the commands, one file each."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from loadtest.errors import SetupError, VerdictError
+
+# Imported only when asked for: locust patches the standard library as it is imported.
+COMMANDS = {
+    "demo": ("loadtest.demo", "the founding use case, each verdict explained"),
+    "bench": ("loadtest.bench", "CPU per request of one worker, beside a bare echo server"),
+    "tables": ("loadtest.tables_bench", "how long tables take to compile and to look up"),
+    "day": ("loadtest.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
+    "saturate": ("loadtest.saturate", "the highest rate, and latency against offered load"),
+    "compare": ("loadtest.compare", "other policy servers of Debian on the same machine in the same run"),
+    "soak": ("loadtest.soak", "hours of mail with reloads, table swaps and killed workers"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; its exit code, 2 for a wrong set-up."""
+    if not argv or argv[0] not in COMMANDS:
+        print("usage: python -m loadtest COMMAND [--help]\n")
+        for name, (_, what) in COMMANDS.items():
+            print(f"  {name:<10}{what}")
+        return 0 if argv[:1] in (["--help"], ["-h"]) else 2
+    module = importlib.import_module(COMMANDS[argv[0]][0])
+    try:
+        return int(module.main(argv[1:]))
+    except (SetupError, VerdictError) as error:
+        print(f"loadtest {argv[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
