@@ -108,6 +108,8 @@ class CannotWriteError(ForkpolicyError):
 class TableError(ForkpolicyError):
     """A compiled table cannot be used: missing, damaged, another kind or version, no permission."""
 
+    exit_code = EXIT_CONFIG
+
 
 @dataclass
 class ConfigError(ForkpolicyError):

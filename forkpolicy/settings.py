@@ -111,6 +111,16 @@ SECTIONS: dict[str, type[Any]] = {"server": ServerSettings, "mail": MailSettings
 
 def load_settings(path: str | Path, files: Files | None = None) -> Settings:
     """Read and check `forkpolicy.toml`. Raises ConfigError with all mistakes."""
+    settings, complaints = read_settings(path, files)
+    if complaints:
+        raise ConfigError(complaints)
+    return settings
+
+
+def read_settings(path: str | Path, files: Files | None = None) -> tuple[Settings, list[Complaint]]:
+    """The settings with every good value of the file, defaults for the rest, and the mistakes: for `check`, which
+    goes on to the policy whatever is wrong here. Raises ConfigError only for what is no readable TOML at all.
+    """
     text = _decode(str(path), (files or Files()).read(path))
     reader = _Reader(str(path), text)
     try:
@@ -120,12 +130,10 @@ def load_settings(path: str | Path, files: Files | None = None) -> Settings:
     top = {key: value for key, value in document.items() if key not in SECTIONS}
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
-    if reader.complaints:
-        raise ConfigError(reader.complaints)
     base = Path(path).absolute().parent
     for name in ("policy", "tables"):
         values[name] = str(base / values.get(name, _default(Settings, name)))
-    return Settings(**values, **parts, path=str(Path(path).absolute()))
+    return Settings(**values, **parts, path=str(Path(path).absolute())), reader.complaints
 
 
 def unix_path(endpoint: str, base: str | Path) -> str:

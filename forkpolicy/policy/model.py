@@ -88,6 +88,8 @@ class Line:
     clauses: tuple[tuple[Acl, bool], ...]
     action: Action
     hits: int = 0
+    # The reply, when it can go out with nothing put in and nothing logged; whoever serves knows and sets it.
+    plain: bytes = b""
 
     @property
     def text(self) -> str:

@@ -39,9 +39,17 @@ class TableEntry(Protocol):
 class Lookup(Protocol):
     """A table as the policy sees it. `find` raises while there is no usable table."""
 
-    name: str
-    kind: str
-    find: Callable[[str], bytes | None]
+    @property
+    def name(self) -> str:
+        """As the policy declares it."""
+
+    @property
+    def kind(self) -> str:
+        """cidr, domain, address or key."""
+
+    @property
+    def find(self) -> Callable[[str], bytes | None]:
+        """Look a text up. Fetched for each look-up: a new generation of the table brings a new function."""
 
     def entry(self, raw: bytes) -> TableEntry:
         """Decode what `find` returned."""

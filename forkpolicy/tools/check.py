@@ -1,0 +1,68 @@
+"""`forkpolicy check`: every mistake of settings, policy and tables in one run, and what may surprise their author.
+
+Returns the exit status: 0 nothing wrong (warnings or not), 1 a mistake was found. Results go to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
+from forkpolicy.files import Files
+from forkpolicy.loading import load_with
+from forkpolicy.settings import read_settings
+
+if TYPE_CHECKING:
+    from forkpolicy.loading import Loaded
+
+
+def run(settings_path: str, *, as_json: bool) -> int:
+    """Check everything that `settings_path` names and print the complaints."""
+    complaints, loaded = find_complaints(settings_path)
+    errors = sum(complaint.severity == "error" for complaint in complaints)
+    if as_json:
+        json.dump({"ok": not errors, "complaints": [each.as_json() for each in complaints]}, sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        for complaint in complaints:
+            print(complaint)
+        print(_summary(errors, len(complaints) - errors, loaded))
+    return EXIT_NO if errors else EXIT_DONE
+
+
+def find_complaints(settings_path: str) -> tuple[list[Complaint], Loaded | None]:
+    """All complaints, and what was loaded when nothing kept it from being."""
+    files = Files()
+    try:
+        settings, complaints = read_settings(settings_path, files)
+    except ConfigError as error:
+        return list(error.complaints), None
+    try:
+        loaded = load_with(settings, files, {})
+    except ConfigError as error:
+        return [*complaints, *error.complaints], None
+    return [*complaints, *loaded.warnings, *_table_complaints(loaded)], loaded
+
+
+def _table_complaints(loaded: Loaded) -> list[Complaint]:
+    complaints = []
+    for name, slot in loaded.slots.items():
+        slot.refresh()
+        if slot.table is None:
+            declared = loaded.declarations[name]
+            message = f'table "{name}" cannot be used: {slot.refused}'
+            hint = f"forkpolicy-compile {name} makes it from its sources"
+            complaints.append(Complaint(declared.path, declared.line, 0, message, hint=hint))
+        slot.close()
+    return complaints
+
+
+def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:
+    counted = f"{errors} mistake{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    if loaded is None or errors:
+        return counted
+    model = loaded.policy.model
+    sizes = f"{len(model.lines)} access lines, {len(model.acls)} ACLs, {len(model.tables)} tables"
+    return f"{counted}: {loaded.settings.policy} has {sizes}"

@@ -1,0 +1,215 @@
+"""One connection of Postfix: bytes in, a decision, exactly one reply out. The hot path.
+
+There is no greenlet: the hub calls `_readable` when there is something to read. Nothing here waits: a reply that
+the socket does not take at once is kept and the connection is not read until it has gone. Postfix keeps a
+connection for hours and sends the same names in the same order, so the connection remembers the layout that matched
+last.
+
+Closes only for what is no request, for `idle_timeout`, and when Postfix has closed; never while a reply is owed.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+import gevent
+
+from forkpolicy.protocol.reader import RequestReader
+from forkpolicy.protocol.request import ProtocolError, Request
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from forkpolicy.policy.model import Line
+    from forkpolicy.protocol.layout import Layout, Values
+    from forkpolicy.worker.serving import Serving
+
+READ, WRITE = 1, 2
+MAX_READ_BYTES = 65536
+
+
+class Connection:
+    """One accepted, non-blocking socket. `on_close` is told once, after the socket is closed."""
+
+    __slots__ = (
+        "_epoch",
+        "_idle_timeout_s",
+        "_layout",
+        "_loop",
+        "_on_close",
+        "_read_bytes",
+        "_readable_watcher",
+        "_reader",
+        "_serving",
+        "_sock",
+        "_timer",
+        "_unsent",
+        "_writable_watcher",
+        "last_used_ns",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serving: Serving,
+        on_close: Callable[[Connection], None],
+        *,
+        idle_timeout_s: float,
+        max_request_bytes: int,
+        pending: bytes = b"",
+    ) -> None:
+        self._sock = sock
+        self._serving = serving
+        self._on_close = on_close
+        self._idle_timeout_s = idle_timeout_s
+        self._read_bytes = min(MAX_READ_BYTES, max_request_bytes)
+        self._reader = RequestReader(max_request_bytes, pending)
+        self._unsent = b""
+        self._layout: Layout | None = None
+        self._epoch = 0
+        self._loop = gevent.get_hub().loop
+        self._readable_watcher = self._loop.io(sock.fileno(), READ)
+        self._writable_watcher = self._loop.io(sock.fileno(), WRITE)
+        self._timer = self._loop.timer(idle_timeout_s)
+        self.last_used_ns = perf_counter_ns()
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._readable_watcher.start(self._readable)
+        self._timer.start(self._idle_check)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is owed: no request half read, no reply half sent."""
+        return not self._reader and not self._unsent
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of an unfinished request."""
+        return self._reader.pending
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    def detach(self) -> tuple[int, bytes]:
+        """Stop serving and give the descriptor and the unfinished request's bytes away. Only without an unsent
+        reply.
+        """
+        assert not self._unsent
+        self._stop_watchers()
+        return self._sock.detach(), self._reader.pending
+
+    def close(self) -> None:
+        """Close the connection. Harmless when it is closed."""
+        if self._sock.fileno() < 0:
+            return
+        self._stop_watchers()
+        self._sock.close()
+        self._on_close(self)
+
+    def _stop_watchers(self) -> None:
+        for watcher in (self._readable_watcher, self._writable_watcher, self._timer):
+            watcher.stop()
+            watcher.close()
+
+    def _readable(self) -> None:
+        started_ns = perf_counter_ns()
+        try:
+            data = self._sock.recv(self._read_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        serving = self._serving
+        if self._epoch == serving.layouts_epoch and self._layout is not None and not self._reader:
+            values = self._layout.values(data.decode("utf-8", "surrogateescape"))
+            if values is not None:
+                line = serving.decide(values)
+                if line.plain and not serving.noted:
+                    self._send(line.plain)
+                    self._count(line, started_ns)
+                    return
+                self._finish(line, Request.parse(data), values, started_ns)
+                return
+        if data:
+            self._read_exactly(data, started_ns)
+        else:
+            self.close()
+
+    def _count(self, line: Line, started_ns: int) -> None:
+        elapsed_ns = perf_counter_ns() - started_ns
+        line.hits += 1
+        counters = self._serving.counters
+        counters.requests += 1
+        counters.busy_ns += elapsed_ns
+        bucket = elapsed_ns >> 10
+        if bucket < 1024:
+            counters.linear_us[bucket] += 1
+        else:
+            counters.slow_ns.append(elapsed_ns)
+        self.last_used_ns = started_ns
+
+    def _finish(self, line: Line, request: Request, values: Values, started_ns: int) -> None:
+        serving = self._serving
+        try:
+            reply = serving.finish(line, request, values, (perf_counter_ns() - started_ns) // 1000)
+        except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
+            serving.bug(error)
+            line = serving.on_error
+            reply = line.action.encoded
+        self._send(reply)
+        self._count(line, started_ns)
+
+    def _read_exactly(self, data: bytes, started_ns: int) -> None:
+        """Whatever is no single request of the known layout: parts, several at once, another layout, no request."""
+        reader, serving = self._reader, self._serving
+        reader.feed(data)
+        try:
+            while (raw := reader.next_request()) is not None:
+                request = Request.parse(raw)
+                self._layout, self._epoch = serving.layout_of(request), serving.layouts_epoch
+                values = serving.values_of(request)
+                self._finish(serving.decide(values), request, values, started_ns)
+                if self._sock.fileno() < 0:
+                    return
+        except ProtocolError as error:
+            serving.counters.protocol_errors += 1
+            serving.log_seldom("warning", "no policy request", str(error), first_bytes=error.shown.decode("latin-1"))
+            self.close()
+
+    def _send(self, reply: bytes) -> None:
+        if self._unsent:
+            self._unsent += reply
+            return
+        try:
+            sent = self._sock.send(reply)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent != len(reply):
+            self._unsent = reply[sent:]
+            self._readable_watcher.stop()
+            self._writable_watcher.start(self._writable)
+
+    def _writable(self) -> None:
+        reply, self._unsent = self._unsent, b""
+        self._writable_watcher.stop()
+        self._send(reply)
+        if not self._unsent and self._sock.fileno() >= 0:
+            self._readable_watcher.start(self._readable)
+
+    def _idle_check(self) -> None:
+        left_s = self._idle_timeout_s - (perf_counter_ns() - self.last_used_ns) / 1e9
+        if left_s <= 0:
+            self.close()
+        else:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = self._loop.timer(left_s)
+            self._timer.start(self._idle_check)

@@ -1,0 +1,253 @@
+"""What a worker serves with: one generation of policy and tables, how it is replaced, and what is counted and logged.
+
+Connections ask `decide` and, where a reply has to be made or a decision logged, `finish`. A reload comes in two
+steps from the master: `prepare` compiles the new generation beside the one that serves (in a thread, so that no
+request waits), `commit` swaps. New tables are taken up without a reload: `refresh_tables` verifies a changed file
+in a thread and swaps in the loop.
+
+Nothing here raises for what the world does; a policy that cannot be loaded is a list of complaints.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import gevent
+
+from forkpolicy.errors import ConfigError
+from forkpolicy.loading import load_everything
+from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkpolicy.loading import Loaded
+    from forkpolicy.policy.model import Line
+    from forkpolicy.protocol.layout import Values
+    from forkpolicy.protocol.request import Request
+    from forkpolicy.tables.slot import TableSlot
+
+# The cause of failing evaluations and other repeated troubles is logged this often, whatever their number.
+REPEAT_S = 60.0
+# Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
+MAX_LAYOUTS = 32
+LINEAR_BUCKETS = 1024
+
+
+class EventLog(Protocol):
+    """Where lines go: never blocks."""
+
+    def event(self, level: str, event: str, **fields: object) -> None:
+        """Log one event."""
+
+    def decision(self, **fields: object) -> None:
+        """Log one decision."""
+
+
+@dataclass
+class Counters:
+    """Plain numbers of one worker; its beat copies them to the scoreboard.
+
+    `linear_us[n]` counts requests that took n times 1.024 us, up to a millisecond; `slow_ns` has the longer ones.
+    """
+
+    requests: int = 0
+    busy_ns: int = 0
+    errors: int = 0
+    protocol_errors: int = 0
+    linear_us: list[int] = field(default_factory=lambda: [0] * LINEAR_BUCKETS)
+    slow_ns: list[int] = field(default_factory=list)
+
+
+class Serving:
+    """One worker's generation. `decide` is replaced with the generation, so connections fetch it for each request."""
+
+    def __init__(self, loaded: Loaded, generation: int, log: EventLog) -> None:
+        self.log = log
+        self.counters = Counters()
+        self.generation = generation
+        self.loaded = loaded
+        self.layouts: dict[tuple[str, ...], Layout] = {}
+        self.layouts_epoch = 0
+        self._prepared: Loaded | None = None
+        self._refreshing = False
+        self._last_logged_s: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+        self._use(loaded)
+
+    def _use(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.policy = loaded.policy
+        self.policy.on_failure = self._evaluation_failed
+        self.decide = self.policy.decide
+        self.noted = self.policy.noted
+        self.on_error = self.policy.model.error_line
+        self.layouts = {}
+        self.layouts_epoch += 1
+        decisions = loaded.settings.log.decisions
+        lines = [*self.policy.model.lines, self.policy.model.default_line]
+        # Lines whose reply can go out as it is, with nothing to log: nearly all requests end in one.
+        for line in lines:
+            line.plain = b"" if _is_logged(line, decisions) else line.action.encoded
+
+    # Tables
+
+    def open_tables(self) -> None:
+        """Open every table; after the fork, before serving. What cannot be opened fails each look-up until it can."""
+        for slot in self.loaded.slots.values():
+            slot.refresh()
+            self._tell_refused(slot)
+
+    def refresh_tables(self) -> None:
+        """Take up changed tables, without a request waiting for it. Called by a timer."""
+        if not self._refreshing and any(slot.changed() for slot in self.loaded.slots.values()):
+            self._refreshing = True
+            gevent.spawn(self._refresh)
+
+    def _refresh(self) -> None:
+        try:
+            for slot in list(self.loaded.slots.values()):
+                self._refresh_one(slot)
+        finally:
+            self._refreshing = False
+
+    def _refresh_one(self, slot: TableSlot) -> None:
+        refused = slot.refused
+        file = gevent.get_hub().threadpool.apply(slot.prepare)
+        if file and slot.take(file):
+            self.log.event("info", "table taken up", table=slot.name, generation=slot.generation)
+        elif slot.refused and slot.refused != refused:
+            self._tell_refused(slot)
+
+    def _tell_refused(self, slot: TableSlot) -> None:
+        if slot.refused:
+            serves = slot.generation or "none: what needs it is answered with on_error"
+            self.log.event("error", "table refused", table=slot.name, reason=slot.refused, in_use=serves)
+
+    # Reload
+
+    def prepare(self, snapshot: Mapping[str, bytes]) -> list[str]:
+        """Load a new generation beside the one that serves. The complaints; none: it is ready to be committed."""
+        pool = gevent.get_hub().threadpool
+        try:
+            loaded = pool.apply(load_everything, (self.loaded.settings.path, snapshot, self.loaded.slots))
+        except ConfigError as error:
+            return [str(complaint) for complaint in error.complaints]
+        complaints = []
+        for slot in loaded.slots.values():
+            if slot.table is None:
+                file = pool.apply(slot.prepare)
+                if not (file and slot.take(file)):
+                    complaints.append(slot.refused)
+        if not complaints:
+            self._prepared = loaded
+        return complaints
+
+    def commit(self, generation: int) -> None:
+        """Serve from the prepared generation from now on."""
+        assert self._prepared is not None
+        before, prepared = self.loaded.slots, self._prepared
+        self._prepared = None
+        self.generation = generation
+        self._use(prepared)
+        for name, slot in before.items():
+            if prepared.slots.get(name) is not slot:
+                slot.close()
+
+    def abort(self) -> None:
+        """Forget what was prepared."""
+        prepared, self._prepared = self._prepared, None
+        for name, slot in (prepared.slots if prepared else {}).items():
+            if self.loaded.slots.get(name) is not slot:
+                slot.close()
+
+    def describe(self) -> dict[str, object]:
+        """What this worker serves: generation of the policy, and of each table."""
+        tables = [slot.status() for slot in self.loaded.slots.values()]
+        return {"generation": self.generation, "tables": tables}
+
+    def line_hits(self) -> list[int]:
+        """How often each `access` line fired, and at last the end of the policy and the failures."""
+        model = self.policy.model
+        return [line.hits for line in (*model.lines, model.default_line, model.error_line)]
+
+    # Requests
+
+    def layout_of(self, request: Request) -> Layout | None:
+        """The learnt layout for requests like this one."""
+        names = request.layout
+        if names is None or not learnable(names):
+            return None
+        if names not in self.layouts:
+            if len(self.layouts) >= MAX_LAYOUTS:
+                self.layouts.clear()
+            self.layouts[names] = Layout(names, self.policy.wanted)
+        return self.layouts[names]
+
+    def values_of(self, request: Request) -> Values:
+        """What the policy reads of a request."""
+        return wanted_values(request, self.policy.wanted)
+
+    def finish(self, line: Line, request: Request, values: Values, elapsed_us: int) -> bytes:
+        """The reply of a decision that is no plain one: texts put in, `log` lines and the decision itself logged."""
+        policy, decisions = self.policy, self.loaded.settings.log.decisions
+        noted = policy.take_noted() if self.noted else []
+        if decisions != "none":
+            for each in noted:
+                self._log_decision(each, request, policy.text(each, request, values), elapsed_us)
+        reply = line.action.encoded or policy.reply(line, request, values)
+        if _is_logged(line, decisions):
+            self._log_decision(line, request, reply[len("action=") : -2].decode("utf-8", "replace"), elapsed_us)
+        for each in noted:
+            each.hits += 1
+        return reply
+
+    def _log_decision(self, line: Line, request: Request, text: str, elapsed_us: int) -> None:
+        acls = " ".join(f"{'!' if negated else ''}{acl.name}" for acl, negated in line.clauses if not acl.silent)
+        everything = self.loaded.settings.log.decisions == "all" and self.loaded.settings.log.format == "json"
+        extra: dict[str, object] = {"request": request.attributes} if everything else {}
+        self.log.decision(
+            action=text,
+            line=line.where,
+            acls=acls,
+            state=request.get("protocol_state"),
+            client=request.get("client_address"),
+            sender=request.get("sender"),
+            recipient=request.get("recipient"),
+            sasl_username=request.get("sasl_username"),
+            queue_id=request.get("queue_id"),
+            us=elapsed_us,
+            **extra,
+        )
+
+    # Trouble
+
+    def _evaluation_failed(self, failure: str) -> None:
+        self.counters.errors += 1
+        self.log_seldom("error", "evaluation failed", failure, answered=self.on_error.action.reply.text)
+
+    def bug(self, error: Exception) -> None:
+        """Log a bug of ours with its traceback; the request it met is answered with on_error."""
+        self.counters.errors += 1
+        where = "".join(traceback.format_exception(error))[-2000:]
+        self.log_seldom("critical", "bug", f"{type(error).__name__}: {error}", traceback=where)
+
+    def log_seldom(self, level: str, event: str, reason: str, **fields: object) -> None:
+        """Log a trouble that may come with every request at most once a minute; the next line says how many there
+        were.
+        """
+        now_s = time.monotonic()
+        if now_s - self._last_logged_s.get(event, -REPEAT_S) < REPEAT_S:
+            self._suppressed[event] = self._suppressed.get(event, 0) + 1
+            return
+        self._last_logged_s[event] = now_s
+        suppressed = self._suppressed.pop(event, 0)
+        more: dict[str, object] = {"suppressed": suppressed} if suppressed else {}
+        self.log.event(level, event, reason=reason, **fields, **more)
+
+
+def _is_logged(line: Line, decisions: str) -> bool:
+    return decisions == "all" or (decisions == "acted" and line.action.verb != "DUNNO")
