@@ -52,10 +52,17 @@ class Acl:
         """What makes it hold, None when nothing does. Raises whatever a part cannot answer."""
         if self.is_score:
             return self.parts[0].find(str(score))
+        failure: Exception | None = None
         for part in self.parts:
-            found = part.find(*(values[name] or "" for name in part.attributes))
+            try:
+                found = part.find(*(values[name] or "" for name in part.attributes))
+            except Exception as error:  # noqa: BLE001 - one value that holds is enough, whatever fails beside it
+                failure = error
+                continue
             if found:
                 return found
+        if failure:
+            raise failure
         return None
 
 

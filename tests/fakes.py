@@ -1,0 +1,105 @@
+"""Stand-ins that keep the product's own contracts: tables that are dicts, files that are texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forkpolicy.errors import ConfigError, TableError
+from forkpolicy.files import Files
+from forkpolicy.policy.load import load_policy
+from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.protocol.request import Request
+from forkpolicy.tables import keys
+
+
+@dataclass
+class Entry:
+    key: str
+    value: str | None = None
+    source: str = "list"
+    line: int = 1
+
+
+class DictTable:
+    """A table as a policy sees it, out of a dict {key: value}; None: it cannot be read."""
+
+    def __init__(self, name, kind, rows):
+        self.name, self.kind, self.rows = name, kind, rows
+
+    def find(self, text):
+        if self.rows is None:
+            raise TableError(f"table {self.name} is damaged")
+        key = self._key(text)
+        return key.encode("utf-8", "surrogateescape") if key in self.rows else None
+
+    def _key(self, text):
+        if self.kind == "cidr":
+            key = keys.ip_key(text)
+            return keys.ip_text(key) if key else ""
+        return keys.fold_domain(text) if self.kind == "domain" else keys.fold_text(text)
+
+    def entry(self, raw):
+        key = raw.decode("utf-8", "surrogateescape")
+        return Entry(key, self.rows[key])
+
+
+class TextFiles(Files):
+    """Files that exist in memory only."""
+
+    def __init__(self, texts):
+        super().__init__()
+        self.texts = texts
+
+    def read(self, path):
+        if str(path) not in self.texts:
+            return super().read(path)
+        text = self.texts[str(path)]
+        return text if isinstance(text, bytes) else text.encode()
+
+
+def policy_of(text, tables=None, **more):
+    """A policy from text; `tables`: {name: {key: value}}."""
+    tables = tables or {}
+    files = TextFiles({"policy.conf": text, **more.pop("files", {})})
+    policy, _ = load_policy(
+        "policy.conf", lambda each: DictTable(each.name, each.kind, tables.get(each.name, {})), files=files, **more
+    )
+    return policy
+
+
+def complaints_of(text, **more):
+    """The complaints about a policy that does not load."""
+    try:
+        policy_of(text, **more)
+    except ConfigError as error:
+        return [str(complaint) for complaint in error.complaints]
+    return []
+
+
+def request_of(**attributes):
+    """A request at RCPT from outside, with what is given instead."""
+    usual = {
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "client_address": "203.0.113.5",
+        "client_name": "mail.example.org",
+        "helo_name": "mail.example.org",
+        "sender": "a@example.com",
+        "recipient": "b@example.com",
+        "sasl_username": "",
+        "sasl_method": "",
+        "size": "0",
+    }
+    return Request({**usual, **attributes}, None)
+
+
+def decide(policy, **attributes):
+    """The text of the reply to a request, from the compiled policy; the exact evaluation has to agree."""
+    request = request_of(**attributes)
+    values = wanted_values(request, policy.wanted)
+    line = policy.decide(values)
+    noted = policy.take_noted()
+    trace = policy.trace(values)
+    assert trace.outcome is line
+    assert trace.noted == noted
+    return policy.text(line, request, values)

@@ -1,0 +1,116 @@
+"""The compiled policy, the exact evaluation and a slow reference say the same about random policies and requests."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.protocol.request import Request
+from tests import reference
+from tests.fakes import policy_of
+
+DOMAINS = ["example.com", "a.example.com", "example.net", "com"]
+LOCALS = ["u", "U", "abuse", "x+y"]
+ADDRESSES = [f"{local}@{domain}" for local in LOCALS for domain in DOMAINS] + ["", "postmaster", "a@b@example.com"]
+HOSTS = ["example.com", "mail.example.com", "Mail.Example.COM.", "unknown", "", "192.0.2.1"]
+CLIENTS = ["192.0.2.1", "192.0.2.200", "198.51.100.7", "2001:db8::1", "::ffff:192.0.2.1", "unknown", ""]
+SIZES = ["", "0", "1", "100", "5000", "many"]
+
+requests = st.fixed_dictionaries(
+    {
+        "protocol_state": st.sampled_from(reference.STATES),
+        "client_address": st.sampled_from(CLIENTS),
+        "client_name": st.sampled_from(HOSTS),
+        "helo_name": st.sampled_from(HOSTS),
+        "sender": st.sampled_from(ADDRESSES),
+        "recipient": st.sampled_from(ADDRESSES),
+        "sasl_username": st.sampled_from(["", "u", "U"]),
+        "sasl_method": st.sampled_from(["", "PLAIN", "LOGIN"]),
+        "encryption_protocol": st.sampled_from(["", "TLSv1.3"]),
+        "policy_context": st.sampled_from(["", "submission"]),
+        "size": st.sampled_from(SIZES),
+    }
+)
+
+ADDRESS_VALUES = [
+    "@example.com",
+    "example.net",
+    ".com",
+    ".example.com",
+    "u@",
+    "u@example.com",
+    "<>",
+    "(abuse|x)",
+    "table:d",
+]
+VALUES = {
+    "sender": [*ADDRESS_VALUES, "{recipient}", "table:broken"],
+    "recipient": ADDRESS_VALUES,
+    "client_address": ["192.0.2.0/24", "192.0.2.1", "192.0.2.1-198.51.100.7", "2001:db8::/32", "0.0.0.0/0"],
+    "client_name": ["mail.example.com", ".example.com", "^unknown$", "{helo_name}"],
+    "helo_name": ["example.com", ".com", r"^[0-9.]+$"],
+    "sasl_method": ["PLAIN", "(PLAIN|LOGIN)"],
+    "sasl_username": ["u", "table:k"],
+    "policy_context": ["submission", "^$"],
+    "size": ["10", ">=100", "<100", "<=100", "=0", "1-200"],
+}
+acls = st.one_of(
+    st.sampled_from(sorted(VALUES)).flatmap(
+        lambda kind: st.tuples(
+            st.just(kind), st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=3, unique=True)
+        )
+    ),
+    st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender"]), st.just([])),
+    st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
+)
+ACTIONS = ["reject", "dunno", "ok", "log1", "log2", "score1", "score2", "score-1"]
+
+
+@st.composite
+def policies(draw):
+    """A policy as data, in which every ACL is declared before any line."""
+    named = {f"acl{number}": acl for number, acl in enumerate(draw(st.lists(acls, min_size=1, max_size=6)))}
+    clause = st.tuples(st.booleans(), st.sampled_from(sorted(named)))
+    line = st.tuples(st.lists(clause, min_size=1, max_size=4), st.sampled_from(ACTIONS))
+    tables = {"d": {"example.com"}, "k": {"u"}, "broken": None}
+    return {"acls": named, "lines": draw(st.lists(line, min_size=1, max_size=8)), "tables": tables}
+
+
+def as_text(policy):
+    """The same as a policy file."""
+    lines = ["table d domain x", "table k key x", "table broken domain x"]
+    for name, (kind, values) in policy["acls"].items():
+        lines.append(f"acl {name} {kind} {' '.join(values)}")
+    for action in ACTIONS:
+        reply = (
+            f"score {action[5:]}" if action.startswith("score") else "log it" if action.startswith("log") else action
+        )
+        lines.append(f"action {action} {reply}")
+    for clauses, action in policy["lines"]:
+        words = [f"{'!' if negated else ''}{name}" for negated, name in clauses]
+        lines.append(f"access {' '.join(words)} {action}")
+    return "\n".join(lines) + "\n"
+
+
+# The nightly size is FORKPOLICY_EXAMPLES=100000.
+@settings(
+    max_examples=int(os.environ.get("FORKPOLICY_EXAMPLES", "1000")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(policies(), st.lists(requests, min_size=1, max_size=6))
+def test_compiled_exact_and_reference_agree(data, several):
+    """Whatever the policy and the request: one decision, one list of log lines, from all three."""
+    rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
+    policy = policy_of(as_text(data), rows)
+    for attributes in several:
+        values = wanted_values(Request(attributes, None), policy.wanted)
+        line = policy.decide(values)
+        noted = [each.action.name for each in policy.take_noted()]
+        trace = policy.trace(values)
+        assert (line.action.name, noted) == reference.decide(data, attributes)
+        assert trace.outcome is line
+        assert [each.action.name for each in trace.noted] == noted
