@@ -10,7 +10,7 @@ from forkpolicy.files import Files
 from forkpolicy.policy.matchers.types import Surroundings
 from forkpolicy.policy.nodes import TableStatement
 from forkpolicy.policy.parser import parse_policy
-from forkpolicy.policy.policy import Policy
+from forkpolicy.policy.policy import INDEXED_FROM, Policy
 from forkpolicy.policy.resolve import Resolver
 from forkpolicy.protocol.reply import parse_reply
 
@@ -31,6 +31,7 @@ def load_policy(
     delimiter: str = "",
     on_error: str = ON_ERROR,
     clock: Callable[[], float] = time.time,
+    indexed_from: int = INDEXED_FROM,
 ) -> tuple[Policy, list[Complaint]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens nothing yet."""
     files = files or Files()
@@ -41,7 +42,9 @@ def load_policy(
     complaints = [*parsed.complaints, *around.complaints]
     if any(complaint.severity == "error" for complaint in complaints):
         raise ConfigError(in_order(complaints, parsed.paths))
-    return Policy(model, tuple(parsed.paths)), in_order(complaints, parsed.paths)
+    return Policy(model, tuple(parsed.paths), delimiter=delimiter, indexed_from=indexed_from), in_order(
+        complaints, parsed.paths
+    )
 
 
 def declared_tables(path: str, files: Files | None = None) -> list[TableDeclaration]:

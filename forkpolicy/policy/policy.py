@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.policy.codegen import compile_model
 from forkpolicy.policy.evaluate import evaluate
+from forkpolicy.policy.indexed import index_model
 from forkpolicy.protocol.reply import encode
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # What every policy reads: the state decides what is known, the client stands in most rules and in every log line.
 ALWAYS_WANTED = ("protocol_state", "client_address")
+# Straight-line code takes 0.45 us a line that does not fire, looking candidates up 2.6 us however many there are.
+INDEXED_FROM = 8
 
 
 class Policy:
@@ -27,14 +30,19 @@ class Policy:
     `on_failure` is told why an evaluation failed, each time; whoever sets it decides how often that is logged.
     """
 
-    def __init__(self, model: Model, paths: tuple[str, ...]) -> None:
+    def __init__(
+        self, model: Model, paths: tuple[str, ...], *, delimiter: str = "", indexed_from: int = INDEXED_FROM
+    ) -> None:
         self.model = model
         self.paths = paths
         asked = (name for line in model.lines for acl, _ in line.clauses for name in acl.attributes)
         self.wanted = tuple(dict.fromkeys((*ALWAYS_WANTED, *asked)))
         self.noted: list[Line] = []
         self.on_failure: Callable[[str], None] = _ignore
-        self._compiled = compile_model(model, self.wanted, self.noted)
+        if len(model.lines) < indexed_from:
+            self._compiled = compile_model(model, self.wanted, self.noted)
+        else:
+            self._compiled = index_model(model, self.wanted, self.noted, delimiter)
 
     @property
     def tables(self) -> dict[str, Lookup]:

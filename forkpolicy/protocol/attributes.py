@@ -37,6 +37,11 @@ class Attribute:
         """The values that stand for "nothing here"."""
         return ("", "0") if self.number else ("",)
 
+    @property
+    def always_known(self) -> bool:
+        """Whether it is known at every state, so that nobody has to ask."""
+        return self.empty_known_at is None
+
     def known(self, value: str | None, state: str) -> bool:
         """Whether `value` says something about the request at `state` (None: the request has no such attribute)."""
         if self.empty_known_at is None:
@@ -52,6 +57,11 @@ class Attribute:
 
 class UnlistedAttribute(Attribute):
     """One that only a newer Postfix sends: known when it is there, empty or not."""
+
+    @property
+    def always_known(self) -> bool:
+        """Never: it may be missing."""
+        return False
 
     def known(self, value: str | None, state: str) -> bool:  # noqa: ARG002 - the state says nothing here
         """Whether the request has it."""

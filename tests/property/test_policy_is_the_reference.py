@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from hypothesis import HealthCheck, given, settings
@@ -103,10 +104,10 @@ def as_text(policy):
 )
 @given(policies(), st.lists(requests, min_size=1, max_size=6))
 def test_compiled_exact_and_reference_agree(data, several):
-    """Whatever the policy and the request: one decision, one list of log lines, from all three."""
+    """Whatever the policy and the request, compiled or indexed: one decision, one list of log lines, from all."""
     rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
-    policy = policy_of(as_text(data), rows)
-    for attributes in several:
+    for indexed_from, attributes in itertools.product((0, 100), several):
+        policy = policy_of(as_text(data), rows, indexed_from=indexed_from)
         values = wanted_values(Request(attributes, None), policy.wanted)
         line = policy.decide(values)
         noted = [each.action.name for each in policy.take_noted()]

@@ -61,10 +61,13 @@ class RegexPart(Part):
         found: list[int] = self._set.Match(value.encode("utf-8", "surrogateescape")) or []
         return found
 
+    def remembered(self, value: str) -> list[int]:
+        """The same, remembered for values short enough."""
+        return self._remembered(value) if len(value) <= REMEMBERED_CHARS else self.matching(value)
+
     def holds(self, *values: str) -> bool:
         """Whether any expression is found."""
-        value = values[0]
-        return bool(self._remembered(value) if len(value) <= REMEMBERED_CHARS else self.matching(value))
+        return bool(self.remembered(values[0]))
 
     def find(self, *values: str) -> Finding | None:
         """The first expression, in the order of the policy, that is found."""

@@ -22,7 +22,7 @@ from forkpolicy.tables.keys import address_keys, domain_keys, fold_address, fold
 from forkpolicy.tables.names import parse_address_pattern, parse_host_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from forkpolicy.errors import Complaint
     from forkpolicy.files import Files
@@ -177,9 +177,9 @@ class _Values:
 
 def address_part(name: str, words: dict[str, Word], delimiter: str) -> Part:
     """Mail address patterns; a list of plain domains, the usual one, costs one look-up."""
-    if all("@" not in key and key[0] not in ".<" for key in words):
-        return OneKeyPart(name, words, lambda address: fold_domain(domain_of_address(address)))
-    return ExactPart(name, words, lambda address: address_keys(address, delimiter))
+    if only_domains(words):
+        return OneKeyPart(name, words, _folded_domain)
+    return ExactPart(name, words, exact_keys_of(name, words, delimiter))
 
 
 def host_part(name: str, words: dict[str, Word]) -> Part:
@@ -187,6 +187,36 @@ def host_part(name: str, words: dict[str, Word]) -> Part:
     if all(key[0] != "." for key in words):
         return OneKeyPart(name, words, fold_domain)
     return ExactPart(name, words, domain_keys)
+
+
+def exact_keys_of(name: str, keys: Collection[str], delimiter: str) -> Callable[[str], tuple[str, ...]]:
+    """What lists the keys under which a value of an attribute may stand, no more of them than `keys` can have."""
+    if name in HOSTS:
+        return domain_keys if any(key[0] == "." for key in keys) else lambda value: (fold_domain(value),)
+    if name not in ADDRESSES:
+        return lambda value: (value.casefold(),)
+    if only_domains(keys):
+        return lambda address: (_folded_domain(address),)
+    if delimiter or any(key[0] == "." or key[-1] in "@>" for key in keys):
+        return lambda address: address_keys(address, delimiter)
+    return _address_and_domain
+
+
+def only_domains(keys: Iterable[str]) -> bool:
+    """Whether address patterns are plain domains only."""
+    return all("@" not in key and key[0] not in ".<" for key in keys)
+
+
+def _folded_domain(address: str) -> str:
+    return fold_domain(domain_of_address(address))
+
+
+def _address_and_domain(address: str) -> tuple[str, ...]:
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return ()
+    folded = fold_domain(domain)
+    return (f"{local.casefold()}@{folded}", folded)
 
 
 def folding(name: str) -> Callable[[str], str]:

@@ -1,0 +1,277 @@
+"""Long policies: which lines can fire at all is looked up, so that the cost does not grow with the number of lines.
+
+Every line that has a positive ACL of exact values, networks, expressions or a table has a guard: when the guard
+does not hold, the line cannot fire, cannot fail and need not be tried. Guards of all lines stand together in a few
+indexes: one dict per attribute for exact values, one for hosts and one binary search for networks, one RE2 set per
+attribute, one question per table. What they give, and the lines without a guard, are the candidates; those are
+tried in the order of the policy, as `evaluate` would. An index may name a line too many, never one too few, since
+each candidate is tried in full.
+
+Says the same as `codegen`, which serves short policies; a failing table raises, and `Policy.decide` asks `evaluate`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+from forkpolicy.policy.matchers.network import NetworkPart
+from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart
+from forkpolicy.policy.matchers.regex import RegexPart
+from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.policy.matchers.types import exact_keys_of
+from forkpolicy.protocol.attributes import attribute
+from forkpolicy.tables.keys import ip_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from forkpolicy.policy.matchers.parts import Part
+    from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.policy.nodes import Word
+    from forkpolicy.protocol.attributes import Attribute
+    from forkpolicy.protocol.layout import Values
+    from forkpolicy.tables.keys import IpRange
+
+# Guards in the order in which they are preferred: the more a look-up narrows down, the better.
+PREFERENCE: dict[type[Part], int] = {
+    OneKeyPart: 0,
+    ExactPart: 0,
+    NetworkPart: 1,
+    PairPart: 2,
+    TablePart: 3,
+    RegexPart: 4,
+}
+NO_LINES: tuple[int, ...] = ()
+
+
+def index_model(model: Model, wanted: Sequence[str], noted: list[Line], delimiter: str) -> Callable[..., Line]:
+    """The function that decides as `model` says. Its arguments are the values of `wanted`."""
+    positions = {name: number for number, name in enumerate(wanted)}
+    guarded = _Guards(model.lines, positions, delimiter)
+    questions = {acl.number: _Question(acl, positions) for acl in model.acls.values()}
+    lines, end, always, probes = model.lines, model.default_line, guarded.always, guarded.probes
+
+    def decide(*values: str) -> Line:
+        candidates = list(always)
+        for probe in probes:
+            candidates += probe.lines(values)
+        if not candidates:
+            return end
+        return _first(sorted(set(candidates)), lines, questions, values, noted) or end
+
+    return decide
+
+
+def _first(
+    candidates: list[int],
+    lines: list[Line],
+    questions: dict[int, _Question],
+    values: Values,
+    noted: list[Line],
+) -> Line | None:
+    """The first candidate that fires and replies; `log` and `score` lines have their effect on the way."""
+    answers: dict[int, bool | None] = {}
+    score = 0.0
+    for number in candidates:
+        line = lines[number]
+        for acl, negated in line.clauses:
+            if acl.number not in answers or acl.is_score:
+                answers[acl.number] = questions[acl.number].ask(values, score)
+            if answers[acl.number] is not (not negated):
+                break
+        else:
+            if line.action.kind == "reply":
+                return line
+            if line.action.kind == "log":
+                noted.append(line)
+            score += line.action.amount
+    return None
+
+
+class _Question:
+    """One ACL, ready to be asked."""
+
+    __slots__ = ("_checks", "_is_score", "_parts", "_state")
+
+    def __init__(self, acl: Acl, positions: dict[str, int]) -> None:
+        self._is_score = acl.is_score
+        named = [(positions[name], attribute(name)) for name in acl.attributes if name in positions]
+        self._checks: list[tuple[int, Attribute]] = [(at, each) for at, each in named if not each.always_known]
+        self._parts = [
+            (part.holds, tuple(positions[name] for name in part.attributes))
+            for part in acl.parts
+            if all(name in positions for name in part.attributes)
+        ]
+        self._state = positions["protocol_state"]
+
+    def ask(self, values: Values, score: float) -> bool | None:
+        """Whether the ACL holds; None: cannot be known. Raises what a table raises."""
+        if self._is_score:
+            return self._parts[0][0](str(score))
+        for at, each in self._checks:
+            if not each.known(values[at], values[self._state] or ""):
+                return None
+        return any(holds(*(values[at] or "" for at in places)) for holds, places in self._parts)
+
+
+class _Probe(Protocol):
+    """One index: the lines whose guard may hold for these values."""
+
+    def lines(self, values: Values) -> Iterable[int]:
+        """Line numbers, in any order."""
+
+
+class _Guards:
+    """Sorts the lines into indexes."""
+
+    def __init__(self, lines: list[Line], positions: dict[str, int], delimiter: str) -> None:
+        self._positions = positions
+        self._delimiter = delimiter
+        self._exact: dict[str, dict[str, list[int]]] = {}
+        self._networks: dict[str, list[tuple[IpRange, int]]] = {}
+        self._regexes: dict[str, list[tuple[Word, int]]] = {}
+        self._tables: dict[int, tuple[Part, list[int]]] = {}
+        unguarded = [line.number for line in lines if not self._guard(line)]
+        self.always = tuple(unguarded)
+        self.probes: list[_Probe] = [
+            *(_ExactProbe(positions[name], name, keys, delimiter) for name, keys in self._exact.items()),
+            *(_NetworkProbe(positions[name], spans) for name, spans in self._networks.items()),
+            *(_RegexProbe(positions[name], name, words) for name, words in self._regexes.items()),
+            *(self._table_probe(part, numbers) for part, numbers in self._tables.values()),
+        ]
+
+    def _table_probe(self, part: Part, numbers: list[int]) -> _TableProbe:
+        return _TableProbe(part, tuple(self._positions[name] for name in part.attributes), tuple(numbers))
+
+    def _guard(self, line: Line) -> bool:
+        ranked = [(rank, acl) for acl, negated in line.clauses if not negated and (rank := _rank(acl)) is not None]
+        if not ranked:
+            return False
+        for part in min(ranked, key=lambda each: each[0])[1].parts:
+            self._add(part, line.number)
+        return True
+
+    def _add(self, part: Part, number: int) -> None:
+        name = part.attributes[0]
+        if isinstance(part, (OneKeyPart, ExactPart)):
+            keys = self._exact.setdefault(name, {})
+            for key in part.words:
+                keys.setdefault(key, []).append(number)
+        elif isinstance(part, NetworkPart):
+            self._networks.setdefault(name, []).extend((span, number) for span, _ in part.ranges)
+        elif isinstance(part, RegexPart):
+            self._regexes.setdefault(name, []).extend((word, number) for word in part.words)
+        else:
+            self._tables.setdefault(id(part), (part, []))[1].append(number)
+
+
+def _rank(acl: Acl) -> tuple[int, int] | None:
+    """How good a guard an ACL is, the smaller the better; None: it is none."""
+    ranks = [PREFERENCE.get(type(part)) for part in acl.parts]
+    known = [rank for rank in ranks if rank is not None]
+    return (max(known), len(acl.words)) if known and len(known) == len(ranks) else None
+
+
+class _ExactProbe:
+    """All exact values of one attribute: a dict."""
+
+    def __init__(self, at: int, name: str, keys: dict[str, list[int]], delimiter: str) -> None:
+        self._at = at
+        self._keys_of = exact_keys_of(name, keys, delimiter)
+        self._found = {key: tuple(numbers) for key, numbers in keys.items()}.get
+
+    def lines(self, values: Values) -> Iterable[int]:
+        """The lines of every key that the value may stand under."""
+        found = self._found
+        hits = [numbers for key in self._keys_of(values[self._at] or "") if (numbers := found(key))]
+        if len(hits) < 2:
+            return hits[0] if hits else NO_LINES
+        return [number for numbers in hits for number in numbers]
+
+
+class _NetworkProbe:
+    """All networks of one attribute: single addresses in a dict, the rest as disjoint spans."""
+
+    def __init__(self, at: int, spans: list[tuple[IpRange, int]]) -> None:
+        self._at = at
+        single: dict[bytes, list[int]] = {}
+        wide = []
+        for (first, last), number in spans:
+            if first == last:
+                single.setdefault(first, []).append(number)
+            else:
+                wide.append((first, last, number))
+        self._single = {key: tuple(numbers) for key, numbers in single.items()}.get
+        self._firsts, self._lasts, self._numbers = _disjoint(wide)
+
+    def lines(self, values: Values) -> Iterable[int]:
+        """The lines of every network that has the address."""
+        key = ip_key(values[self._at] or "")
+        if key is None:
+            return NO_LINES
+        found = self._single(key, NO_LINES)
+        at = bisect_left(self._lasts, key)
+        if at < len(self._lasts) and self._firsts[at] <= key:
+            return (*found, *self._numbers[at])
+        return found
+
+
+class _RegexProbe:
+    """All expressions of one attribute: one set."""
+
+    def __init__(self, at: int, name: str, words: list[tuple[Word, int]]) -> None:
+        self._at = at
+        self._part = RegexPart(name, [word for word, _ in words])
+        self._numbers = [number for _, number in words]
+
+    def lines(self, values: Values) -> Iterable[int]:
+        """The lines of every expression that is found."""
+        return [self._numbers[at] for at in self._part.remembered(values[self._at] or "")]
+
+
+class _TableProbe:
+    """One table and one attribute: asked once, for all lines that it guards."""
+
+    def __init__(self, part: Part, places: tuple[int, ...], numbers: tuple[int, ...]) -> None:
+        self._holds = part.holds
+        self._places = places
+        self._numbers = numbers
+
+    def lines(self, values: Values) -> Iterable[int]:
+        """All its lines when the table has the value."""
+        return self._numbers if self._holds(*(values[at] or "" for at in self._places)) else NO_LINES
+
+
+def _disjoint(spans: list[tuple[bytes, bytes, int]]) -> tuple[list[bytes], list[bytes], list[tuple[int, ...]]]:
+    """Overlapping spans as disjoint ones in order, each with the numbers of all spans that cover it."""
+    opens: dict[bytes, list[int]] = {}
+    closes: dict[bytes, list[int]] = {}
+    for first, last, number in spans:
+        opens.setdefault(first, []).append(number)
+        closes.setdefault(_after(last), []).append(number)
+    firsts: list[bytes] = []
+    lasts: list[bytes] = []
+    numbers: list[tuple[int, ...]] = []
+    covering: list[int] = []
+    edges = sorted({*opens, *closes})
+    for edge, following in pairwise(edges):
+        for number in closes.get(edge, ()):
+            covering.remove(number)
+        covering += opens.get(edge, ())
+        if covering:
+            firsts.append(edge)
+            lasts.append(_before(following))
+            numbers.append(tuple(sorted(set(covering))))
+    return firsts, lasts, numbers
+
+
+# The address after the last of a family is the first byte string behind it: keys are compared, never shown.
+def _after(key: bytes) -> bytes:
+    number = int.from_bytes(key, "big") + 1
+    return number.to_bytes(len(key), "big")
+
+
+def _before(key: bytes) -> bytes:
+    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
