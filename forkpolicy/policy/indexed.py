@@ -13,6 +13,7 @@ Says the same as `codegen`, which serves short policies; a failing table raises,
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,17 +23,19 @@ from forkpolicy.policy.matchers.regex import RegexPart
 from forkpolicy.policy.matchers.table import PairPart, TablePart
 from forkpolicy.policy.matchers.types import exact_keys_of
 from forkpolicy.protocol.attributes import attribute
+from forkpolicy.protocol.layout import Values
 from forkpolicy.tables.keys import ip_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from forkpolicy.policy.matchers.parts import Part
     from forkpolicy.policy.model import Acl, Line, Model
     from forkpolicy.policy.nodes import Word
     from forkpolicy.protocol.attributes import Attribute
-    from forkpolicy.protocol.layout import Values
     from forkpolicy.tables.keys import IpRange
+
+Question = Callable[[Values], "bool | None"]
 
 # Guards in the order in which they are preferred: the more a look-up narrows down, the better.
 PREFERENCE: dict[type[Part], int] = {
@@ -50,7 +53,7 @@ def index_model(model: Model, wanted: Sequence[str], noted: list[Line], delimite
     """The function that decides as `model` says. Its arguments are the values of `wanted`."""
     positions = {name: number for number, name in enumerate(wanted)}
     guarded = _Guards(model.lines, positions, delimiter)
-    questions = {acl.number: _Question(acl, positions) for acl in model.acls.values()}
+    questions = {acl.number: _question(acl, positions) for acl in model.acls.values() if not acl.is_score}
     lines, end, always, probes = model.lines, model.default_line, guarded.always, guarded.probes
 
     def decide(*values: str) -> Line:
@@ -67,7 +70,7 @@ def index_model(model: Model, wanted: Sequence[str], noted: list[Line], delimite
 def _first(
     candidates: list[int],
     lines: list[Line],
-    questions: dict[int, _Question],
+    questions: dict[int, Question],
     values: Values,
     noted: list[Line],
 ) -> Line | None:
@@ -77,9 +80,13 @@ def _first(
     for number in candidates:
         line = lines[number]
         for acl, negated in line.clauses:
-            if acl.number not in answers or acl.is_score:
-                answers[acl.number] = questions[acl.number].ask(values, score)
-            if answers[acl.number] is not (not negated):
+            if acl.is_score:
+                answer: bool | None = acl.parts[0].holds(str(score))
+            elif acl.number in answers:
+                answer = answers[acl.number]
+            else:
+                answer = answers[acl.number] = questions[acl.number](values)
+            if answer is negated or answer is None:
                 break
         else:
             if line.action.kind == "reply":
@@ -90,30 +97,41 @@ def _first(
     return None
 
 
-class _Question:
-    """One ACL, ready to be asked."""
+def _question(acl: Acl, positions: dict[str, int]) -> Question:
+    """One ACL, ready to be asked: True, False, or None for "cannot be known". Raises what a table raises."""
+    parts = [
+        (part.holds, tuple(positions[name] for name in part.attributes))
+        for part in acl.parts
+        if all(name in positions for name in part.attributes)
+    ]
+    asked = _one_part(*parts[0]) if len(parts) == 1 else _any_part(parts)
+    named = [(positions[name], attribute(name)) for name in acl.attributes if name in positions]
+    checks = [(at, each) for at, each in named if not each.always_known]
+    return _if_known(asked, checks, positions["protocol_state"]) if checks else asked
 
-    __slots__ = ("_checks", "_is_score", "_parts", "_state")
 
-    def __init__(self, acl: Acl, positions: dict[str, int]) -> None:
-        self._is_score = acl.is_score
-        named = [(positions[name], attribute(name)) for name in acl.attributes if name in positions]
-        self._checks: list[tuple[int, Attribute]] = [(at, each) for at, each in named if not each.always_known]
-        self._parts = [
-            (part.holds, tuple(positions[name] for name in part.attributes))
-            for part in acl.parts
-            if all(name in positions for name in part.attributes)
-        ]
-        self._state = positions["protocol_state"]
+def _one_part(holds: Callable[..., bool], places: tuple[int, ...]) -> Question:
+    if len(places) == 1:
+        place = places[0]
+        return lambda values: holds(values[place] or "")
+    return lambda values: holds(*(values[at] or "" for at in places))
 
-    def ask(self, values: Values, score: float) -> bool | None:
-        """Whether the ACL holds; None: cannot be known. Raises what a table raises."""
-        if self._is_score:
-            return self._parts[0][0](str(score))
-        for at, each in self._checks:
-            if not each.known(values[at], values[self._state] or ""):
+
+def _any_part(parts: list[tuple[Callable[..., bool], tuple[int, ...]]]) -> Question:
+    asked = [_one_part(holds, places) for holds, places in parts]
+    return lambda values: any(ask(values) for ask in asked)
+
+
+def _if_known(asked: Question, checks: list[tuple[int, Attribute]], state: int) -> Question:
+    def ask(values: Values) -> bool | None:
+        for at, each in checks:
+            # A value that says something is known: only for the empty ones does the state matter.
+            value = values[at]
+            if (not value or each.number) and not each.known(value, values[state] or ""):
                 return None
-        return any(holds(*(values[at] or "" for at in places)) for holds, places in self._parts)
+        return asked(values)
+
+    return ask
 
 
 class _Probe(Protocol):

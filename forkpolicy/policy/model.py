@@ -34,15 +34,13 @@ class Acl:
     parts: tuple[Part, ...]
     silent: bool = False
     attributes: tuple[str, ...] = field(init=False)
+    # Whether it asks for the score so far: the one answer that changes within a request.
+    is_score: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive what the ACL asks a request for."""
         self.attributes = attributes_of(self.parts)
-
-    @property
-    def is_score(self) -> bool:
-        """Whether it asks for the score so far: the one answer that changes within a request."""
-        return self.type_name == "score"
+        self.is_score = self.type_name == "score"
 
     def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
         """The first attribute that is not known at this state, None when all are."""
