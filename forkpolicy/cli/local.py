@@ -1,0 +1,55 @@
+"""Commands that need no running master: check, explain, lookup.
+
+The tools are imported when their command runs: `forkpolicy status` should not pay for RE2 and LMDB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.cli.parsers import add_command, add_json
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add them to the table."""
+    check = add_command(commands, "check", _check, "find every mistake in settings, policy and tables")
+    add_json(check)
+    explain = add_command(commands, "explain", _explain, "show the action that a policy request gets, and why")
+    explain.add_argument(
+        "what",
+        nargs="*",
+        metavar="FILE | NAME=VALUE",
+        help="a file of requests as Postfix sends them (default: standard input), or attributes of one request",
+    )
+    explain.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
+    add_json(explain)
+    lookup = add_command(commands, "lookup", _lookup, "look a key up in a compiled table")
+    lookup.add_argument("table", metavar="TABLE", help="as the policy declares it")
+    lookup.add_argument(
+        "key", metavar="KEY", help="an address, a domain, a mail address or a text, by the table's kind"
+    )
+    add_json(lookup)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import check
+
+    return check.run(arguments.settings, as_json=arguments.as_json)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import explain
+
+    words: list[str] = arguments.what
+    is_file = len(words) == 1 and "=" not in words[0]
+    file, attributes = (words[0], []) if is_file else (None, words)
+    return explain.run(arguments.settings, file, attributes, as_json=arguments.as_json, show_all=arguments.show_all)
+
+
+def _lookup(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import lookup
+
+    return lookup.run(arguments.settings, arguments.table, arguments.key, as_json=arguments.as_json)
