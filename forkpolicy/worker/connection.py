@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536
+NO_LAYOUT = -1
 
 
 class Connection:
@@ -68,7 +69,7 @@ class Connection:
         self._reader = RequestReader(max_request_bytes, pending)
         self._unsent = b""
         self._layout: Layout | None = None
-        self._epoch = 0
+        self._epoch = NO_LAYOUT
         self._loop = gevent.get_hub().loop
         self._readable_watcher = self._loop.io(sock.fileno(), READ)
         self._writable_watcher = self._loop.io(sock.fileno(), WRITE)
@@ -125,15 +126,16 @@ class Connection:
             self.close()
             return
         serving = self._serving
-        if self._epoch == serving.layouts_epoch and self._layout is not None and not self._reader:
+        if self._epoch == serving.layouts_epoch and not self._reader:
+            assert self._layout is not None
             values = self._layout.values(data.decode("utf-8", "surrogateescape"))
             if values is not None:
                 line = serving.decide(values)
                 if line.plain and not serving.noted:
                     self._send(line.plain)
                     self._count(line, started_ns)
-                    return
-                self._finish(line, Request.parse(data), values, started_ns)
+                else:
+                    self._finish(line, Request.parse(data), values, started_ns)
                 return
         if data:
             self._read_exactly(data, started_ns)
@@ -171,7 +173,7 @@ class Connection:
         try:
             while (raw := reader.next_request()) is not None:
                 request = Request.parse(raw)
-                self._layout, self._epoch = serving.layout_of(request), serving.layouts_epoch
+                self._learn(request)
                 values = serving.values_of(request)
                 self._finish(serving.decide(values), request, values, started_ns)
                 if self._sock.fileno() < 0:
@@ -180,6 +182,11 @@ class Connection:
             serving.counters.protocol_errors += 1
             serving.log_seldom("warning", "no policy request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
+
+    def _learn(self, request: Request) -> None:
+        self._layout = self._serving.layout_of(request)
+        # A layout belongs to one generation of the policy: another one wants other attributes.
+        self._epoch = self._serving.layouts_epoch if self._layout else NO_LAYOUT
 
     def _send(self, reply: bytes) -> None:
         if self._unsent:
