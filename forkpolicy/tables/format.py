@@ -6,9 +6,9 @@
 A reader checks trailer and digest before LMDB maps a single page: a damaged map could kill a worker with SIGBUS or an
 assertion of LMDB's, and no exception handler would see it. Hashing runs at 1.7 GB/s and without the interpreter lock.
 
-An entry is msgpack `[value or None, index of its source, line, key as people read it]`; in a cidr table the first
-address of its range stands before it. `TableError` says why a file cannot be used; nothing else leaves this module for
-a bad file.
+An entry is msgpack `[index of its source, line, prefix length of a network or 0, value or None]`. In a cidr table the
+first address of its range stands before it; in the other kinds its key follows it. `TableError` says why a file cannot
+be used; nothing else leaves this module for a bad file.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 import msgpack
 
 from forkpolicy.errors import TableError
+from forkpolicy.tables.keys import network_text
 
 Kind = Literal["cidr", "domain", "address", "key"]
 KINDS: Final[tuple[Kind, ...]] = ("cidr", "domain", "address", "key")
@@ -39,6 +40,9 @@ MAX_KEY_BYTES: Final = 511
 
 # LMDB files use the byte order and word size of the machine that wrote them.
 MACHINE: Final = f"{sys.byteorder[0]}{struct.calcsize('P') * 8}".encode("ascii").ljust(4)
+
+# The first address of a range stands before a cidr entry and begins with its family; msgpack arrays begin with 0x94.
+FIRST_ADDRESS_BYTES: Final = {b"4": 5, b"6": 17}
 
 _MAGIC: Final = b"fkp-tbl\n"
 _HEAD: Final = struct.Struct(">8sI4sQ8x")
@@ -96,16 +100,20 @@ class Entry:
     line: int
 
 
-def pack_entry(value: str | None, source: int, line: int, key: str) -> bytes:
-    """An entry as it is stored."""
-    packed: bytes = msgpack.packb([value, source, line, key], unicode_errors="surrogateescape")
-    return packed
-
-
 def unpack_entry(raw: bytes, sources: tuple[str, ...]) -> Entry:
-    """The stored entry as people read it."""
-    value, source, line, key = msgpack.unpackb(raw, unicode_errors="surrogateescape")
+    """A stored entry as people read it."""
+    skip = FIRST_ADDRESS_BYTES.get(raw[:1], 0)
+    unpacker = msgpack.Unpacker(unicode_errors="surrogateescape")
+    unpacker.feed(raw[skip:])
+    source, line, length, value = unpacker.unpack()
+    key = network_text(raw[:skip], length) if skip else raw[unpacker.tell() :].decode("utf-8", "surrogateescape")
     return Entry(key, value, sources[source] if 0 <= source < len(sources) else "", line)
+
+
+def pack_value(value: str | None) -> bytes:
+    """The value as the last part of an entry; compilers build the other parts themselves, see above."""
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return packed
 
 
 @dataclass(frozen=True, slots=True)

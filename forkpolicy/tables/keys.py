@@ -178,6 +178,15 @@ def range_text(first: bytes, last: bytes) -> str:
     return f"{ip_text(first)}-{ip_text(last)}"
 
 
+def network_text(address: bytes, length: int) -> str:
+    """The network of a prefix length around an IP key, as people write it; a single address without its length."""
+    family, bits = address[:1], _BITS[address[:1]]
+    if length == bits:
+        return ip_text(address)
+    low = _number(address) >> (bits - length) << (bits - length)
+    return f"{ip_text(family + low.to_bytes(bits // 8, 'big'))}/{length}"
+
+
 def parse_network(text: str, *, allow_wide: bool = False) -> IpRange:
     """One network of a table's source: `a`, `a/len`, `a/dotted.mask`, brackets around `a` allowed.
 

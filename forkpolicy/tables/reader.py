@@ -14,7 +14,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from socket import AF_INET, inet_pton
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Find = Callable[[str], bytes | None]
-
-# Bytes of the first address that stand before a cidr entry, by the family byte they begin with.
-_V4_BYTES: Final = 5
-_V6_BYTES: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +46,32 @@ class VerifiedFile:
 class Table:
     """One open table. `find(text)` takes the request's own text and returns an entry's raw bytes or None."""
 
-    __slots__ = ("_cursor", "_env", "_fd", "_txn", "find", "generation", "identity", "kind", "name", "path", "record")
+    __slots__ = (
+        "_entries",
+        "_env",
+        "_fd",
+        "_txn",
+        "find",
+        "generation",
+        "identity",
+        "kind",
+        "name",
+        "path",
+        "record",
+        "size_bytes",
+    )
 
     def __init__(self, file: VerifiedFile, name: str, kind: Kind, delimiter: str) -> None:
         self.path, self.name, self.kind = file.path, name, kind
         self.identity = file.identity
+        self.size_bytes = file.trailer.lmdb_bytes + layout.TRAILER_BYTES
         self.generation = file.trailer.digest[:12]
         self._fd = file.fd
-        self._env, self._txn, entries, raw_record = _open_environment(file)
+        self._env, self._txn, self._entries, raw_record = _open_environment(file)
         try:
             self.record = Record.unpack(raw_record)
             _check_kind(self.record, name, kind)
-            self._cursor = self._txn.cursor(entries)
-            self.find: Find = _finder(self._cursor, self.record, delimiter)
+            self.find: Find = _finder(self._txn.cursor(self._entries), self.record, delimiter)
         except BaseException:
             self._txn.abort()
             self._env.close()
@@ -70,7 +79,7 @@ class Table:
 
     def entry(self, raw: bytes) -> Entry:
         """What `find` returned, as people read it."""
-        return layout.unpack_entry(raw[self._skip(raw) :], self.record.sources)
+        return layout.unpack_entry(raw, self.record.sources)
 
     def value(self, raw: bytes) -> str | None:
         """The value alone of what `find` returned."""
@@ -78,19 +87,20 @@ class Table:
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its raw entry, in key order."""
-        with self._txn.cursor(self._cursor.db) as cursor:
+        with self._txn.cursor(self._entries) as cursor:
             yield from cursor
+
+    def entries_from(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The same from the first key that is not below `key`."""
+        with self._txn.cursor(self._entries) as cursor:
+            if cursor.set_range(key):
+                yield from cursor
 
     def close(self) -> None:
         """Close map and file; an old generation that was renamed away vanishes with its last reader."""
         self._txn.abort()
         self._env.close()
         os.close(self._fd)
-
-    def _skip(self, raw: bytes) -> int:
-        if self.kind != "cidr":
-            return 0
-        return _V4_BYTES if raw[:1] == b"4" else _V6_BYTES
 
 
 def open_table(path: str, name: str, kind: Kind, *, delimiter: str = "") -> Table:

@@ -1,0 +1,184 @@
+"""`forkpolicy-compile`: the command line, and nothing but the command line.
+
+Exit status: 0 every table was compiled (or needed nothing); 1 --verify found a table that is not whole; 2 wrong usage;
+73 a table cannot be written; 78 a source, the policy or the settings are wrong. One bad table does not keep the others
+from being compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy import __version__
+from forkpolicy.compile import report
+from forkpolicy.compile.directory import locked
+from forkpolicy.compile.sources import STDIN
+from forkpolicy.compile.table import Options, Result, compile_table
+from forkpolicy.compile.verify import verify_table
+from forkpolicy.errors import (
+    EXIT_CANNOT_WRITE,
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_NO,
+    CannotWriteError,
+    ForkpolicyError,
+    TableError,
+    UsageError,
+    nearest,
+)
+from forkpolicy.policy.load import declared_tables
+from forkpolicy.settings import DEFAULT_PATH, load_settings
+from forkpolicy.tables.format import SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkpolicy.compile.directory import TablesDirectory
+    from forkpolicy.policy.nodes import TableDeclaration
+
+_EXAMPLES = """\
+examples:
+  forkpolicy-compile                          compile all tables that the policy declares
+  forkpolicy-compile local_domains            compile one
+  forkpolicy-compile --dry-run --stats        say what would change, and what the tables consist of
+  forkpolicy-compile --if-changed             for timers: nothing to do costs milliseconds
+  curl -s URL | forkpolicy-compile feed       a table whose source is "-" reads standard input
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compile tables; the exit status. Mistakes are told on standard error, never as a traceback."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except ForkpolicyError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: the tables stay as they were", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="forkpolicy-compile",
+        description="Compile the tables that the policy declares from their sources, each whole or not at all.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+    add("-c", dest="settings", metavar="FILE", default=DEFAULT_PATH, help="settings file (default: %(default)s)")
+    add("tables", metavar="TABLE", nargs="*", help="a declared table; none: all of them")
+    add("--json", action="store_true", help="results as one JSON document")
+    add("--dry-run", action="store_true", help="write nothing; show the difference to the table in use")
+    add("--if-changed", action="store_true", help="leave tables alone whose sources are what they were")
+    add("--verify", action="store_true", help="compile nothing; check the compiled tables from end to end")
+    add("--stats", action="store_true", help="show what the tables consist of")
+    add("--skip-bad", action="store_true", help="leave wrong lines out and count them")
+    add("--allow-wide", action="store_true", help="take networks wider than /8 (IPv6: /16)")
+    add("--allow-shrink", action="store_true", help="take empty sources, and tables that lose more than half")
+    add(
+        "--protect",
+        metavar="FILE-OR-TABLE",
+        action="append",
+        default=[],
+        help="refuse tables with an entry that concerns a name or network of this list; may be repeated",
+    )
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class _CannotWrite:
+    """A table that could not be written."""
+
+    name: str
+    error: CannotWriteError
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = load_settings(arguments.settings)
+    declared = _chosen(declared_tables(settings.policy), arguments.tables)
+    if arguments.verify:
+        return _verify(declared, Path(settings.tables), as_json=arguments.json)
+    options = Options(
+        skip_bad=arguments.skip_bad,
+        allow_wide=arguments.allow_wide,
+        allow_shrink=arguments.allow_shrink,
+        dry_run=arguments.dry_run,
+        if_changed=arguments.if_changed,
+        stats=arguments.stats,
+        protect=tuple(arguments.protect),
+    )
+    with locked(Path(settings.tables), _say) as directory:
+        outcomes = [_compile(declaration, directory, options, arguments) for declaration in declared]
+    if arguments.json:
+        print(report.as_json([each for each in outcomes if isinstance(each, Result)]))
+    return _exit_status(outcomes)
+
+
+def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDeclaration]:
+    known = {each.name: each for each in declared}
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            meant = f'did you mean "{near}"?' if near else f"it declares: {', '.join(known) or 'none'}"
+            raise UsageError(f'the policy declares no table "{name}"; {meant}')
+    chosen = [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+    readers = [each.name for each in chosen if STDIN in each.sources]
+    if len(readers) > 1:
+        raise UsageError(f'standard input is one list, and "-" is a source of {" and ".join(readers)}: name one table')
+    return chosen
+
+
+def _compile(
+    declaration: TableDeclaration, directory: TablesDirectory, options: Options, arguments: argparse.Namespace
+) -> Result | _CannotWrite:
+    progress = report.Progress(declaration.name)
+    try:
+        result = compile_table(declaration, directory, options, progress)
+    except CannotWriteError as error:
+        progress.clear()
+        _say(f"table {declaration.name}: {error}; the table in use stays as it was")
+        return _CannotWrite(declaration.name, error)
+    progress.clear()
+    for complaint in result.complaints:
+        _say(str(complaint))
+    if result.state == "refused":
+        _say(report.refusal(result))
+    elif not arguments.json:
+        print(report.summary(result), flush=True)
+    return result
+
+
+def _exit_status(outcomes: list[Result | _CannotWrite]) -> int:
+    if any(isinstance(each, Result) and each.state == "refused" for each in outcomes):
+        return EXIT_CONFIG
+    return EXIT_CANNOT_WRITE if any(isinstance(each, _CannotWrite) for each in outcomes) else EXIT_DONE
+
+
+def _verify(declared: list[TableDeclaration], directory: Path, *, as_json: bool) -> int:
+    findings: list[dict[str, object]] = []
+    for each in declared:
+        path = directory / f"{each.name}{SUFFIX}"
+        try:
+            record = verify_table(str(path), each.name, each.kind)  # type: ignore[arg-type]
+        except TableError as error:
+            findings.append({"name": each.name, "ok": False, "reason": str(error)})
+        else:
+            findings.append({"name": each.name, "ok": True, "entries": record.entries, "path": str(path)})
+    report.print_findings(findings, as_json=as_json)
+    return EXIT_DONE if all(finding["ok"] for finding in findings) else EXIT_NO
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""`csv:FILE:COLUMN[:VALUE-COLUMN]`: keys (and values) from columns of a CSV file.
+
+A column is a name from the header line, or a number from 1, and then there is no header. Commas, semicolons and tabs
+separate, whichever the first line has most of. Rows without a key are skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.compile.rows import Row
+from forkpolicy.errors import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SEPARATORS: Final = ",;\t"
+
+
+@dataclass(slots=True)
+class CsvSource:
+    """Two columns of a CSV file."""
+
+    name: str
+    path: str
+    column: str
+    value_column: str
+    warnings: list[str] = field(default_factory=list)
+
+    def rows(self) -> Iterator[Row]:
+        """Key and value of each line. Raises ValueError, OSError."""
+        with Path(self.path).open(encoding="utf-8-sig", newline="") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=max(_SEPARATORS, key=first.count), strict=True)
+            try:
+                yield from self._rows_of(reader)
+            except csv.Error as error:
+                raise ValueError(f"{self.path}:{reader.line_num}: not CSV: {error}") from error
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{self.path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+    def _rows_of(self, reader: Iterator[list[str]]) -> Iterator[Row]:
+        header = None if self.column.isdecimal() else [name.strip() for name in next(reader, [])]
+        key_at = _position(self.column, header)
+        value_at = _position(self.value_column, header) if self.value_column else -1
+        for line in reader:
+            number: int = reader.line_num  # type: ignore[attr-defined]
+            if len(line) <= max(key_at, value_at):
+                if any(cell.strip() for cell in line):
+                    raise ValueError(f"{self.path}:{number}: only {len(line)} columns")
+                continue
+            key = line[key_at].strip()
+            value = line[value_at].strip() if value_at >= 0 else ""
+            if key:
+                yield Row(key, value or None, number)
+
+
+def _position(column: str, header: list[str] | None) -> int:
+    if column.isdecimal():
+        if int(column) < 1:
+            raise ValueError("columns count from 1")
+        return int(column) - 1
+    if header is None:
+        raise ValueError(f'"{column}" is a name and the other column a number: give names for both, or numbers')
+    if column not in header:
+        near = nearest(column, header)
+        meant = f'; did you mean "{near}"?' if near else f": it has {', '.join(header)}"
+        raise ValueError(f'the header has no column "{column}"{meant}')
+    return header.index(column)
+
+
+def open_source(argument: str, base: Path) -> CsvSource:
+    """The source of `FILE:COLUMN[:VALUE-COLUMN]`. Raises ValueError."""
+    parts = argument.split(":")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise ValueError("expected csv:FILE:COLUMN or csv:FILE:COLUMN:VALUE-COLUMN")
+    path = str(base / parts[0])
+    return CsvSource(path, path, parts[1], parts[2] if len(parts) == 3 else "")

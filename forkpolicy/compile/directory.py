@@ -1,0 +1,92 @@
+"""The tables directory: one compile at a time, files that appear whole, no leftovers.
+
+Everything is written under a name that begins with a dot, synced, and renamed; under the lock every such name belongs
+to us or to nobody alive. Raises CannotWriteError with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.errors import CannotWriteError
+from forkpolicy.tables.format import SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_LOCK: Final = ".compile.lock"
+_ASIDE: Final = ".aside"
+
+
+class TablesDirectory:
+    """Where tables are written; made by `locked`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def table(self, name: str) -> Path:
+        """The file of a table."""
+        return self.path / f"{name}{SUFFIX}"
+
+    def aside(self, name: str, part: str = "") -> Path:
+        """A name for something unfinished that belongs to a table."""
+        return self.path / f".{name}{SUFFIX}.{os.getpid()}{part}{_ASIDE}"
+
+    def put_in_place(self, aside: Path, name: str) -> None:
+        """Rename a finished and synced file to its table's name, for good."""
+        with writing(self.table(name)):
+            aside.replace(self.table(name))
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def remove_leftovers(self) -> int:
+        """Remove what dead compiles left behind; how many files that were."""
+        leftovers = [each for each in self.path.iterdir() if each.name.startswith(".") and each.suffix == _ASIDE]
+        for each in leftovers:
+            each.unlink(missing_ok=True)
+        return len(leftovers)
+
+
+@contextlib.contextmanager
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[TablesDirectory]:
+    """The directory, made if it is missing, for this process alone; a second compile waits for the first."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _lock(fd, path, say)
+        directory = TablesDirectory(path)
+        with writing(path):
+            directory.remove_leftovers()
+        try:
+            yield directory
+        finally:
+            with contextlib.suppress(OSError):
+                directory.remove_leftovers()
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, path: Path, say: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"another forkpolicy-compile is at work in {path}: waiting for it")
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWriteError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise CannotWriteError(f"{where} cannot be written: {error.strerror or error}") from error

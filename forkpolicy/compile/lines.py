@@ -1,0 +1,102 @@
+"""The grammar of text sources: which of a file's lines are entries, and what is key and what is value in them.
+
+One entry a line, `key [value]`. Everything that people's files have is either accepted or refused in words:
+
+* `#` and `;` begin a comment at the start of a line or after white space; blank lines are skipped;
+* CRLF line ends, a byte order mark at the start and a missing last newline are fine;
+* lists with commas, as in `mynetworks = 127.0.0.0/8, [::1]/128`, are several entries without values;
+* a value in double quotes loses them;
+* an indented line is an entry; below an entry with a value it would be its continuation in Postfix's own files, and
+  that is refused, because either reading could be the wrong one.
+
+`split_line` does the exact work for one line; `forkpolicy.compile.records` keeps common lines away from it. Raises
+ValueError with what is wrong and where.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOM: Final = "\ufeff"
+_COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
+_PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
+_WORD: Final = re.compile(r"\S+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
+
+
+class Item(NamedTuple):
+    """One entry as it stands in a line; `column` counts from 1."""
+
+    key: str
+    value: str | None
+    column: int
+
+
+class LineError(ValueError):
+    """What is wrong with a line, and where: `column` counts from 1, 0 means all of it."""
+
+    def __init__(self, message: str, column: int = 0, width: int = 1) -> None:
+        super().__init__(message)
+        self.column, self.width = column, width
+
+
+def decode_line(raw: str) -> str:
+    """A line read as Latin-1, as the UTF-8 that it is. Raises LineError."""
+    if raw.isascii():
+        return raw
+    try:
+        return raw.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = raw.encode("latin-1")[error.start]
+        raise LineError(f"byte 0x{byte:02x} is not UTF-8: save the file as UTF-8", error.start + 1) from error
+
+
+def split_line(raw: str) -> list[Item]:
+    """The entries of one line that was read as Latin-1; none for blank lines and comments. Raises LineError."""
+    if raw.lstrip()[:1] in ("#", ";", ""):
+        return []
+    line = decode_line(raw.rstrip("\r\n"))
+    comment = _COMMENT.search(line)
+    text = line[: comment.start()] if comment else line
+    _refuse_strange_characters(text)
+    if _CONDITION.match(text.strip()):
+        raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
+    if "," in text or " = " in text:
+        return list(_listed(text))
+    word = _WORD.search(text)
+    if word is None:
+        return []
+    value = text[word.end() :].strip()
+    return [Item(word[0], _unquoted(value) if value else None, word.start() + 1)]
+
+
+def _refuse_strange_characters(text: str) -> None:
+    mark = text.find(BOM)
+    if mark >= 0:
+        raise LineError("a byte order mark in the middle of a file: were two files joined here?", mark + 1)
+    control = _CONTROL.search(text)
+    if control:
+        raise LineError(f"a control character (0x{ord(control[0]):02x})", control.start() + 1)
+
+
+def _listed(text: str) -> Iterator[Item]:
+    """The entries of a list with commas, which may begin with the `parameter =` of main.cf."""
+    parameter = _PARAMETER.match(text)
+    start = parameter.end() if parameter else 0
+    key = _WORD.search(text, start)
+    if key and "," not in key[0] and not text[key.end() :].lstrip().startswith(","):
+        # A comma in a value: `key REJECT no, thank you`. In a list, the first word ends with a comma.
+        value = text[key.end() :].strip()
+        yield Item(key[0], _unquoted(value) if value else None, key.start() + 1)
+        return
+    for word in re.finditer(r"[^\s,]+", text[start:]):
+        yield Item(word[0], None, start + word.start() + 1)
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

@@ -1,0 +1,214 @@
+"""Parse the sources of one table into its record store: small ones here, large ones on every core.
+
+Collects complaints with file and line, notes that deserve a warning, and the digest of everything read. Mistakes of the
+operator are in the result; CannotWriteError leaves it when a run cannot be written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Final, cast
+
+from forkpolicy.compile import sources
+from forkpolicy.compile.children import Children
+from forkpolicy.compile.directory import writing
+from forkpolicy.compile.records import MAX_COMPLAINTS, Parsed, RecordParser
+from forkpolicy.compile.runs import write_run
+from forkpolicy.compile.sources import Block, TextSource
+from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.tables.format import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forkpolicy.compile.rows import RowSource
+    from forkpolicy.compile.store import RecordStore
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.tables.format import Kind
+
+_ROWS_A_CHUNK: Final = 10_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """What reading all sources of a table brought, besides records."""
+
+    names: list[str] = field(default_factory=list)
+    # Sources that cannot be had at all, and lines that are wrong: only the latter can be skipped.
+    complaints: list[Complaint] = field(default_factory=list)
+    bad_line_complaints: list[Complaint] = field(default_factory=list)
+    bad_lines: int = 0
+    empty_sources: list[Complaint] = field(default_factory=list)
+    warnings: list[Complaint] = field(default_factory=list)
+    digest: str = ""
+    _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, source_name: str, parsed: Parsed) -> None:
+        """Take in what came of one piece, without its records."""
+        self.bad_lines += parsed.bad_lines
+        room = MAX_COMPLAINTS - len(self.bad_line_complaints)
+        self.bad_line_complaints += parsed.complaints[: max(0, room)]
+        for text, (count, line) in parsed.notes.items():
+            before, first = self._notes.get((source_name, text), (0, line))
+            self._notes[source_name, text] = (before + count, min(first, line))
+
+    def finish(self) -> None:
+        """Turn what was noted into warnings, and bring complaints into the order of the lines."""
+        self.bad_line_complaints.sort(key=lambda each: (self.names.index(each.path), each.line))
+        for (source_name, text), (count, line) in self._notes.items():
+            more = f" ({count} times, here first)" if count > 1 else ""
+            self.warnings.append(Complaint(source_name, line, 0, f"{text}{more}", severity="warning"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    parser: RecordParser
+    block: Block
+    run: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    source_name: str
+    parsed: Parsed
+    run: Path
+    count: int
+    lines: int
+
+
+def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
+    """The digest of everything that decides a table's content; sources are added as they are read."""
+    identity = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, flags)
+    return hashlib.sha256(repr(identity).encode())
+
+
+def digest_sources(declaration: TableDeclaration, flags: str) -> str:
+    """The digest alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError."""
+    digest = new_digest(declaration, flags)
+    for index in range(len(declaration.sources)):
+        source = sources.open_source(declaration, index)
+        if isinstance(source, TextSource):
+            for block in source.blocks():
+                digest.update(block.text)
+        else:
+            for row in source.rows():
+                digest.update(repr(row).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+class SourcesReader:
+    """Reads all sources of one table."""
+
+    def __init__(
+        self,
+        declaration: TableDeclaration,
+        store: RecordStore,
+        *,
+        allow_wide: bool,
+        flags: str,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._declaration, self._store = declaration, store
+        self._allow_wide, self._progress = allow_wide, progress
+        self._digest = new_digest(declaration, flags)
+        self._reading = Reading()
+
+    def read(self) -> Reading:
+        """Read and parse everything. Raises CannotWriteError."""
+        reading = self._reading
+        for index in range(len(self._declaration.sources)):
+            before = self._store.count + reading.bad_lines
+            complaints = self._read_source(index)
+            reading.complaints += complaints
+            if not complaints and self._store.count + reading.bad_lines == before:
+                hint = "most often a download failed; --allow-shrink takes it as it is"
+                reading.empty_sources.append(
+                    sources.complaint_at(self._declaration, index, "the source is empty", hint)
+                )
+        reading.digest = self._digest.hexdigest()
+        reading.finish()
+        return reading
+
+    def _read_source(self, index: int) -> list[Complaint]:
+        declaration, names = self._declaration, self._reading.names
+        names.append(declaration.sources[index])
+        try:
+            source = sources.open_source(declaration, index)
+            names[index] = source.name
+            parser = RecordParser(cast("Kind", declaration.kind), index, source.name, self._allow_wide)
+            if isinstance(source, TextSource):
+                self._read_text(source, parser)
+            else:
+                self._read_rows(source, parser, index)
+        except ConfigError as error:
+            return list(error.complaints)
+        except OSError as error:
+            return [sources.complaint_at(declaration, index, f"cannot be read: {error.strerror or error}")]
+        except ValueError as error:
+            return [sources.complaint_at(declaration, index, str(error))]
+        return []
+
+    def _read_rows(self, source: RowSource, parser: RecordParser, index: int) -> None:
+        rows = source.rows()
+        while chunk := list(islice(rows, _ROWS_A_CHUNK)):
+            parsed = Parsed()
+            for row in chunk:
+                self._digest.update(repr(row).encode("utf-8", "surrogateescape"))
+                parser.parse_row(row.key, row.value, row.line, parsed)
+            self._take(parser.source_name, parsed, len(chunk))
+        for text in source.warnings:
+            warning = sources.complaint_at(self._declaration, index, text)
+            self._reading.warnings.append(_as_warning(warning))
+
+    def _read_text(self, source: TextSource, parser: RecordParser) -> None:
+        children: Children[_Job, _Done] = Children(_parse_to_run)
+        try:
+            for block in source.blocks():
+                self._digest.update(block.text)
+                if block.whole:
+                    lines = _lines(block)
+                    self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines))
+                    continue
+                for done in children.submit(_Job(parser, block, self._store.new_run())):
+                    self._take_run(done)
+            for done in children.finish():
+                self._take_run(done)
+        finally:
+            children.close()
+
+    def _take(self, source_name: str, parsed: Parsed, lines: int) -> None:
+        self._reading.add(source_name, parsed)
+        self._store.add(parsed.records)
+        self._progress(lines)
+
+    def _take_run(self, done: _Done) -> None:
+        self._reading.add(done.source_name, done.parsed)
+        self._store.add_run(done.run, done.count)
+        self._progress(done.lines)
+
+
+def _lines(block: Block) -> list[str]:
+    # Latin-1 keeps every byte; tabs separate as blanks do.
+    lines = block.text.decode("latin-1").replace("\t", " ").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return lines
+
+
+def _parse_to_run(job: _Job) -> _Done:
+    """What a child does with a block: parse, sort, write a run."""
+    lines = _lines(job.block)
+    parsed = job.parser.parse_lines(lines, job.block.first_line)
+    parsed.records.sort()
+    with writing(job.run):
+        write_run(job.run, parsed.records)
+    count = len(parsed.records)
+    parsed.records = []
+    return _Done(job.parser.source_name, parsed, job.run, count, len(lines))
+
+
+def _as_warning(complaint: Complaint) -> Complaint:
+    return Complaint(complaint.path, complaint.line, complaint.column, complaint.message, severity="warning")

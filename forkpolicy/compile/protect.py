@@ -1,0 +1,137 @@
+"""--protect: names and networks that a list from elsewhere must never contain.
+
+Feeds turn hostile by mistake: gmail.com in a list of throw-away domains, 0.0.0.0/0 in a block list, one's own network
+in either. A protected network refuses every cidr table with an entry inside it or around it; a protected name refuses
+every domain or address table that would answer for it, and `.name` also what is below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.compile.lines import split_line
+from forkpolicy.errors import Complaint, ConfigError, TableError, UsageError
+from forkpolicy.files import Files
+from forkpolicy.tables import keys, names
+from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, KINDS, Kind
+from forkpolicy.tables.reader import open_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.compile.directory import TablesDirectory
+    from forkpolicy.tables.reader import Table
+
+_MAX_OFFENCES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What must not be in a table, each with where it is said."""
+
+    networks: tuple[tuple[keys.IpRange, str], ...]
+    hosts: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def load(cls, words: tuple[str, ...], directory: TablesDirectory, leaving_out: str = "") -> Protection:
+        """From files, or from compiled tables by name. Raises UsageError, ConfigError."""
+        networks: list[tuple[keys.IpRange, str]] = []
+        hosts: list[tuple[str, str]] = []
+        for word in words:
+            if word == leaving_out:
+                continue
+            for text, place in _texts_of(word, directory):
+                try:
+                    networks += [(each, place) for each in keys.parse_network_spec(text)]
+                except ValueError:
+                    hosts.append((_host_of(text, place), place))
+        return cls(tuple(networks), tuple(hosts))
+
+    def offences(self, table: Table) -> list[Complaint]:
+        """The entries of a table that must not be there, each as an error."""
+        found: dict[bytes, Complaint] = {}
+        search = self._network_offences if table.kind == "cidr" else self._host_offences
+        for raw, what in search(table):
+            found.setdefault(raw, _offence(table, raw, what))
+            if len(found) == _MAX_OFFENCES:
+                break
+        return list(found.values())
+
+    def _network_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
+        for (first, last), place in self.networks:
+            for _, raw in table.entries_from(first):
+                if raw[: FIRST_ADDRESS_BYTES[raw[:1]]] > last:
+                    break
+                yield raw, f"{keys.range_text(first, last)} is protected ({place})"
+
+    def _host_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
+        if table.kind == "key":
+            return
+        for host, place in self.hosts:
+            # Look up what is protected, as a request would ask for it; `x` stands for any name below `.name`.
+            raw = table.find(f"x{host}" if host.startswith(".") else host) or table.find(host)
+            if raw:
+                yield raw, f"{host} is protected ({place})"
+        below = {host: place for host, place in self.hosts if host.startswith(".")}
+        if below:
+            for key, raw in table.entries():
+                name = keys.split_address(key.decode("utf-8", "replace"))[1] or key.decode("utf-8", "replace")
+                for parent in keys.parent_keys(name):
+                    if parent in below:
+                        yield raw, f"{parent} is protected ({below[parent]})"
+
+
+def _offence(table: Table, raw: bytes, what: str) -> Complaint:
+    entry = table.entry(raw)
+    return Complaint(entry.source, entry.line, 0, f"{entry.key} must not be in this table: {what}")
+
+
+def _host_of(text: str, place: str) -> str:
+    try:
+        return names.parse_host_pattern(text.removeprefix("@"))
+    except ValueError as error:
+        raise ConfigError([Complaint(place, 0, 0, f"neither a network nor a name: {error}")]) from error
+
+
+def _texts_of(word: str, directory: TablesDirectory) -> Iterator[tuple[str, str]]:
+    """(text, place) of everything that one --protect names."""
+    if "/" not in word and directory.table(word).exists():
+        yield from _texts_of_table(word, directory)
+    elif Path(word).exists():
+        yield from _texts_of_file(word)
+    else:
+        raise UsageError(f"--protect {word}: neither a file nor a compiled table")
+
+
+def _texts_of_table(name: str, directory: TablesDirectory) -> Iterator[tuple[str, str]]:
+    kind, table = _open_any_kind(str(directory.table(name)), name)
+    try:
+        for _, raw in table.entries():
+            entry = table.entry(raw)
+            if kind in ("cidr", "domain") or "@" not in entry.key:
+                yield entry.key, f"{entry.source}:{entry.line}" if entry.line else entry.source
+    finally:
+        table.close()
+
+
+def _open_any_kind(path: str, name: str) -> tuple[Kind, Table]:
+    reason = ""
+    for kind in KINDS:
+        try:
+            return kind, open_table(path, name, kind)
+        except TableError as error:
+            reason = str(error)
+    raise UsageError(f"--protect {name}: {reason}")
+
+
+def _texts_of_file(path: str) -> Iterator[tuple[str, str]]:
+    lines = Files().read(path).removeprefix(b"\xef\xbb\xbf").decode("latin-1").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            items = split_line(line)
+        except ValueError as error:
+            raise ConfigError([Complaint(path, number, 0, str(error), line)]) from error
+        for item in items:
+            yield item.key, f"{path}:{number}"

@@ -1,0 +1,121 @@
+"""How results of `forkpolicy-compile` look: a line a table, a progress line on a terminal, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from forkpolicy.compile.table import Result
+
+_REDRAW_S: Final = 0.1
+_MIB: Final = 1 << 20
+
+
+class Progress:
+    """Counts lines on a terminal while a large table is read; silent everywhere else."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lines = 0
+        self._started = self._drawn = time.monotonic()
+        self._visible = False
+        self._on_terminal = sys.stderr.isatty()
+
+    def __call__(self, lines: int) -> None:
+        """`lines` more have been read."""
+        self._lines += lines
+        now = time.monotonic()
+        if self._on_terminal and now - self._drawn > _REDRAW_S:
+            self._drawn, self._visible = now, True
+            rate = self._lines / (now - self._started)
+            print(f"\r{self._name}: {self._lines:,} lines, {rate:,.0f}/s \x1b[K", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away before something else is printed."""
+        if self._visible:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._visible = False
+
+
+def summary(result: Result) -> str:
+    """One table in words: what happened, how much of what, how long it took."""
+    lines = [_headline(result)]
+    difference = result.difference
+    if difference:
+        lines += [f"  + {text}" for text in difference.added_examples]
+        lines += [f"  - {text}" for text in difference.removed_examples]
+        shown = len(difference.added_examples) + len(difference.removed_examples)
+        if difference.added + difference.removed > shown:
+            lines.append(f"  and {difference.added + difference.removed - shown} more")
+    lines += _statistics_lines(result.statistics)
+    return "\n".join(lines)
+
+
+def _headline(result: Result) -> str:
+    counts = ", ".join(
+        f"{count} {what}" for what, count in result.counts.items() if count and what in ("merged", "nested", "skipped")
+    )
+    size = f"{result.size_bytes / _MIB:.1f} MiB" if result.size_bytes >= _MIB else f"{result.size_bytes} bytes"
+    parts = [f"{result.entries} entries{f' ({counts})' if counts else ''}", size, f"generation {result.generation}"]
+    if result.difference:
+        parts.insert(0, f"{result.difference} against the table in use, nothing written")
+    else:
+        parts.insert(0, result.state)
+    return f"{result.name}: {', '.join(parts)}, {result.seconds:.2f} s"
+
+
+def _statistics_lines(statistics: dict[str, Any]) -> list[str]:
+    lines = []
+    for title in ("shapes", "values", "sources"):
+        if title in statistics:
+            lines.append(f"  {title}")
+            lines += [f"    {count:>10}  {what}" for what, count in statistics[title].items()]
+    return lines
+
+
+def refusal(result: Result) -> str:
+    """The last line about a table that was refused."""
+    count = len(result.errors)
+    return f"table {result.name}: {count} error{'s' if count != 1 else ''}; the table in use stays as it was"
+
+
+def as_json(results: list[Result]) -> str:
+    """All results as one document."""
+    return json.dumps([_json_of(result) for result in results], indent=2)
+
+
+def _json_of(result: Result) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": result.name,
+        "kind": result.kind,
+        "path": result.path,
+        "state": result.state,
+        "entries": result.entries,
+        "counts": result.counts,
+        "bytes": result.size_bytes,
+        "seconds": round(result.seconds, 3),
+        "generation": result.generation,
+        "complaints": [complaint.as_json() for complaint in result.complaints],
+    }
+    if result.difference:
+        document["added"], document["removed"] = result.difference.added, result.difference.removed
+        document["added_examples"] = result.difference.added_examples
+        document["removed_examples"] = result.difference.removed_examples
+    if result.statistics:
+        document["statistics"] = result.statistics
+    return document
+
+
+def print_findings(findings: list[dict[str, object]], *, as_json: bool) -> None:
+    """What --verify found: whole tables on standard output, others on standard error."""
+    if as_json:
+        print(json.dumps(findings, indent=2))
+        return
+    for finding in findings:
+        if finding["ok"]:
+            print(f"{finding['name']}: whole, {finding['entries']} entries")
+        else:
+            print(f"{finding['name']}: {finding['reason']}", file=sys.stderr)

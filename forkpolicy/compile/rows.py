@@ -1,0 +1,34 @@
+"""What sources that are listed by a program have in common: rows of key and value, and a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Row(NamedTuple):
+    """One entry as a program listed it. `line` counts from 1; 0 where the source has no lines."""
+
+    key: str
+    value: str | None = None
+    line: int = 0
+
+
+class RowSource(Protocol):
+    """A source that lists rows. `warnings` is complete when the rows are."""
+
+    @property
+    def name(self) -> str:
+        """As entries name it."""
+        ...
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know although nothing is wrong."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """The rows. Raises ValueError or OSError where they cannot be listed."""
+        ...

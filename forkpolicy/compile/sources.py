@@ -1,0 +1,135 @@
+"""What a table can be compiled from, and which words of a policy name which source.
+
+A source is either text, read a block of lines at a time, or rows that some program lists. `open_source` turns one word
+of a `table` statement into one of them; what cannot be opened is a ConfigError at the place of that word.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, sql
+from forkpolicy.errors import Complaint, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.compile.rows import Row, RowSource
+    from forkpolicy.policy.nodes import TableDeclaration
+
+STDIN: Final = "-"
+
+# 2 MiB are some 100,000 lines: enough that handing a block to a child costs nothing, little enough that several
+# children together stay far below a gigabyte.
+BLOCK_BYTES: Final = 2 << 20
+
+# A file whose lines are all indented has no better place to cut at than any.
+_CUT_TRIES: Final = 64
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Block(NamedTuple):
+    """Whole lines of a text source, with newlines as line ends; `whole`: there is no other block."""
+
+    text: bytes
+    first_line: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """A file, or standard input."""
+
+    name: str
+    path: str
+
+    def blocks(self) -> Iterator[Block]:
+        """The text in blocks. Raises OSError, and ConfigError for what is no text in UTF-8 at all."""
+        if self.path == STDIN:
+            yield from _blocks(sys.stdin.buffer, self.name)
+            return
+        with Path(self.path).open("rb") as stream:
+            yield from _blocks(stream, self.name)
+
+
+class _RowSourceMaker(Protocol):
+    def __call__(self, argument: str, base: Path) -> RowSource: ...
+
+
+_ROW_SOURCES: Final[dict[str, _RowSourceMaker]] = {
+    "csv": csvfile.open_source,
+    "interfaces": interfaces.open_source,
+    "lmdb": lmdbmap.open_source,
+    "postconf": postfix.open_source,
+    "sql": sql.open_source,
+}
+
+
+def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSource:
+    """The source that one word of a declaration names. Raises ConfigError at that word."""
+    word = declaration.sources[index]
+    base = Path(declaration.path).absolute().parent
+    prefix, colon, argument = word.partition(":")
+    try:
+        if colon and prefix in _ROW_SOURCES:
+            return _ROW_SOURCES[prefix](argument, base)
+    except ValueError as error:
+        raise ConfigError([complaint_at(declaration, index, str(error))]) from error
+    if word == STDIN:
+        return TextSource("standard input", STDIN)
+    path = str(base / word)
+    return TextSource(path, path)
+
+
+def rows_of(source: RowSource) -> list[Row]:
+    """All rows of a source."""
+    return list(source.rows())
+
+
+def complaint_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Complaint:
+    """A complaint at the word of a policy that names a source."""
+    word = declaration.sources[index]
+    column = declaration.source_columns[index] if index < len(declaration.source_columns) else 0
+    return Complaint(declaration.path, declaration.line, column, f"{word}: {message}", "", len(word), hint)
+
+
+def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
+    first_line, rest, is_first, at_end = 1, b"", True, False
+    while not at_end:
+        data = stream.read(BLOCK_BYTES)
+        at_end = not data
+        rest += data
+        if is_first:
+            _refuse_utf16(rest, name)
+            rest = rest.removeprefix(_BOM)
+        cut = len(rest) if at_end else _safe_cut(rest)
+        if not cut:
+            continue
+        text, rest = _with_newlines(rest[:cut]), rest[cut:]
+        at_end = at_end or (not rest and len(data) < BLOCK_BYTES and not stream.read(0))
+        yield Block(text, first_line, is_first and at_end)
+        is_first = False
+        first_line += text.count(b"\n")
+
+
+def _refuse_utf16(data: bytes, name: str) -> None:
+    if data.startswith(_UTF16_BOMS):
+        raise ConfigError([Complaint(name, 1, 0, "this is UTF-16: save the file as UTF-8")])
+
+
+def _safe_cut(data: bytes) -> int:
+    """Behind the last line that no indented line follows, because the two may belong together."""
+    at = data.rfind(b"\n", 0, len(data) - 1)
+    for _ in range(_CUT_TRIES):
+        if at < 0 or data[at + 1] not in b" \t":
+            return at + 1
+        at = data.rfind(b"\n", 0, at)
+    return data.rfind(b"\n") + 1
+
+
+def _with_newlines(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text

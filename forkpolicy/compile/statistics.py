@@ -1,0 +1,45 @@
+"""--stats: what a table consists of, counted by walking it once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from forkpolicy.tables.format import Entry
+    from forkpolicy.tables.reader import Table
+
+_MOST_COMMON: Final = 20
+
+
+def statistics_of(table: Table) -> dict[str, Any]:
+    """Entries by shape, by value and by source, the most frequent first."""
+    shapes: Counter[str] = Counter()
+    values: Counter[str] = Counter()
+    per_source: Counter[str] = Counter()
+    for _, raw in table.entries():
+        entry = table.entry(raw)
+        shapes[_shape(entry, table.kind)] += 1
+        values[entry.value if entry.value is not None else "(no value)"] += 1
+        per_source[entry.source] += 1
+    return {
+        "shapes": dict(shapes.most_common()),
+        "values": dict(values.most_common(_MOST_COMMON)),
+        "different_values": len(values),
+        "sources": dict(per_source.most_common()),
+    }
+
+
+def _shape(entry: Entry, kind: str) -> str:
+    if kind == "cidr":
+        family = "IPv6" if ":" in entry.key else "IPv4"
+        return f"{family} /{entry.key.partition('/')[2] or ('128' if family == 'IPv6' else '32')}"
+    if kind == "key":
+        return "text"
+    if entry.key == "<>":
+        return "null sender"
+    if entry.key.endswith("@"):
+        return "local part"
+    if "@" in entry.key:
+        return "address"
+    return "names below" if entry.key.startswith(".") else "name"

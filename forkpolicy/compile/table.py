@@ -1,0 +1,277 @@
+"""Compile one table: sources to records, records to a file aside, the file into its place. Whole or not at all.
+
+`compile_table` never raises for mistakes in sources; they are in its `Result`, all of them, and the table in use stays
+as it was. CannotWriteError leaves it when the tables directory does not take what is written.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from forkpolicy.compile.children import beside
+from forkpolicy.compile.difference import Difference, compare
+from forkpolicy.compile.flatten import Tally, flatten
+from forkpolicy.compile.parsing import SourcesReader, digest_sources
+from forkpolicy.compile.protect import Protection
+from forkpolicy.compile.records import MAX_COMPLAINTS
+from forkpolicy.compile.statistics import statistics_of
+from forkpolicy.compile.store import RecordStore
+from forkpolicy.compile.writer import TableWriter
+from forkpolicy.errors import Complaint, ConfigError, TableError
+from forkpolicy.tables.format import KINDS, Kind, Record
+from forkpolicy.tables.reader import Table, open_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from forkpolicy.compile.directory import TablesDirectory
+    from forkpolicy.compile.flatten import Pair
+    from forkpolicy.compile.parsing import Reading
+    from forkpolicy.policy.nodes import TableDeclaration
+
+# Entries name their source by one byte.
+_MAX_SOURCES: Final = 256
+
+# A table that loses more than this is a failed download more often than a cleaned list.
+_SMALLEST_PART: Final = 0.5
+
+State = Literal["compiled", "unchanged", "compared", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about every table."""
+
+    skip_bad: bool = False
+    allow_wide: bool = False
+    allow_shrink: bool = False
+    dry_run: bool = False
+    if_changed: bool = False
+    stats: bool = False
+    protect: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> str:
+        """What of it changes a table's content."""
+        return f"skip_bad={self.skip_bad} allow_wide={self.allow_wide}"
+
+
+@dataclass(slots=True)
+class Result:
+    """How compiling one table went."""
+
+    name: str
+    kind: str
+    path: str
+    state: State = "refused"
+    complaints: list[Complaint] = field(default_factory=list)
+    entries: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    seconds: float = 0.0
+    generation: str = ""
+    difference: Difference | None = None
+    statistics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> list[Complaint]:
+        """Why it was refused."""
+        return [each for each in self.complaints if each.severity == "error"]
+
+    def refuse(self, *complaints: Complaint) -> Result:
+        """The same, refused for these reasons too."""
+        self.complaints += complaints
+        self.state = "refused"
+        return self
+
+
+def compile_table(
+    declaration: TableDeclaration,
+    directory: TablesDirectory,
+    options: Options,
+    progress: Callable[[int], None] = lambda _lines: None,
+) -> Result:
+    """Compile one declared table. Raises CannotWriteError."""
+    started = time.monotonic()
+    result = _TableCompiler(declaration, directory, options, progress).compile()
+    result.seconds = time.monotonic() - started
+    return result
+
+
+class _TableCompiler:
+    def __init__(
+        self,
+        declaration: TableDeclaration,
+        directory: TablesDirectory,
+        options: Options,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._declaration, self._directory = declaration, directory
+        self._options, self._progress = options, progress
+        self._kind = cast("Kind", declaration.kind)
+        self._path = directory.table(declaration.name)
+        self._result = Result(declaration.name, declaration.kind, str(self._path))
+
+    def compile(self) -> Result:
+        wrong = self._wrong_declaration()
+        if wrong:
+            return self._result.refuse(self._at_table(wrong))
+        before = self._open_present()
+        try:
+            if self._options.if_changed and before and self._is_unchanged(before):
+                return self._describe(before, "unchanged")
+            return self._compile_beside(before)
+        finally:
+            if before:
+                before.close()
+
+    def _wrong_declaration(self) -> str:
+        if self._kind not in KINDS:
+            return f'"{self._kind}" is no kind of table: expected {", ".join(KINDS)}'
+        if len(self._declaration.sources) > _MAX_SOURCES:
+            return f"a table has {_MAX_SOURCES} sources at most"
+        return ""
+
+    def _at_table(self, message: str, hint: str = "") -> Complaint:
+        text = f"table {self._declaration.name}: {message}"
+        return Complaint(self._declaration.path, self._declaration.line, 0, text, hint=hint)
+
+    def _open_present(self) -> Table | None:
+        """The table in use; None where there is none that could be compared with."""
+        if not self._path.exists():
+            return None
+        try:
+            return open_table(str(self._path), self._declaration.name, self._kind)
+        except TableError as error:
+            message = f"the table in use cannot be compared with: {error}"
+            self._result.complaints.append(_warning(self._at_table(message)))
+            return None
+
+    def _is_unchanged(self, before: Table) -> bool:
+        try:
+            return digest_sources(self._declaration, self._options.flags) == before.record.source_digest
+        except (ConfigError, OSError, ValueError):
+            # The full run that follows finds the words for it.
+            return False
+
+    def _compile_beside(self, before: Table | None) -> Result:
+        store = RecordStore(self._directory, self._declaration.name)
+        reader = SourcesReader(
+            self._declaration,
+            store,
+            allow_wide=self._options.allow_wide,
+            flags=self._options.flags,
+            progress=self._progress,
+        )
+        reading = reader.read()
+        self._result.complaints += self._complaints_of(reading)
+        if self._result.errors:
+            return self._result
+        aside = self._directory.aside(self._declaration.name)
+        try:
+            return self._write(reading, store, aside, before)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _complaints_of(self, reading: Reading) -> Iterator[Complaint]:
+        yield from reading.complaints
+        if not self._options.skip_bad:
+            yield from reading.bad_line_complaints
+            hidden = reading.bad_lines - len(reading.bad_line_complaints)
+            if hidden > 0:
+                yield self._at_table(f"{hidden} more lines are wrong")
+        elif reading.bad_lines:
+            first = reading.bad_line_complaints[0]
+            lines = "one line was" if reading.bad_lines == 1 else f"{reading.bad_lines} lines were"
+            yield _warning(self._at_table(f"{lines} left out, first {first.place}: {first.message}"))
+        if not self._options.allow_shrink:
+            yield from reading.empty_sources
+        yield from reading.warnings
+
+    def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:
+        tally = Tally(tuple(reading.names), self._options.skip_bad)
+        parsed = store.count
+        writer = TableWriter(aside)
+        try:
+            for batch in self._batches(store, tally):
+                writer.put(batch)
+            self._result.complaints += tally.complaints
+            if tally.conflicts > MAX_COMPLAINTS:
+                self._result.complaints.append(self._at_table(f"{tally.conflicts} conflicts in all"))
+            self._refuse_shrinking(tally.entries, before)
+            if self._result.errors:
+                return self._result
+            writer.finish(self._record(reading, tally, parsed))
+        finally:
+            writer.close()
+        return self._judge(aside, before)
+
+    def _batches(self, store: RecordStore, tally: Tally) -> Iterator[list[Pair]]:
+        blocks = store.blocks()
+        if store.is_large:
+            return beside(partial(flatten, self._kind, blocks), tally)
+        return flatten(self._kind, blocks, tally)
+
+    def _record(self, reading: Reading, tally: Tally, parsed: int) -> Record:
+        counts = {
+            "parsed": parsed,
+            "merged": tally.merged,
+            "nested": tally.nested,
+            "skipped": reading.bad_lines + tally.skipped,
+            "ranges": tally.ranges,
+        }
+        return Record(
+            self._declaration.name,
+            self._kind,
+            reading.digest,
+            tally.entries,
+            time.time(),
+            tuple(reading.names),
+            counts,
+            tally.traits,
+        )
+
+    def _refuse_shrinking(self, entries: int, before: Table | None) -> None:
+        if self._options.allow_shrink:
+            return
+        if before and entries < before.record.entries * _SMALLEST_PART:
+            message = f"{entries} entries, and the table in use has {before.record.entries}"
+            hint = "less than half is refused because most often a download failed: --allow-shrink takes it"
+            self._result.complaints.append(self._at_table(message, hint))
+
+    def _judge(self, aside: Path, before: Table | None) -> Result:
+        """Look at the finished file, then put it in place unless something speaks against it."""
+        table = open_table(str(aside), self._declaration.name, self._kind)
+        try:
+            self._describe(table, "compiled")
+            protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
+            offences = protection.offences(table)
+            if offences:
+                return self._result.refuse(*offences)
+            if self._options.dry_run:
+                self._result.state = "compared"
+                self._result.difference = compare(before, table, self._directory)
+                return self._result
+        finally:
+            table.close()
+        self._directory.put_in_place(aside, self._declaration.name)
+        return self._result
+
+    def _describe(self, table: Table, state: State) -> Result:
+        result, record = self._result, table.record
+        result.state, result.generation = state, table.generation
+        result.entries, result.counts = record.entries, dict(record.counts)
+        result.size_bytes = table.size_bytes
+        if self._options.stats:
+            result.statistics = statistics_of(table)
+        return result
+
+
+def _warning(complaint: Complaint) -> Complaint:
+    return Complaint(
+        complaint.path, complaint.line, complaint.column, complaint.message, hint=complaint.hint, severity="warning"
+    )

@@ -1,0 +1,44 @@
+"""--verify: read a compiled table from end to end and check everything that can be checked about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lmdb
+import msgpack
+
+from forkpolicy.errors import TableError
+from forkpolicy.tables.format import FIRST_ADDRESS_BYTES
+from forkpolicy.tables.reader import open_table
+
+if TYPE_CHECKING:
+    from forkpolicy.tables.format import Kind, Record
+    from forkpolicy.tables.reader import Table
+
+
+def verify_table(path: str, name: str, kind: Kind) -> Record:
+    """The record of a table that is whole; TableError says what is wrong with one that is not."""
+    table = open_table(path, name, kind)
+    try:
+        _walk(table)
+    except (lmdb.Error, ValueError, msgpack.UnpackException) as error:
+        raise TableError(f"{path} cannot be read to its end: {error}") from error
+    else:
+        return table.record
+    finally:
+        table.close()
+
+
+def _walk(table: Table) -> None:
+    before = b""
+    count = 0
+    for key, raw in table.entries():
+        count += 1
+        table.entry(raw)
+        first = raw[: FIRST_ADDRESS_BYTES[raw[:1]]] if table.kind == "cidr" else key
+        if first <= before:
+            raise TableError(f"{table.path}: entry {count} overlaps the one before it")
+        before = key
+    expected = table.record.counts.get("ranges", 0) if table.kind == "cidr" else table.record.entries
+    if count != expected:
+        raise TableError(f"{table.path} holds {count} entries, and {expected} were written")

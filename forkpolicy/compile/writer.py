@@ -1,0 +1,101 @@
+"""Write one table's LMDB file, record and trailer, under a name aside.
+
+Keys come in ascending order and are appended, a transaction a batch. The map begins small and doubles when it is full,
+so that nobody has to guess a size; nothing is written through the map, because a full disk would then be a SIGBUS
+instead of an error. Raises CannotWriteError.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import lmdb
+
+from forkpolicy.compile.directory import writing
+from forkpolicy.errors import CannotWriteError
+from forkpolicy.tables import format as layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from forkpolicy.compile.flatten import Pair
+
+_FIRST_MAP_BYTES: Final = 1 << 20
+
+# The file format of LMDB 0.9, which Postfix and every tool of it reads.
+_LMDB_MAJOR: Final = 0
+
+
+class TableWriter:
+    """One table file on its way. `put` batches, `finish`, and `close` in any case; the caller removes what failed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map_bytes = _FIRST_MAP_BYTES
+        try:
+            self._env = lmdb.open(
+                str(path),
+                map_size=self._map_bytes,
+                subdir=False,
+                mode=0o644,
+                lock=False,
+                sync=False,
+                max_dbs=2,
+                lib_version=_LMDB_MAJOR,
+            )
+            self._entries = self._env.open_db(layout.ENTRIES_DB)
+            self._record = self._env.open_db(layout.RECORD_DB)
+        except lmdb.Error as error:
+            raise _cannot_write(path, error) from error
+
+    def put(self, batch: Iterable[Pair]) -> None:
+        """Append a batch whose keys are above all that came before."""
+        self._write(list(batch), self._entries)
+
+    def finish(self, record: layout.Record) -> layout.Trailer:
+        """Write the record, sync, seal; the file is ready to be renamed."""
+        self._write([(layout.RECORD_KEY, record.pack())], self._record)
+        try:
+            self._env.sync(True)
+            pages = self._env.info()["last_pgno"] + 1
+            lmdb_bytes = pages * self._env.stat()["psize"]
+        except lmdb.Error as error:
+            raise _cannot_write(self.path, error) from error
+        self._env.close()
+        with writing(self.path):
+            return _seal(self.path, lmdb_bytes)
+
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+        self._env.close()
+
+    def _write(self, batch: list[Pair], database: lmdb._Database) -> None:
+        while True:
+            try:
+                with self._env.begin(write=True, db=database) as txn:
+                    txn.cursor().putmulti(batch, append=True)
+            except lmdb.MapFullError:
+                self._map_bytes *= 2
+                self._env.set_mapsize(self._map_bytes)
+            except lmdb.Error as error:
+                raise _cannot_write(self.path, error) from error
+            else:
+                return
+
+
+def _seal(path: Path, lmdb_bytes: int) -> layout.Trailer:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        trailer = layout.seal(fd, lmdb_bytes)
+        # Workers run as another user than the compiler; what may be read is a matter of the directory's mode.
+        os.fchmod(fd, 0o644)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return trailer
+
+
+def _cannot_write(path: Path, error: lmdb.Error) -> CannotWriteError:
+    return CannotWriteError(f"{path} cannot be written: {error}")
