@@ -1,0 +1,104 @@
+"""The units in contrib/systemd, as systemd itself judges them.
+
+The test under a real systemd, with service, socket, reload, restart and watchdog, is test_systemd_for_real.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "contrib" / "systemd"
+DROP_IN = "bind-as-root.conf"
+# systemd 252 (Debian 12) does not know it and keeps the Type= before.
+KNOWN = re.compile(r".*Failed to parse service type, ignoring: notify-reload")
+# Tenths on systemd's scale to 10. A master that binds and drops by itself is root with six capabilities.
+MOST_EXPOSURE = 20
+MOST_EXPOSURE_AS_ROOT = 25
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is missing: apt-get install systemd"
+)
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory):
+    """The units with the programs of this checkout, and one instance of each template."""
+    directory = tmp_path_factory.mktemp("units")
+    for path in UNITS.iterdir():
+        if path.is_file():
+            text = path.read_text().replace("/opt/forkpolicy/bin", str(Path(sys.executable).parent))
+            (directory / path.name.replace("@.", "@local_domains.")).write_text(text)
+    return directory
+
+
+def complaints(command):
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    lines = [line for line in result.stderr.splitlines() if not KNOWN.fullmatch(line)]
+    return result.returncode, "\n".join(lines), result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in UNITS.iterdir() if each.is_file()))
+def test_unit_is_valid(units, name):
+    """systemd knows every key and value of every unit, and finds what it starts: not even a warning."""
+    unit = units / name.replace("@.", "@local_domains.")
+    code, said, _ = complaints(["systemd-analyze", "verify", "--man=no", str(unit)])
+    assert (code, said) == (0, "")
+
+
+def test_exposure_of_the_server(units):
+    """The server's sandbox leaves an exposure of 2.0 at most."""
+    assert exposure(units / "forkpolicy.service") <= MOST_EXPOSURE
+
+
+def test_exposure_of_the_compiler(units):
+    """So does that of forkpolicy-compile, which runs as root."""
+    assert exposure(units / "forkpolicy-compile@local_domains.service") <= MOST_EXPOSURE
+
+
+def test_exposure_of_a_master_that_binds_as_root(units, tmp_path):
+    """And that of the server with the drop-in that lets the master bind and drop by itself; systemd knows its keys."""
+    unit = tmp_path / "forkpolicy.service"
+    shutil.copy(units / "forkpolicy.service", unit)
+    drop_ins = tmp_path / "forkpolicy.service.d"
+    drop_ins.mkdir()
+    shutil.copy(UNITS / "forkpolicy.service.d" / f"{DROP_IN}.example", drop_ins / DROP_IN)
+    shutil.copy(units / "forkpolicy.socket", tmp_path)
+    code, said, _ = complaints(["systemd-analyze", "verify", "--man=no", str(unit)])
+    assert (code, said) == (0, "")
+    # `security --offline` reads no drop-ins: the unit as the drop-in leaves it.
+    unit.write_text(f"{unit.read_text()}\n{(drop_ins / DROP_IN).read_text()}")
+    assert exposure(unit) <= MOST_EXPOSURE_AS_ROOT
+
+
+def exposure(unit):
+    code, said, out = complaints(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", str(unit)]
+    )
+    assert not said
+    assert code in (0, 1)
+    return round(float(re.search(r"Overall exposure level for \S+: ([\d.]+)", out)[1]) * 10)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="systemd-sysusers is missing")
+def test_user_and_directories_are_made(tmp_path):
+    """sysusers.d and tmpfiles.d make what the units rely on, in an empty root."""
+    for kind in ("sysusers.d", "tmpfiles.d"):
+        target = tmp_path / "usr" / "lib" / kind
+        target.mkdir(parents=True)
+        shutil.copy(UNITS / kind / "forkpolicy.conf", target)
+    (tmp_path / "etc").mkdir()
+    code, said, _ = complaints(["systemd-sysusers", f"--root={tmp_path}"])
+    assert code == 0, said
+    assert "forkpolicy:" in (tmp_path / "etc" / "passwd").read_text()
+    if Path("/proc/self/uid_map").exists() and shutil.which("systemd-tmpfiles"):
+        code, said, _ = complaints(
+            ["systemd-tmpfiles", "--create", f"--root={tmp_path}", "--prefix=/var", "--prefix=/etc"]
+        )
+        assert (tmp_path / "var/lib/forkpolicy/tables").is_dir(), said
+        assert (tmp_path / "etc/forkpolicy/tables").is_dir()
