@@ -1,4 +1,4 @@
-"""Work in child processes: parsing on every core, and flattening beside writing.
+"""Work in child processes: large sources are parsed, and large tables flattened, on every core.
 
 Only large tables come here; forking costs more than a small one. A child lives no longer than its parent: it reads and
 writes one pipe, of which only the parent holds the other end, so that a killed compiler leaves nobody behind. What a
@@ -8,16 +8,13 @@ child raises is raised again in the parent.
 from __future__ import annotations
 
 import contextlib
-import marshal
 import os
 import pickle
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from forkpolicy.compile.flatten import Pair, Tally
+    from collections.abc import Callable, Iterable, Iterator
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,26 +26,23 @@ def core_count() -> int:
 
 
 class Children(Generic[Job, Result]):
-    """Does jobs in as many child processes as there are cores. Results come in any order."""
+    """Does jobs in as many child processes as there are cores. `close` them in any case."""
 
     def __init__(self, work: Callable[[Job], Result]) -> None:
         self._ends: dict[Connection, int] = {}
         self._work = work
         self._idle: list[Connection] = []
 
-    def submit(self, job: Job) -> Iterator[Result]:
-        """Hand a job to a child; yields the result that freed the child, where all were busy."""
-        if not self._idle and len(self._ends) < core_count():
-            self._start()
-        if not self._idle:
-            yield from self._results()
-        self._idle.pop().send(job)
-
-    def finish(self) -> Iterator[Result]:
-        """The results that are still out."""
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Do all jobs; results come as they are ready. Jobs are taken no earlier than a child is free for them."""
+        for job in jobs:
+            if not self._idle and len(self._ends) < core_count():
+                self._start()
+            if not self._idle:
+                yield from self._results()
+            self._idle.pop().send(job)
         while len(self._idle) < len(self._ends):
             yield from self._results()
-        self.close()
 
     def close(self) -> None:
         """End the children, whatever they are doing: nobody waits for them any more."""
@@ -102,37 +96,3 @@ def _received(result: object) -> object:
     if isinstance(result, _Raised):
         raise result.error
     return result
-
-
-def beside(batches: Callable[[Tally], Iterator[list[Pair]]], tally: Tally) -> Iterator[list[Pair]]:
-    """Run a generator of batches in a child; `tally` afterwards holds what the child counted."""
-    ours, theirs = Pipe(duplex=False)
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        _stream(theirs, batches, tally)
-    theirs.close()
-    try:
-        while message := ours.recv_bytes():
-            yield marshal.loads(message)  # noqa: S302 - from our own child
-        counted = _received(pickle.loads(ours.recv_bytes()))  # noqa: S301 - from our own child
-        for name in tally.__slots__:
-            setattr(tally, name, getattr(counted, name))
-    finally:
-        ours.close()
-        os.waitpid(pid, 0)
-
-
-def _stream(end: Connection, batches: Callable[[Tally], Iterator[list[Pair]]], tally: Tally) -> None:
-    """A flattening child's life: batches, an empty message, the tally."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        last: object = tally
-        try:
-            for batch in batches(tally):
-                if batch:
-                    end.send_bytes(marshal.dumps(batch))
-        except Exception as error:  # noqa: BLE001 - raised again in the parent
-            last = _Raised(error)
-        end.send_bytes(b"")
-        end.send_bytes(pickle.dumps(last))
-    os._exit(0)

@@ -77,12 +77,15 @@ def _sorted_texts(table: Table, directory: TablesDirectory, name: str) -> Iterat
             chunk = []
     store.add(chunk)
     before = ""
-    for block in store.blocks():
-        for text in block:
-            # The pieces of a network that others are nested in are one entry.
-            if text != before:
-                yield text
-            before = text
+    try:
+        for block in store.blocks():
+            for text in block:
+                # The pieces of a network that others are nested in are one entry.
+                if text != before:
+                    yield text
+                before = text
+    finally:
+        store.close()
 
 
 def _packed(text: str) -> str:

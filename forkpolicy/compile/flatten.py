@@ -18,7 +18,7 @@ from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from forkpolicy.tables.format import Kind
 
@@ -27,6 +27,10 @@ Pair = tuple[bytes, bytes]
 # Families stand in records as the hexadecimal form of the key's first byte, b"4" and b"6".
 _V4_CHARS: Final = 10
 _V6_CHARS: Final = 34
+
+# Where in an entry's head its source and its line end.
+_SOURCE_END: Final = 6
+_LINE_END: Final = 16
 
 # More examples of a file order that loses do not teach more.
 _MAX_ORDER_WARNINGS: Final = 5
@@ -54,6 +58,14 @@ class Tally:
         """What readers may skip because the table has none of it."""
         return {"wildcard_labels": sorted(self.wildcard_labels), "forms": sorted(self.forms)}
 
+    def add(self, other: Tally) -> None:
+        """Take in what another pass over another part found."""
+        for name in ("entries", "merged", "nested", "ranges", "conflicts", "skipped", "out_of_order"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.complaints += other.complaints[: max(0, MAX_COMPLAINTS - len(self.complaints))]
+        self.wildcard_labels |= other.wildcard_labels
+        self.forms |= other.forms
+
     def conflict(self, key: str, tail: str, before: str) -> None:
         """Two values for one key: `tail` is the entry that is refused, `before` the one that stands."""
         if self.skip_bad:
@@ -67,13 +79,14 @@ class Tally:
                 Complaint(self.source_names[entry.source], entry.line, 0, message, hint="remove one of the two lines")
             )
 
-    def order(self, key: str, tail: str, outer_key: str, outer: str) -> None:
+    def order(self, key: str, tail: str, outer: _Open) -> None:
         """A network inside one of another value that stands earlier in the same file: cidr_table(5) differs there."""
         self.out_of_order += 1
         if self.out_of_order <= _MAX_ORDER_WARNINGS:
-            entry, other = Tail.parse(tail), Tail.parse(outer)
+            entry, other = Tail.parse(tail), Tail.parse(outer.tail)
             message = (
-                f"{key} ({entry.shown}) stands below {outer_key} ({other.shown}, line {other.line}), which contains "
+                f"{_network_text(key)} ({entry.shown}) stands below {_network_text(outer.key)} "
+                f"({other.shown}, line {other.line}), which contains "
                 "it: here the most specific network wins, in cidr_table(5) the first"
             )
             self.complaints.append(
@@ -152,18 +165,21 @@ def _form(key: bytes) -> str:
     return "local" if key.endswith(b"@") else "address"
 
 
-class _Open:
-    """A network that is not over yet. `start` is the first of its addresses that nothing has been said about."""
+class _Open(NamedTuple):
+    """A network that is not over yet, as its record has it."""
 
-    __slots__ = ("key", "last", "start", "tail")
-
-    def __init__(self, key: str, first: str, last: str, tail: str) -> None:
-        self.key, self.start, self.last, self.tail = key, first, last, tail
+    key: str
+    last: str
+    tail: str
+    value: str
 
 
 def _flatten_networks(blocks: Iterable[list[str]], tally: Tally) -> Iterator[list[Pair]]:
+    # Five million turns of this loop: everything it needs is a local name, a slice or a list.
     from_hex = bytes.fromhex
     open_: list[_Open] = []
+    # For each open network the first address that nothing has been said about, empty when there is none left.
+    starts: list[str] = []
     before_key, before_tail = "", ""
     for block in blocks:
         batch: list[Pair] = []
@@ -171,73 +187,51 @@ def _flatten_networks(blocks: Iterable[list[str]], tally: Tally) -> Iterator[lis
         merged = nested = 0
         for record in block:
             cut = _V4_CHARS if record[1] == "4" else _V6_CHARS
-            # Twice the address and two characters of prefix length.
-            first, key = record[:cut], record[: cut + 2]
-            last, tail = record[cut + 2 : 2 * cut + 2], record[2 * cut + 2 :]
+            first, key, last = record[:cut], record[: cut + 2], record[cut + 2 : 2 * cut + 2]
+            tail, value = record[2 * cut + 2 :], record[2 * cut + 2 + HEAD_CHARS :]
             if key == before_key:
-                if tail[HEAD_CHARS:] == before_tail[HEAD_CHARS:]:
+                if value == before_tail[HEAD_CHARS:]:
                     merged += 1
                 else:
                     tally.conflict(_network_text(key), tail, before_tail)
                 continue
             before_key, before_tail = key, tail
-            while open_ and open_[-1].last < first:
-                top = open_.pop()
-                if top.start:
-                    append((from_hex(top.last), from_hex(top.start + top.tail)))
-                if open_:
-                    open_[-1].start = _after(top.last, open_[-1].last)
+            while open_ and open_[-1][1] < first:
+                _close_innermost(open_, starts, append)
             if open_:
-                outer = open_[-1]
-                if outer.tail[HEAD_CHARS:] == tail[HEAD_CHARS:]:
+                _, _, outer_tail, outer_value = outer = open_[-1]
+                if outer_value == value:
                     nested += 1
                     continue
-                _note_order(key, tail, open_, tally)
-                if outer.start < first:
-                    append((from_hex(_before(first)), from_hex(outer.start + outer.tail)))
-            open_.append(_Open(key, first, last, tail))
+                # Heads of one source compare as their line numbers do.
+                if outer_tail[:_LINE_END] < tail[:_LINE_END] and outer_tail[:_SOURCE_END] == tail[:_SOURCE_END]:
+                    tally.order(key, tail, outer)
+                if starts[-1] < first:
+                    append(((int(first, 16) - 1).to_bytes(cut // 2, "big"), from_hex(starts[-1] + outer_tail)))
+            open_.append(_Open(key, last, tail, value))
+            starts.append(first)
         tally.merged += merged
         tally.nested += nested
         tally.entries += len(block) - merged - nested
         tally.ranges += len(batch)
         yield batch
-    rest = list(_close_all(open_))
+    rest: list[Pair] = []
+    while open_:
+        _close_innermost(open_, starts, rest.append)
     tally.entries -= tally.conflicts + tally.skipped
     tally.ranges += len(rest)
     yield rest
 
 
-def _close_all(open_: list[_Open]) -> Iterator[Pair]:
-    while open_:
-        top = open_.pop()
-        if top.start:
-            yield bytes.fromhex(top.last), bytes.fromhex(top.start + top.tail)
-        if open_:
-            open_[-1].start = _after(top.last, open_[-1].last)
-
-
-def _after(address: str, last: str) -> str:
-    """The address behind `address`; empty where it was the outer network's last."""
-    return "" if address == last else _moved(address, 1)
-
-
-def _before(address: str) -> str:
-    return _moved(address, -1)
-
-
-def _moved(address: str, by: int) -> str:
-    digits = address[2:]
-    return f"{address[:2]}{int(digits, 16) + by:0{len(digits)}x}"
+def _close_innermost(open_: list[_Open], starts: list[str], append: Callable[[Pair], None]) -> None:
+    _, last, tail, _ = open_.pop()
+    start = starts.pop()
+    if start:
+        append((bytes.fromhex(last), bytes.fromhex(start + tail)))
+    if open_:
+        # The outer network goes on behind this one, unless this was its end.
+        starts[-1] = "" if last == open_[-1][1] else f"{int(last, 16) + 1:x}"
 
 
 def _network_text(key: str) -> str:
     return keys.network_text(bytes.fromhex(key[:-2]), int(key[-2:], 16))
-
-
-def _note_order(key: str, tail: str, open_: list[_Open], tally: Tally) -> None:
-    source, line, value = tail[:6], tail[:16], tail[HEAD_CHARS:]
-    for outer in open_:
-        # Heads compare as their line numbers do, within one source.
-        if outer.tail[:6] == source and outer.tail[:16] < line and outer.tail[HEAD_CHARS:] != value:
-            tally.order(_network_text(key), tail, _network_text(outer.key), outer.tail)
-            return

@@ -15,13 +15,13 @@ from forkpolicy.compile import sources
 from forkpolicy.compile.children import Children
 from forkpolicy.compile.directory import writing
 from forkpolicy.compile.records import MAX_COMPLAINTS, Parsed, RecordParser
-from forkpolicy.compile.runs import write_run
+from forkpolicy.compile.runs import Run, write_run
 from forkpolicy.compile.sources import Block, TextSource
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from forkpolicy.compile.rows import RowSource
@@ -74,8 +74,7 @@ class _Job:
 class _Done:
     source_name: str
     parsed: Parsed
-    run: Path
-    count: int
+    run: Run
     lines: int
 
 
@@ -166,28 +165,27 @@ class SourcesReader:
     def _read_text(self, source: TextSource, parser: RecordParser) -> None:
         children: Children[_Job, _Done] = Children(_parse_to_run)
         try:
-            for block in source.blocks():
-                self._digest.update(block.text)
-                if block.whole:
-                    lines = _lines(block)
-                    self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines))
-                    continue
-                for done in children.submit(_Job(parser, block, self._store.new_run())):
-                    self._take_run(done)
-            for done in children.finish():
-                self._take_run(done)
+            for done in children.map(self._jobs(source, parser)):
+                self._reading.add(done.source_name, done.parsed)
+                self._store.add_run(done.run)
+                self._progress(done.lines)
         finally:
             children.close()
+
+    def _jobs(self, source: TextSource, parser: RecordParser) -> Iterator[_Job]:
+        """A job for each block of a large source; a small one is parsed here and now."""
+        for block in source.blocks():
+            self._digest.update(block.text)
+            if block.whole:
+                lines = _lines(block)
+                self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines))
+            else:
+                yield _Job(parser, block, self._store.new_file())
 
     def _take(self, source_name: str, parsed: Parsed, lines: int) -> None:
         self._reading.add(source_name, parsed)
         self._store.add(parsed.records)
         self._progress(lines)
-
-    def _take_run(self, done: _Done) -> None:
-        self._reading.add(done.source_name, done.parsed)
-        self._store.add_run(done.run, done.count)
-        self._progress(done.lines)
 
 
 def _lines(block: Block) -> list[str]:
@@ -204,10 +202,9 @@ def _parse_to_run(job: _Job) -> _Done:
     parsed = job.parser.parse_lines(lines, job.block.first_line)
     parsed.records.sort()
     with writing(job.run):
-        write_run(job.run, parsed.records)
-    count = len(parsed.records)
+        run = write_run(job.run, parsed.records)
     parsed.records = []
-    return _Done(job.parser.source_name, parsed, job.run, count, len(lines))
+    return _Done(job.parser.source_name, parsed, run, len(lines))
 
 
 def _as_warning(complaint: Complaint) -> Complaint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.directory import writing
-from forkpolicy.compile.runs import merge_runs, write_run
+from forkpolicy.compile.runs import Run, merge_runs, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,24 +18,24 @@ MAX_IN_MEMORY: Final = 300_000
 
 
 class RecordStore:
-    """Collects records of one table."""
+    """Collects records of one table. `close` it in any case: it removes the runs."""
 
     def __init__(self, directory: TablesDirectory, name: str) -> None:
         self._directory, self._name = directory, name
         self._records: list[str] = []
-        self._runs: list[Path] = []
         self._numbers = 0
+        self.runs: list[Run] = []
         self.count = 0
 
-    def new_run(self) -> Path:
-        """A name for a run that somebody else writes; `add_run` when it is there."""
+    def new_file(self) -> Path:
+        """A name for a run that somebody else writes (`add_run` when it is there) or for what is made of runs."""
         self._numbers += 1
-        return self._directory.aside(self._name, f".run{self._numbers}")
+        return self._directory.aside(self._name, f".{self._numbers}")
 
-    def add_run(self, path: Path, count: int) -> None:
-        """Take in a run of `count` records."""
-        self.count += count
-        self._runs.append(path)
+    def add_run(self, run: Run) -> None:
+        """Take in a run."""
+        self.count += run.count
+        self.runs.append(run)
 
     def add(self, records: list[str]) -> None:
         """Take in records. Raises CannotWriteError."""
@@ -44,27 +44,30 @@ class RecordStore:
         if len(self._records) >= MAX_IN_MEMORY:
             self._spill()
 
-    @property
-    def is_large(self) -> bool:
-        """Whether the records are on disk."""
-        return bool(self._runs)
+    def settle(self) -> bool:
+        """Nothing more comes; whether the records are on disk, all of them then. Raises CannotWriteError."""
+        if self.runs and self._records:
+            self._spill()
+        return bool(self.runs)
 
     def blocks(self) -> Iterator[list[str]]:
-        """All records in ascending order; empties the store. Raises CannotWriteError."""
-        if not self._runs:
+        """All records in ascending order. Raises CannotWriteError."""
+        if self.settle():
+            with writing(self._directory.path):
+                yield from merge_runs(self.runs)
+        else:
             self._records.sort()
             yield self._records
-            self._records = []
-            return
-        if self._records:
-            self._spill()
-        with writing(self._directory.path):
-            yield from merge_runs(self._runs)
+
+    def close(self) -> None:
+        """Remove the runs."""
+        for run in self.runs:
+            run.path.unlink(missing_ok=True)
+        self.runs, self._records = [], []
 
     def _spill(self) -> None:
-        path = self.new_run()
+        path = self.new_file()
         self._records.sort()
         with writing(path):
-            write_run(path, self._records)
-        self._runs.append(path)
+            self.runs.append(write_run(path, self._records))
         self._records = []

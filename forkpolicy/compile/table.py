@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from forkpolicy.compile.children import beside
 from forkpolicy.compile.difference import Difference, compare
 from forkpolicy.compile.flatten import Tally, flatten
 from forkpolicy.compile.parsing import SourcesReader, digest_sources
+from forkpolicy.compile.parts import flatten_in_parts
 from forkpolicy.compile.protect import Protection
 from forkpolicy.compile.records import MAX_COMPLAINTS
 from forkpolicy.compile.statistics import statistics_of
@@ -160,6 +159,12 @@ class _TableCompiler:
 
     def _compile_beside(self, before: Table | None) -> Result:
         store = RecordStore(self._directory, self._declaration.name)
+        try:
+            return self._compile_with(store, before)
+        finally:
+            store.close()
+
+    def _compile_with(self, store: RecordStore, before: Table | None) -> Result:
         reader = SourcesReader(
             self._declaration,
             store,
@@ -211,10 +216,9 @@ class _TableCompiler:
         return self._judge(aside, before)
 
     def _batches(self, store: RecordStore, tally: Tally) -> Iterator[list[Pair]]:
-        blocks = store.blocks()
-        if store.is_large:
-            return beside(partial(flatten, self._kind, blocks), tally)
-        return flatten(self._kind, blocks, tally)
+        if store.settle():
+            return flatten_in_parts(self._kind, store, tally, is_wide=self._options.allow_wide)
+        return flatten(self._kind, store.blocks(), tally)
 
     def _record(self, reading: Reading, tally: Tally, parsed: int) -> Record:
         counts = {
