@@ -1,0 +1,73 @@
+"""What a process does to itself: die with its parent, give up privileges for good, leave no core, raise its limits.
+
+Linux only. Called by master, logger and workers on themselves; knows nothing of any of them. Raises OSError where the
+kernel refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from dataclasses import dataclass
+
+# Whatever the master catches: its children ignore these or give them a meaning of their own.
+SIGNALS_OF_MASTER = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a worker becomes."""
+
+    user: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def die_with_parent(signum: int, parent: int) -> None:
+    """Have the kernel send us `signum` when our parent dies. After a change of user: that clears it (prctl(2))."""
+    _prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent:
+        # It died before the kernel was asked.
+        os.kill(os.getpid(), signum)
+
+
+def leave_no_core() -> None:
+    """No core file, no ptrace by our own user: the memory holds what people write to each other."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def become(identity: Identity) -> None:
+    """Give up root for good: groups first, while we may, then group, then user; and no set-uid program gives it back."""
+    os.setgroups(identity.groups)
+    os.setresgid(identity.gid, identity.gid, identity.gid)
+    os.setresuid(identity.uid, identity.uid, identity.uid)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def raise_descriptor_limit() -> int:
+    """As many descriptors as we may have: each of Postfix's smtpd processes keeps a connection. The new limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
