@@ -1,15 +1,63 @@
-"""Stub, replaced soon."""
+"""`lmdb:FILE`: another LMDB map of Postfix, as `postmap lmdb:FILE` writes it. FILE with or without `.lmdb`.
+
+Read under the lock that Postfix's own programs take on the file, so that a running postmap is never read half-way.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import fcntl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import lmdb
+
+from forkpolicy.compile.rows import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from forkpolicy.compile.rows import RowSource
+# What postalias adds to every map for the benefit of NIS.
+_NOT_ENTRIES: Final = ("YP_LAST_MODIFIED", "YP_MASTER_NAME")
 
 
-def open_source(argument: str, base: Path) -> RowSource:
-    """Not there yet."""
-    raise ValueError(f"this source does not exist yet ({argument}, {base})")
+@dataclass(slots=True)
+class LmdbSource:
+    """One map."""
+
+    name: str
+    path: Path
+    warnings: list[str] = field(default_factory=list)
+
+    def rows(self) -> Iterator[Row]:
+        """All entries. Raises ValueError, OSError."""
+        with self.path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH)
+            try:
+                yield from _rows_of(self.path)
+            except lmdb.Error as error:
+                raise ValueError(f"{self.path} is no LMDB map: {error}") from error
+
+
+def _rows_of(path: Path) -> Iterator[Row]:
+    size = path.stat().st_size
+    with (
+        lmdb.open(str(path), map_size=max(size, 1), subdir=False, readonly=True, lock=False, create=False) as env,
+        env.begin() as txn,
+        txn.cursor() as cursor,
+    ):
+        for key, value in cursor:
+            # Postfix stores the C strings' final NUL with both.
+            text = key.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            if text not in _NOT_ENTRIES:
+                yield Row(text, value.rstrip(b"\0").decode("utf-8", "surrogateescape") or None)
+
+
+def open_source(argument: str, base: Path) -> LmdbSource:
+    """The source of a path. Raises ValueError."""
+    if not argument:
+        raise ValueError("expected lmdb:FILE")
+    path = base / argument
+    if path.suffix != ".lmdb":
+        path = path.with_name(f"{path.name}.lmdb")
+    return LmdbSource(f"lmdb:{path}", path)

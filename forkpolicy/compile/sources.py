@@ -7,17 +7,17 @@ of a `table` statement into one of them; what cannot be opened is a ConfigError 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, sql
 from forkpolicy.errors import Complaint, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from forkpolicy.compile.rows import Row, RowSource
+    from forkpolicy.compile.rows import RowSource
     from forkpolicy.policy.nodes import TableDeclaration
 
 STDIN: Final = "-"
@@ -56,11 +56,7 @@ class TextSource:
             yield from _blocks(stream, self.name)
 
 
-class _RowSourceMaker(Protocol):
-    def __call__(self, argument: str, base: Path) -> RowSource: ...
-
-
-_ROW_SOURCES: Final[dict[str, _RowSourceMaker]] = {
+_ROW_SOURCES: Final[dict[str, Callable[[str, Path], RowSource]]] = {
     "csv": csvfile.open_source,
     "interfaces": interfaces.open_source,
     "lmdb": lmdbmap.open_source,
@@ -85,9 +81,13 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     return TextSource(path, path)
 
 
-def rows_of(source: RowSource) -> list[Row]:
-    """All rows of a source."""
-    return list(source.rows())
+def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:
+    """The declaration with the words of a query joined: `sql:` takes the rest of its statement."""
+    at = next((at for at, word in enumerate(declaration.sources) if word.startswith("sql:")), None)
+    if at is None:
+        return declaration
+    sources = (*declaration.sources[:at], " ".join(declaration.sources[at:]))
+    return replace(declaration, sources=sources, source_columns=declaration.source_columns[: at + 1])
 
 
 def complaint_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Complaint:

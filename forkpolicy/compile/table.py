@@ -16,6 +16,7 @@ from forkpolicy.compile.parsing import SourcesReader, digest_sources
 from forkpolicy.compile.parts import flatten_in_parts
 from forkpolicy.compile.protect import Protection
 from forkpolicy.compile.records import MAX_COMPLAINTS
+from forkpolicy.compile.sources import with_whole_queries
 from forkpolicy.compile.statistics import statistics_of
 from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
@@ -109,7 +110,7 @@ class _TableCompiler:
         options: Options,
         progress: Callable[[int], None],
     ) -> None:
-        self._declaration, self._directory = declaration, directory
+        self._declaration, self._directory = with_whole_queries(declaration), directory
         self._options, self._progress = options, progress
         self._kind = cast("Kind", declaration.kind)
         self._path = directory.table(declaration.name)
