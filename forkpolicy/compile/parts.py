@@ -1,7 +1,7 @@
 """Flatten a large table on every core: each child merges and flattens one part of the key space into a file.
 
 Parts are cut where no entry reaches across: between keys, and for cidr between networks of the widest length that is
-allowed (/8, IPv6 /16). Where wider ones are allowed there is one part.
+allowed (/8, IPv6 /16, and what is wide by nature at the end of IPv6). Where wider ones are allowed there is one part.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _PARTS_A_CORE: Final = 4
 _FAMILY_CHARS: Final = 2
 _V4_CUT_CHARS: Final = _FAMILY_CHARS + keys.WIDEST_V4 // 4
 _V6_CUT_CHARS: Final = _FAMILY_CHARS + keys.WIDEST_V6 // 4
+# fc00::/7 and fe80::/10 stay in one piece.
+_LOCAL_V6: Final = "36fc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _bounds(kind: Kind, runs: list[Run], parts: int) -> list[str]:
 
 def _cut(kind: Kind, record: str) -> str:
     if kind == "cidr":
-        return record[: _V4_CUT_CHARS if record[1] == "4" else _V6_CUT_CHARS]
+        return min(record[: _V4_CUT_CHARS if record[1] == "4" else _V6_CUT_CHARS], _LOCAL_V6)
     return record[: record.index("\0") + 1]
 
 

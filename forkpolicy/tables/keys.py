@@ -27,6 +27,9 @@ NULL_SENDER: Final = "<>"
 WIDEST_V4: Final = 8
 WIDEST_V6: Final = 16
 
+# fe80::/10 and fc00::/7 are wide by nature, and nobody comes from there over the Internet.
+_WIDE_BY_NATURE: Final = ((b"6\xfe\x80", 10), (b"6\xfc", 7), (b"6\xfd", 8))
+
 _V4: Final = b"4"
 _V6: Final = b"6"
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -350,6 +353,8 @@ def _refuse_host_bits(key: bytes, length: int, address: str) -> None:
 
 
 def _refuse_wide(key: bytes, length: int) -> None:
+    if any(key.startswith(first) and length >= shortest for first, shortest in _WIDE_BY_NATURE):
+        return
     widest = WIDEST_V4 if key[:1] == _V4 else WIDEST_V6
     if length < widest:
         family = "IPv4" if key[:1] == _V4 else "IPv6"

@@ -101,7 +101,7 @@ def test_refused_networks_say_what_was_meant(text: str, message: str) -> None:
         assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0/0", "10.0.0.0/7", "::/0", "2000::/3", "::ffff:0:0/96"])
+@pytest.mark.parametrize("text", ["0.0.0.0/0", "10.0.0.0/7", "::/0", "fc00::/6", "2000::/3", "::ffff:0:0/96"])
 def test_wide_networks_need_permission(text: str) -> None:
     """Shorter than /8 (IPv6: /16) is refused in a table unless allowed; a policy may say it."""
     with pytest.raises(ValueError, match="--allow-wide"):
@@ -110,7 +110,10 @@ def test_wide_networks_need_permission(text: str) -> None:
 
 
 def test_widest_networks_without_permission() -> None:
-    """A /8 and an IPv6 /16 need no permission."""
+    """A /8 and an IPv6 /16 need no permission, nor do link-local and unique local addresses as a whole."""
+    assert keys.range_text(*keys.parse_network("fe80::/10")) == "fe80::/10"
+    assert keys.range_text(*keys.parse_network("fc00::/7")) == "fc00::/7"
+    assert keys.range_text(*keys.parse_network("[fd00::]/8")) == "fd00::/8"
     assert keys.range_text(*keys.parse_network("10.0.0.0/8")) == "10.0.0.0/8"
     assert keys.range_text(*keys.parse_network("2002::/16")) == "2002::/16"
 

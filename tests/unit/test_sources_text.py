@@ -1,0 +1,231 @@
+"""What the lines of a text source may look like, and what is refused in which words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.compiling import Compiler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    return Compiler(tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("192.0.2.0/24", None),
+        ("192.0.2.0/24 ", None),
+        ("192.0.2.0/24 # office", None),
+        ("192.0.2.0/24 ; SBL1", None),
+        ("192.0.2.0/24\t;SBL1", None),
+        ("192.0.2.0/24\tpermit", "permit"),
+        ("192.0.2.0/24   REJECT 5.7.1 no, thank you", "REJECT 5.7.1 no, thank you"),
+        ('192.0.2.0/24 "quoted text" # why', "quoted text"),
+        ("192.0.2.0/24 Büro", "Büro"),
+        ("  192.0.2.0/24", None),
+        ("192.0.2.0/255.255.255.0", None),
+        ("[::ffff:192.0.2.0]/120", None),
+        ("mynetworks = 192.0.2.0/24", None),
+        ("192.0.2.0-192.0.2.255", None),
+        ("192.0.2.0/24,", None),
+    ],
+)
+def test_accepted_lines(compiler: Compiler, line: str, value: str | None) -> None:
+    """Comments, values, tabs, trailing blanks, masks, mapped networks and ranges are understood."""
+    assert compiler.one("cidr", line + "\n").err == ""
+    entry = compiler.found("cidr", "192.0.2.7")[0]
+    assert entry is not None
+    assert (entry.key, entry.value, entry.line) == ("192.0.2.0/24", value, 1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_last_lines_and_byte_order_marks(compiler: Compiler, end: str, last: bool, mark: str) -> None:
+    """Any line end, a missing last one, and a byte order mark at the start change nothing."""
+    text = mark + "example.com" + end + "example.net" + (end if last else "")
+    assert compiler.one("domain", text).status == 0
+    entries = compiler.found("domain", "example.com", "example.net")
+    assert [entry and entry.line for entry in entries] == [1, 2]
+
+
+def test_a_pasted_mynetworks(compiler: Compiler) -> None:
+    """Commas, brackets and indented continuation as in main.cf."""
+    text = "mynetworks = 127.0.0.0/8, [::1]/128,\n    [2001:db8::]/64,192.0.2.0/24\n"
+    assert compiler.one("cidr", text, "--json").json[0]["entries"] == 4
+    assert compiler.keys("cidr", "127.9.9.9", "::1", "2001:db8::9", "192.0.2.3") == [
+        "127.0.0.0/8",
+        "::1",
+        "2001:db8::/64",
+        "192.0.2.0/24",
+    ]
+
+
+def test_a_range_answers_with_its_networks(compiler: Compiler) -> None:
+    """`a-b` becomes the networks that make it up, so that it nests as networks do."""
+    compiler.one("cidr", "192.0.2.6-192.0.2.9 range\n192.0.2.8/32 one\n")
+    found = compiler.found("cidr", "192.0.2.5", "192.0.2.6", "192.0.2.8", "192.0.2.9", "192.0.2.10")
+    assert [entry and entry.value for entry in found] == [None, "range", "one", "range", None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "column", "message"),
+    [
+        ("cidr", "192.168.1.0/22", 1, "host bits set: did you mean 192.168.0.0/22"),
+        ("cidr", "  198.51.100.0/16", 3, "host bits set: did you mean 198.51.0.0/16"),
+        ("cidr", "300.1.1.1", 1, "a number is larger than 255"),
+        ("cidr", "010.0.0.0/8", 1, "leading zeros"),
+        ("cidr", "192.0.2.0/24 198.51.100.0/24", 1, "two entries on one line"),
+        ("cidr", "192.0.2.0/24 [2001:db8::]/32", 1, "two entries on one line"),
+        ("cidr", "192.0.2.3198.51.100.7", 1, "glued together"),
+        ("cidr", "195.235.39", 1, "did you mean 195.235.39.0/24?"),
+        ("cidr", "fe80::1%eth0", 1, "a zone (%eth0)"),
+        ("cidr", "0.0.0.0/0", 1, "--allow-wide"),
+        ("cidr", "!192.0.2.0/24", 1, "exclusions with !"),
+        ("cidr", "if 192.0.2.0/24", 1, "if and endif"),
+        ("cidr", "192.0.2.0/255.0.255.0", 1, "has holes"),
+        ("cidr", "192.0.2.0/24\x00", 13, "a control character (0x00)"),
+        ("domain", "example.com example.net", 1, "two entries on one line"),
+        ("domain", "example.com\ufeffexample.net", 12, "a byte order mark in the middle"),
+        ("domain", "*.example.com", 1, 'did you mean ".example.com"?'),
+        ("domain", "@example.com", 1, 'did you mean "example.com"?'),
+        ("domain", "user@example.com", 1, "is a mail address, no name"),
+        ("domain", "404: not found", 1, "404:"),
+        ("domain", "<!DOCTYPE html>", 1, "is no name"),
+        ("domain", "exa..mple.com", 1, "empty label"),
+        ("domain", "192.0.2.1", 1, "go into a table of kind cidr"),
+        ("domain", "example.com".ljust(300, "m"), 1, "DNS allows 253"),
+        ("address", "<user@example.com>", 1, "without angle brackets"),
+        ("address", "user@", 0, ""),
+        ("key", "k" * 600, 1, "511 are possible"),
+    ],
+)
+def test_refused_lines(compiler: Compiler, kind: str, line: str, column: int, message: str) -> None:
+    """A wrong line is refused with file, line, column and what was meant; nothing is written."""
+    outcome = compiler.one(kind, f"{line}\n")
+    if not message:
+        assert outcome.status == 0
+        return
+    assert outcome.status == 78
+    assert f"{compiler.directory / 'list'}:1:{column}: " in outcome.err
+    assert message in outcome.err
+    assert compiler.files() == set()
+
+
+def test_bytes_that_are_no_utf8(compiler: Compiler) -> None:
+    """A Latin-1 byte in an entry is an error with its place; in a comment it is nobody's business."""
+    outcome = compiler.one("domain", b"# B\xfccher\nexample.com\nb\xfccher.example\n")
+    assert outcome.status == 78
+    assert "list:3:2: byte 0xfc is not UTF-8: save the file as UTF-8" in outcome.err
+    assert compiler.one("domain", "example.com\n".encode("utf-16")).status == 78
+
+
+def test_all_mistakes_in_one_run(compiler: Compiler) -> None:
+    """Every wrong line of every source and table is told at once."""
+    compiler.policy("table a cidr one two", "table b domain three", "table c key missing")
+    compiler.source("one", "192.0.2.0/24\n300.1.1.1\n192.0.2.5/24\n")
+    compiler.source("two", "10.0.0.0/33\n")
+    compiler.source("three", "example.com\nexa..mple.com\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    for place in ("one:2:1: ", "one:3:1: ", "two:1:1: ", "three:2:1: ", "policy.conf:3:13: missing: cannot be read"):
+        assert place in outcome.err
+    assert compiler.files() == set()
+
+
+def test_a_thousand_mistakes_are_counted_not_listed(compiler: Compiler) -> None:
+    """Past 200 wrong lines the rest is a number."""
+    outcome = compiler.one("cidr", "x\n" * 1000)
+    assert outcome.err.count("neither an address nor a network") == 200
+    assert "800 more lines are wrong" in outcome.err
+
+
+def test_skip_bad_leaves_lines_out_and_counts_them(compiler: Compiler) -> None:
+    """With --skip-bad only the wrong lines are missing, and the first of them is named."""
+    outcome = compiler.one("cidr", "192.0.2.0/24\n300.1.1.1\n198.51.100.0/24\n1.2.3.4/8\n", "--skip-bad", "--json")
+    assert outcome.status == 0
+    assert outcome.json[0]["counts"]["skipped"] == 2
+    assert "2 lines were left out, first" in outcome.err
+    assert compiler.keys("cidr", "192.0.2.1", "198.51.100.1") == ["192.0.2.0/24", "198.51.100.0/24"]
+
+
+def test_a_continuation_line_is_refused_not_guessed(compiler: Compiler) -> None:
+    """Below an entry with a value an indented line could be either; an indented list is a list."""
+    outcome = compiler.one("domain", "example.com REJECT no\n  such.example\n")
+    assert "continues it in Postfix's files" in outcome.err
+    assert compiler.one("domain", "  example.com a\n  example.net b\n").status == 0
+    assert compiler.one("domain", "example.com\n  example.net\n").status == 0
+
+
+def test_equal_keys_with_unequal_values_are_an_error(compiler: Compiler) -> None:
+    """Both lines are named; --skip-bad keeps the first."""
+    outcome = compiler.one("cidr", "148.185.0.0/16 EU\n192.0.2.0/24 x\n148.185.0.0/16 GB\n")
+    assert outcome.status == 78
+    source = compiler.directory / "list"
+    assert f'{source}:3: 148.185.0.0/16 has the value "GB" here and "EU" at {source}:1' in outcome.err
+    assert compiler.one("domain", "a.example x\nA.example. y\n").status == 78
+    assert compiler.one("domain", "a.example x\nA.example. y\n", "--skip-bad").status == 0
+    assert [entry and entry.value for entry in compiler.found("domain", "a.example")] == ["x"]
+
+
+def test_a_conflict_below_a_network_of_the_same_value_is_still_one(compiler: Compiler) -> None:
+    """That the first of two equal networks says nothing new does not hide that the second contradicts it."""
+    outcome = compiler.one("cidr", "10.0.0.0/8 a\n10.1.0.0/16 a\n10.1.0.0/16 b\n")
+    assert outcome.status == 78
+
+
+def test_file_order_against_most_specific_is_said(compiler: Compiler) -> None:
+    """In cidr_table(5) the first match wins; where that differs, the compile warns and names both lines."""
+    outcome = compiler.one("cidr", "10.0.0.0/8 permit\n10.1.0.0/16 reject\n")
+    assert outcome.status == 0
+    assert 'list:2: warning: 10.1.0.0/16 ("reject") stands below 10.0.0.0/8 ("permit", line 1)' in outcome.err
+    assert compiler.one("cidr", "10.1.0.0/16 reject\n10.0.0.0/8 permit\n").err == ""
+    assert compiler.one("cidr", "10.0.0.0/8\n10.1.0.0/16\n").err == ""
+
+
+def test_duplicates_and_nesting_are_counted(compiler: Compiler) -> None:
+    """Equal networks merge, a nested one with the same value says nothing new; verdicts stay."""
+    outcome = compiler.one("cidr", "192.0.2.0/24\n192.0.2.0/24\n192.0.2.34/32\n", "--json")
+    assert outcome.json[0]["entries"] == 1
+    assert outcome.json[0]["counts"] == {"parsed": 3, "merged": 1, "nested": 1, "skipped": 0, "ranges": 1}
+
+
+def test_an_empty_source_is_refused(compiler: Compiler) -> None:
+    """An empty list is most often a failed download."""
+    outcome = compiler.one("domain", "# nothing\n\n")
+    assert outcome.status == 78
+    assert "policy.conf:1:16: list: the source is empty" in outcome.err
+    assert compiler.one("domain", "", "--allow-shrink").status == 0
+    assert compiler.keys("domain", "example.com") == [None]
+
+
+def test_a_table_that_halves_is_refused(compiler: Compiler) -> None:
+    """Less than half of what it was needs --allow-shrink; the table in use stays."""
+    compiler.one("domain", "".join(f"d{n}.example\n" for n in range(10)))
+    outcome = compiler.one("domain", "".join(f"d{n}.example\n" for n in range(4)))
+    assert outcome.status == 78
+    assert "4 entries, and the table in use has 10" in outcome.err
+    assert compiler.keys("domain", "d9.example") == ["d9.example"]
+    assert compiler.one("domain", "d1.example\n", "--allow-shrink").status == 0
+    assert compiler.keys("domain", "d9.example") == [None]
+
+
+def test_names_without_a_dot_are_worth_a_warning(compiler: Compiler) -> None:
+    """`localhost` is a name; a list full of such names is not what it seems."""
+    outcome = compiler.one("domain", "example.com\nlocalhost\nsomething\n")
+    assert outcome.status == 0
+    assert "list:2: warning: a name without a dot (2 times, here first)" in outcome.err
+
+
+def test_wide_networks_with_permission(compiler: Compiler) -> None:
+    """--allow-wide takes 0.0.0.0/0, and what is more specific still wins."""
+    compiler.one("cidr", "0.0.0.0/0 all\n::/0 all6\n192.0.2.0/24 doc\n", "--allow-wide")
+    found = compiler.found("cidr", "0.0.0.0", "192.0.2.1", "255.255.255.255", "::", "ffff::1", "::ffff:1.2.3.4")
+    assert [entry and entry.value for entry in found] == ["all", "doc", "all", "all6", "all6", "all"]
