@@ -38,6 +38,12 @@ class Loaded:
     warnings: tuple[Complaint, ...]
 
     @property
+    def line_texts(self) -> list[str]:
+        """Every access line with its place, then the end of the policy and failures: what hits are counted by."""
+        model = self.policy.model
+        return [f"{line.where}: {line.text}" for line in (*model.lines, model.default_line, model.error_line)]
+
+    @property
     def summary(self) -> dict[str, object]:
         """What the start and the reload line of the log say about it."""
         model = self.policy.model

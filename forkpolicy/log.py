@@ -62,11 +62,6 @@ class LogPipe:
         head = {"time": self._now(), "level": level, "event": event}
         return self._fitting(PRIORITY[level], {**head, **self.fields, **fields})[:-1]
 
-    def line(self, level: str, event: str, **fields: object) -> bytes:
-        """The line of an event, with its priority digit and without a newline, for who writes it himself."""
-        named = {"time": self._now(), "level": level, "event": event, **self.fields, **fields}
-        return self._fitting(PRIORITY[level], named)[:-1]
-
     def _write(self, level: str, fields: Mapping[str, object]) -> None:
         head = {"time": self._now(), "level": level}
         if self.dropped and self._put("warning", {**head, "level": "warning", **_lost(self.dropped), **self.fields}):

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from forkpolicy import __version__
-from forkpolicy.cli import local
+from forkpolicy.cli import local, server
 from forkpolicy.errors import EXIT_NO, ForkpolicyError
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ exit status:
 
 Every command explains itself: forkpolicy COMMAND --help"""
 
-GROUPS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None], ...] = (local.add_commands,)
+GROUPS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None], ...] = (
+    server.add_commands,
+    local.add_commands,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -87,6 +87,11 @@ class Connection:
         return not self._reader and not self._unsent
 
     @property
+    def unsent(self) -> bool:
+        """Whether a reply is half sent."""
+        return bool(self._unsent)
+
+    @property
     def pending(self) -> bytes:
         """The bytes of an unfinished request."""
         return self._reader.pending

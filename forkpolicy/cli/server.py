@@ -1,0 +1,218 @@
+"""Commands about a running server: serve, status, top, reload, scale, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy.cli.parsers import add_command, add_json
+from forkpolicy.errors import EXIT_DONE, EXIT_NO
+from forkpolicy.master.control import ask
+from forkpolicy.settings import load_settings, unix_path
+
+if TYPE_CHECKING:
+    import argparse
+    import socket
+    from typing import Any
+
+    from forkpolicy.loading import Loaded
+    from forkpolicy.settings import Settings
+
+ANSWER_TIMEOUT_S = 10.0
+# Two phases of a reload with their own time limits, and some.
+RELOAD_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 60.0
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add them to the table."""
+    add_command(commands, "serve", _serve, "run the master in the foreground until it is told to stop")
+    add_json(add_command(commands, "status", _status, "look at the running master and its workers"))
+    top = add_command(commands, "top", _top, "the same, live, on a terminal")
+    top.add_argument(
+        "-d", dest="interval_s", metavar="SECONDS", type=float, default=1.0, help="between looks (default: 1)"
+    )
+    top.add_argument("-n", dest="looks", metavar="N", type=int, default=0, help="end after N looks (default: never)")
+    add_command(commands, "reload", _reload, "read settings and policy again; answers when every worker serves them")
+    scale = add_command(commands, "scale", _scale, "run N workers from now on")
+    scale.add_argument("workers", metavar="N", type=int, help="how many")
+    add_command(commands, "stop", _stop, "stop the running master gracefully")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from forkpolicy.loading import load_everything
+
+    # Until the master catches them: a TERM in the first milliseconds ends the start, it does not get lost.
+    loaded = load_everything(arguments.settings)
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+    return serve(loaded, arguments.settings)
+
+
+def serve(loaded: Loaded, settings_path: str) -> int:
+    """Open what only the master may open, and run it."""
+    from forkpolicy.loading import load_everything
+    from forkpolicy.master.listener import inherited
+    from forkpolicy.master.logger import Logger, open_target
+    from forkpolicy.master.supervisor import Master
+    from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
+    from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.worker.exchange import make_exchange
+    from forkpolicy.worker.run import WorkerProcess, preload
+
+    preload()
+    settings = loaded.settings
+    identity = worker_identity(settings)
+    raise_descriptor_limit()
+    leave_no_core()
+    target = open_target(log_target(settings))
+    listeners = inherited() or open_listeners(settings)
+    control = open_control(settings)
+    logger = Logger(target, settings.log.format, "forkpolicy: log")
+    logger.start()
+    scoreboard = Scoreboard()
+    exchange = make_exchange()
+    master_pid = os.getpid()
+
+    def run_worker(loaded: Loaded, generation: int, slot: int, master: socket.socket) -> None:
+        if identity:
+            become(identity)
+        die_with_parent(signal.SIGKILL, master_pid)
+        leave_no_core()
+        log = logger.pipe.named(worker=slot, pid=os.getpid())
+        sockets = [listener.sock for listener in listeners]
+        WorkerProcess(loaded, generation, slot, sockets, master, exchange, scoreboard, log).run()
+
+    _title(settings)
+    return Master(
+        loaded, lambda: load_everything(settings_path), run_worker, listeners, control, logger, scoreboard
+    ).run()
+
+
+def open_listeners(settings: Settings) -> list[Any]:
+    """Every listening socket of the settings."""
+    from forkpolicy.master.listener import open_inet, open_unix
+
+    server, base = settings.server, Path(settings.path).parent
+    opened = []
+    try:
+        for endpoint in server.listen:
+            if endpoint.startswith("unix:"):
+                opened.append(open_unix(unix_path(endpoint, base), socket_ownership(settings), server.backlog))
+            else:
+                opened.append(open_inet(endpoint, server.backlog))
+    except BaseException:
+        for listener in opened:
+            listener.close(remove=True)
+        raise
+    return opened
+
+
+def open_control(settings: Settings) -> Any:
+    """The control socket, for its owner alone; its directory is made when it is missing."""
+    from forkpolicy.errors import CannotWriteError
+    from forkpolicy.master.listener import Ownership, open_unix
+
+    path = control_path(settings)
+    try:
+        Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWriteError(
+            f"{Path(path).parent}: cannot be made for the control socket: {error.strerror}"
+        ) from error
+    return open_unix(path, Ownership(0o600), 16)
+
+
+def socket_ownership(settings: Settings) -> Any:
+    """Mode, owner and group of the socket files; owners change when started as root."""
+    from forkpolicy.master.listener import Ownership, group_id, user_id
+
+    server = settings.server
+    mode = int(server.socket_mode, 8)
+    if os.geteuid() != 0:
+        return Ownership(mode)
+    uid = user_id(server.socket_user, "server.socket_user")
+    return Ownership(mode, uid, group_id(server.socket_group, "server.socket_group"))
+
+
+def worker_identity(settings: Settings) -> Any:
+    """Who the workers become; None when not started as root."""
+    from forkpolicy.master.listener import group_id, user_id
+    from forkpolicy.process import Identity
+
+    if os.geteuid() != 0:
+        return None
+    server = settings.server
+    gid = group_id(server.group, "server.group")
+    return Identity(server.user, user_id(server.user, "server.user"), gid, (gid,))
+
+
+def log_target(settings: Settings) -> str:
+    """The log's target; a relative path is relative to the settings file."""
+    target = settings.log.target
+    return target if target in ("stderr", "syslog") else str(Path(settings.path).parent / target)
+
+
+def control_path(settings: Settings) -> str:
+    """Where the control socket is."""
+    return unix_path(settings.server.control, Path(settings.path).parent)
+
+
+def _title(settings: Settings) -> None:
+    from setproctitle import setproctitle
+
+    setproctitle(f"forkpolicy: master {settings.path}")
+
+
+def _ask(arguments: argparse.Namespace, command: dict[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+    return ask(control_path(load_settings(arguments.settings)), command, timeout_s)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import status
+
+    answer = _ask(arguments, {"command": "status"})
+    print(json.dumps(status.as_object(answer)) if arguments.as_json else status.as_text(answer))
+    return EXIT_DONE
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import status
+
+    return status.live(lambda: _ask(arguments, {"command": "status"}), arguments.interval_s, arguments.looks)
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    answer = _ask(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
+    for complaint in answer["complaints"]:
+        print(complaint, file=sys.stderr)
+    for note in answer["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    if not answer["ok"]:
+        print(f"reload refused: generation {answer['generation']} goes on serving", file=sys.stderr)
+        return EXIT_NO
+    print(f"every worker serves generation {answer['generation']}")
+    return EXIT_DONE
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    answer = _ask(arguments, {"command": "scale", "workers": arguments.workers})
+    if not answer["ok"]:
+        print(answer["error"], file=sys.stderr)
+        return EXIT_NO
+    print(f"{answer['workers']} workers from now on")
+    return EXIT_DONE
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from forkpolicy.master.control import wait_for_end
+
+    path = control_path(load_settings(arguments.settings))
+    if not wait_for_end(path, {"command": "stop"}, STOP_TIMEOUT_S):
+        print(f"the master has not ended within {STOP_TIMEOUT_S:g} s", file=sys.stderr)
+        return EXIT_NO
+    return EXIT_DONE

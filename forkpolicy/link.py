@@ -1,0 +1,40 @@
+"""Messages between the master and one worker: msgpack behind four bytes of length, over a stream socket pair.
+
+The pair is also how each learns of the other's death: it reads the end of the stream. Sans-I/O: bytes in, messages
+out.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgpack
+
+Message = dict[str, Any]
+_LENGTH = struct.Struct(">I")
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of one message."""
+    packed: bytes = msgpack.packb(message)
+    return _LENGTH.pack(len(packed)) + packed
+
+
+class Decoder:
+    """Cuts a stream into messages."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are whole now."""
+        self._pending += data
+        messages = []
+        while len(self._pending) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._pending)[0]
+            if len(self._pending) < end:
+                break
+            messages.append(msgpack.unpackb(bytes(self._pending[_LENGTH.size : end])))
+            del self._pending[:end]
+        return messages

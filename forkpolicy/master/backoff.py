@@ -1,0 +1,36 @@
+"""When to start a worker again: at once, unless they die before they have served, then later and later.
+
+A pure function of history, as Postfix's master throttles a service whose process dies on its first job. One that
+has been ready and dies later is replaced at once: whatever killed it, Postfix is waiting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 30.0
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Deaths at birth in a row, and until when nobody is born."""
+
+    failures: int = 0
+    not_before_s: float = 0.0
+
+    def died_at_birth(self, now_s: float) -> float:
+        """Note such a death; the delay before the next birth."""
+        self.failures += 1
+        delay_s: float = min(FIRST_DELAY_S * 2 ** (self.failures - 1), LONGEST_DELAY_S)
+        self.not_before_s = now_s + delay_s
+        return delay_s
+
+    def served(self) -> None:
+        """A worker became ready: births are healthy."""
+        self.failures = 0
+        self.not_before_s = 0.0
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next birth may be; 0: now."""
+        return max(0.0, self.not_before_s - now_s)

@@ -1,0 +1,135 @@
+"""The control socket: what `forkpolicy status`, `reload`, `scale` and `stop` talk to. Master's side and client's
+side.
+
+One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
+0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
+slow, mute or talks nonsense costs nobody but itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.errors import NotRunningError
+
+if TYPE_CHECKING:
+    from forkpolicy.master.listener import Listener
+
+MAX_COMMAND_BYTES = 4096
+# More clients at once than any operator has terminals.
+MAX_CLIENTS = 32
+_CREDENTIALS = struct.Struct("3i")
+
+
+class ControlClient:
+    """One connected client, seen by the master."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.unsent = bytearray()
+        self._pending = bytearray()
+
+    def fileno(self) -> int:
+        """The connection's descriptor."""
+        return self.sock.fileno()
+
+    def commands(self) -> list[dict[str, Any]] | None:
+        """The commands that came; None when the client is gone or talks nonsense."""
+        try:
+            data = self.sock.recv(MAX_COMMAND_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        self._pending += data
+        if not data or len(self._pending) > MAX_COMMAND_BYTES:
+            return None
+        *lines, rest = bytes(self._pending).split(b"\n")
+        self._pending[:] = rest
+        try:
+            commands = [json.loads(line) for line in lines]
+        except ValueError:
+            return None
+        return commands if all(isinstance(command, dict) for command in commands) else None
+
+    def reply(self, answer: dict[str, Any]) -> None:
+        """Queue an answer; `flush` writes what the client takes."""
+        self.unsent += json.dumps(answer).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the client takes now."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.sock.send(self.unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.unsent.clear()
+
+
+def accept(listener: Listener) -> ControlClient | None:
+    """The next client that may; one that may not is closed at once."""
+    try:
+        sock, _ = listener.sock.accept()
+    except OSError:
+        return None
+    if peer_uid(sock) not in (0, os.geteuid()):
+        sock.close()
+        return None
+    return ControlClient(sock)
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Who is at the other end, as the kernel knows it."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(raw)[1]
+    return uid
+
+
+def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Send one command to a running master and return its answer. Raises NotRunningError with what to look at."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(path)
+            sock.sendall(json.dumps(command).encode() + b"\n")
+            with sock.makefile("rb") as answers:
+                line = answers.readline()
+        except PermissionError as error:
+            raise NotRunningError(f"{path}: the control socket is for its owner and root: try as root") from error
+        except TimeoutError as error:
+            raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
+        except OSError as error:
+            raise NotRunningError(
+                f"{path}: no master is running there ({(error.strerror or str(error)).lower()})"
+            ) from error
+    if not line:
+        raise NotRunningError(f"{path}: the master hung up: the control socket is for its owner and root")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def wait_for_end(path: str, command: dict[str, Any], timeout_s: float) -> bool:
+    """Send a command that ends the master and wait until it has ended; False: not in time. Raises NotRunningError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(path)
+            sock.sendall(json.dumps(command).encode() + b"\n")
+            while sock.recv(MAX_COMMAND_BYTES):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            return True
+        except OSError as error:
+            raise NotRunningError(
+                f"{path}: no master is running there ({(error.strerror or str(error)).lower()})"
+            ) from error
+    return True

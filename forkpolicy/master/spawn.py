@@ -1,0 +1,118 @@
+"""The birth of a worker: fork, in one function that lists what each side keeps and drops; and the master's end of
+its link.
+
+Signals are blocked around the fork and unblocked in the child once the master's handlers are gone from it, so that
+a signal in between reaches whom it was meant for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from forkpolicy import link
+from forkpolicy.master.signals import CAUGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.link import Message
+
+READ_BYTES = 1 << 18
+
+
+class Worker:
+    """A worker as the master knows it. `wanted` is False once it was told to go."""
+
+    def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self.slot = slot
+        self.generation = generation
+        self.sock = sock
+        self.born_s = time.monotonic()
+        self.ready = False
+        self.wanted = True
+        self.kill_at_s: float | None = None
+        self.state: Message = {}
+        self.unsent = bytearray()
+        self._decoder = link.Decoder()
+
+    def fileno(self) -> int:
+        """The link's descriptor."""
+        return self.sock.fileno()
+
+    def send(self, message: Message) -> None:
+        """Queue a message; `flush` writes what the link takes. A worker that reads nothing never blocks the
+        master.
+        """
+        self.unsent += link.encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the link takes now."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.sock.send(self.unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            # It has died; its end is read and its death reaped elsewhere.
+            self.unsent.clear()
+
+    def receive(self) -> list[Message] | None:
+        """The messages that came; None at the end of the link."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return self._decoder.feed(data) if data else None
+
+
+def spawn(
+    slot: int, generation: int, run: Callable[[socket.socket], None], drop: Iterable[Callable[[], None]]
+) -> Worker:
+    """Fork one worker. `run(link)` is its life; `drop` are what it closes of the master's. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    # Blocked: a signal that comes between fork and the child's own handlers must not run the master's there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _live(ours, theirs, run, drop)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    ours.setblocking(False)
+    return Worker(pid, slot, generation, ours)
+
+
+def _live(
+    ours: socket.socket,
+    theirs: socket.socket,
+    run: Callable[[socket.socket], None],
+    drop: Iterable[Callable[[], None]],
+) -> None:
+    """The child: never returns. Exit status 1 after an exception."""
+    status = 1
+    try:
+        ours.close()
+        for each in drop:
+            each()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        theirs.setblocking(False)
+        run(theirs)
+        status = 0
+    except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so where somebody looks
+        traceback.print_exc()
+    finally:
+        # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
+        os._exit(status)

@@ -1,0 +1,569 @@
+"""The master: one loop that keeps the wanted number of workers alive, and does what signals and operators ask.
+
+Knows processes, not mail: `load` gives it something opaque that workers serve with, `run_worker` is what a worker
+does. Each turn of the loop takes what has come (signals, messages of workers, commands), then looks after time:
+hung workers, births, deadlines, the watchdog. Nothing here waits for a worker, a client or a disk.
+
+What it raises at start are ConfigError and CannotWriteError; afterwards nothing: trouble is logged and met.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from forkpolicy.errors import ConfigError
+from forkpolicy.master import control, spawn
+from forkpolicy.master.backoff import Backoff
+from forkpolicy.master.notify import Notifier
+from forkpolicy.master.reload import Reload
+from forkpolicy.master.signals import Signals
+from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from forkpolicy.link import Message
+    from forkpolicy.master.control import ControlClient
+    from forkpolicy.master.listener import Listener
+    from forkpolicy.master.logger import Logger
+    from forkpolicy.master.spawn import Worker
+    from forkpolicy.settings import Settings
+
+# How often the loop looks after time when nothing happens.
+TURN_S = 0.5
+# A worker's loop beats twice a second; one that has not for so long is stuck in something.
+HUNG_AFTER_S = 10.0
+# What it is stuck in goes to standard error before it is killed (faulthandler needs no interpreter loop).
+DUMP_BEFORE_KILL_S = 1.0
+STOP_TIMEOUT_S = 10.0
+RETIRE_TIMEOUT_S = 30.0
+
+
+class Master:
+    """The whole state of the master process."""
+
+    def __init__(
+        self,
+        loaded: Any,
+        load: Callable[[], Any],
+        run_worker: Callable[[Any, int, int, socket.socket], None],
+        listeners: list[Listener],
+        control_listener: Listener,
+        logger: Logger,
+        scoreboard: Scoreboard,
+    ) -> None:
+        self.loaded = loaded
+        self.load = load
+        self.run_worker = run_worker
+        self.listeners = listeners
+        self.control_listener = control_listener
+        self.logger = logger
+        self.log = logger.pipe.named(process="master", pid=os.getpid())
+        self.scoreboard = scoreboard
+        self.generation = 1
+        self.wanted_workers = worker_count(self.settings)
+        self.workers: dict[int, Worker] = {}
+        self.backoff = Backoff()
+        self.notifier = Notifier()
+        self.signals = Signals()
+        self.selector = selectors.DefaultSelector()
+        self.clients: dict[ControlClient, None] = {}
+        self.reload: Reload | None = None
+        self.reload_askers: list[ControlClient] = []
+        self.reload_again = False
+        self.stop_deadline_s: float | None = None
+        self.ready_told = False
+        self.last_turn_s = time.monotonic()
+        self.watchdog_at_s = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the generation that serves."""
+        settings: Settings = self.loaded.settings
+        return settings
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has begun."""
+        return self.stop_deadline_s is not None
+
+    # The loop
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        self.signals.catch()
+        self.selector.register(self.signals, selectors.EVENT_READ)
+        self.selector.register(self.control_listener.sock, selectors.EVENT_READ)
+        while not (self.stopping and not self.workers):
+            self.keep_workers()
+            ready = self.selector.select(self.pause_s())
+            for key, _ in ready:
+                if key.fileobj is self.signals:
+                    for signum in self.signals.take():
+                        self.SIGNALS[signum](self)
+            for key, events in ready:
+                self.attend(key.fileobj, events)
+            self.look_after_time()
+        self.finish()
+        return 0
+
+    def pause_s(self) -> float:
+        """How long the loop may sleep."""
+        now_s = time.monotonic()
+        pause_s = self.backoff.wait_s(now_s) or TURN_S
+        return min(TURN_S, pause_s)
+
+    def attend(self, what: object, events: int) -> None:
+        """Take what one descriptor has."""
+        if isinstance(what, spawn.Worker):
+            self.hear_worker(what, events)
+        elif isinstance(what, control.ControlClient):
+            self.hear_client(what, events)
+        elif what is self.control_listener.sock:
+            client = control.accept(self.control_listener)
+            if client and len(self.clients) < control.MAX_CLIENTS:
+                self.clients[client] = None
+                self.selector.register(client, selectors.EVENT_READ)
+            elif client:
+                client.sock.close()
+
+    def look_after_time(self) -> None:
+        """What nobody sends a message for."""
+        now_s = time.monotonic()
+        # Stopped or suspended ourselves, we have seen no beats: not the workers' fault, look again next turn.
+        slept = now_s - self.last_turn_s > HUNG_AFTER_S / 2
+        self.last_turn_s = now_s
+        if self.reload:
+            self.reload.late(now_s)
+            self.end_reload()
+        if not slept:
+            self.kill_the_hung(now_s)
+        if self.stop_deadline_s is not None and now_s > self.stop_deadline_s:
+            self.kill_all("did not stop in time")
+        if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.beating(now_s):
+            self.notifier.watchdog()
+            self.watchdog_at_s = now_s + self.notifier.watchdog_s
+
+    # Workers
+
+    def keep_workers(self) -> None:
+        """Have as many workers as wanted: start some, or let the newest go."""
+        if self.stopping or self.reload:
+            return
+        present = [worker for worker in self.workers.values() if worker.wanted]
+        for worker in sorted(present, key=lambda each: each.born_s)[self.wanted_workers :]:
+            self.retire(worker)
+        missing = self.wanted_workers - len(present)
+        # While births fail, one at a time shows whether they still do.
+        births = min(missing, 1) if self.backoff.failures else missing
+        if self.backoff.wait_s(time.monotonic()) == 0:
+            for _ in range(births):
+                self.start_worker()
+
+    def start_worker(self) -> None:
+        """One birth."""
+        taken = {worker.slot for worker in self.workers.values()}
+        slot = next(number for number in range(MAX_WORKERS) if number not in taken)
+        loaded, generation = self.loaded, self.generation
+        drop = [self.signals.drop_in_child, self.logger.drop_in_child, self.selector.close]
+        drop += [each.sock.close for each in self.workers.values()]
+        drop += [each.sock.close for each in self.clients]
+        drop.append(self.control_listener.sock.close)
+        try:
+            worker = spawn.spawn(slot, generation, lambda sock: self.run_worker(loaded, generation, slot, sock), drop)
+        except OSError as error:
+            delay_s = self.backoff.died_at_birth(time.monotonic())
+            self.log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
+            return
+        self.workers[worker.pid] = worker
+        self.selector.register(worker, selectors.EVENT_READ)
+
+    def retire(self, worker: Worker) -> None:
+        """Let a worker hand its connections over and go."""
+        worker.wanted = False
+        worker.kill_at_s = time.monotonic() + RETIRE_TIMEOUT_S
+        self.tell(worker, {"do": "retire"})
+
+    def tell(self, worker: Worker, message: Message) -> None:
+        """Send a message, and wait for room where there is none."""
+        if worker.sock.fileno() < 0:
+            return
+        worker.send(message)
+        self.watch(worker)
+
+    def watch(self, what: Worker | ControlClient) -> None:
+        """Be woken for reading, and for writing while something is unsent."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if what.unsent else 0)
+        self.selector.modify(what, events)
+
+    def hear_worker(self, worker: Worker, events: int) -> None:
+        """Take a worker's messages; at the end of its link it is dying, and SIGCHLD will say how."""
+        if worker.pid not in self.workers:
+            return
+        if events & selectors.EVENT_WRITE:
+            worker.flush()
+            self.watch(worker)
+        if events & selectors.EVENT_READ:
+            messages = worker.receive()
+            if messages is None:
+                self.selector.unregister(worker)
+                worker.sock.close()
+                # Closed without dying is a death that somebody has to bring about.
+                worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
+                return
+            for message in messages:
+                self.MESSAGES[message["is"]](self, worker, message)
+
+    def worker_ready(self, worker: Worker, message: Message) -> None:
+        """It serves."""
+        worker.ready = True
+        worker.state = message["state"]
+        self.backoff.served()
+        self.log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
+        if not self.ready_told and all(each.ready for each in self.workers.values()):
+            self.ready_told = True
+            self.tell_started()
+
+    def worker_state(self, worker: Worker, message: Message) -> None:
+        """It serves other tables than before."""
+        worker.state = message["state"]
+
+    def worker_prepared(self, worker: Worker, message: Message) -> None:
+        """It has prepared a reload, or says why it cannot."""
+        if self.reload and message["generation"] == self.reload.generation:
+            self.reload.prepared(worker.pid, message["complaints"], time.monotonic())
+            self.end_reload()
+
+    def worker_committed(self, worker: Worker, message: Message) -> None:
+        """It serves the new generation."""
+        worker.generation = message["generation"]
+        worker.state = message["state"]
+        if self.reload:
+            self.reload.committed(worker.pid, time.monotonic())
+            self.end_reload()
+
+    def worker_retiring(self, worker: Worker, message: Message) -> None:
+        """It has its reasons (age, memory, a signal) to go; another takes its place."""
+        worker.wanted = False
+        worker.kill_at_s = time.monotonic() + RETIRE_TIMEOUT_S
+        self.log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
+
+    MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {
+        "ready": worker_ready,
+        "state": worker_state,
+        "prepared": worker_prepared,
+        "committed": worker_committed,
+        "retiring": worker_retiring,
+    }
+
+    def reap(self) -> None:
+        """Take note of every child that has died; whoever is missing is started by `keep_workers`."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.workers:
+                self.bury(self.workers.pop(pid), status)
+            elif pid == self.logger.pid:
+                self.logger.start()
+                self.log.event("error", "logger replaced", reason=_how(status))
+
+    def bury(self, worker: Worker, status: int) -> None:
+        """One worker has died."""
+        if worker.sock.fileno() >= 0:
+            self.selector.unregister(worker)
+            worker.sock.close()
+        slot = self.scoreboard.slot(worker.slot)
+        slot["connections"] = slot["pid"] = 0
+        now_s = time.monotonic()
+        if self.reload:
+            self.reload.gone(worker.pid, now_s)
+            self.end_reload()
+        if not worker.wanted and status == 0:
+            self.log.event("info", "worker ended", worker=worker.slot, worker_pid=worker.pid)
+            return
+        more: dict[str, object] = {}
+        if not worker.ready:
+            more["next_try_s"] = self.backoff.died_at_birth(now_s)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            more["hint"] = "killed from outside, or by the kernel for want of memory: see dmesg"
+        level = "warning" if worker.ready else "error"
+        self.log.event(level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=_how(status), **more)
+
+    def kill_the_hung(self, now_s: float) -> None:
+        """Workers whose loop has not turned for too long, and those whose time to go is over."""
+        for worker in list(self.workers.values()):
+            if worker.kill_at_s is not None:
+                if now_s >= worker.kill_at_s:
+                    _kill(worker.pid, signal.SIGKILL)
+                continue
+            silent_s = self.silent_s(worker, now_s)
+            if silent_s > HUNG_AFTER_S:
+                worker.kill_at_s = now_s + DUMP_BEFORE_KILL_S
+                fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
+                self.log.event("error", "worker hangs", **fields, limit_s=HUNG_AFTER_S, action="stack dump, then kill")
+                _kill(worker.pid, signal.SIGQUIT)
+
+    def silent_s(self, worker: Worker, now_s: float) -> float:
+        """How long a worker's loop has not turned; a new one is given the time since its birth."""
+        slot = self.scoreboard.slot(worker.slot)
+        beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
+        return now_s - max(beat_s, worker.born_s)
+
+    def beating(self, now_s: float) -> bool:
+        """Whether any worker's loop turns: what the watchdog is fed for."""
+        return any(self.silent_s(worker, now_s) < HUNG_AFTER_S for worker in self.workers.values())
+
+    # Start, reload, stop
+
+    def tell_started(self) -> None:
+        """One line with everything that serves, and the word to systemd."""
+        sockets = ",".join(listener.endpoint for listener in self.listeners)
+        first = next(iter(self.workers.values()))
+        tables = ",".join(f"{each['name']}@{each['generation'] or 'none'}" for each in first.state["tables"]) or "-"
+        summary = {**self.loaded.summary, "tables": tables}
+        self.log.event(
+            "info", "started", sockets=sockets, workers=len(self.workers), generation=self.generation, **summary
+        )
+        self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
+
+    def begin_reload(self) -> None:
+        """Read everything again; what is wrong with it leaves the old one serving."""
+        if self.stopping:
+            return
+        if self.reload:
+            self.reload_again = True
+            return
+        self.notifier.reloading()
+        try:
+            loaded = self.load()
+        except ConfigError as error:
+            self.tell_reload([str(complaint) for complaint in error.complaints])
+            return
+        pids = [worker.pid for worker in self.workers.values() if worker.wanted]
+        self.reload = Reload(loaded, self.generation + 1, pids, self.send_to, time.monotonic())
+        self.end_reload()
+
+    def send_to(self, pid: int, message: Message) -> None:
+        """Send a message to a worker by pid."""
+        if pid in self.workers:
+            self.tell(self.workers[pid], message)
+
+    def end_reload(self) -> None:
+        """When a reload is over: take up the new generation or keep the old one, and tell who asked."""
+        reload = self.reload
+        if reload is None or reload.outcome is None:
+            return
+        self.reload = None
+        notes: list[str] = []
+        if not reload.outcome:
+            before = self.settings
+            self.loaded, self.generation = reload.loaded, reload.generation
+            notes = needs_restart(before, self.settings)
+            if before.server.workers != self.settings.server.workers:
+                self.wanted_workers = worker_count(self.settings)
+        self.tell_reload(reload.outcome, notes)
+        if self.reload_again:
+            self.reload_again = False
+            self.begin_reload()
+
+    def tell_reload(self, complaints: list[str], notes: list[str] | None = None) -> None:
+        """Log how a reload went and answer whoever asked for it."""
+        notes = notes or []
+        if complaints:
+            self.log.event("error", "reload refused", generation=self.generation, reason="; ".join(complaints))
+        else:
+            self.log.event("info", "reloaded", generation=self.generation, **self.loaded.summary)
+        for note in notes:
+            self.log.event("warning", "setting not taken up", reason=note)
+        self.notifier.ready(f"{len(self.workers)} workers serve generation {self.generation}")
+        answer = {"ok": not complaints, "generation": self.generation, "complaints": complaints, "notes": notes}
+        askers, self.reload_askers = self.reload_askers, []
+        for client in askers:
+            self.answer(client, answer)
+
+    def scale_to(self, count: int) -> None:
+        """Run that many workers from now on."""
+        self.wanted_workers = max(1, min(count, MAX_WORKERS // 2))
+        self.log.event("info", "scaled", workers=self.wanted_workers)
+
+    def stop(self) -> None:
+        """Begin the end: every worker answers what it has in hand and goes."""
+        if self.stopping:
+            return
+        self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        self.log.event("info", "stopping", workers=len(self.workers))
+        self.notifier.stopping()
+        for worker in self.workers.values():
+            worker.wanted = False
+            self.tell(worker, {"do": "stop"})
+
+    def stop_or_kill(self) -> None:
+        """INT: once is graceful, twice is now."""
+        if self.stopping:
+            self.kill_all("interrupted twice")
+        self.stop()
+
+    def kill_all(self, reason: str) -> None:
+        """End every worker now."""
+        self.log.event("warning", "killing workers", reason=reason, workers=len(self.workers))
+        for worker in self.workers.values():
+            _kill(worker.pid, signal.SIGKILL)
+        self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
+
+    def finish(self) -> None:
+        """The last acts: sockets, clients, the log."""
+        for listener in (*self.listeners, self.control_listener):
+            listener.close(remove=True)
+        self.log.event("info", "stopped")
+        self.logger.finish()
+        for client in self.clients:
+            client.sock.close()
+
+    SIGNALS: ClassVar[dict[int, Callable[[Master], None]]] = {
+        signal.SIGCHLD: reap,
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop_or_kill,
+        signal.SIGHUP: begin_reload,
+        signal.SIGUSR1: lambda self: self.logger.reopen(),
+        signal.SIGUSR2: lambda self: self.log.event("warning", "upgrade in place is not there yet"),
+        signal.SIGTTIN: lambda self: self.scale_to(self.wanted_workers + 1),
+        signal.SIGTTOU: lambda self: self.scale_to(self.wanted_workers - 1),
+    }
+
+    # Commands
+
+    def hear_client(self, client: ControlClient, events: int) -> None:
+        """Take an operator's commands."""
+        if client not in self.clients:
+            return
+        if events & selectors.EVENT_WRITE:
+            client.flush()
+            self.watch(client)
+        if events & selectors.EVENT_READ:
+            commands = client.commands()
+            if commands is None:
+                self.forget(client)
+                return
+            for command in commands:
+                self.obey(client, command)
+
+    def forget(self, client: ControlClient) -> None:
+        """A client is gone."""
+        self.selector.unregister(client)
+        client.sock.close()
+        self.clients.pop(client, None)
+        self.reload_askers = [each for each in self.reload_askers if each is not client]
+
+    def answer(self, client: ControlClient, answer: dict[str, Any]) -> None:
+        """Answer a client that is still there."""
+        if client in self.clients:
+            client.reply(answer)
+            self.watch(client)
+
+    def obey(self, client: ControlClient, command: dict[str, Any]) -> None:
+        """Do one command."""
+        do = self.COMMANDS.get(str(command.get("command")))
+        if do is None:
+            self.answer(client, {"ok": False, "error": f"unknown command {command.get('command')!r}"})
+        else:
+            do(self, client, command)
+
+    def command_status(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Everything about everyone."""
+        self.answer(client, {"ok": True, **self.describe()})
+
+    def command_reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered when every worker serves the new generation, or why the old one stays."""
+        self.reload_askers.append(client)
+        self.begin_reload()
+
+    def command_scale(self, client: ControlClient, command: dict[str, Any]) -> None:
+        """Run N workers."""
+        count = command.get("workers")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WORKERS // 2:
+            self.answer(client, {"ok": False, "error": f"workers: expected a number from 1 to {MAX_WORKERS // 2}"})
+            return
+        self.scale_to(count)
+        self.answer(client, {"ok": True, "workers": self.wanted_workers})
+
+    def command_stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered at once; the end of the connection is the end of the master."""
+        self.answer(client, {"ok": True})
+        self.stop()
+
+    COMMANDS: ClassVar[dict[str, Callable[[Master, ControlClient, dict[str, Any]], None]]] = {
+        "status": command_status,
+        "reload": command_reload,
+        "scale": command_scale,
+        "stop": command_stop,
+    }
+
+    def describe(self) -> dict[str, Any]:
+        """What `status` shows."""
+        workers = sorted(self.workers.values(), key=lambda worker: worker.slot)
+        return {
+            "pid": os.getpid(),
+            "generation": self.generation,
+            "sockets": [listener.endpoint for listener in self.listeners],
+            "settings": self.settings.path,
+            "policy": self.loaded.summary,
+            "lines": self.loaded.line_texts,
+            "wanted_workers": self.wanted_workers,
+            "stopping": self.stopping,
+            "monotonic_ns": time.monotonic_ns(),
+            "workers": [self.describe_worker(worker) for worker in workers],
+        }
+
+    def describe_worker(self, worker: Worker) -> dict[str, Any]:
+        """One worker: what the master knows, and its numbers."""
+        seen = self.scoreboard.slot(worker.slot).read()
+        return {
+            "pid": worker.pid,
+            "slot": worker.slot,
+            "ready": worker.ready,
+            "retiring": not worker.wanted,
+            "generation": worker.generation,
+            "tables": worker.state.get("tables", []),
+            "counters": seen.fields,
+            "actions": {verb: count for verb, count in seen.actions.items() if count},
+            "latency": list(seen.latency),
+            "line_hits": list(seen.line_hits),
+        }
+
+
+def worker_count(settings: Settings) -> int:
+    """The number of the settings; `auto`: one per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if settings.server.workers == "auto" else int(settings.server.workers)
+
+
+FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group", "backlog", "control")
+
+
+def needs_restart(before: Settings, after: Settings) -> list[str]:
+    """The settings that a reload cannot take up, in words."""
+    changed = [f"server.{name}" for name in FIXED if getattr(before.server, name) != getattr(after.server, name)]
+    if (before.log.format, before.log.target) != (after.log.format, after.log.target):
+        changed.append("log.format or log.target")
+    return [f"{name} has changed: it is taken up by a restart" for name in changed]
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit {os.WEXITSTATUS(status)}"
+
+
+def _kill(pid: int, signum: int) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,132 @@
+"""`forkpolicy status` and `top`: what a running master says of itself, for eyes and for tools."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.errors import EXIT_DONE
+from forkpolicy.scoreboard import percentile_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOTTEST_LINES = 5
+
+
+def as_object(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer for `--json`: numbers as they are, and those that take computing."""
+    workers = [_worker_object(worker, answer["monotonic_ns"]) for worker in answer["workers"]]
+    kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping")
+    return {**{name: answer[name] for name in kept}, "workers": workers, "lines": _lines(answer)}
+
+
+def _worker_object(worker: dict[str, Any], now_ns: int) -> dict[str, Any]:
+    counters = worker["counters"]
+    age_ns = max(1, now_ns - counters["started_ns"])
+    return {
+        **{name: worker[name] for name in ("pid", "slot", "ready", "retiring", "generation", "tables", "actions")},
+        "connections": counters["connections"],
+        "requests": counters["requests"],
+        "errors": counters["errors"],
+        "protocol_errors": counters["protocol_errors"],
+        "busy_share": round(min(1.0, counters["cpu_ns"] / age_ns), 4),
+        "latency_us": {
+            name: percentile_us(worker["latency"], share)
+            for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+        },
+        "counters": counters,
+    }
+
+
+def _lines(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    hits = [0] * len(answer["lines"])
+    for worker in answer["workers"]:
+        if worker["generation"] == answer["generation"]:
+            for number, count in enumerate(worker["line_hits"][: len(hits)]):
+                hits[number] += count
+    return [{"line": text, "hits": count} for text, count in zip(answer["lines"], hits, strict=True)]
+
+
+def as_text(answer: dict[str, Any]) -> str:
+    """One look, for a terminal."""
+    seen = as_object(answer)
+    head = [
+        f"master {seen['pid']}  generation {seen['generation']}  {seen['settings']}",
+        f"sockets  {' '.join(seen['sockets'])}",
+        f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} lines  {seen['policy']['acls']} ACLs",
+    ]
+    return "\n".join([*head, *_table_rows(seen), "", *_worker_rows(seen), "", *_hottest(seen["lines"])])
+
+
+def _table_rows(seen: dict[str, Any]) -> list[str]:
+    rows = []
+    for name in {table["name"]: None for worker in seen["workers"] for table in worker["tables"]}:
+        served = [table for worker in seen["workers"] for table in worker["tables"] if table["name"] == name]
+        generations = " ".join(sorted({table["generation"] or "none" for table in served}))
+        refused = next((f"  REFUSED: {table['refused']}" for table in served if table["refused"]), "")
+        rows.append(f"table    {name} ({served[0]['kind']})  {generations}  {served[0]['entries']} entries{refused}")
+    return rows
+
+
+def _worker_rows(seen: dict[str, Any]) -> list[str]:
+    rows = [
+        f"{'worker':>6} {'pid':>8} {'gen':>4} {'conns':>6} {'requests':>12} {'busy':>6} {'p50':>9} {'p99':>9}  actions"
+    ]
+    for worker in seen["workers"]:
+        latency = worker["latency_us"]
+        actions = " ".join(f"{verb}={count}" for verb, count in sorted(worker["actions"].items()))
+        state = (
+            "" if worker["ready"] and not worker["retiring"] else " (leaving)" if worker["retiring"] else " (starting)"
+        )
+        rows.append(
+            f"{worker['slot']:>6} {worker['pid']:>8} {worker['generation']:>4} {worker['connections']:>6} "
+            f"{worker['requests']:>12} {worker['busy_share']:>6.1%} {latency['p50']:>7.0f}us {latency['p99']:>7.0f}us  "
+            f"{actions}{state}"
+        )
+    return rows
+
+
+def _hottest(lines: list[dict[str, Any]]) -> list[str]:
+    hot = sorted((line for line in lines if line["hits"]), key=lambda line: -line["hits"])[:HOTTEST_LINES]
+    return [f"{line['hits']:>12}  {line['line']}" for line in hot]
+
+
+def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> int:
+    """Look again and again; on a terminal in place, into a pipe one after the other."""
+    clear = "\x1b[H\x1b[J" if sys.stdout.isatty() else ""
+    before: dict[str, Any] | None = None
+    seen = 0
+    while True:
+        answer = look()
+        sys.stdout.write(f"{clear}{_rates(before, answer)}{as_text(answer)}\n")
+        sys.stdout.flush()
+        before = answer
+        seen += 1
+        if seen == looks:
+            return EXIT_DONE
+        time.sleep(interval_s)
+
+
+def _rates(before: dict[str, Any] | None, answer: dict[str, Any]) -> str:
+    if before is None:
+        return ""
+    passed_s = (answer["monotonic_ns"] - before["monotonic_ns"]) / 1e9
+    earlier = {worker["slot"]: worker for worker in before["workers"]}
+    requests, latency, busy = 0, [0] * len(answer["workers"][0]["latency"] if answer["workers"] else []), []
+    for worker in answer["workers"]:
+        then = earlier.get(worker["slot"])
+        if then is None:
+            continue
+        requests += worker["counters"]["requests"] - then["counters"]["requests"]
+        latency = [
+            total + now - was for total, now, was in zip(latency, worker["latency"], then["latency"], strict=True)
+        ]
+        busy.append((worker["counters"]["cpu_ns"] - then["counters"]["cpu_ns"]) / 1e9 / passed_s)
+    shares = " ".join(f"{share:.0%}" for share in busy)
+    times = "  ".join(
+        f"p{name} {percentile_us(latency, share):.0f} us"
+        for name, share in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))
+    )
+    return f"{requests / passed_s:,.0f} requests/s  {times}  busy {shares}\n"

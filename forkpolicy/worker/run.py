@@ -1,0 +1,275 @@
+"""A worker's life: from the fork to its last connection. The only place where the worker's parts are put together.
+
+After the fork: signals, tables, counters, the link to the master, then accepting. It ends when the master says so
+(stop, or retire: hand every connection over to siblings first), when the master dies (the end of the link), or by a
+signal TERM, which is the operator's way to say retire. Everything waits in one gevent loop; the beat of that loop
+is the proof of life.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+from setproctitle import setproctitle
+
+from forkpolicy import link
+from forkpolicy.process import SIGNALS_OF_MASTER
+from forkpolicy.worker.accept import Acceptor
+from forkpolicy.worker.connection import Connection
+from forkpolicy.worker.counting import Flusher
+from forkpolicy.worker.exchange import Exchange, Given
+from forkpolicy.worker.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forkpolicy.link import Message
+    from forkpolicy.loading import Loaded
+    from forkpolicy.log import LogPipe
+    from forkpolicy.scoreboard import Scoreboard
+
+READ = 1
+BEAT_S = 0.5
+# What a worker may have above the mean before it leaves a connection to its siblings. With no slack at all, clients
+# that connect for each request crawl at 2,000 a second (measured).
+SLACK_CONNECTIONS = 2
+SLACK_SHARE = 0.05
+# How long a stopping worker waits for a request that is half here, or a reply that is half gone.
+STOP_PATIENCE_S = 5.0
+
+
+def preload() -> None:
+    """Import what gevent imports when its hub is made. In the master: the memory is shared, and a worker that has given
+    up its privileges may not be allowed to read the files of the interpreter any more. Makes no hub.
+    """
+    for name in ("loop", "format_context", "threadpool", "resolver"):
+        getattr(gevent.config, name)
+
+
+class WorkerProcess:
+    """One worker. `listeners`, `exchange` and `scoreboard` are shared with its siblings."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        generation: int,
+        slot_number: int,
+        listeners: Iterable[socket.socket],
+        master: socket.socket,
+        exchange: tuple[socket.socket, socket.socket],
+        scoreboard: Scoreboard,
+        log: LogPipe,
+    ) -> None:
+        self.log = log
+        self.serving = Serving(loaded, generation, log)
+        self.scoreboard = scoreboard
+        self.slot = scoreboard.slot(slot_number)
+        self.connections: set[Connection] = set()
+        self.exchange = Exchange(*exchange, loaded.settings.server.max_request)
+        self.done = Event()
+        self.leaving = False
+        self._master = master
+        self._decoder = link.Decoder()
+        self._unsent = b""
+        self._told_state: dict[str, object] = {}
+        self._hub = gevent.get_hub()
+        self._acceptors = [
+            Acceptor(listener, self._accepted, self._above_share, self._accept_failed) for listener in listeners
+        ]
+        self._link_watcher = self._hub.loop.io(master.fileno(), READ)
+        self._exchange_watcher = self._hub.loop.io(self.exchange.fileno(), READ)
+        self._beat_timer = self._hub.loop.timer(0.0, BEAT_S)
+        self._term_watcher = self._hub.loop.signal(signal.SIGTERM)
+
+    def run(self) -> None:
+        """Serve until it is over."""
+        self._set_signals()
+        # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
+        gc.freeze()
+        setproctitle(f"forkpolicy: worker {self.slot.number}")
+        self.serving.open_tables()
+        self.flusher = Flusher(self.serving, self.slot, self.log)
+        self.slot["connections"] = 0
+        self.slot["pid"] = os.getpid()
+        self.slot["started_ns"] = time.monotonic_ns()
+        self._link_watcher.start(self._master_speaks)
+        self._exchange_watcher.start(self._take_given)
+        self._beat_timer.start(self._beat)
+        self._term_watcher.start(self._terminated)
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self._say({"is": "ready", "state": self._state()})
+        self.done.wait()
+        self.flusher.flush()
+
+    def _set_signals(self) -> None:
+        # HUP and its like are the master's: `pkill -HUP forkpolicy` means one reload, not the death of every worker.
+        for signum in SIGNALS_OF_MASTER:
+            if signum != signal.SIGTERM:
+                signal.signal(signum, signal.SIG_IGN)
+        # Descriptor 2, whatever Python thinks of sys.stderr.
+        faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
+
+    # Connections
+
+    def _accepted(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.slot.add("accepted", 1)
+        self._serve(sock, b"")
+
+    def _serve(self, sock: socket.socket, pending: bytes) -> None:
+        server = self.serving.loaded.settings.server
+        connection = Connection(
+            sock,
+            self.serving,
+            self._closed,
+            idle_timeout_s=server.idle_timeout,
+            max_request_bytes=server.max_request,
+            pending=pending,
+        )
+        self.connections.add(connection)
+        self.slot["connections"] = len(self.connections)
+        connection.start()
+
+    def _closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.slot["connections"] = len(self.connections)
+
+    def _above_share(self) -> bool:
+        counts = self.scoreboard.live_connections()
+        if len(counts) < 2:
+            return False
+        mean = sum(counts) / len(counts)
+        return len(self.connections) > mean * (1 + SLACK_SHARE) + SLACK_CONNECTIONS
+
+    def _accept_failed(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        self.serving.log_seldom("error", "cannot accept", reason, connections=len(self.connections))
+
+    def _take_given(self) -> None:
+        given = self.exchange.take()
+        if given:
+            self.slot.add("taken", 1)
+            sock = socket.socket(fileno=given.fd)
+            sock.setblocking(False)
+            self._serve(sock, given.pending)
+
+    # The master
+
+    def _say(self, message: Message) -> None:
+        self._unsent += link.encode(message)
+        try:
+            self._unsent = self._unsent[self._master.send(self._unsent) :]
+        except BlockingIOError:
+            return  # the beat tries again
+        except OSError:
+            self._master_died()
+
+    def _master_speaks(self) -> None:
+        try:
+            data = self._master.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._master_died()
+        for message in self._decoder.feed(data):
+            # In a greenlet: preparing waits for a thread, and leaving waits for connections.
+            gevent.spawn(self._obey, message)
+
+    def _master_died(self) -> None:
+        # Nothing is left to coordinate with; who starts the next master will find the socket stale.
+        os._exit(0)
+
+    def _obey(self, message: Message) -> None:
+        what = message["do"]
+        if what == "prepare":
+            generation = message["generation"]
+            complaints = self.serving.prepare(message["snapshot"])
+            self._say({"is": "prepared", "generation": generation, "complaints": complaints})
+        elif what == "commit":
+            self.flusher.flush()
+            self.serving.commit(message["generation"])
+            self._say({"is": "committed", "generation": message["generation"], "state": self._state()})
+        elif what == "abort":
+            self.serving.abort()
+        elif what == "retire":
+            self.retire()
+        else:
+            self.stop()
+
+    def _state(self) -> dict[str, object]:
+        self._told_state = self.serving.describe()
+        return self._told_state
+
+    def _beat(self) -> None:
+        self.slot["beat_ns"] = time.monotonic_ns()
+        self.flusher.flush()
+        self.serving.refresh_tables()
+        if self._told_state != self.serving.describe():
+            self._say({"is": "state", "state": self._state()})
+        elif self._unsent:
+            self._say_rest()
+
+    def _say_rest(self) -> None:
+        rest, self._unsent = self._unsent, b""
+        try:
+            self._unsent = rest[self._master.send(rest) :]
+        except BlockingIOError:
+            self._unsent = rest
+
+    # The end
+
+    def _terminated(self) -> None:
+        self._say({"is": "retiring", "reason": "signal TERM"})
+        gevent.spawn(self.retire)
+
+    def retire(self) -> None:
+        """Hand every connection over to the siblings and end. Replies that are half gone go first."""
+        if not self._leave():
+            return
+        waiting: list[Given] = []
+        while self.connections or waiting:
+            for connection in [each for each in self.connections if not each.unsent]:
+                self.connections.discard(connection)
+                waiting.append(Given(*connection.detach()))
+            while waiting and self.exchange.give(waiting[-1]):
+                waiting.pop()
+                self.slot.add("given", 1)
+            self.slot["connections"] = len(self.connections) + len(waiting)
+            gevent.sleep(0.001)
+        self.done.set()
+
+    def stop(self) -> None:
+        """Answer what is here, close every connection, end."""
+        if not self._leave():
+            return
+        deadline_s = time.monotonic() + STOP_PATIENCE_S
+        # Once round the loop: what has arrived by now is read and answered.
+        gevent.sleep(0.01)
+        while self.connections:
+            late = time.monotonic() > deadline_s
+            for connection in [each for each in self.connections if late or each.idle]:
+                connection.close()
+            gevent.sleep(0.01)
+        self.done.set()
+
+    def _leave(self) -> bool:
+        """Take no more connections; False when leaving has begun before."""
+        if self.leaving:
+            return False
+        self.leaving = True
+        setproctitle(f"forkpolicy: worker {self.slot.number}, leaving")
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._exchange_watcher.stop()
+        return True
