@@ -22,6 +22,7 @@ from setproctitle import setproctitle
 
 from forkpolicy import link
 from forkpolicy.process import SIGNALS_OF_MASTER
+from forkpolicy.tables.keys import fold_domain
 from forkpolicy.worker.accept import Acceptor
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.counting import Flusher
@@ -47,11 +48,13 @@ STOP_PATIENCE_S = 5.0
 
 
 def preload() -> None:
-    """Import what gevent imports when its hub is made. In the master: the memory is shared, and a worker that has given
-    up its privileges may not be allowed to read the files of the interpreter any more. Makes no hub.
+    """Import what gevent imports when its hub is made, and idna with the first name that needs it. In the master:
+    the memory is shared, and a worker that has given up its privileges may not be allowed to read the files of the
+    interpreter any more. Makes no hub.
     """
     for name in ("loop", "format_context", "threadpool", "resolver"):
         getattr(gevent.config, name)
+    fold_domain("b\u00fccher.example")
 
 
 class WorkerProcess:
