@@ -69,9 +69,10 @@ class Protection:
     def _host_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
         if table.kind == "key":
             return
+        at = "@" if table.kind == "address" else ""
         for host, place in self.hosts:
-            # Look up what is protected, as a request would ask for it; `x` stands for any name below `.name`.
-            raw = table.find(f"x{host}" if host.startswith(".") else host) or table.find(host)
+            # Look up what is protected, as a request would bring it; `x` stands for any name below `.name`.
+            raw = table.find(f"{at}x{host}" if host.startswith(".") else f"{at}{host}")
             if raw:
                 yield raw, f"{host} is protected ({place})"
         below = {host: place for host, place in self.hosts if host.startswith(".")}

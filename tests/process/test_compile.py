@@ -1,0 +1,402 @@
+"""The compiler as a process: options, exit codes, and that nothing which happens to it harms the table in use."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkpolicy.compile.directory import TablesDirectory
+from forkpolicy.compile.directory import locked as locked_directory
+from forkpolicy.compile.table import Options, compile_table
+from forkpolicy.errors import ForkpolicyError
+from forkpolicy.policy.load import declared_tables
+from forkpolicy.tables.slot import TableSlot
+from tests.compiling import PROGRAM, Compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MANY = 40_000
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    return Compiler(tmp_path, capsys)
+
+
+def many(count: int = MANY, value: str = "") -> str:
+    """Enough lines for several blocks, runs and children."""
+    return "".join(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255} {value}\n" for n in range(count))
+
+
+def test_difference_to_the_table_in_use(compiler: Compiler) -> None:
+    """--dry-run says what would come and go, and writes nothing."""
+    compiler.one("cidr", "192.0.2.0/24 a\n198.51.100.0/24\n")
+    before = compiler.table_path().read_bytes()
+    outcome = compiler.one("cidr", "192.0.2.0/24 b\n198.51.100.0/24\n198.51.100.7 x\n", "--dry-run")
+    assert outcome.status == 0
+    assert "+2 -1 against the table in use, nothing written" in outcome.out
+    assert [line.strip() for line in outcome.out.splitlines()[1:]] == [
+        "+ 192.0.2.0/24 b",
+        "+ 198.51.100.7 x",
+        "- 192.0.2.0/24 a",
+    ]
+    assert compiler.table_path().read_bytes() == before
+    assert compiler.files() == {"t.lmdb"}
+    found = compiler.one("cidr", "192.0.2.0/24 a\n", "--dry-run", "--json").json[0]
+    assert (found["added"], found["removed"], found["state"]) == (0, 1, "compared")
+
+
+def test_if_changed_leaves_alone_what_is_the_same(compiler: Compiler) -> None:
+    """The same sources and options: not a byte is written; anything else: compiled."""
+    compiler.one("domain", "example.com\n")
+    before = compiler.table_path().stat()
+    assert "unchanged" in compiler.run("--if-changed").out
+    assert compiler.table_path().stat() == before
+    compiler.source("list", "example.com\nexample.net\n")
+    assert "compiled" in compiler.run("--if-changed").out
+    assert "compiled" in compiler.run("--if-changed", "--allow-wide").out
+    compiler.table_path().write_bytes(b"")
+    assert "compiled" in compiler.run("--if-changed", "--allow-wide").out
+
+
+def test_verify_reads_to_the_end(compiler: Compiler) -> None:
+    """--verify compiles nothing and answers with 1 when a table is not whole."""
+    compiler.policy("table t domain list", "table u domain list")
+    compiler.source("list", "example.com\n.example.net\n")
+    compiler.run()
+    assert compiler.run("--verify").out == "t: whole, 2 entries\nu: whole, 2 entries\n"
+    damaged = bytearray(compiler.table_path().read_bytes())
+    damaged[9000] ^= 1
+    compiler.table_path().write_bytes(damaged)
+    outcome = compiler.run("--verify", "--json")
+    assert outcome.status == 1
+    assert [each["ok"] for each in outcome.json] == [False, True]
+    assert "is damaged" in outcome.json[0]["reason"]
+
+
+def test_stats_count_shapes_values_and_sources(compiler: Compiler) -> None:
+    """--stats says what a table consists of."""
+    outcome = compiler.one("cidr", "192.0.2.0/24 a\n198.51.100.0/24 a\n2001:db8::1\n", "--stats", "--json")
+    statistics = outcome.json[0]["statistics"]
+    assert statistics["shapes"] == {"IPv4 /24": 2, "IPv6 /128": 1}
+    assert statistics["values"] == {"a": 2, "(no value)": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "feed", "own", "told"),
+    [
+        ("domain", "spam.example\nexample.com\n", "example.com\n", "list:2: example.com must not be in this table"),
+        ("domain", ".com\n", "example.com\n", ".com must not be"),
+        ("domain", "a.example.com\n", ".example.com\n", "a.example.com must not be"),
+        ("address", "x@example.com\nexample.com\n", "example.com\n", "list:2: example.com must not be"),
+        ("cidr", "192.0.2.77\n", "192.0.2.0/24\n", "192.0.2.77 must not be in this table: 192.0.2.0/24 is protected"),
+        ("cidr", "192.0.0.0/16\n", "192.0.2.0/24\n", "192.0.0.0/16 must not be"),
+        ("cidr", "2001:db8::1\n8.8.8.8\n", "8.8.8.0-8.8.8.9\n", "list:2: 8.8.8.8 must not be"),
+    ],
+)
+def test_protected_names_and_networks(compiler: Compiler, kind: str, feed: str, own: str, told: str) -> None:
+    """A feed that concerns what is one's own is refused with the offending entry, and the table stays."""
+    own_path = compiler.source("own", own)
+    outcome = compiler.one(kind, feed, "--protect", str(own_path))
+    assert outcome.status == 78
+    assert told in outcome.err
+    assert compiler.files() == set()
+
+
+def test_protecting_another_table(compiler: Compiler) -> None:
+    """A compiled table can be what is protected; it does not keep itself from being compiled."""
+    compiler.policy("table own cidr own", "table feed cidr feed")
+    compiler.source("own", "192.0.2.0/24\n")
+    compiler.source("feed", "198.51.100.0/24\n")
+    assert compiler.run("own").status == 0
+    assert compiler.run("--protect", "own").status == 0
+    compiler.source("feed", "192.0.2.128/25\n")
+    outcome = compiler.run("--protect", "own")
+    assert outcome.status == 78
+    assert f"192.0.2.0/24 is protected ({compiler.directory}/own:1)" in outcome.err
+    assert compiler.run("--protect", "nothing").status == 2
+
+
+def test_usage(compiler: Compiler) -> None:
+    """Unknown tables are named with the nearest, standard input is one list, settings and policy must be there."""
+    compiler.policy("table local_nets cidr -", "table other cidr -")
+    outcome = compiler.run("local_net")
+    assert (outcome.status, outcome.err) == (
+        2,
+        'the policy declares no table "local_net"; did you mean "local_nets"?\n',
+    )
+    assert compiler.run().status == 2
+    compiler.policy("tabel x cidr y")
+    assert compiler.run().status == 78
+    compiler.settings.unlink()
+    assert compiler.run().status == 78
+
+
+def test_standard_input(compiler: Compiler) -> None:
+    """`-` reads a list from standard input, as a download would bring it."""
+    compiler.policy("table t cidr -")
+    done = subprocess.run(
+        [*PROGRAM, "-c", str(compiler.settings), "t"],
+        input=b"192.0.2.0/24\n198.51.100.0/24",
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [entry and (entry.source, entry.line) for entry in compiler.found("cidr", "198.51.100.9")] == [
+        ("standard input", 2)
+    ]
+    done = subprocess.run([*PROGRAM, "-c", str(compiler.settings)], input=b"", capture_output=True, check=False)
+    assert done.returncode == 78
+    assert b"the source is empty" in done.stderr
+
+
+def test_version_and_help(compiler: Compiler) -> None:
+    """The program knows its name."""
+    for option, text in (("--version", b"forkpolicy-compile "), ("--help", b"--allow-shrink")):
+        done = subprocess.run([*PROGRAM, option], capture_output=True, check=False)
+        assert done.returncode == 0
+        assert text in done.stdout
+
+
+def test_one_bad_table_does_not_stop_the_others(compiler: Compiler) -> None:
+    """Each table is compiled or not by itself; the exit code tells that one was not."""
+    compiler.policy("table bad cidr bad", "table good cidr good")
+    compiler.source("bad", "x\n")
+    compiler.source("good", "192.0.2.0/24\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert compiler.files() == {"good.lmdb"}
+    assert "table bad: 1 error; the table in use stays as it was" in outcome.err
+
+
+def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks, children, runs and parts: counts, lines and complaints are those of one small list."""
+    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", 50_000)
+    text = many() + "10.0.0.7\n10.0.0.0/16\n"
+    outcome = compiler.one("cidr", text, "--json")
+    assert outcome.json[0]["counts"] == {"parsed": MANY + 2, "merged": 1, "nested": MANY, "skipped": 0, "ranges": 1}
+    outcome = compiler.one("cidr", many(value="v") + "300.1.1.1\n", "--json", "--allow-shrink")
+    assert f"list:{MANY + 1}:1: 300.1.1.1" in outcome.err
+    assert compiler.files() == {"t.lmdb"}
+    outcome = compiler.one("cidr", many(value="v") + "10.0.0.7 w\n")
+    assert 'list:40001: 10.0.0.7 has the value "w" here and "v" at' in outcome.err
+
+
+@contextlib.contextmanager
+def locked(compiler: Compiler) -> Iterator[None]:
+    """Another compile at work."""
+    compiler.tables.mkdir(exist_ok=True)
+    fd = os.open(compiler.tables / ".compile.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    yield
+    os.close(fd)
+
+
+def test_two_compiles_queue(compiler: Compiler) -> None:
+    """The second waits, says so, and then does its work."""
+    compiler.policy("table t cidr list")
+    compiler.source("list", "192.0.2.0/24\n")
+    with locked(compiler):
+        waiting = compiler.spawn()
+        assert waiting.stderr
+        assert b"another forkpolicy-compile is at work" in waiting.stderr.readline()
+        assert compiler.files() == set()
+    assert waiting.communicate(timeout=20)[0].startswith(b"t: compiled")
+    assert waiting.returncode == 0
+
+
+# Where the compiler kills itself: before and behind everything that it does to files.
+KILL_AT = """
+import os, signal, sys
+from forkpolicy.compile import directory, runs, sources, store, writer
+from forkpolicy.compile.command import main
+sources.BLOCK_BYTES = 50_000
+where, times = sys.argv[1], int(sys.argv[2])
+module, _, name = where.rpartition(".")
+owner = {"writer": writer.TableWriter, "seal": writer, "directory": directory.TablesDirectory}[module]
+original = getattr(owner, name)
+def killing(*arguments):
+    global times
+    times -= 1
+    if times == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+setattr(owner, name, killing)
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["writer.put", "writer.finish", "seal._seal", "directory.put_in_place", "directory.aside"]
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_kill_at_any_point(compiler: Compiler, where: str, times: int) -> None:
+    """Whenever it is killed, the table in use is the old or the new one, whole, and the next compile clears up."""
+    compiler.one("cidr", many(value="old"))
+    compiler.source("list", many(value="new"))
+    script = [sys.executable, "-c", KILL_AT, where, str(times), "-c", str(compiler.settings)]
+    killed = subprocess.run(script, capture_output=True, timeout=50, check=False)
+    found = compiler.found("cidr", "10.0.0.7")[0]
+    assert found
+    assert found.value == ("old" if killed.returncode == -signal.SIGKILL else "new")
+    assert compiler.run("--verify").status == 0
+    assert compiler.run().status == 0
+    assert compiler.files() == {"t.lmdb"}
+
+
+def test_children_do_not_outlive_a_killed_compiler(compiler: Compiler) -> None:
+    """The lock is free, and so every process gone, right after the compiler was killed in the midst of parsing."""
+    compiler.policy("table t cidr fifo")
+    os.mkfifo(compiler.directory / "fifo")
+    compiling = compiler.spawn()
+    with (compiler.directory / "fifo").open("wb") as feed:
+        # Two blocks and more: children are at work, and the compiler waits for the rest that never comes.
+        feed.write(many(400_000).encode())
+        feed.flush()
+        compiling.kill()
+        compiling.communicate()
+    fd = os.open(compiler.tables / ".compile.lock", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.close(fd)
+    compiler.policy("table t cidr list")
+    compiler.source("list", "192.0.2.0/24\n")
+    assert compiler.run().status == 0
+    assert compiler.files() == {"t.lmdb"}
+
+
+@pytest.fixture
+def full_disk(compiler: Compiler) -> Iterator[Path]:
+    """A tables directory on a file system of one megabyte."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    compiler.tables.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(compiler.tables)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield compiler.tables
+    subprocess.run(["umount", str(compiler.tables)], check=True)
+
+
+@pytest.mark.parametrize("block_bytes", [50_000, 100_000_000])
+def test_a_full_disk(compiler: Compiler, full_disk: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
+    """Exit status 73 and the reason; the table in use stays, and nothing half-written does."""
+    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+    assert compiler.one("cidr", "192.0.2.0/24 old\n").status == 0
+    outcome = compiler.one("cidr", many(value="new"))
+    assert outcome.status == 73
+    assert "No space left on device" in outcome.err
+    assert "the table in use stays as it was" in outcome.err
+    assert [entry and entry.value for entry in compiler.found("cidr", "192.0.2.1")] == ["old"]
+    assert compiler.files() == {"t.lmdb"}
+
+
+def as_nobody(compiler: Compiler, work: Callable[[], object]) -> str:
+    """What `work` returns, or its error says, in a process of an unprivileged user."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    for parent in [compiler.directory, *compiler.directory.parents[:3]]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        user = pwd.getpwnam("nobody")
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        try:
+            answer = str(work())
+        except ForkpolicyError as error:
+            answer = str(error)
+        os.write(writing, answer.encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    return answer
+
+
+def test_a_directory_that_cannot_be_written(compiler: Compiler) -> None:
+    """A file where the directory should be: 73 and the reason."""
+    compiler.tables.write_text("in the way")
+    outcome = compiler.one("cidr", "192.0.2.0/24\n")
+    assert outcome.status == 73
+    assert "cannot be written" in outcome.err
+
+
+def test_a_directory_of_somebody_else(compiler: Compiler) -> None:
+    """Without permission: the reason, and the table in use stays."""
+    compiler.one("cidr", "192.0.2.0/24\n")
+    compiler.tables.chmod(0o755)
+    directory = TablesDirectory(compiler.tables)
+    declaration = declared_tables(str(compiler.directory / "policy.conf"))[0]
+
+    def compile_it() -> object:
+        with locked_directory(compiler.tables, print):
+            return compile_table(declaration, directory, Options())
+
+    assert as_nobody(compiler, compile_it).endswith(".compile.lock cannot be written: Permission denied")
+    assert compiler.files() == {"t.lmdb"}
+
+
+def test_an_unprivileged_reader(compiler: Compiler) -> None:
+    """A table that root compiled serves a worker of another user, whatever the umask; nothing appears beside it."""
+    umask = os.umask(0o077)
+    try:
+        compiler.one("cidr", "192.0.2.0/24\n")
+    finally:
+        os.umask(umask)
+    compiler.tables.chmod(0o755)
+    assert as_nobody(compiler, lambda: compiler.keys("cidr", "192.0.2.1")) == "['192.0.2.0/24']"
+    compiler.table_path().chmod(0o600)
+    assert "may not be read by this user" in as_nobody(compiler, lambda: compiler.open("cidr"))
+    compiler.table_path().chmod(0o644)
+    compiler.tables.chmod(0o700)
+    assert "may not be read by this user" in as_nobody(compiler, lambda: compiler.open("cidr"))
+    assert compiler.files() == {"t.lmdb"}
+
+
+def open_files() -> set[str]:
+    """What this process has open, by name."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(str(link.readlink()))
+    return found
+
+
+def test_old_generations_vanish(compiler: Compiler) -> None:
+    """A replaced table is on disk as long as somebody reads it, and no longer."""
+    compiler.one("cidr", "192.0.2.0/24 1\n")
+    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot.refresh()
+    compiler.one("cidr", "192.0.2.0/24 2\n")
+    assert f"{compiler.table_path()} (deleted)" in open_files()
+    slot.refresh()
+    raw = slot.find("192.0.2.1")
+    assert raw
+    assert slot.value(raw) == "2"
+    assert f"{compiler.table_path()} (deleted)" not in open_files()
+    slot.close()
+
+
+def test_json_of_a_refusal(compiler: Compiler) -> None:
+    """Mistakes are in the document too, with their places."""
+    outcome = compiler.one("cidr", "192.0.2.0/24\n300.1.1.1\n", "--json")
+    assert outcome.status == 78
+    document = json.loads(outcome.out)[0]
+    assert document["state"] == "refused"
+    assert document["complaints"][0]["line"] == 2

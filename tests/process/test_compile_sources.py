@@ -1,0 +1,95 @@
+"""Sources that need other programs: Postfix's own, and a PostgreSQL server that is started for the test."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkpolicy.compile import postfix
+from tests.compiling import Compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POSTGRES_DIRECTORIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    return Compiler(tmp_path, capsys)
+
+
+def test_postconf_is_asked(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real postconf expands, the real postmap lists, with the configuration directory of MAIL_CONFIG."""
+    if postfix.shutil.which("postconf", path="/usr/sbin") is None:
+        pytest.skip("postconf is not installed")
+    (tmp_path / "domains").write_text("example.org x\n")
+    (tmp_path / "main.cf").write_text(
+        f"compatibility_level = 3.6\nmydomain = example.com\nmydestination = $mydomain, lmdb:{tmp_path}/domains\n"
+    )
+    (tmp_path / "master.cf").write_text("")
+    monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
+    made = subprocess.run(
+        ["/usr/sbin/postmap", "-c", str(tmp_path), f"lmdb:{tmp_path}/domains"], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"this Postfix has no lmdb: {made.stderr.decode()}")
+    compiler.policy("table t domain postconf:mydestination", "table u domain postconf:nonsense")
+    outcome = compiler.run()
+    assert "nonsense: unknown parameter" in outcome.err
+    assert compiler.keys("domain", "example.com", "example.org", "example.net") == ["example.com", "example.org", None]
+
+
+@pytest.fixture
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private PostgreSQL server that listens on a socket file only."""
+    pytest.importorskip("psycopg", reason="the extra `sql` is not installed")
+    if not POSTGRES_DIRECTORIES:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    programs = POSTGRES_DIRECTORIES[-1]
+    # A socket's path has 107 bytes at most, and PostgreSQL refuses to run as root.
+    directory = tmp_path_factory.mktemp("pg")
+    shutil.chown(directory, "nobody")
+    for parent in directory.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    data = directory / "data"
+
+    def run(*command: str) -> None:
+        subprocess.run(command, user="nobody", check=True, capture_output=True, cwd=directory, timeout=50)
+
+    run(str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "mail", "--no-sync")
+    options = f"-k {directory} -c listen_addresses= -c fsync=off"
+    # Without an own log the server holds our pipes open, and run() would wait for ever.
+    run(str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(directory / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://mail@/postgres?host={directory}"
+    finally:
+        run(str(programs / "pg_ctl"), "-D", str(data), "-w", "-m", "immediate", "stop")
+
+
+def test_sql_from_postgresql(compiler: Compiler, postgres: str) -> None:
+    """Networks in PostgreSQL's own types, names and values come through a real server."""
+    import psycopg
+
+    with psycopg.connect(postgres) as connection:
+        connection.execute("create table nets (net cidr, note text)")
+        connection.execute(
+            "insert into nets values ('192.0.2.0/24', 'doc'), ('2001:db8::/32', null), ('10.1.2.3', 'one')"
+        )
+        connection.execute(
+            "create table domains as select 'd' || n || '.example' as name from generate_series(1, 25000) n"
+        )
+    compiler.policy(
+        f"table n cidr sql:{postgres}:SELECT net, note FROM nets",
+        f"table d domain sql:{postgres}:select name from domains",
+        f"table e domain sql:{postgres}:select name from nowhere",
+    )
+    outcome = compiler.run()
+    assert 'relation "nowhere" does not exist' in outcome.err
+    found = compiler.found("cidr", "192.0.2.1", "2001:db8::1", "10.1.2.3", name="n")
+    assert [entry and entry.value for entry in found] == ["doc", None, "one"]
+    assert compiler.keys("domain", "d25000.example", "d25001.example", name="d") == ["d25000.example", None]

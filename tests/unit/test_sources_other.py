@@ -1,0 +1,262 @@
+"""Sources that are listed by a program: CSV, LMDB maps, databases, interfaces, Postfix's own lists."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+import pytest
+
+from forkpolicy.compile import interfaces, postfix
+from forkpolicy.compile.rows import Row
+from tests.compiling import Compiler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    return Compiler(tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("network,country,asn\n192.0.2.0/24,AD,1\n", "network:country"),
+        ('id;"network";"country"\n1;"192.0.2.0/24";"AD"\n;;\n\n', "network:country"),
+        ("\ufeff192.0.2.0/24\tAD\r\n", "1:2"),
+    ],
+)
+def test_csv(compiler: Compiler, content: str, columns: str) -> None:
+    """Columns by name or number, with any of the usual separators, quotes and line ends."""
+    compiler.policy(f"table t cidr csv:list.csv:{columns}")
+    compiler.source("list.csv", content)
+    assert compiler.run().err == ""
+    entry = compiler.found("cidr", "192.0.2.1")[0]
+    assert entry is not None
+    assert (entry.key, entry.value, entry.source) == ("192.0.2.0/24", "AD", str(compiler.directory / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    ("word", "content", "message"),
+    [
+        ("csv:list.csv:netwrok", "network,x\n1,2\n", 'the header has no column "netwrok"; did you mean "network"?'),
+        ("csv:list.csv:3", "a,b\n", "list.csv:1: only 2 columns"),
+        ("csv:list.csv:network", "network\n300.1.1.1\n", "list.csv:2:1: 300.1.1.1 is no IPv4 address"),
+        ("csv:list.csv:1", "network\n192.0.2.0/24\n", "list.csv:1:1: network is neither an address nor a network"),
+        ("csv:list.csv", "", "expected csv:FILE:COLUMN"),
+        ("csv:gone.csv:1", "", "cannot be read: No such file"),
+    ],
+)
+def test_csv_that_is_wrong(compiler: Compiler, word: str, content: str, message: str) -> None:
+    """What is wrong with a CSV source is told at the source or at its line."""
+    compiler.policy(f"table t cidr {word}")
+    compiler.source("list.csv", content)
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert message in outcome.err
+
+
+def test_lmdb_maps_of_postfix(compiler: Compiler, tmp_path: Path) -> None:
+    """Keys and values lose the NUL that Postfix stores; the suffix may be left out."""
+    with lmdb.open(str(tmp_path / "map.lmdb"), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"example.com\0", b"OK\0")
+        txn.put(b"YP_LAST_MODIFIED\0", b"1\0")
+    compiler.policy("table t domain lmdb:map")
+    assert compiler.run().err == ""
+    assert compiler.keys("domain", "example.com") == ["example.com"]
+    compiler.source("bad.lmdb", "x" * 9000)
+    compiler.policy("table t domain lmdb:bad")
+    assert "is no LMDB map" in compiler.run().err
+
+
+def test_sql_from_sqlite(compiler: Compiler, tmp_path: Path) -> None:
+    """A query takes the rest of its statement; relative databases are relative to the policy."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    with sqlite3.connect(tmp_path / "mail.db") as database:
+        database.execute("create table domains (name text, note text)")
+        database.executemany(
+            "insert into domains values (?, ?)", [("example.com", "a"), ("EXAMPLE.net", None), (None, "x")]
+        )
+    database.close()
+    compiler.policy("table t domain sql:sqlite:///mail.db:SELECT name, note", "    FROM domains -- all of them")
+    assert compiler.run().err == ""
+    assert [entry and entry.value for entry in compiler.found("domain", "example.com", "example.net")] == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("sqlite:///gone.db:SELECT 1", "there is no database"),
+        ("sqlite:///mail.db:SELECT nothing FROM nowhere", "the database says: "),
+        ("sqlite:///mail.db:SELECT 'a', 'b', 'c'", "returns 3 columns"),
+        ("sqlite:///mail.db:DROP TABLE x", "expected sql:URL:QUERY"),
+        ("SELECT 1", "expected sql:URL:QUERY"),
+    ],
+)
+def test_sql_that_is_wrong(compiler: Compiler, rest: str, message: str) -> None:
+    """A query that cannot be is a mistake at its place in the policy, in the database's words."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    compiler.policy(f"table t domain sql:{rest}")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "policy.conf:1:16: sql:" in outcome.err
+    assert message in outcome.err
+
+
+def test_sql_without_sqlalchemy(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named when it is missing."""
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    compiler.policy("table t domain sql:sqlite:///x.db:SELECT 1")
+    assert "pip install forkpolicy[sql]" in compiler.run().err
+
+
+def test_a_password_is_not_kept(compiler: Compiler) -> None:
+    """What names a source to everybody does not hold the password of its URL."""
+    from forkpolicy.compile.sql import open_source
+
+    source = open_source("postgresql://mail:s3cret@db/mail:SELECT 1", compiler.directory)
+    assert source.name == "sql:postgresql://mail:***@db/mail"
+
+
+class FakeMessage(dict[str, Any]):
+    """A message as pyroute2 gives it."""
+
+    def __init__(self, attributes: dict[str, Any], **fields: Any) -> None:
+        super().__init__(fields)
+        self.attributes = attributes
+
+    def get_attr(self, name: str) -> Any:
+        return self.attributes.get(name)
+
+
+def address(text: str, length: int, index: int = 2, local: str | None = None) -> FakeMessage:
+    return FakeMessage({"IFA_ADDRESS": text, "IFA_LOCAL": local}, prefixlen=length, index=index)
+
+
+def test_addresses_mean_their_networks() -> None:
+    """An address stands for its network, and a point-to-point address for both ends."""
+    found = [
+        str(network)
+        for network, _ in interfaces._of_addresses(
+            [address("192.0.2.5", 24), address("10.0.0.2", 32, local="10.0.0.1")]
+        )
+    ]
+    assert found == ["192.0.2.0/24", "10.0.0.2/32", "10.0.0.1/32"]
+
+
+def test_only_connected_routes_count() -> None:
+    """Routes through a gateway, default routes, blackholes and the local table are not this machine's networks."""
+
+    def route(gateway: str | None = None, **fields: Any) -> FakeMessage:
+        base = {"dst_len": 16, "type": 1, "table": 254, "family": 2}
+        return FakeMessage({"RTA_DST": "172.16.0.0", "RTA_GATEWAY": gateway, "RTA_OIF": 2}, **{**base, **fields})
+
+    routes = [route(), route(gateway="192.0.2.1"), route(dst_len=0), route(type=6), route(table=255)]
+    assert [str(network) for network, _ in interfaces._of_routes(routes)] == ["172.16.0.0/16"]
+
+
+def test_interfaces_of_this_machine(compiler: Compiler) -> None:
+    """The loopback networks are always there; link-local ones only when asked for."""
+    compiler.policy("table t cidr interfaces:", "table lo cidr interfaces:lo")
+    assert compiler.run().status == 0
+    assert compiler.keys("cidr", "127.0.0.1", "fe80::1") == ["127.0.0.0/8", None]
+    assert compiler.keys("cidr", "127.9.9.9", "8.8.8.8", name="lo") == ["127.0.0.0/8", None]
+
+
+def test_an_unknown_interface_is_named(compiler: Compiler) -> None:
+    """A name that no interface has is a mistake, not an empty list."""
+    compiler.policy("table t cidr interfaces:nosuch0", "table u cidr interfaces:+everything")
+    outcome = compiler.run()
+    assert 'interfaces:nosuch0: no interface "nosuch0"; there are lo' in outcome.err
+    assert '"+everything" is not known here' in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("127.0.0.0/8, [::1]/128 192.0.2.0/24", ["127.0.0.0/8", "[::1]/128", "192.0.2.0/24"]),
+        ("a,b,, c", ["a", "b", "c"]),
+        ("x inline:{ {a = 1, 2}, b=2 }, y", ["x", "inline:{ {a = 1, 2}, b=2 }", "y"]),
+        ("", []),
+    ],
+)
+def test_lists_of_postfix(value: str, words: list[str]) -> None:
+    """Commas and blanks separate, braces hold together."""
+    assert postfix.split_list(value) == words
+
+
+class FakePostconf:
+    """postconf(1) with these parameters."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> None:
+        self.parameters = {"parent_domain_matches_subdomains": "mynetworks, relay_domains", **parameters}
+        monkeypatch.setattr(postfix, "_postconf", self.parameters.__getitem__)
+
+    def rows(self, parameter: str) -> list[Row]:
+        return list(postfix.open_source(parameter, None).rows())  # type: ignore[arg-type]
+
+
+def test_members_files_and_maps_are_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Literals, files in files, texthash, cidr and inline maps all end up as entries."""
+    (tmp_path / "more").write_text("# comment\n198.51.100.0/24\n")
+    (tmp_path / "nets").write_text(f"192.0.2.0/24, [2001:db8::]/32\n{tmp_path}/more\n")
+    (tmp_path / "th").write_text("203.0.113.1 OK\n  continued\n")
+    (tmp_path / "c").write_text("203.0.113.64/26 OK\n")
+    maps = f"proxy:texthash:{tmp_path}/th cidr:{tmp_path}/c inline:{{10.0.0.1=x}}"
+    fake = FakePostconf(monkeypatch, mynetworks=f"127.0.0.1 {tmp_path}/nets {maps} dead:beef::/32")
+    assert [row.key for row in fake.rows("mynetworks")] == [
+        "127.0.0.1",
+        "192.0.2.0/24",
+        "[2001:db8::]/32",
+        "198.51.100.0/24",
+        "203.0.113.1",
+        "203.0.113.64/26",
+        "10.0.0.1",
+        "dead:beef::/32",
+    ]
+
+
+def test_relay_domains_name_what_is_below_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where parent_domain_matches_subdomains says so, a name means the names below it as well."""
+    fake = FakePostconf(monkeypatch, relay_domains="example.com .example.net", mydestination="example.com, [192.0.2.1]")
+    assert [row.key for row in fake.rows("relay_domains")] == ["example.com", ".example.com", ".example.net"]
+    assert [row.key for row in fake.rows("mydestination")] == ["example.com"]
+
+
+def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right-hand side of a domain list means nothing; in `..._maps` it is the value."""
+    fake = FakePostconf(
+        monkeypatch,
+        virtual_mailbox_domains="inline:{a.example=x, u@b.example=y}",
+        virtual_alias_maps="inline:{a@a.example=b@b.example}",
+    )
+    assert fake.rows("virtual_mailbox_domains") == [Row("a.example", None)]
+    assert fake.rows("virtual_alias_maps") == [Row("a@a.example", "b@b.example")]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("ldap:/etc/postfix/ldap.cf", "ldap is a directory"),
+        ("proxy:mysql:/etc/postfix/my.cf", "use a sql: source"),
+        ("pcre:/etc/postfix/x", "write them as /regex/ into an acl"),
+        ("newkind:/x", "a kind of map that is not known here"),
+        ("!192.0.2.1 192.0.2.0/24", "the exclusion !192.0.2.1 cannot be part of a table"),
+    ],
+)
+def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
+    """A table that silently held less or more than Postfix means would be worse than none."""
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        FakePostconf(monkeypatch, mynetworks=value).rows("mynetworks")
+
+
+def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Postfix the message says so."""
+    monkeypatch.setattr(postfix.shutil, "which", lambda *_, **__: None)
+    compiler.policy("table t domain postconf:mydestination")
+    assert "postconf is not there: is Postfix installed on this machine?" in compiler.run().err
