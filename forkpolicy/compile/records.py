@@ -172,9 +172,8 @@ def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
 
 
 def _host_key(item: Item, parsed: Parsed, line: int) -> str:
+    _refuse_other_kinds(item.key)
     key = names.parse_host_pattern(item.key)
-    if _NUMERIC_TOP.search(key):
-        raise ValueError(f"{item.key} is an address, no name: addresses and networks go into a table of kind cidr")
     second = item.value.split()[0] if item.value else ""
     if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
         raise ValueError(
@@ -184,6 +183,14 @@ def _host_key(item: Item, parsed: Parsed, line: int) -> str:
     if "." not in key:
         parsed.note("a name without a dot", line)
     return key
+
+
+def _refuse_other_kinds(key: str) -> None:
+    """What would be no name, and in which place it would be something."""
+    if key.startswith("/"):
+        raise ValueError("regular expressions are no table's business: write them into an acl of the policy")
+    if _NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
+        raise ValueError(f"{key} is an address or a network: those go into a table of kind cidr")
 
 
 def _address_key(item: Item, parsed: Parsed, line: int) -> str:
