@@ -53,6 +53,9 @@ class ServerSettings:
         le=512,
         choices=("auto",),
     )
+    hang_timeout: float = setting(
+        10.0, "Seconds after which a worker whose loop does not turn is killed and replaced.", ge=2, le=3600
+    )
     backlog: int = setting(1024, "Connections that may wait to be accepted; see net.core.somaxconn.", ge=1, le=65535)
     idle_timeout: float = setting(
         1200.0, "Seconds after which an idle connection ends; Postfix keeps one up to 1000 s.", ge=1, le=86400
@@ -95,6 +98,18 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """`[metrics]`: figures for Prometheus."""
+
+    listen: str = setting(
+        "",
+        "Where Prometheus may fetch metrics: `inet:host:port` or `unix:/path`; empty: nowhere.",
+        pattern=r"|unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
+        expected='"inet:127.0.0.1:9841", "unix:/path/of/socket" or ""',
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file. `path` is where it was read from."""
 
@@ -103,10 +118,16 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     path: str = field(default="", metadata={"internal": True})
 
 
-SECTIONS: dict[str, type[Any]] = {"server": ServerSettings, "mail": MailSettings, "log": LogSettings}
+SECTIONS: dict[str, type[Any]] = {
+    "server": ServerSettings,
+    "mail": MailSettings,
+    "log": LogSettings,
+    "metrics": MetricsSettings,
+}
 
 
 def load_settings(path: str | Path, files: Files | None = None) -> Settings:

@@ -26,6 +26,7 @@ ANSWER_TIMEOUT_S = 10.0
 # Two phases of a reload with their own time limits, and some.
 RELOAD_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 60.0
+METRICS_BACKLOG = 16
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,6 +57,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def serve(loaded: Loaded, settings_path: str) -> int:
     """Open what only the master may open, and run it."""
     from forkpolicy.loading import load_everything
+    from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import inherited
     from forkpolicy.master.logger import Logger, open_target
     from forkpolicy.master.supervisor import Master
@@ -72,6 +74,8 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     target = open_target(log_target(settings))
     listeners = inherited() or open_listeners(settings)
     control = open_control(settings)
+    metrics = open_metrics(settings)
+    exporter = Exporter(metrics, identity, "forkpolicy: metrics") if metrics else None
     logger = Logger(target, settings.log.format, "forkpolicy: log")
     logger.start()
     scoreboard = Scoreboard()
@@ -89,7 +93,7 @@ def serve(loaded: Loaded, settings_path: str) -> int:
 
     _title(settings)
     return Master(
-        loaded, lambda: load_everything(settings_path), run_worker, listeners, control, logger, scoreboard
+        loaded, lambda: load_everything(settings_path), run_worker, listeners, control, logger, scoreboard, exporter
     ).run()
 
 
@@ -125,6 +129,16 @@ def open_control(settings: Settings) -> Any:
             f"{Path(path).parent}: cannot be made for the control socket: {error.strerror}"
         ) from error
     return open_unix(path, Ownership(0o600), 16)
+
+
+def open_metrics(settings: Settings) -> Any:
+    """Where Prometheus connects; None for nowhere. A socket file is for whoever may reach its directory."""
+    from forkpolicy.master.listener import Ownership, open_inet, open_unix
+
+    endpoint = settings.metrics.listen
+    if not endpoint.startswith("unix:"):
+        return open_inet(endpoint, METRICS_BACKLOG) if endpoint else None
+    return open_unix(unix_path(endpoint, Path(settings.path).parent), Ownership(0o666), METRICS_BACKLOG)
 
 
 def socket_ownership(settings: Settings) -> Any:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.link import Message
     from forkpolicy.master.control import ControlClient
+    from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import Listener
     from forkpolicy.master.logger import Logger
     from forkpolicy.master.spawn import Worker
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 # How often the loop looks after time when nothing happens.
 TURN_S = 0.5
-# A worker's loop beats twice a second; one that has not for so long is stuck in something.
-HUNG_AFTER_S = 10.0
 # What it is stuck in goes to standard error before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
 STOP_TIMEOUT_S = 10.0
 RETIRE_TIMEOUT_S = 30.0
+# A metrics process that ends is started again, but no more often than this.
+EXPORTER_DELAY_S = 1.0
 
 
 class Master:
@@ -56,6 +57,7 @@ class Master:
         control_listener: Listener,
         logger: Logger,
         scoreboard: Scoreboard,
+        exporter: Exporter | None = None,
     ) -> None:
         self.loaded = loaded
         self.load = load
@@ -80,6 +82,8 @@ class Master:
         self.ready_told = False
         self.last_turn_s = time.monotonic()
         self.watchdog_at_s = 0.0
+        self.exporter = exporter
+        self.exporter_at_s = 0.0
 
     @property
     def settings(self) -> Settings:
@@ -136,13 +140,15 @@ class Master:
         """What nobody sends a message for."""
         now_s = time.monotonic()
         # Stopped or suspended ourselves, we have seen no beats: not the workers' fault, look again next turn.
-        slept = now_s - self.last_turn_s > HUNG_AFTER_S / 2
+        slept = now_s - self.last_turn_s > self.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
         if self.reload:
             self.reload.late(now_s)
             self.end_reload()
         if not slept:
             self.kill_the_hung(now_s)
+        if self.exporter and not self.exporter.pid and not self.stopping and now_s >= self.exporter_at_s:
+            self.start_exporter(self.exporter)
         if self.stop_deadline_s is not None and now_s > self.stop_deadline_s:
             self.kill_all("did not stop in time")
         if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.beating(now_s):
@@ -170,10 +176,9 @@ class Master:
         taken = {worker.slot for worker in self.workers.values()}
         slot = next(number for number in range(MAX_WORKERS) if number not in taken)
         loaded, generation = self.loaded, self.generation
-        drop = [self.signals.drop_in_child, self.logger.drop_in_child, self.selector.close]
-        drop += [each.sock.close for each in self.workers.values()]
-        drop += [each.sock.close for each in self.clients]
-        drop.append(self.control_listener.sock.close)
+        drop = self.dropped_by_children()
+        if self.exporter:
+            drop.append(self.exporter.listener.sock.close)
         try:
             worker = spawn.spawn(slot, generation, lambda sock: self.run_worker(loaded, generation, slot, sock), drop)
         except OSError as error:
@@ -182,6 +187,27 @@ class Master:
             return
         self.workers[worker.pid] = worker
         self.selector.register(worker, selectors.EVENT_READ)
+
+    def dropped_by_children(self) -> list[Callable[[], None]]:
+        """What a child closes of the master's, first of all."""
+        drop: list[Callable[[], None]] = [self.signals.drop_in_child, self.logger.drop_in_child, self.selector.close]
+        drop += [each.sock.close for each in self.workers.values()]
+        drop += [each.sock.close for each in self.clients]
+        return [*drop, self.control_listener.sock.close]
+
+    def start_exporter(self, exporter: Exporter) -> None:
+        """The birth of the metrics process; it asks for `status` as operators do."""
+        self.exporter_at_s = time.monotonic() + EXPORTER_DELAY_S
+        drop = [*self.dropped_by_children(), *(each.sock.close for each in self.listeners)]
+        # It logs nothing, and the logger ends when the last writer has gone.
+        drop.append(lambda: os.close(self.logger.pipe.fd))
+        try:
+            client = control.ControlClient(exporter.start(drop))
+        except OSError as error:
+            self.log.event("error", "metrics process not started", reason=error.strerror)
+            return
+        self.clients[client] = None
+        self.selector.register(client, selectors.EVENT_READ)
 
     def retire(self, worker: Worker) -> None:
         """Let a worker hand its connections over and go."""
@@ -275,6 +301,10 @@ class Master:
             elif pid == self.logger.pid:
                 self.logger.start()
                 self.log.event("error", "logger replaced", reason=_how(status))
+            elif self.exporter and pid == self.exporter.pid:
+                self.exporter.pid = 0
+                if not self.stopping:
+                    self.log.event("warning", "metrics process ended", how=_how(status))
 
     def bury(self, worker: Worker, status: int) -> None:
         """One worker has died."""
@@ -300,16 +330,18 @@ class Master:
 
     def kill_the_hung(self, now_s: float) -> None:
         """Workers whose loop has not turned for too long, and those whose time to go is over."""
+        # A worker's loop beats twice a second; one that has not for so long is stuck in something.
+        limit_s = self.settings.server.hang_timeout
         for worker in list(self.workers.values()):
             if worker.kill_at_s is not None:
                 if now_s >= worker.kill_at_s:
                     _kill(worker.pid, signal.SIGKILL)
                 continue
             silent_s = self.silent_s(worker, now_s)
-            if silent_s > HUNG_AFTER_S:
+            if silent_s > limit_s:
                 worker.kill_at_s = now_s + DUMP_BEFORE_KILL_S
                 fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
-                self.log.event("error", "worker hangs", **fields, limit_s=HUNG_AFTER_S, action="stack dump, then kill")
+                self.log.event("error", "worker hangs", **fields, limit_s=limit_s, action="stack dump, then kill")
                 _kill(worker.pid, signal.SIGQUIT)
 
     def silent_s(self, worker: Worker, now_s: float) -> float:
@@ -320,7 +352,8 @@ class Master:
 
     def beating(self, now_s: float) -> bool:
         """Whether any worker's loop turns: what the watchdog is fed for."""
-        return any(self.silent_s(worker, now_s) < HUNG_AFTER_S for worker in self.workers.values())
+        limit_s = self.settings.server.hang_timeout
+        return any(self.silent_s(worker, now_s) < limit_s for worker in self.workers.values())
 
     # Start, reload, stop
 
@@ -421,7 +454,8 @@ class Master:
 
     def finish(self) -> None:
         """The last acts: sockets, clients, the log."""
-        for listener in (*self.listeners, self.control_listener):
+        exported = [self.exporter.listener] if self.exporter else []
+        for listener in (*self.listeners, self.control_listener, *exported):
             listener.close(remove=True)
         self.log.event("info", "stopped")
         self.logger.finish()

@@ -1,0 +1,173 @@
+"""What `status` knows, as Prometheus text (exposition format 0.0.4).
+
+Pure: the answer of the master's `status` command in, text out. Every metric is declared once in METRICS; a test
+compares contrib/grafana with it.
+
+Counters carry the worker's slot as a label: they only grow within a slot, also over a worker's death, except the hits
+of lines, which begin anew with each worker and each generation of the policy; rate() and increase() see that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from forkpolicy import __version__
+from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Status = dict[str, Any]
+Labels = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric's declaration."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+
+
+METRICS: Final = (
+    Metric("forkpolicy_info", "gauge", "Always 1; the version that runs."),
+    Metric("forkpolicy_generation", "gauge", "Generation of the policy: one more with each finished reload."),
+    Metric("forkpolicy_workers_wanted", "gauge", "How many workers there should be."),
+    Metric("forkpolicy_worker_ready", "gauge", "1 while the worker serves, 0 while it starts."),
+    Metric("forkpolicy_worker_generation", "gauge", "Generation of the policy that the worker serves."),
+    Metric("forkpolicy_worker_age_seconds", "gauge", "Time since the worker began."),
+    Metric("forkpolicy_worker_beat_age_seconds", "gauge", "Time since the worker's loop last turned; hung above 10."),
+    Metric("forkpolicy_connections", "gauge", "Connections of Postfix that the worker holds."),
+    Metric("forkpolicy_connections_accepted_total", "counter", "Connections accepted."),
+    Metric("forkpolicy_connections_taken_total", "counter", "Connections taken over from other workers."),
+    Metric("forkpolicy_connections_given_total", "counter", "Connections handed over to other workers."),
+    Metric("forkpolicy_requests_total", "counter", "Requests answered."),
+    Metric("forkpolicy_replies_total", "counter", "Replies by their first word; log and score lines that fired."),
+    Metric("forkpolicy_errors_total", "counter", "Requests answered with on_error, and bugs."),
+    Metric("forkpolicy_protocol_errors_total", "counter", "Connections ended because they sent no policy request."),
+    Metric("forkpolicy_log_dropped_total", "counter", "Log lines dropped because the target did not keep up."),
+    Metric("forkpolicy_busy_seconds_total", "counter", "Time spent on requests, from read to reply."),
+    Metric("forkpolicy_cpu_seconds_total", "counter", "CPU time of the worker, its loop included."),
+    Metric("forkpolicy_request_duration_seconds", "histogram", "Time of a request in the server, from read to reply."),
+    Metric("forkpolicy_line_hits_total", "counter", "How often each access line fired; 0 for ever is a dead one."),
+    Metric("forkpolicy_sampled_requests_total", "counter", "Requests that were looked at closely, about two a second."),
+    Metric("forkpolicy_exempted_requests_total", "counter", "Sampled requests that the first ACL of a line exempted."),
+    Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker serves from."),
+    Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
+    Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
+)
+
+# Field of the scoreboard -> metric, and what one unit of the field is worth.
+_COUNTERS: Final = {
+    "accepted": ("forkpolicy_connections_accepted_total", 1.0),
+    "taken": ("forkpolicy_connections_taken_total", 1.0),
+    "given": ("forkpolicy_connections_given_total", 1.0),
+    "requests": ("forkpolicy_requests_total", 1.0),
+    "errors": ("forkpolicy_errors_total", 1.0),
+    "protocol_errors": ("forkpolicy_protocol_errors_total", 1.0),
+    "log_dropped": ("forkpolicy_log_dropped_total", 1.0),
+    "busy_ns": ("forkpolicy_busy_seconds_total", 1e-9),
+    "cpu_ns": ("forkpolicy_cpu_seconds_total", 1e-9),
+    "connections": ("forkpolicy_connections", 1.0),
+    "sampled": ("forkpolicy_sampled_requests_total", 1.0),
+}
+
+
+def render(status: Status) -> str:
+    """The whole page."""
+    samples: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
+    for name, suffix, labels, value in _samples(status):
+        samples[name].append(f"{name}{suffix}{_labels(labels)} {_number(value)}\n")
+    return "".join(_section(metric, samples[metric.name]) for metric in METRICS)
+
+
+def _section(metric: Metric, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n{''.join(lines)}"
+
+
+Sample = tuple[str, str, Labels, float]
+
+
+def _samples(status: Status) -> Iterator[Sample]:
+    yield "forkpolicy_info", "", {"version": __version__}, 1
+    yield "forkpolicy_generation", "", {}, status["generation"]
+    yield "forkpolicy_workers_wanted", "", {}, status["wanted_workers"]
+    for worker in status["workers"]:
+        labels = {"worker": str(worker["slot"])}
+        yield from _of_worker(worker, labels, status["monotonic_ns"])
+        yield from _of_histogram(worker, labels)
+        yield from _of_lines(worker, labels, status["lines"])
+        yield from _of_tables(worker["tables"], labels)
+
+
+def _of_worker(worker: Status, labels: Labels, now_ns: int) -> Iterator[Sample]:
+    counters = worker["counters"]
+    yield "forkpolicy_worker_ready", "", labels, int(worker["ready"])
+    yield "forkpolicy_worker_generation", "", labels, worker["generation"]
+    if worker["ready"]:
+        yield "forkpolicy_worker_age_seconds", "", labels, (now_ns - counters["started_ns"]) / 1e9
+        yield "forkpolicy_worker_beat_age_seconds", "", labels, (now_ns - counters["beat_ns"]) / 1e9
+    for field, (name, unit) in _COUNTERS.items():
+        yield name, "", labels, counters.get(field, 0) * unit
+    for verb, count in worker["actions"].items():
+        yield "forkpolicy_replies_total", "", {**labels, "action": verb}, count
+
+
+def _of_histogram(worker: Status, labels: Labels) -> Iterator[Sample]:
+    """One bucket for each power of two of a microsecond: the worker's own are eight times finer."""
+    name, latency = "forkpolicy_request_duration_seconds", worker["latency"]
+    below = 0
+    for bucket in range(BUCKETS - 1):
+        below += latency[bucket]
+        if bucket % PER_POWER == 0:
+            yield name, "_bucket", {**labels, "le": f"{bucket_limit_ns(bucket) / 1e9:.10g}"}, below
+    total = sum(latency)
+    yield name, "_bucket", {**labels, "le": "+Inf"}, total
+    yield name, "_sum", labels, worker["counters"]["busy_ns"] / 1e9
+    yield name, "_count", labels, total
+
+
+def _of_lines(worker: Status, labels: Labels, lines: Sequence[str]) -> Iterator[Sample]:
+    """`lines` are `file:line: access ...`, in the order of the hits."""
+    for number, line in enumerate(lines[: len(worker["line_hits"])]):
+        where, _, text = line.partition(": ")
+        more = {**labels, "line": where}
+        yield "forkpolicy_line_hits_total", "", {**more, "text": text}, worker["line_hits"][number]
+        _, first, *rest = text.split()
+        if rest and number < len(worker.get("exempted", ())):
+            yield "forkpolicy_exempted_requests_total", "", {**more, "acl": first}, worker["exempted"][number]
+
+
+def _of_tables(tables: Iterable[Status], labels: Labels) -> Iterator[Sample]:
+    for table in tables:
+        more = {**labels, "table": table["name"]}
+        yield "forkpolicy_table_entries", "", more, table["entries"]
+        yield "forkpolicy_table_created_timestamp_seconds", "", more, table["created"]
+        yield "forkpolicy_table_refused", "", more, int(bool(table["refused"]))
+
+
+def _labels(labels: Labels) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    # A lone surrogate (a byte that was no UTF-8 in a policy) cannot be sent as UTF-8.
+    return (
+        value.encode("utf-8", "backslashreplace")
+        .decode()
+        .replace("\\", "\\\\")
+        .replace('"', '\\"')
+        .replace("\n", "\\n")
+    )
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.9g}"

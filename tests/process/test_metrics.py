@@ -1,0 +1,151 @@
+"""Prometheus asks a real server: the metrics process, its numbers, its end and its revival."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from loadtest.policy_client import PolicyClient
+from loadtest.postfix import traversable_directory
+from loadtest.processes import descendants
+from loadtest.server import Server
+
+POLICY = """\
+acl inside client_address 192.0.2.0/24
+acl from_us sender example.com
+action no REJECT 5.7.1 no
+access inside
+access !inside from_us no
+"""
+SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+\})? (-?[0-9.e+-]+|\+Inf)')
+
+
+@pytest.fixture
+def server():
+    with traversable_directory() as stage:
+        server = Server(stage / "server", POLICY, workers=2, decisions="none")
+        server.settings.write_text(server.settings.read_text() + '[metrics]\nlisten = "unix:metrics"\n')
+        server.start()
+        yield server
+        server.stop()
+
+
+def request(client="203.0.113.5", sender="a@example.com"):
+    return (
+        f"request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address={client}\n"
+        f"sender={sender}\nrecipient=b@example.org\n\n"
+    ).encode()
+
+
+def fetch(server, head="GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(server.directory / "metrics"))
+        client.sendall(head.encode())
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    return head, body
+
+
+def samples(body):
+    """Every sample; fails on a line that is none."""
+    found = {}
+    for line in body.splitlines():
+        if not line.startswith("# "):
+            match = SAMPLE.fullmatch(line)
+            assert match, line
+            found[match[1] + (match[2] or "")] = float(match[3])
+    return found
+
+
+def total(found, name, **labels):
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    return sum(
+        value for key, value in found.items() if re.match(rf"{name}(\{{|$)", key) and all(w in key for w in wanted)
+    )
+
+
+def settled(server, name, value, **labels):
+    """Numbers reach the scoreboard with the next beat: ask until they are there."""
+    for _ in range(200):
+        found = samples(fetch(server)[1])
+        if total(found, name, **labels) == value:
+            return found
+        select.select([], [], [], 0.02)
+    raise AssertionError(f"{name} never became {value}: {total(found, name, **labels)}")
+
+
+def metrics_pid(server):
+    fetch(server)  # its title stands once it answers
+    return next(pid for pid in descendants(server.process.pid) if b"metrics" in title(pid))
+
+
+def title(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_numbers_are_what_was_asked(server):
+    """Requests, replies by action, hits by line and the histogram agree with what a client asked."""
+    with PolicyClient(server.socket_path) as client:
+        for _ in range(30):
+            client.ask(request())
+        for _ in range(12):
+            client.ask(request(client="192.0.2.1"))
+        for _ in range(5):
+            client.ask(request(sender="x@example.net"))
+        found = settled(server, "forkpolicy_requests_total", 47)
+        assert total(found, "forkpolicy_connections") == 1
+    assert total(found, "forkpolicy_replies_total", action="REJECT") == 30
+    assert total(found, "forkpolicy_line_hits_total", line=f"{server.directory}/policy.conf:5") == 30
+    assert total(found, "forkpolicy_line_hits_total", line=f"{server.directory}/policy.conf:4") == 12
+    assert total(found, "forkpolicy_request_duration_seconds_count") == 47
+    assert total(found, "forkpolicy_request_duration_seconds_bucket", le="+Inf") == 47
+    assert total(found, "forkpolicy_worker_ready") == 2
+
+
+def test_only_metrics_are_served(server):
+    """Other paths and methods are told so; HEAD has no body."""
+    assert "404" in fetch(server, "GET /etc/passwd HTTP/1.1\r\n\r\n")[0]
+    assert "405" in fetch(server, "POST /metrics HTTP/1.1\r\n\r\n")[0]
+    head, body = fetch(server, "HEAD /metrics HTTP/1.1\r\n\r\n")
+    assert "200 OK" in head
+    assert body == ""
+
+
+def test_a_mute_client_stalls_nobody_else(server):
+    """A client that connects and says nothing is left after two seconds; policy and control go on meanwhile."""
+    mute = socket.socket(socket.AF_UNIX)
+    mute.connect(str(server.directory / "metrics"))
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(request()).startswith("REJECT")
+    assert server.status()["workers"]
+    assert "200 OK" in fetch(server)[0]
+    mute.close()
+
+
+def test_the_process_is_replaced(server):
+    """A killed metrics process comes back; the workers notice nothing."""
+    before, workers = metrics_pid(server), server.worker_pids()
+    os.kill(before, signal.SIGKILL)
+    for _ in range(1000):
+        if any(b"metrics" in title(pid) for pid in descendants(server.process.pid) if pid != before):
+            break
+        select.select([], [], [], 0.02)
+    assert "200 OK" in fetch(server)[0]
+    assert server.worker_pids() == workers
+
+
+def test_it_ends_with_the_master(server):
+    """Nothing is left behind by a stop, nor by a killed master."""
+    process = os.pidfd_open(metrics_pid(server))
+    server.kill()
+    assert select.select([process], [], [], 10)[0]
+    os.close(process)
