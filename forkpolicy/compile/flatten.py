@@ -18,16 +18,14 @@ from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from forkpolicy.tables.format import Kind
 
 Pair = tuple[bytes, bytes]
 
-# Families stand in records as the hexadecimal form of the key's first byte, b"4" and b"6".
-_V4_CHARS: Final = 10
-_V6_CHARS: Final = 34
-
+# A record of a network: address, 2 characters of prefix length, address, entry. Addresses have 10 characters or 34, and
+# begin with "34" or "36", the hexadecimal form of their key's first byte; entries begin with a head of HEAD_CHARS.
 # Where in an entry's head its source and its line end.
 _SOURCE_END: Final = 6
 _LINE_END: Final = 16
@@ -83,9 +81,9 @@ class Tally:
         """A network inside one of another value that stands earlier in the same file: cidr_table(5) differs there."""
         self.out_of_order += 1
         if self.out_of_order <= _MAX_ORDER_WARNINGS:
-            entry, other = Tail.parse(tail), Tail.parse(outer.tail)
+            entry, other = Tail.parse(tail), Tail.parse(outer[3])
             message = (
-                f"{_network_text(key)} ({entry.shown}) stands below {_network_text(outer.key)} "
+                f"{_network_text(key)} ({entry.shown}) stands below {_network_text(outer[0])} "
                 f"({other.shown}, line {other.line}), which contains "
                 "it: here the most specific network wins, in cidr_table(5) the first"
             )
@@ -165,72 +163,84 @@ def _form(key: bytes) -> str:
     return "local" if key.endswith(b"@") else "address"
 
 
-class _Open(NamedTuple):
-    """A network that is not over yet, as its record has it."""
-
-    key: str
-    last: str
-    tail: str
-    value: str
+# A network that is not over yet: key, last address, value, entry, as its record has them.
+_Open = tuple[str, str, str, str]
 
 
-def _flatten_networks(blocks: Iterable[list[str]], tally: Tally) -> Iterator[list[Pair]]:
-    # Five million turns of this loop: everything it needs is a local name, a slice or a list.
+def _flatten_networks(  # noqa: PLR0912 - a call per network would cost a second for every five million
+    blocks: Iterable[list[str]], tally: Tally
+) -> Iterator[list[Pair]]:
+    # Five million turns of this loop: everything it needs is a local name, a slice or a plain tuple.
     from_hex = bytes.fromhex
+    # The networks around the present address, the innermost last, and for each the first of its addresses that nothing
+    # has been said about: empty when there is none left.
     open_: list[_Open] = []
-    # For each open network the first address that nothing has been said about, empty when there is none left.
     starts: list[str] = []
-    before_key, before_tail = "", ""
+    before_key = before_value = before_tail = ""
     for block in blocks:
         batch: list[Pair] = []
         append = batch.append
         merged = nested = 0
         for record in block:
-            cut = _V4_CHARS if record[1] == "4" else _V6_CHARS
-            first, key, last = record[:cut], record[: cut + 2], record[cut + 2 : 2 * cut + 2]
-            tail, value = record[2 * cut + 2 :], record[2 * cut + 2 + HEAD_CHARS :]
+            if record[1] == "4":
+                first, key, last, tail, value = record[:10], record[:12], record[12:22], record[22:], record[42:]
+            else:
+                first, key, last, tail, value = record[:34], record[:36], record[36:70], record[70:], record[90:]
             if key == before_key:
-                if value == before_tail[HEAD_CHARS:]:
+                if value == before_value:
                     merged += 1
                 else:
                     tally.conflict(_network_text(key), tail, before_tail)
                 continue
-            before_key, before_tail = key, tail
-            while open_ and open_[-1][1] < first:
-                _close_innermost(open_, starts, append)
-            if open_:
-                _, _, outer_tail, outer_value = outer = open_[-1]
-                if outer_value == value:
-                    nested += 1
-                    continue
-                # Heads of one source compare as their line numbers do.
-                if outer_tail[:_LINE_END] < tail[:_LINE_END] and outer_tail[:_SOURCE_END] == tail[:_SOURCE_END]:
-                    tally.order(key, tail, outer)
-                if starts[-1] < first:
-                    append(((int(first, 16) - 1).to_bytes(cut // 2, "big"), from_hex(starts[-1] + outer_tail)))
-            open_.append(_Open(key, last, tail, value))
-            starts.append(first)
+            before_key, before_value, before_tail = key, value, tail
+            while open_:
+                _, outer_last, outer_value, outer_tail = open_[-1]
+                if outer_last >= first:
+                    if outer_value == value:
+                        nested += 1
+                        break
+                    # Heads of one source compare as their line numbers do.
+                    if outer_tail[:_LINE_END] < tail[:_LINE_END] and outer_tail[:_SOURCE_END] == tail[:_SOURCE_END]:
+                        tally.order(key, tail, open_[-1])
+                    start = starts[-1]
+                    if start < first:
+                        append((from_hex(f"{int(first, 16) - 1:x}"), from_hex(start + outer_tail)))
+                    open_.append((key, last, value, tail))
+                    starts.append(first)
+                    break
+                del open_[-1]
+                start = starts.pop()
+                if start:
+                    append((from_hex(outer_last), from_hex(start + outer_tail)))
+                if open_:
+                    starts[-1] = _after(outer_last, open_[-1][1])
+            else:
+                open_.append((key, last, value, tail))
+                starts.append(first)
         tally.merged += merged
         tally.nested += nested
         tally.entries += len(block) - merged - nested
         tally.ranges += len(batch)
         yield batch
-    rest: list[Pair] = []
-    while open_:
-        _close_innermost(open_, starts, rest.append)
+    rest = list(_close_all(open_, starts))
     tally.entries -= tally.conflicts + tally.skipped
     tally.ranges += len(rest)
     yield rest
 
 
-def _close_innermost(open_: list[_Open], starts: list[str], append: Callable[[Pair], None]) -> None:
-    _, last, tail, _ = open_.pop()
-    start = starts.pop()
-    if start:
-        append((bytes.fromhex(last), bytes.fromhex(start + tail)))
-    if open_:
-        # The outer network goes on behind this one, unless this was its end.
-        starts[-1] = "" if last == open_[-1][1] else f"{int(last, 16) + 1:x}"
+def _close_all(open_: list[_Open], starts: list[str]) -> Iterator[Pair]:
+    while open_:
+        _, last, _, tail = open_.pop()
+        start = starts.pop()
+        if start:
+            yield bytes.fromhex(last), bytes.fromhex(start + tail)
+        if open_:
+            starts[-1] = _after(last, open_[-1][1])
+
+
+def _after(address: str, last: str) -> str:
+    """The address behind `address`, where the outer network goes on; empty if `address` was its last."""
+    return "" if address == last else f"{int(address, 16) + 1:x}"
 
 
 def _network_text(key: str) -> str:
