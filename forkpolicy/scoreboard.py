@@ -37,6 +37,7 @@ FIELDS: Final = (
     "errors",
     "protocol_errors",
     "log_dropped",
+    "sampled",
     "lines",
 )
 ACTIONS: Final = (
@@ -70,7 +71,8 @@ BUCKETS: Final = (LAST_POWER - FIRST_POWER) * PER_POWER + 1
 _ACTIONS_AT: Final = len(FIELDS)
 _BUCKETS_AT: Final = _ACTIONS_AT + len(ACTIONS)
 _LINES_AT: Final = _BUCKETS_AT + BUCKETS
-_SLOT_WORDS: Final = _LINES_AT + MAX_LINES
+_EXEMPTED_AT: Final = _LINES_AT + MAX_LINES
+_SLOT_WORDS: Final = _EXEMPTED_AT + MAX_LINES
 _AT: Final = {name: number for number, name in enumerate(FIELDS)}
 _ACTION_AT: Final = {name: _ACTIONS_AT + number for number, name in enumerate(ACTIONS)}
 
@@ -100,6 +102,7 @@ class Snapshot:
     actions: dict[str, int]
     latency: tuple[int, ...]
     line_hits: tuple[int, ...]
+    exempted: tuple[int, ...]
 
 
 class Scoreboard:
@@ -165,6 +168,11 @@ class Slot:
             self._words[_LINES_AT + number] = hits[number]
         self["lines"] = count
 
+    def set_exempted(self, exempted: Sequence[int]) -> None:
+        """How many of the sampled requests of this generation each line has left alone."""
+        for number, count in enumerate(exempted[:MAX_LINES]):
+            self._words[_EXEMPTED_AT + number] = count
+
     def read(self) -> Snapshot:
         """All numbers now."""
         words = self._words
@@ -175,6 +183,7 @@ class Slot:
             {name: words[at] for name, at in _ACTION_AT.items()},
             tuple(words[_BUCKETS_AT : _BUCKETS_AT + BUCKETS]),
             tuple(words[_LINES_AT : _LINES_AT + lines]),
+            tuple(words[_EXEMPTED_AT : _EXEMPTED_AT + lines]),
         )
 
 

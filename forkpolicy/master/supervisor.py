@@ -571,6 +571,7 @@ class Master:
             "actions": {verb: count for verb, count in seen.actions.items() if count},
             "latency": list(seen.latency),
             "line_hits": list(seen.line_hits),
+            "exempted": list(seen.exempted),
         }
 
 

@@ -41,12 +41,23 @@ def _worker_object(worker: dict[str, Any], now_ns: int) -> dict[str, Any]:
 
 
 def _lines(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    hits = [0] * len(answer["lines"])
-    for worker in answer["workers"]:
-        if worker["generation"] == answer["generation"]:
-            for number, count in enumerate(worker["line_hits"][: len(hits)]):
-                hits[number] += count
-    return [{"line": text, "hits": count} for text, count in zip(answer["lines"], hits, strict=True)]
+    """Each line of the policy: how often it fired, and the share of (sampled) requests that it left alone."""
+    serving = [worker for worker in answer["workers"] if worker["generation"] == answer["generation"]]
+    sampled = sum(worker["counters"]["sampled"] for worker in serving)
+    hits = _summed([worker["line_hits"] for worker in serving], len(answer["lines"]))
+    exempted = _summed([worker["exempted"] for worker in serving], len(answer["lines"]))
+    return [
+        {
+            "line": text,
+            "hits": hits[number],
+            "exempted_share": round(exempted[number] / sampled, 4) if sampled else None,
+        }
+        for number, text in enumerate(answer["lines"])
+    ]
+
+
+def _summed(rows: list[list[int]], length: int) -> list[int]:
+    return [sum(row[number] for row in rows if number < len(row)) for number in range(length)]
 
 
 def as_text(answer: dict[str, Any]) -> str:
@@ -57,7 +68,9 @@ def as_text(answer: dict[str, Any]) -> str:
         f"sockets  {' '.join(seen['sockets'])}",
         f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} lines  {seen['policy']['acls']} ACLs",
     ]
-    return "\n".join([*head, *_table_rows(seen), "", *_worker_rows(seen), "", *_hottest(seen["lines"])])
+    return "\n".join(
+        [*head, *_table_rows(seen), "", *_worker_rows(seen), "", *_hottest(seen["lines"]), *_exempting(seen["lines"])]
+    )
 
 
 def _table_rows(seen: dict[str, Any]) -> list[str]:
@@ -91,6 +104,16 @@ def _worker_rows(seen: dict[str, Any]) -> list[str]:
 def _hottest(lines: list[dict[str, Any]]) -> list[str]:
     hot = sorted((line for line in lines if line["hits"]), key=lambda line: -line["hits"])[:HOTTEST_LINES]
     return [f"{line['hits']:>12}  {line['line']}" for line in hot]
+
+
+def _exempting(lines: list[dict[str, Any]]) -> list[str]:
+    """Lines that leave most requests alone, with the ACL that does: "everything looks local" shows here."""
+    exempting = sorted((line for line in lines if line["exempted_share"]), key=lambda line: -line["exempted_share"])
+    rows = []
+    for line in exempting[:HOTTEST_LINES]:
+        where, _, text = line["line"].partition(": ")
+        rows.append(f"{line['exempted_share']:>12.1%}  of requests are left alone by {text.split()[1]} in {where}")
+    return rows
 
 
 def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> int:

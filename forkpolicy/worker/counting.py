@@ -66,3 +66,5 @@ class Flusher:
             self._slot.add_action(verb, hits - self._by_action.get(verb, 0))
         self._by_action = by_action
         self._slot.set_line_hits([line.hits for line in lines])
+        self._slot.set_exempted([*self._serving.sampling.exempted, 0, 0])
+        self._slot["sampled"] = self._serving.sampling.sampled

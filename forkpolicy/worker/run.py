@@ -218,6 +218,7 @@ class WorkerProcess:
         self.slot["beat_ns"] = time.monotonic_ns()
         self.flusher.flush()
         self.serving.refresh_tables()
+        self.serving.sample_next()
         if self._told_state != self.serving.describe():
             self._say({"is": "state", "state": self._state()})
         elif self._unsent:

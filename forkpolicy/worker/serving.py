@@ -20,6 +20,7 @@ import gevent
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.worker.sampling import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +84,7 @@ class Serving:
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
         self.decide = self.policy.decide
+        self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
         self.on_error = self.policy.model.error_line
         self.layouts = {}
@@ -168,6 +170,15 @@ class Serving:
         """What this worker serves: generation of the policy, and of each table."""
         tables = [slot.status() for slot in self.loaded.slots.values()]
         return {"generation": self.generation, "tables": tables}
+
+    def sample_next(self) -> None:
+        """Look closely at the next request; it alone pays for that. Called by the beat."""
+        self.decide = self._decide_and_sample
+
+    def _decide_and_sample(self, values: Values) -> Line:
+        self.decide = self.policy.decide
+        self.sampling.look_at(values)
+        return self.policy.decide(values)
 
     def line_hits(self) -> list[int]:
         """How often each `access` line fired, and at last the end of the policy and the failures."""

@@ -149,3 +149,20 @@ def test_it_ends_with_the_master(server):
     server.kill()
     assert select.select([process], [], [], 10)[0]
     os.close(process)
+
+
+def test_everything_looks_local_shows(server):
+    """The share of requests that a line's first ACL exempts is sampled: all from inside, all exempted."""
+    with PolicyClient(server.socket_path) as client:
+
+        def sampled():
+            client.ask(request(client="192.0.2.1"))
+            found = samples(fetch(server)[1])
+            return found if total(found, "forkpolicy_sampled_requests_total") >= 2 else None
+
+        found = next(found for found in iter(sampled, 0) if found)
+    count = total(found, "forkpolicy_sampled_requests_total")
+    assert total(found, "forkpolicy_exempted_requests_total", acl="inside") == count
+    line = server.status()["lines"][0]
+    assert line["exempted_share"] == 1.0
+    assert "100.0%  of requests are left alone by inside" in server.command("status").stdout
