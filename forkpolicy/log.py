@@ -116,7 +116,7 @@ def _lost(count: int) -> dict[str, object]:
 
 
 def escaped(text: str) -> str:
-    """A text as it may stand in quotes on one line: what is not printable as an escape, raw bytes as `\\xNN`."""
+    r"""A text as it may stand in quotes on one line: what is not printable as an escape, raw bytes as `\xNN`."""
     if text.isascii() and text.isprintable():
         return text.replace("\\", "\\\\").replace('"', '\\"')
     return "".join(_escaped_character(character) for character in text)

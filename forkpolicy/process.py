@@ -54,7 +54,9 @@ def leave_no_core() -> None:
 
 
 def become(identity: Identity) -> None:
-    """Give up root for good: groups first, while we may, then group, then user; and no set-uid program gives it back."""
+    """Give up root for good: groups first, while we may, then group, then user; and no set-uid program gives it
+    back.
+    """
     os.setgroups(identity.groups)
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)

@@ -148,9 +148,12 @@ class Logger:
         os.close(self._read_end)
 
     def finish(self) -> None:
-        """Wait until the last lines are written. The master's last act: all other writers have ended."""
+        """Wait until the last lines are written, but not for a target that blocks. The master's last act: all other
+        writers have ended.
+        """
         os.close(self.pipe.fd)
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGPROF)
             os.waitpid(self.pid, 0)
 
     def _run(self, master: int) -> NoReturn:
@@ -224,7 +227,7 @@ class _Copying:
 
 
 def _end_soon(_signum: int, _frame: object) -> None:
-    # The master is dead. SIGALRM kills whatever this process is stuck in.
+    # The master is dead, or about to end. SIGALRM kills whatever this process is stuck in.
     signal.setitimer(signal.ITIMER_REAL, FLUSH_AFTER_MASTER_S)
 
 

@@ -1,0 +1,106 @@
+"""What tests of real server processes share."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import time
+
+import pytest
+
+from loadtest.policy_client import PolicyClient
+from loadtest.server import Server
+
+POLICY = """
+table domains domain domains
+acl from_us sender table:domains
+acl to_us recipient table:domains
+acl signed_in authenticated
+action prove_it REJECT 5.7.1 authenticate first
+access from_us to_us !signed_in prove_it
+"""
+DEADLINE_S = 15.0
+
+
+def request(sender="a@example.com", recipient="b@example.com", **more):
+    """One request at RCPT, as bytes."""
+    attributes = {
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "client_address": "203.0.113.5",
+        "sender": sender,
+        "recipient": recipient,
+        **more,
+    }
+    return ("".join(f"{name}={value}\n" for name, value in attributes.items()) + "\n").encode()
+
+
+FORGED, FINE = request(), request("x@elsewhere.example")
+REJECT = "REJECT 5.7.1 authenticate first"
+
+
+def eventually(what, deadline_s=DEADLINE_S):
+    """Ask until the answer is true; each look is a question to a real process. The answer."""
+    until = time.monotonic() + deadline_s
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        assert time.monotonic() < until, f"not within {deadline_s:g} s"
+        time.sleep(0.01)
+
+
+def alive(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def folder():
+    """A directory that unprivileged workers may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="forkpolicy-test-") as name:
+        path = pathlib.Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def make_server(folder):
+    """A function that makes servers, each stopped at the end, whatever happened to it; none of their processes
+    survive.
+    """
+    made = []
+
+    def make(policy=POLICY, name="server", extra="", **more):
+        server = Server(folder / name, policy, sources={"domains": "example.com\n"}, **more)
+        if extra:
+            text = server.settings.read_text()
+            server.settings.write_text(text.replace("[server]\n", f"[server]\n{extra}\n"))
+        server.compile()
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        pids = server.process_ids() if server.process else []
+        server.stop()
+        for pid in pids:
+            eventually(lambda pid=pid: not alive(pid))
+
+
+@pytest.fixture
+def server(make_server):
+    """One server with two workers, running."""
+    server = make_server(workers=2)
+    server.start()
+    return server
+
+
+@pytest.fixture
+def client(server):
+    """One connection to it."""
+    with PolicyClient(server.socket_path) as client:
+        yield client
