@@ -1,0 +1,77 @@
+"""The Prometheus text of a status answer, and the dashboard that reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from forkpolicy.metrics import METRICS, render
+from forkpolicy.scoreboard import BUCKETS, FIELDS
+
+DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "dashboard.json"
+
+
+def status(**worker):
+    latency = [0] * BUCKETS
+    latency[1], latency[9], latency[BUCKETS - 1] = 5, 3, 1
+    return {
+        "generation": 3,
+        "wanted_workers": 1,
+        "monotonic_ns": 10_000_000_000,
+        "lines": ['policy.conf:4: access !inside "a\\b"', "default: access default", "on_error: access on_error"],
+        "workers": [
+            {
+                "slot": 0,
+                "ready": True,
+                "generation": 3,
+                "tables": [{"name": "nets", "entries": 7, "created": 1700000000.5, "refused": "damaged"}],
+                "counters": {**dict.fromkeys(FIELDS, 0), "requests": 9, "busy_ns": 2_500_000, "sampled": 4},
+                "actions": {"DUNNO": 9},
+                "latency": latency,
+                "line_hits": [2, 7, 0],
+                "exempted": [3, 0, 0],
+                **worker,
+            }
+        ],
+    }
+
+
+def test_every_metric_is_rendered_and_declared():
+    """A busy server has a sample of every declared metric, each with its HELP and TYPE once."""
+    text = render(status())
+    for metric in METRICS:
+        assert text.count(f"# TYPE {metric.name} {metric.kind}\n") == 1
+        assert re.search(rf"^{metric.name}(_bucket)?(\{{.*\}})? ", text, re.MULTILINE), metric.name
+
+
+def test_labels_are_escaped():
+    """Quotes and backslashes of a policy's line do not end its label."""
+    assert r'text="access !inside \"a\\b\""} 2' in render(status())
+
+
+def test_histogram_is_cumulative_and_ends_in_everything():
+    """Buckets only grow, and the last has all."""
+    counts = [int(each) for each in re.findall(r"duration_seconds_bucket\{.*\} (\d+)", render(status()))]
+    assert counts == sorted(counts)
+    assert counts[-1] == 9
+    assert counts[-2] == 8
+
+
+def test_first_acl_is_the_label_of_what_it_exempts():
+    """Lines without ACLs (the end of the policy) exempt nothing."""
+    lines = [line for line in render(status()).splitlines() if line.startswith("forkpolicy_exempted")]
+    assert lines == ['forkpolicy_exempted_requests_total{worker="0",line="policy.conf:4",acl="!inside"} 3']
+
+
+def test_a_worker_that_starts_has_no_age():
+    """Before it is ready its slot still has its predecessor's times."""
+    assert "worker_age_seconds{" not in render(status(ready=False))
+
+
+def test_dashboard_uses_exactly_these_metrics():
+    """Every metric is on the dashboard, and the dashboard asks for no other."""
+    text = DASHBOARD.read_text()
+    json.loads(text)
+    used = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\bforkpolicy_[a-z_]+", text)}
+    assert used == {metric.name for metric in METRICS}
