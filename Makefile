@@ -11,7 +11,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
 
 demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict
-	@$(BIN)/python -m loadtest.demo
+	@$(BIN)/python -m loadtest demo
 
 test: $(VENV)/.installed-dev postfix ## every test; installs Debian's Postfix when it is missing and you are root
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ class Transaction:
     sender: str
     recipients: tuple[str, ...]
     client_name: str = "unknown"
-    helo: str = "mail.example.org"
+    helo: str = "mail-out-17.zone-b.provider.example"
     login: str = ""
     method: str = ""
     # A client that tries and fails to sign in goes on as an unauthenticated one.
@@ -38,7 +38,7 @@ protocol_name=ESMTP
 client_address={client}
 client_name={client_name}
 client_port={port}
-reverse_client_name={client_name}
+reverse_client_name={reverse}
 server_address=192.0.2.25
 server_port=25
 helo_name={helo}
@@ -55,30 +55,42 @@ sasl_username={login}
 sasl_sender=
 ccert_subject=
 ccert_issuer=
-ccert_fingerprint=
-ccert_pubkey_fingerprint=
+ccert_fingerprint={ccert}
+ccert_pubkey_fingerprint={ccert}
 encryption_protocol={tls[0]}
 encryption_cipher={tls[1]}
 encryption_keysize={tls[2]}
 policy_context=
 
 """
+FINGERPRINT = ":".join(["6A"] * 16)
 TLS = ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "256")
 
 
 def policy_request(mail: Transaction, recipient: str, number: int = 0) -> bytes:
     """What Postfix asks about `recipient`; `number` tells the requests of one run apart."""
+    reverse = f"host-{mail.client.replace('.', '-').replace(':', '-')}.dynamic.provider.example"
     text = TEMPLATE.format(
         client=mail.client,
         client_name=mail.client_name,
+        reverse=reverse if mail.client_name == "unknown" else mail.client_name,
         port=1024 + number % 60000,
         helo=mail.helo,
-        sender=mail.sender,
-        recipient=recipient,
+        sender=unquoted(mail.sender),
+        recipient=unquoted(recipient),
         instance=f"{number & 0xFFFF:x}.6b066073.{number:x}.0",
         size=1000 + number % 90000,
         method=mail.method if mail.signed_in else "",
         login=mail.login if mail.signed_in else "",
         tls=TLS,
+        ccert=FINGERPRINT,
     )
     return text.encode("utf-8", "surrogateescape")
+
+
+def unquoted(address: str) -> str:
+    """An address in Postfix's internal form: without the quotes and backslashes of its local part."""
+    local, at, domain = address.rpartition("@")
+    if not local.startswith('"'):
+        return address
+    return local[1:-1].replace("\\", "") + at + domain

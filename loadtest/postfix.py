@@ -51,9 +51,7 @@ QUEUE_DIRECTORIES = {
     "hold": 0o700, "incoming": 0o700, "private": 0o700, "saved": 0o700, "trace": 0o700,
     "maildrop": 0o730, "public": 0o710, "pid": 0o755,
 }  # fmt: skip
-POLICY_SERVICE = (
-    "check_policy_service { unix:private/policy, timeout=5s, { default_action = 451 4.7.1 No policy } }"
-)
+POLICY_SERVICE = "check_policy_service { unix:private/policy, timeout=5s, { default_action = 451 4.7.1 No policy } }"
 
 
 def missing() -> str:

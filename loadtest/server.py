@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from loadtest.errors import SetupError
+from loadtest.processes import descendants
 
 FORKPOLICY = (sys.executable, "-m", "forkpolicy")
 COMPILE = (str(Path(sys.executable).with_name("forkpolicy-compile")),)
@@ -70,7 +71,7 @@ class Server:
             policy = directory / "policy.conf"
         for name, text in (sources or {}).items():
             self.write_source(name, text)
-        user, group, socket_user, socket_group = _owners(self.socket_path)
+        user, group, socket_user, socket_group = _owners(self.socket_path, directory)
         settings = SETTINGS.format(
             policy=policy,
             listen=f'"unix:{self.socket_path}"',
@@ -153,14 +154,14 @@ class Server:
         )
 
     def worker_pids(self) -> list[int]:
-        """The master's children, oldest first, from the kernel; the logger is none."""
+        """The workers' process ids, as `status` has them."""
         assert self.process is not None
         return [int(worker["pid"]) for worker in self.status()["workers"]]
 
     def process_ids(self) -> list[int]:
         """The master and all its descendants, for figures about memory and CPU."""
         assert self.process is not None
-        return [self.process.pid, *_descendants(self.process.pid)]
+        return [self.process.pid, *descendants(self.process.pid)]
 
     def said(self) -> str:
         """What it wrote to standard error and to its log so far."""
@@ -198,18 +199,14 @@ class Server:
         return done.stdout
 
 
-def _owners(socket_path: Path) -> tuple[str, str, str, str]:
-    """Who runs the workers and who owns the socket: ourselves, or as root the least that works."""
-    if os.geteuid() != 0:
+def _owners(socket_path: Path, directory: Path) -> tuple[str, str, str, str]:
+    """Who runs the workers and who owns the socket: ourselves, or as root the least that works.
+
+    In a checkout below a closed directory, such as root's own home, nobody could read the tables: then it is root.
+    """
+    closed = any(not parent.stat().st_mode & 0o001 for parent in (directory.absolute(), *directory.absolute().parents))
+    if os.geteuid() != 0 or closed:
         me, mine = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
         return me, mine, me, mine
     beside_postfix = socket_path.parent.name == "private"
     return ("nobody", "nogroup", *(("postfix", "postfix") if beside_postfix else ("nobody", "nogroup")))
-
-
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            found += [int(child), *_descendants(int(child))]
-    return found

@@ -1,0 +1,61 @@
+"""What processes cost, read from the kernel: CPU in microseconds, memory, descriptors. Linux only.
+
+CPU comes from schedstat, which counts nanoseconds: the ticks of /proc/PID/stat are too coarse for a run of seconds.
+A process that has ended counts as nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def cpu_us(pids: Iterable[int]) -> float:
+    """User and system time of all threads of some processes so far."""
+    total_ns = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total_ns += int((task / "schedstat").read_text().split()[0])
+    return total_ns / 1000
+
+
+def memory_kib(pid: int) -> int:
+    """The proportional share of memory: pages that forked processes share count once in the sum of them."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    return 0
+
+
+def descendants(pid: int) -> list[int]:
+    """All children of a process, and theirs."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def machine() -> str:
+    """Processor, cores and kernel in one line, for the head of every table of figures."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    cores = Path("/proc/cpuinfo").read_text().count("\nprocessor") + 1
+    kernel = Path("/proc/sys/kernel/osrelease").read_text().strip()
+    return f"{model}, {cores} cores, Linux {kernel}"

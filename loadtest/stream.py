@@ -1,0 +1,101 @@
+"""From a profile to its day: the tables of its site, and every mail with its time and its right verdicts.
+
+The same profile and seed give the same day, mail by mail, in any process and at any speed. Five million mails are
+never in memory at once.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.kinds import KINDS, Site
+from loadtest.mail import policy_request
+from loadtest.oracle import Oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loadtest.mail import Transaction
+    from loadtest.profile import Profile
+
+HOUR_S = 3600
+POLICY = """\
+table  local_networks  cidr    local-networks.cidr
+table  local_domains   domain  local-domains
+
+acl    from_inside     client_address  table:local_networks
+acl    from_us         sender          table:local_domains
+acl    to_us           recipient       table:local_domains
+acl    signed_in       authenticated
+action prove_it        REJECT 5.7.1 Authentication required to send as {sender_domain}
+access !from_inside from_us to_us !signed_in prove_it
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A mail, when in the day it comes, and for each recipient whether a refusal is right."""
+
+    number: int
+    at_s: float
+    mail: Transaction
+    refused: tuple[bool, ...]
+
+
+class Day:
+    """One day of a profile."""
+
+    def __init__(self, profile: Profile) -> None:
+        """Make up the rest of its tables."""
+        self.profile = profile
+        self.domains = [*profile.domains, *(f"customer{n}.example" for n in range(profile.extra_domains))]
+        self.networks = [*profile.networks, *(_network(n) for n in range(profile.extra_networks))]
+        self.oracle = Oracle(self.networks, self.domains)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The source files of the tables that POLICY names."""
+        return {
+            "local-networks.cidr": "".join(f"{network}\n" for network in self.networks),
+            "local-domains": "".join(f"{domain}\n" for domain in self.domains),
+        }
+
+    def mails(self) -> Iterator[Timed]:
+        """The day from midnight to midnight."""
+        rng = random.Random(self.profile.seed)
+        site = Site(rng, self.domains, self.networks, self.profile.outside)
+        kinds, weights = list(self.profile.shares), list(self.profile.shares.values())
+        number = 0
+        for at_s in self._times():
+            kind = rng.choices(kinds, weights)[0]
+            mail = KINDS[kind](site)
+            refused = tuple(self.oracle.refuses(mail, recipient) for recipient in mail.recipients)
+            yield Timed(number, at_s, mail, refused)
+            number += 1
+
+    def requests(self) -> list[tuple[bytes, bool]]:
+        """The day as policy requests with their verdicts, for generators that only send bytes."""
+        return [
+            (policy_request(timed.mail, recipient, timed.number), refuse)
+            for timed in self.mails()
+            for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True)
+        ]
+
+    def _times(self) -> Iterator[float]:
+        """When each mail comes: every hour has its share, and within an hour they come evenly."""
+        whole, done, passed = sum(self.profile.hours), 0, 0.0
+        for hour, weight in enumerate(self.profile.hours):
+            passed += weight
+            until = round(self.profile.transactions * passed / whole)
+            count = until - done
+            yield from ((hour + place / count) * HOUR_S for place in range(count))
+            done = until
+
+
+def _network(number: int) -> str:
+    """A customer's network: every fourth one is IPv6."""
+    if number % 4 == 3:
+        return f"fd00:{number:x}::/32"
+    return f"10.{number // 256}.{number % 256}.0/24" if number < 65536 else f"100.{number // 256}.{number % 256}.0/24"
