@@ -100,14 +100,6 @@ def service_times(histogram: Iterable[tuple[float, int]]) -> ServiceTimes | None
     return ServiceTimes(tuple(time_s for time_s, _ in atoms), tuple(share for _, share in atoms))
 
 
-def burstiness(counts: Sequence[int]) -> float:
-    """Variance over mean of the arrivals in equal spans of time; 1.0 where there are too few to tell."""
-    if len(counts) < 2 or not sum(counts):
-        return 1.0
-    mean = sum(counts) / len(counts)
-    return max(1.0, sum((count - mean) ** 2 for count in counts) / (len(counts) - 1) / mean)
-
-
 def expect(load: Load, workers: int, quantile: float = QUANTILE) -> Expectation:
     """Busy share of the busiest worker and the quantile of the time that its requests spend in the server."""
     servers = min(float(workers), load.free_cores)

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from forkpolicy import __version__
-from forkpolicy.cli import local, server
+from forkpolicy.cli import advise, local, server
 from forkpolicy.errors import EXIT_NO, ForkpolicyError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ Every command explains itself: forkpolicy COMMAND --help"""
 
 GROUPS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None], ...] = (
     server.add_commands,
+    advise.add_commands,
     local.add_commands,
 )
 
