@@ -69,9 +69,10 @@ def table(rows: Sequence[Row]) -> str:
     )
     for row in rows:
         native = f"{row.to_native_echo:.2f}" if row.to_native_echo else "-"
+        python = f"{row.to_python_echo:.2f}" if row.to_python_echo else "-"
         lines.append(
             f"{row.server:<28}{row.connections:>12}{row.cpu_us:>16.2f}{native:>11}"
-            f"{row.to_python_echo:>16.2f}{row.rate:>12,.0f}{row.p50_us:>8}{row.p99_us:>8}"
+            f"{python:>16}{row.rate:>12,.0f}{row.p50_us:>8}{row.p99_us:>8}"
         )
     return "\n".join(lines)
 
@@ -96,7 +97,7 @@ def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
             load, cpu = _measure(path, pids, judged, connections, options.seconds)
             per_request = cpu / load.replies if load.replies else 0.0
             echoes[name, connections] = per_request
-            native, python = echoes.get(("C echo", connections), 0.0), echoes["Python echo", connections]
+            native, python = echoes.get(("C echo", connections), 0.0), echoes.get(("Python echo", connections), 0.0)
             yield Row(
                 name,
                 connections,
@@ -105,7 +106,7 @@ def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
                 load.latency.percentile(50),
                 load.latency.percentile(99),
                 per_request / native if native else 0.0,
-                per_request / python,
+                per_request / python if python else 0.0,
             )
 
 

@@ -102,4 +102,4 @@ def decide(policy, **attributes):
     trace = policy.trace(values)
     assert trace.outcome is line
     assert trace.noted == noted
-    return policy.text(line, request, values)
+    return policy.text(line, values)

@@ -96,16 +96,23 @@ class Line:
     # The reply, when it can go out with nothing put in and nothing logged; whoever serves knows and sets it.
     plain: bytes = b""
 
+    shown_acls: str = field(init=False)
+    where: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive what log lines say of it: `file:line` (or what stands for the end), and the ACLs that are not
+        silent.
+        """
+        self.shown_acls = " ".join(
+            f"{'!' if negated else ''}{acl.name}" for acl, negated in self.clauses if not acl.silent
+        )
+        self.where = str(self.place) if self.place else self.action.name
+
     @property
     def text(self) -> str:
         """The line as it was meant, for logs and explanations."""
         words = [f"{'!' if negated else ''}{acl.name}" for acl, negated in self.clauses]
         return " ".join(["access", *words, self.action.name])
-
-    @property
-    def where(self) -> str:
-        """`file:line`, or what stands for the end of the policy."""
-        return str(self.place) if self.place else self.action.name
 
 
 @dataclass(slots=True)

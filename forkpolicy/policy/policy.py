@@ -10,16 +10,16 @@ from forkpolicy.policy.indexed import index_model
 from forkpolicy.protocol.reply import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.model import Line, Model
     from forkpolicy.protocol.layout import Values
-    from forkpolicy.protocol.request import Request
 
-# What every policy reads: the state decides what is known, the client stands in most rules and in every log line.
-ALWAYS_WANTED = ("protocol_state", "client_address")
+# What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing
+# one costs 30 ns, parsing a request the exact way for a log line would cost 7 us.
+ALWAYS_WANTED = ("protocol_state", "client_address", "sender", "recipient", "sasl_username", "queue_id")
 # Straight-line code takes 0.45 us a line that does not fire, looking candidates up 2.6 us however many there are.
 INDEXED_FROM = 8
 
@@ -35,8 +35,7 @@ class Policy:
     ) -> None:
         self.model = model
         self.paths = paths
-        asked = (name for line in model.lines for acl, _ in line.clauses for name in acl.attributes)
-        self.wanted = tuple(dict.fromkeys((*ALWAYS_WANTED, *asked)))
+        self.wanted = tuple(dict.fromkeys((*ALWAYS_WANTED, *_asked(model))))
         self.noted: list[Line] = []
         self.on_failure: Callable[[str], None] = _ignore
         if len(model.lines) < indexed_from:
@@ -67,22 +66,17 @@ class Policy:
         self.noted.clear()
         return noted
 
-    def reply(self, line: Line, request: Request, values: Values) -> bytes:
-        """The bytes of a line's reply, for actions with something to put in (others have `line.action.encoded`)."""
-        assert line.action.template is not None
-        return encode(self.text(line, request, values))
+    def reply(self, line: Line, values: Values) -> bytes:
+        """The bytes of a line's reply."""
+        return line.action.encoded or encode(self.text(line, values))
 
-    def text(self, line: Line, request: Request, values: Values) -> str:
+    def text(self, line: Line, values: Values) -> str:
         """The reply (or the note of a `log` action) of a line for one request, everything put in and cleaned."""
-        action = line.action
-        if action.template is None:
-            return action.reply.text
+        template = line.action.template
+        if template is None:
+            return line.action.reply.text
         named = dict(zip(self.wanted, values, strict=True))
-        return action.template.render(request, lambda name: self._matched(name, request, named))
-
-    def _matched(self, name: str, request: Request, named: Mapping[str, str | None]) -> str:
-        wider = {attribute: request.get(attribute) for attribute in self.model.acls[name].attributes}
-        return self.model.matched_value(name, {**wider, **named})
+        return template.render(named, lambda name: self.model.matched_value(name, named))
 
     def _decide_exactly(self, values: Values) -> Line:
         trace = self.trace(values)
@@ -90,6 +84,18 @@ class Policy:
             self.on_failure(trace.failure)
         self.noted.extend(trace.noted)
         return trace.outcome
+
+
+def _asked(model: Model) -> Iterator[str]:
+    """Every attribute that lines ask for or that actions put in."""
+    for line in model.lines:
+        for acl, _ in line.clauses:
+            yield from acl.attributes
+    for action in model.actions.values():
+        if action.template:
+            yield from action.template.attributes
+            for name in action.template.matches:
+                yield from model.acls[name].attributes
 
 
 def _ignore(_failure: str) -> None:

@@ -16,9 +16,7 @@ from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from forkpolicy.protocol.request import Request
+    from collections.abc import Callable, Mapping
 
 ADDRESS_PARTS = {
     "sender_domain": ("sender", True),
@@ -49,9 +47,15 @@ class Template:
         """The ACLs whose table entry is put in."""
         return tuple(name[len(MATCH_PREFIX) :] for name in self.names if name.startswith(MATCH_PREFIX))
 
-    def render(self, request: Request, match: Callable[[str], str]) -> str:
-        """The text for one request; `match` gives the table value that an ACL found, or nothing."""
-        return fitting("".join(literal or clean(_value(name, request, match)) for literal, name in self.pieces))
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that are put in, whole or in part."""
+        own = (name for name in self.names if not name.startswith(MATCH_PREFIX))
+        return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, False))[0] for name in own))
+
+    def render(self, values: Mapping[str, str | None], match: Callable[[str], str]) -> str:
+        """The text for one request's `values`; `match` gives the table value that an ACL found, or nothing."""
+        return fitting("".join(literal or clean(_value(name, values, match)) for literal, name in self.pieces))
 
 
 def parse_template(text: str) -> Template:
@@ -71,6 +75,9 @@ def parse_template(text: str) -> Template:
 
 def fitting(text: str) -> str:
     """Cut to what fits into one SMTP reply line, at a whole character."""
+    # Four bytes are the longest that a character becomes: short texts need no counting.
+    if len(text) * 4 <= MAX_REPLY_BYTES:
+        return text
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= MAX_REPLY_BYTES else raw[:MAX_REPLY_BYTES].decode("utf-8", "ignore")
 
@@ -85,13 +92,13 @@ def _checked(name: str) -> str:
     raise ValueError(f'unknown name "{{{name}}}": {hint}')
 
 
-def _value(name: str, request: Request, match: Callable[[str], str]) -> str:
+def _value(name: str, values: Mapping[str, str | None], match: Callable[[str], str]) -> str:
     if name.startswith(MATCH_PREFIX):
         return match(name[len(MATCH_PREFIX) :])
     if name not in ADDRESS_PARTS:
-        return request.get(name)
+        return values[name] or ""
     attribute, is_domain = ADDRESS_PARTS[name]
-    local, at, domain = request.get(attribute).rpartition("@")
+    local, at, domain = (values[attribute] or "").rpartition("@")
     if not at:
         return "" if is_domain else domain
     return domain if is_domain else local

@@ -42,7 +42,7 @@ def run(settings_path: str, file: str | None, attributes: list[str], *, as_json:
     for number, request in enumerate(requests):
         values = wanted_values(request, loaded.policy.wanted)
         trace = loaded.policy.trace(values, all_lines=show_all)
-        text = loaded.policy.text(trace.outcome, request, values)
+        text = loaded.policy.text(trace.outcome, values)
         if as_json:
             print(json.dumps(as_object(trace, text, request)))
         else:

@@ -1,8 +1,9 @@
-"""Taking connections: from a shared listening socket, one at a time, and not more than a fair share.
+"""Taking connections: from a shared socket, one at a time, and not more than a fair share.
 
 Every worker is woken for a connection, and whoever calls accept first has it, for hours: left to chance, one worker
-ends with 63 of 64 (measured). So a worker that has more than the mean of all leaves it to its siblings for a
-millisecond, a few times; if nobody takes it, they are busy or stuck and it takes it after all.
+ends with 63 of 64 (measured). So a worker that has its share already steps aside for a millisecond, a few times; if
+nobody takes it, they are busy or stuck and it takes it after all. The same holds for connections that a sibling
+gives away.
 """
 
 from __future__ import annotations
@@ -17,14 +18,61 @@ if TYPE_CHECKING:
 
 READ = 1
 STEP_ASIDE_S = 0.001
-STEPS_ASIDE = 5
 # After a failed accept (no descriptor free): long enough to cost nothing, short enough that nobody in the queue
 # gives up.
 BACK_OFF_S = 0.5
 
 
+class Turnstile:
+    """Calls `enter` while a shared descriptor is readable, unless `has_its_share` for at most `steps` milliseconds."""
+
+    def __init__(self, fd: int, enter: Callable[[], None], has_its_share: Callable[[], bool], steps: int) -> None:
+        self._enter = enter
+        self._has_its_share = has_its_share
+        self._steps = steps
+        self._loop = gevent.get_hub().loop
+        self._watcher = self._loop.io(fd, READ)
+        self._timer = self._loop.timer(STEP_ASIDE_S)
+        self._stepped = 0
+        self._open = True
+
+    def start(self) -> None:
+        """Let in from now on."""
+        self._watcher.start(self._readable)
+
+    def stop(self) -> None:
+        """Let nothing in any more."""
+        self._open = False
+        for watcher in (self._watcher, self._timer):
+            watcher.stop()
+            watcher.close()
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing in for a while."""
+        self._watcher.stop()
+        self._timer.close()
+        self._timer = self._loop.timer(seconds)
+        self._timer.start(self._resume)
+
+    def _readable(self) -> None:
+        if self._stepped < self._steps and self._has_its_share():
+            self._stepped += 1
+            self.pause(STEP_ASIDE_S)
+            return
+        self._stepped = 0
+        self._enter()
+
+    def _resume(self) -> None:
+        self._timer.stop()
+        self._watcher.start(self._readable)
+
+
 class Acceptor:
-    """Accepts on one listening socket. `take` gets each new connection; `above_share` says whether to step aside."""
+    """Accepts on one listening socket. `take` gets each new connection, `failed` why there was none."""
+
+    # As long as a sibling's turn of the loop may take under load; a client that connects for each request pays it
+    # when all are busy.
+    STEPS_ASIDE = 5
 
     def __init__(
         self,
@@ -35,29 +83,18 @@ class Acceptor:
     ) -> None:
         self._listener = listener
         self._take = take
-        self._above_share = above_share
         self._failed = failed
-        self._loop = gevent.get_hub().loop
-        self._watcher = self._loop.io(listener.fileno(), READ)
-        self._timer = self._loop.timer(STEP_ASIDE_S)
-        self._stepped = 0
+        self._turnstile = Turnstile(listener.fileno(), self._accept, above_share, self.STEPS_ASIDE)
 
     def start(self) -> None:
         """Accept from now on."""
-        self._watcher.start(self._acceptable)
+        self._turnstile.start()
 
     def stop(self) -> None:
         """Accept no more."""
-        for watcher in (self._watcher, self._timer):
-            watcher.stop()
-            watcher.close()
+        self._turnstile.stop()
 
-    def _acceptable(self) -> None:
-        if self._stepped < STEPS_ASIDE and self._above_share():
-            self._stepped += 1
-            self._pause(STEP_ASIDE_S)
-            return
-        self._stepped = 0
+    def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -66,18 +103,6 @@ class Acceptor:
             # EMFILE and its like: the connection stays in the queue, and a loop that tries at once would only burn
             # CPU.
             self._failed(error)
-            self._pause(BACK_OFF_S)
+            self._turnstile.pause(BACK_OFF_S)
             return
         self._take(sock)
-
-    def _pause(self, seconds: float) -> None:
-        self._watcher.stop()
-        self._timer.close()
-        self._timer = self._loop.timer(seconds)
-        self._timer.start(self._resume)
-
-    def _resume(self) -> None:
-        self._timer.stop()
-        self._watcher.start(self._acceptable)
-        # Without waiting for the loop: what waits is still there.
-        self._acceptable()

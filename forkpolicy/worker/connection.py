@@ -49,6 +49,7 @@ class Connection:
         "_unsent",
         "_writable_watcher",
         "last_used_ns",
+        "requests",
     )
 
     def __init__(
@@ -75,6 +76,7 @@ class Connection:
         self._writable_watcher = self._loop.io(sock.fileno(), WRITE)
         self._timer = self._loop.timer(idle_timeout_s)
         self.last_used_ns = perf_counter_ns()
+        self.requests = 0
 
     def start(self) -> None:
         """Serve from now on."""
@@ -85,6 +87,11 @@ class Connection:
     def idle(self) -> bool:
         """Whether nothing is owed: no request half read, no reply half sent."""
         return not self._reader and not self._unsent
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed or was given away."""
+        return self._sock.fileno() < 0
 
     @property
     def unsent(self) -> bool:
@@ -140,7 +147,7 @@ class Connection:
                     self._send(line.plain)
                     self._count(line, started_ns)
                 else:
-                    self._finish(line, Request.parse(data), values, started_ns)
+                    self._finish(line, values, data, started_ns)
                 return
         if data:
             self._read_exactly(data, started_ns)
@@ -159,11 +166,13 @@ class Connection:
         else:
             counters.slow_ns.append(elapsed_ns)
         self.last_used_ns = started_ns
+        # For the balance between workers: which connections carry the traffic.
+        self.requests += 1
 
-    def _finish(self, line: Line, request: Request, values: Values, started_ns: int) -> None:
+    def _finish(self, line: Line, values: Values, raw: bytes, started_ns: int) -> None:
         serving = self._serving
         try:
-            reply = serving.finish(line, request, values, (perf_counter_ns() - started_ns) // 1000)
+            reply = serving.finish(line, values, raw, (perf_counter_ns() - started_ns) // 1000)
         except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
             serving.bug(error)
             line = serving.on_error
@@ -180,7 +189,7 @@ class Connection:
                 request = Request.parse(raw)
                 self._learn(request)
                 values = serving.values_of(request)
-                self._finish(serving.decide(values), request, values, started_ns)
+                self._finish(serving.decide(values), values, raw, started_ns)
                 if self._sock.fileno() < 0:
                     return
         except ProtocolError as error:

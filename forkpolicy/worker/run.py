@@ -27,6 +27,7 @@ from forkpolicy.worker.accept import Acceptor
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.counting import Flusher
 from forkpolicy.worker.exchange import Exchange, Given
+from forkpolicy.worker.limit import Peers
 from forkpolicy.worker.serving import Serving
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class WorkerProcess:
         self.scoreboard = scoreboard
         self.slot = scoreboard.slot(slot_number)
         self.connections: set[Connection] = set()
+        self.peers = Peers()
         self.exchange = Exchange(*exchange, loaded.settings.server.max_request)
         self.done = Event()
         self.leaving = False
@@ -138,12 +140,26 @@ class WorkerProcess:
             max_request_bytes=server.max_request,
             pending=pending,
         )
+        if len(self.connections) >= server.max_connections:
+            self._make_room()
         self.connections.add(connection)
+        self.peers.add(connection, sock)
         self.slot["connections"] = len(self.connections)
         connection.start()
 
+    def _make_room(self) -> None:
+        found = self.peers.to_close()
+        if found is None:
+            # All of them are being answered at this very moment: one more does no harm.
+            return
+        connection, peer, count = found
+        reason = f"max_connections is reached; {peer} has {count}"
+        self.serving.log_seldom("warning", "connection closed for another", reason, connections=len(self.connections))
+        connection.close()
+
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self.peers.remove(connection)
         self.slot["connections"] = len(self.connections)
 
     def _above_share(self) -> bool:
@@ -245,6 +261,7 @@ class WorkerProcess:
         while self.connections or waiting:
             for connection in [each for each in self.connections if not each.unsent]:
                 self.connections.discard(connection)
+                self.peers.remove(connection)
                 waiting.append(Given(*connection.detach()))
             while waiting and self.exchange.give(waiting[-1]):
                 waiting.pop()

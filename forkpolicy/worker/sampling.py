@@ -1,8 +1,9 @@
 """Which requests the lines of a policy leave alone: a look at about two requests a second, the slow and exact way.
 
-How often a line fires is counted; that its first ACL keeps it from most requests is not seen by that, and is how "every
-client looks local" hides. Counting it for each request would cost each request; a sample costs none of the others.
-A line leaves a request alone when its first ACL does not let it fire, or, if it lets mail pass, when it fires.
+How often a line fires is counted; that its first ACL keeps it from most requests is not seen by that, and is how
+"every client looks local" hides. Counting it for each request would cost each request; a sample costs none of the
+others. A line leaves a request alone when its first ACL does not let it fire, or, if it lets mail pass, when it
+fires.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import gevent
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.protocol.request import Request
 from forkpolicy.worker.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
     from forkpolicy.policy.model import Line
     from forkpolicy.protocol.layout import Values
-    from forkpolicy.protocol.request import Request
     from forkpolicy.tables.slot import TableSlot
 
 # The cause of failing evaluations and other repeated troubles is logged this often, whatever their number.
@@ -36,6 +36,8 @@ REPEAT_S = 60.0
 # Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
 MAX_LAYOUTS = 32
 LINEAR_BUCKETS = 1024
+# What the attributes of ALWAYS_WANTED are called in the log, in their order.
+LOGGED = ("state", "client", "sender", "recipient", "sasl_username", "queue_id")
 
 
 class EventLog(Protocol):
@@ -202,37 +204,28 @@ class Serving:
         """What the policy reads of a request."""
         return wanted_values(request, self.policy.wanted)
 
-    def finish(self, line: Line, request: Request, values: Values, elapsed_us: int) -> bytes:
-        """The reply of a decision that is no plain one: texts put in, `log` lines and the decision itself logged."""
+    def finish(self, line: Line, values: Values, raw: bytes, elapsed_us: int) -> bytes:
+        """The reply of a decision that is no plain one: texts put in, `log` lines and the decision itself logged.
+
+        `raw` is the request, for a log of everything.
+        """
         policy, decisions = self.policy, self.loaded.settings.log.decisions
-        noted = policy.take_noted() if self.noted else []
-        if decisions != "none":
-            for each in noted:
-                self._log_decision(each, request, policy.text(each, request, values), elapsed_us)
-        reply = line.action.encoded or policy.reply(line, request, values)
+        for noted in policy.take_noted() if self.noted else ():
+            noted.hits += 1
+            if decisions != "none":
+                self._log_decision(noted, values, policy.text(noted, values), raw, elapsed_us)
+        reply = policy.reply(line, values)
         if _is_logged(line, decisions):
-            self._log_decision(line, request, reply[len("action=") : -2].decode("utf-8", "replace"), elapsed_us)
-        for each in noted:
-            each.hits += 1
+            self._log_decision(line, values, reply[len("action=") : -2].decode("utf-8", "replace"), raw, elapsed_us)
         return reply
 
-    def _log_decision(self, line: Line, request: Request, text: str, elapsed_us: int) -> None:
-        acls = " ".join(f"{'!' if negated else ''}{acl.name}" for acl, negated in line.clauses if not acl.silent)
-        everything = self.loaded.settings.log.decisions == "all" and self.loaded.settings.log.format == "json"
-        extra: dict[str, object] = {"request": request.attributes} if everything else {}
-        self.log.decision(
-            action=text,
-            line=line.where,
-            acls=acls,
-            state=request.get("protocol_state"),
-            client=request.get("client_address"),
-            sender=request.get("sender"),
-            recipient=request.get("recipient"),
-            sasl_username=request.get("sasl_username"),
-            queue_id=request.get("queue_id"),
-            us=elapsed_us,
-            **extra,
-        )
+    def _log_decision(self, line: Line, values: Values, text: str, raw: bytes, elapsed_us: int) -> None:
+        log = self.loaded.settings.log
+        # For `replay`: with everything that Postfix said.
+        whole = log.decisions == "all" and log.format == "json"
+        extra: dict[str, object] = {"request": Request.parse(raw).attributes} if whole else {}
+        named = dict(zip(LOGGED, values, strict=False))
+        self.log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)
 
     # Trouble
 
