@@ -60,6 +60,12 @@ class ServerSettings:
     idle_timeout: float = setting(
         1200.0, "Seconds after which an idle connection ends; Postfix keeps one up to 1000 s.", ge=1, le=86400
     )
+    max_connections: int = setting(
+        4096,
+        "Connections of one worker; one more, and the peer with the most loses its least used one.",
+        ge=16,
+        le=1000000,
+    )
     max_request: int = setting(65536, "Bytes of a request; a longer one ends its connection.", ge=4096, le=16777216)
     control: str = setting(
         "unix:/run/forkpolicy/control",
