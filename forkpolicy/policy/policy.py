@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.policy.codegen import compile_model
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.indexed import index_model
+from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import encode
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ class Policy:
     ) -> None:
         self.model = model
         self.paths = paths
-        self.wanted = tuple(dict.fromkeys((*ALWAYS_WANTED, *_asked(model))))
+        # In the order in which Postfix sends them: nothing has to be put in order for each request.
+        listed = list(ATTRIBUTES)
+        asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model)))
+        self.wanted = tuple(sorted(asked, key=lambda name: listed.index(name) if name in ATTRIBUTES else len(listed)))
+        positions = {name: at for at, name in enumerate(self.wanted)}
+        templates = {name: action.template for name, action in model.actions.items()}
+        self._renders = {name: template.bound(positions) for name, template in templates.items() if template}
         self.noted: list[Line] = []
         self.on_failure: Callable[[str], None] = _ignore
         if len(model.lines) < indexed_from:
@@ -72,11 +79,11 @@ class Policy:
 
     def text(self, line: Line, values: Values) -> str:
         """The reply (or the note of a `log` action) of a line for one request, everything put in and cleaned."""
-        template = line.action.template
-        if template is None:
-            return line.action.reply.text
-        named = dict(zip(self.wanted, values, strict=True))
-        return template.render(named, lambda name: self.model.matched_value(name, named))
+        render = self._renders.get(line.action.name)
+        return render(values, self._matched) if render else line.action.reply.text
+
+    def _matched(self, acl_name: str, values: Values) -> str:
+        return self.model.matched_value(acl_name, dict(zip(self.wanted, values, strict=True)))
 
     def _decide_exactly(self, values: Values) -> Line:
         trace = self.trace(values)

@@ -8,23 +8,28 @@ comes out as printable text of bounded length, so that a reply stays one valid l
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
 from forkpolicy.protocol.attributes import ATTRIBUTES
+from forkpolicy.protocol.layout import Values
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-ADDRESS_PARTS = {
+ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
     "sender_domain": ("sender", True),
     "sender_localpart": ("sender", False),
     "recipient_domain": ("recipient", True),
     "recipient_localpart": ("recipient", False),
 }
 MATCH_PREFIX = "match."
+
+Match = Callable[[str, Values], str]
+Render = Callable[[Values, Match], str]
 # Room for the verb or code in front of the text.
 MAX_REPLY_BYTES = MAX_TEXT_BYTES + 20
 
@@ -51,11 +56,19 @@ class Template:
     def attributes(self) -> tuple[str, ...]:
         """The attributes that are put in, whole or in part."""
         own = (name for name in self.names if not name.startswith(MATCH_PREFIX))
-        return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, False))[0] for name in own))
+        return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, None))[0] for name in own))
 
-    def render(self, values: Mapping[str, str | None], match: Callable[[str], str]) -> str:
-        """The text for one request's `values`; `match` gives the table value that an ACL found, or nothing."""
-        return fitting("".join(literal or clean(_value(name, values, match)) for literal, name in self.pieces))
+    def bound(self, positions: Mapping[str, int]) -> Render:
+        """A function that renders the text from a request's values; `positions` says where each attribute's is.
+
+        Its second argument gives the table value that an ACL found for these values.
+        """
+        pieces = [_piece(literal, name, positions) for literal, name in self.pieces]
+
+        def render(values: Values, match: Match) -> str:
+            return fitting("".join([piece if isinstance(piece, str) else piece(values, match) for piece in pieces]))
+
+        return render
 
 
 def parse_template(text: str) -> Template:
@@ -92,13 +105,21 @@ def _checked(name: str) -> str:
     raise ValueError(f'unknown name "{{{name}}}": {hint}')
 
 
-def _value(name: str, values: Mapping[str, str | None], match: Callable[[str], str]) -> str:
+def _piece(literal: str, name: str, positions: Mapping[str, int]) -> str | Render:
+    if literal:
+        return literal
     if name.startswith(MATCH_PREFIX):
-        return match(name[len(MATCH_PREFIX) :])
-    if name not in ADDRESS_PARTS:
-        return values[name] or ""
-    attribute, is_domain = ADDRESS_PARTS[name]
-    local, at, domain = (values[attribute] or "").rpartition("@")
+        acl = name[len(MATCH_PREFIX) :]
+        return lambda values, match: clean(match(acl, values))
+    attribute, is_domain = ADDRESS_PARTS.get(name, (name, None))
+    at = positions[attribute]
+    if is_domain is None:
+        return lambda values, _match: clean(values[at] or "")
+    return lambda values, _match: clean(_part(values[at] or "", is_domain=is_domain))
+
+
+def _part(address: str, *, is_domain: bool) -> str:
+    local, at, domain = address.rpartition("@")
     if not at:
         return "" if is_domain else domain
     return domain if is_domain else local

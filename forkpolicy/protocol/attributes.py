@@ -68,6 +68,7 @@ class UnlistedAttribute(Attribute):
         return value is not None
 
 
+# In the order in which Postfix sends them.
 ATTRIBUTES: Final = {
     attribute.name: attribute
     for attribute in (
@@ -76,8 +77,8 @@ ATTRIBUTES: Final = {
         Attribute("protocol_name", "2.1"),
         Attribute("client_address", "2.1"),
         Attribute("client_name", "2.1"),
-        Attribute("reverse_client_name", "2.1"),
         Attribute("client_port", "3.0"),
+        Attribute("reverse_client_name", "2.1"),
         Attribute("server_address", "3.2"),
         Attribute("server_port", "3.2"),
         Attribute("helo_name", "2.1", AFTER_CONNECT),

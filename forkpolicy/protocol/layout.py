@@ -37,25 +37,30 @@ def wanted_values(request: Request, wanted: Sequence[str]) -> Values:
 class Layout:
     """One order of names and what is wanted of it. `values(text)` is None when the text has another layout."""
 
-    __slots__ = ("_fullmatch", "_groups", "names")
+    __slots__ = ("_fullmatch", "_groups", "_straight", "names")
 
     def __init__(self, names: Sequence[str], wanted: Sequence[str]) -> None:
         self.names = tuple(names)
         captured = [name for name in names if name in wanted]
         # Two groups more, for wanted names that are absent: one always empty, one that never takes part.
         absent = {True: len(captured) + 1, False: len(captured) + 2}
-        # Match.group gives a tuple only for two groups or more; every policy wants state and client at least.
+        # Match.group gives a tuple only for two groups or more; every policy wants more.
         assert len(wanted) >= 2
+        # Wanted in the order of the layout, as a policy does, and all there: nothing to put in order.
+        self._straight = captured == list(wanted)
         self._groups = tuple(
             captured.index(name) + 1 if name in captured else absent[name in ATTRIBUTES] for name in wanted
         )
-        self._fullmatch = re.compile(_expression(names, wanted)).fullmatch
+        absents = "" if self._straight else r"()(\Z\n)?"
+        self._fullmatch = re.compile(_expression(names, wanted) + absents).fullmatch
 
     def values(self, text: str) -> Values | None:
         """The wanted values of one whole request, its closing empty line included; None: not this layout."""
         found = self._fullmatch(text)
         if found is None:
             return None
+        if self._straight:
+            return found.groups()
         values: Values = found.group(*self._groups)
         return values
 
@@ -69,7 +74,7 @@ def _expression(names: Sequence[str], wanted: Sequence[str]) -> str:
     lines = [_line(name, captured=name in wanted) for name in names]
     # A CR at the end of the first line means that each line has one to be taken off: that is the exact way's job.
     lines[0] = lines[0].removesuffix("\\n") + r"(?<!\r)\n"
-    return "".join(lines) + r"\n()(\Z\n)?"
+    return "".join(lines) + r"\n"
 
 
 def _line(name: str, *, captured: bool) -> str:

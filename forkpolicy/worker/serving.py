@@ -36,8 +36,15 @@ REPEAT_S = 60.0
 # Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
 MAX_LAYOUTS = 32
 LINEAR_BUCKETS = 1024
-# What the attributes of ALWAYS_WANTED are called in the log, in their order.
-LOGGED = ("state", "client", "sender", "recipient", "sasl_username", "queue_id")
+# What the attributes of ALWAYS_WANTED are called in the log.
+LOGGED = {
+    "protocol_state": "state",
+    "client_address": "client",
+    "sender": "sender",
+    "recipient": "recipient",
+    "sasl_username": "sasl_username",
+    "queue_id": "queue_id",
+}
 
 
 class EventLog(Protocol):
@@ -86,6 +93,7 @@ class Serving:
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
         self.decide = self.policy.decide
+        self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED.items()]
         self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
         self.on_error = self.policy.model.error_line
@@ -224,7 +232,7 @@ class Serving:
         # For `replay`: with everything that Postfix said.
         whole = log.decisions == "all" and log.format == "json"
         extra: dict[str, object] = {"request": Request.parse(raw).attributes} if whole else {}
-        named = dict(zip(LOGGED, values, strict=False))
+        named = {name: values[at] for name, at in self.logged_at}
         self.log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)
 
     # Trouble
