@@ -67,13 +67,11 @@ class Day:
         rng = random.Random(self.profile.seed)
         site = Site(rng, self.domains, self.networks, self.profile.outside)
         kinds, weights = list(self.profile.shares), list(self.profile.shares.values())
-        number = 0
-        for at_s in self._times():
+        for number, at_s in enumerate(self._times()):
             kind = rng.choices(kinds, weights)[0]
             mail = KINDS[kind](site)
             refused = tuple(self.oracle.refuses(mail, recipient) for recipient in mail.recipients)
             yield Timed(number, at_s, mail, refused)
-            number += 1
 
     def requests(self) -> list[tuple[bytes, bool]]:
         """The day as policy requests with their verdicts, for generators that only send bytes."""
