@@ -27,6 +27,10 @@ FIELDS: Final = (
     "generation",
     "started_ns",
     "beat_ns",
+    # 1 while the worker takes connections.
+    "serving",
+    # CPU time lately, in millionths of a core.
+    "load",
     "connections",
     "accepted",
     "taken",
@@ -116,20 +120,21 @@ class Scoreboard:
         """One worker's slot."""
         return Slot(number, self._words[number * _SLOT_WORDS : (number + 1) * _SLOT_WORDS])
 
-    def live_connections(self) -> list[int]:
-        """How many connections each live worker has. Slots fill from the first on, so a few empty ones are the
-        end.
+    def shares(self) -> list[tuple[int, int]]:
+        """Connections and load of each worker that takes connections. Slots fill from the first on, so a few empty
+        ones are the end.
         """
-        counts = []
+        shares = []
         empty = 0
+        words = self._words
         for base in range(0, MAX_WORKERS * _SLOT_WORDS, _SLOT_WORDS):
-            if self._words[base + _AT["pid"]]:
-                counts.append(self._words[base + _AT["connections"]])
-            else:
+            if words[base + _AT["serving"]]:
+                shares.append((words[base + _AT["connections"]], words[base + _AT["load"]]))
+            elif not words[base + _AT["pid"]]:
                 empty += 1
                 if empty > EMPTY_IS_END:
                     break
-        return counts
+        return shares
 
 
 class Slot:

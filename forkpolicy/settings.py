@@ -67,6 +67,12 @@ class ServerSettings:
         le=1000000,
     )
     max_request: int = setting(65536, "Bytes of a request; a longer one ends its connection.", ge=4096, le=16777216)
+    max_requests: int = setting(
+        0, "Requests after which a worker is replaced, its connections handed over; 0: never.", ge=0, le=10**15
+    )
+    max_memory: int = setting(
+        0, "MiB of memory above which a worker is replaced, its connections handed over; 0: never.", ge=0, le=10**6
+    )
     control: str = setting(
         "unix:/run/forkpolicy/control",
         "The control socket, for its owner and root alone.",

@@ -40,7 +40,6 @@ TURN_S = 0.5
 # What it is stuck in goes to standard error before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
 STOP_TIMEOUT_S = 10.0
-RETIRE_TIMEOUT_S = 30.0
 # A metrics process that ends is started again, but no more often than this.
 EXPORTER_DELAY_S = 1.0
 
@@ -210,9 +209,8 @@ class Master:
         self.selector.register(client, selectors.EVENT_READ)
 
     def retire(self, worker: Worker) -> None:
-        """Let a worker hand its connections over and go."""
+        """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
         worker.wanted = False
-        worker.kill_at_s = time.monotonic() + RETIRE_TIMEOUT_S
         self.tell(worker, {"do": "retire"})
 
     def tell(self, worker: Worker, message: Message) -> None:
@@ -276,7 +274,6 @@ class Master:
     def worker_retiring(self, worker: Worker, message: Message) -> None:
         """It has its reasons (age, memory, a signal) to go; another takes its place."""
         worker.wanted = False
-        worker.kill_at_s = time.monotonic() + RETIRE_TIMEOUT_S
         self.log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
 
     MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {
@@ -312,7 +309,7 @@ class Master:
             self.selector.unregister(worker)
             worker.sock.close()
         slot = self.scoreboard.slot(worker.slot)
-        slot["connections"] = slot["pid"] = 0
+        slot["connections"] = slot["pid"] = slot["serving"] = slot["load"] = 0
         now_s = time.monotonic()
         if self.reload:
             self.reload.gone(worker.pid, now_s)

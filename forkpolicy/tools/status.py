@@ -17,21 +17,20 @@ HOTTEST_LINES = 5
 
 def as_object(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer for `--json`: numbers as they are, and those that take computing."""
-    workers = [_worker_object(worker, answer["monotonic_ns"]) for worker in answer["workers"]]
+    workers = [_worker_object(worker) for worker in answer["workers"]]
     kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping")
     return {**{name: answer[name] for name in kept}, "workers": workers, "lines": _lines(answer)}
 
 
-def _worker_object(worker: dict[str, Any], now_ns: int) -> dict[str, Any]:
+def _worker_object(worker: dict[str, Any]) -> dict[str, Any]:
     counters = worker["counters"]
-    age_ns = max(1, now_ns - counters["started_ns"])
     return {
         **{name: worker[name] for name in ("pid", "slot", "ready", "retiring", "generation", "tables", "actions")},
         "connections": counters["connections"],
         "requests": counters["requests"],
         "errors": counters["errors"],
         "protocol_errors": counters["protocol_errors"],
-        "busy_share": round(min(1.0, counters["cpu_ns"] / age_ns), 4),
+        "busy_share": round(counters["load"] / 1e6, 4),
         "latency_us": {
             name: percentile_us(worker["latency"], share)
             for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536
+MSG_PEEK = 2
 NO_LAYOUT = -1
 
 
@@ -92,6 +93,17 @@ class Connection:
     def closed(self) -> bool:
         """Whether it is closed or was given away."""
         return self._sock.fileno() < 0
+
+    @property
+    def readable(self) -> bool:
+        """Whether the client has sent something that was not read yet, or has closed."""
+        try:
+            self._sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
 
     @property
     def unsent(self) -> bool:

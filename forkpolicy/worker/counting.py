@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from forkpolicy.scoreboard import Slot
     from forkpolicy.worker.serving import Serving
 
+# A reload flushes between two beats; so short a time says nothing about load.
+MIN_WINDOW_NS = 200_000_000
 FLUSHED = ("requests", "busy_ns", "errors", "protocol_errors")
 
 
@@ -25,7 +27,8 @@ class Flusher:
         self._flushed = dict.fromkeys(FLUSHED, 0)
         self._by_action: dict[str, int] = {}
         self._policy = serving.policy
-        self._cpu_ns = time.process_time_ns()
+        self._cpu_ns = self._load_cpu_ns = time.process_time_ns()
+        self._at_ns = time.monotonic_ns()
 
     def flush(self) -> None:
         """Copy what has been counted since the last time. Called by every beat, and before a policy goes."""
@@ -36,6 +39,12 @@ class Flusher:
             self._flushed[name] = value
         cpu_ns = time.process_time_ns()
         slot.add("cpu_ns", cpu_ns - self._cpu_ns)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._at_ns >= MIN_WINDOW_NS:
+            # Half of it is the last beat, a quarter the one before: steady enough to compare, quick to follow.
+            recent_ppm = (cpu_ns - self._load_cpu_ns) * 1_000_000 // (now_ns - self._at_ns)
+            slot["load"] = (slot["load"] + recent_ppm) // 2
+            self._at_ns, self._load_cpu_ns = now_ns, cpu_ns
         self._cpu_ns = cpu_ns
         slot["generation"] = self._serving.generation
         slot["log_dropped"] = self._log.dropped

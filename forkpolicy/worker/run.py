@@ -2,8 +2,8 @@
 
 After the fork: signals, tables, counters, the link to the master, then accepting. It ends when the master says so
 (stop, or retire: hand every connection over to siblings first), when the master dies (the end of the link), or by a
-signal TERM, which is the operator's way to say retire. Everything waits in one gevent loop; the beat of that loop
-is the proof of life.
+signal TERM, which is the operator's way to say retire, or by its own age (max_requests, max_memory). Everything
+waits in one gevent loop; the beat of that loop is the proof of life.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import resource
 import signal
 import socket
 import time
@@ -23,27 +24,32 @@ from setproctitle import setproctitle
 from forkpolicy import link
 from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.tables.keys import fold_domain
-from forkpolicy.worker.accept import Acceptor
+from forkpolicy.worker.accept import BACK_OFF_S, Acceptor, Turnstile
+from forkpolicy.worker.age import Age
+from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.counting import Flusher
-from forkpolicy.worker.exchange import Exchange, Given
+from forkpolicy.worker.exchange import Exchange
 from forkpolicy.worker.limit import Peers
 from forkpolicy.worker.serving import Serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from forkpolicy.link import Message
     from forkpolicy.loading import Loaded
     from forkpolicy.log import LogPipe
     from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.worker.exchange import Pair
 
 READ = 1
 BEAT_S = 0.5
-# What a worker may have above the mean before it leaves a connection to its siblings. With no slack at all, clients
-# that connect for each request crawl at 2,000 a second (measured).
-SLACK_CONNECTIONS = 2
-SLACK_SHARE = 0.05
+# Descriptors that are not connections: sockets, pipes, tables of two generations.
+SPARE_DESCRIPTORS = 32
+# Given connections are for siblings with less: the worker that gives sees them first, and has to wait for the others.
+STEPS_ASIDE_GIVEN = 50
+# Between two attempts of a worker that retires to give away what is left.
+RETIRE_PAUSE_S = 0.005
 # How long a stopping worker waits for a request that is half here, or a reply that is half gone.
 STOP_PATIENCE_S = 5.0
 
@@ -68,7 +74,7 @@ class WorkerProcess:
         slot_number: int,
         listeners: Iterable[socket.socket],
         master: socket.socket,
-        exchange: tuple[socket.socket, socket.socket],
+        exchange: tuple[Pair, Pair],
         scoreboard: Scoreboard,
         log: LogPipe,
     ) -> None:
@@ -78,19 +84,28 @@ class WorkerProcess:
         self.slot = scoreboard.slot(slot_number)
         self.connections: set[Connection] = set()
         self.peers = Peers()
-        self.exchange = Exchange(*exchange, loaded.settings.server.max_request)
+        self.exchange, self.hot_exchange = Exchange(*exchange[0]), Exchange(*exchange[1])
+        self.balance = Balance(scoreboard, self.slot, self._give)
+        self.age = Age(slot_number)
         self.done = Event()
         self.leaving = False
+        self.stopping = False
         self._master = master
         self._decoder = link.Decoder()
         self._unsent = b""
         self._told_state: dict[str, object] = {}
         self._hub = gevent.get_hub()
-        self._acceptors = [
-            Acceptor(listener, self._accepted, self._above_share, self._accept_failed) for listener in listeners
+        self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        acceptors = [
+            Acceptor(listener, self._accepted, self.balance.has_its_share, self._accept_failed)
+            for listener in listeners
+        ]
+        self._entrances: list[Acceptor | Turnstile] = [
+            *acceptors,
+            self._taker(self.exchange, self.balance.has_its_connections),
+            self._taker(self.hot_exchange, self.balance.has_its_load),
         ]
         self._link_watcher = self._hub.loop.io(master.fileno(), READ)
-        self._exchange_watcher = self._hub.loop.io(self.exchange.fileno(), READ)
         self._beat_timer = self._hub.loop.timer(0.0, BEAT_S)
         self._term_watcher = self._hub.loop.signal(signal.SIGTERM)
 
@@ -102,15 +117,15 @@ class WorkerProcess:
         setproctitle(f"forkpolicy: worker {self.slot.number}")
         self.serving.open_tables()
         self.flusher = Flusher(self.serving, self.slot, self.log)
-        self.slot["connections"] = 0
+        self.slot["connections"] = self.slot["load"] = 0
         self.slot["pid"] = os.getpid()
         self.slot["started_ns"] = time.monotonic_ns()
         self._link_watcher.start(self._master_speaks)
-        self._exchange_watcher.start(self._take_given)
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
-        for acceptor in self._acceptors:
-            acceptor.start()
+        self.slot["serving"] = 1
+        for entrance in self._entrances:
+            entrance.start()
         self._say({"is": "ready", "state": self._state()})
         self.done.wait()
         self.flusher.flush()
@@ -162,24 +177,39 @@ class WorkerProcess:
         self.peers.remove(connection)
         self.slot["connections"] = len(self.connections)
 
-    def _above_share(self) -> bool:
-        counts = self.scoreboard.live_connections()
-        if len(counts) < 2:
-            return False
-        mean = sum(counts) / len(counts)
-        return len(self.connections) > mean * (1 + SLACK_SHARE) + SLACK_CONNECTIONS
-
     def _accept_failed(self, error: OSError) -> None:
         reason = error.strerror or str(error)
         self.serving.log_seldom("error", "cannot accept", reason, connections=len(self.connections))
 
-    def _take_given(self) -> None:
-        given = self.exchange.take()
-        if given:
-            self.slot.add("taken", 1)
-            sock = socket.socket(fileno=given.fd)
-            sock.setblocking(False)
-            self._serve(sock, given.pending)
+    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> Turnstile:
+        def take() -> None:
+            if len(self.connections) + SPARE_DESCRIPTORS >= self._limit:
+                # A descriptor that arrives where none is free is closed by the kernel: leave it to a sibling.
+                turnstile.pause(BACK_OFF_S)
+                return
+            given = exchange.take()
+            if given:
+                self.slot.add("taken", 1)
+                self.slot["load"] += given.load
+                sock = socket.socket(fileno=given.fd)
+                sock.setblocking(False)
+                self._serve(sock, given.pending)
+
+        turnstile = Turnstile(exchange.fileno(), take, has_its_share, STEPS_ASIDE_GIVEN)
+        return turnstile
+
+    def _give(self, connection: Connection, load: int, hot: bool) -> bool:
+        """Pass a connection to a sibling; False: not now, it is served here as before."""
+        if connection.unsent or connection.closed:
+            return False
+        exchange = self.hot_exchange if hot else self.exchange
+        if not exchange.give(connection.fileno(), connection.pending, load):
+            return False
+        fd, _ = connection.detach()
+        socket.close(fd)
+        self._closed(connection)
+        self.slot.add("given", 1)
+        return True
 
     # The master
 
@@ -235,6 +265,9 @@ class WorkerProcess:
         self.flusher.flush()
         self.serving.refresh_tables()
         self.serving.sample_next()
+        if not self.leaving:
+            self.balance.beat(self.connections)
+            self._retire_for_age()
         if self._told_state != self.serving.describe():
             self._say({"is": "state", "state": self._state()})
         elif self._unsent:
@@ -250,36 +283,42 @@ class WorkerProcess:
     # The end
 
     def _terminated(self) -> None:
-        self._say({"is": "retiring", "reason": "signal TERM"})
-        gevent.spawn(self.retire)
+        self._retire_because("signal TERM")
+
+    def _retire_for_age(self) -> None:
+        reason = self.age.reason_to_go(self.serving.loaded.settings.server, self.serving.counters.requests)
+        if reason:
+            self._retire_because(reason)
+
+    def _retire_because(self, reason: str) -> None:
+        if not self.leaving:
+            self._say({"is": "retiring", "reason": reason})
+            gevent.spawn(self.retire)
 
     def retire(self) -> None:
-        """Hand every connection over to the siblings and end. Replies that are half gone go first."""
+        """Hand every connection over to the siblings and end. Until one can go it is served here as before."""
         if not self._leave():
             return
-        waiting: list[Given] = []
-        while self.connections or waiting:
-            for connection in [each for each in self.connections if not each.unsent]:
-                self.connections.discard(connection)
-                self.peers.remove(connection)
-                waiting.append(Given(*connection.detach()))
-            while waiting and self.exchange.give(waiting[-1]):
-                waiting.pop()
-                self.slot.add("given", 1)
-            self.slot["connections"] = len(self.connections) + len(waiting)
-            gevent.sleep(0.001)
-        self.done.set()
+        while self.connections and not self.stopping:
+            for connection in list(self.connections):
+                self._give(connection, 0, False)
+            # For room in the exchange, or a client that does not read its reply.
+            gevent.sleep(RETIRE_PAUSE_S)
+        if not self.stopping:
+            self.done.set()
 
     def stop(self) -> None:
         """Answer what is here, close every connection, end."""
-        if not self._leave():
+        if self.stopping:
             return
+        self.stopping = True
+        self._leave()
         deadline_s = time.monotonic() + STOP_PATIENCE_S
         # Once round the loop: what has arrived by now is read and answered.
         gevent.sleep(0.01)
         while self.connections:
             late = time.monotonic() > deadline_s
-            for connection in [each for each in self.connections if late or each.idle]:
+            for connection in [each for each in self.connections if late or (each.idle and not each.readable)]:
                 connection.close()
             gevent.sleep(0.01)
         self.done.set()
@@ -290,7 +329,7 @@ class WorkerProcess:
             return False
         self.leaving = True
         setproctitle(f"forkpolicy: worker {self.slot.number}, leaving")
-        for acceptor in self._acceptors:
-            acceptor.stop()
-        self._exchange_watcher.stop()
+        self.slot["serving"] = 0
+        for entrance in self._entrances:
+            entrance.stop()
         return True
