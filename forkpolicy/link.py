@@ -12,6 +12,8 @@ from typing import Any
 import msgpack
 
 Message = dict[str, Any]
+# A reload sends every file of the policy. What claims to be longer is no message.
+MAX_MESSAGE_BYTES = 1 << 28
 _LENGTH = struct.Struct(">I")
 
 
@@ -28,11 +30,14 @@ class Decoder:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are whole now."""
+        """The messages that are whole now. Raises ValueError for what is none."""
         self._pending += data
         messages = []
         while len(self._pending) >= _LENGTH.size:
-            end = _LENGTH.size + _LENGTH.unpack_from(self._pending)[0]
+            length = _LENGTH.unpack_from(self._pending)[0]
+            if length > MAX_MESSAGE_BYTES:
+                raise ValueError(f"a message of {length} bytes")
+            end = _LENGTH.size + length
             if len(self._pending) < end:
                 break
             messages.append(msgpack.unpackb(bytes(self._pending[_LENGTH.size : end])))

@@ -8,6 +8,7 @@ slow, mute or talks nonsense costs nobody but itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from forkpolicy.master.listener import Listener
 
 MAX_COMMAND_BYTES = 4096
+# The status of hundreds of workers with thousands of lines, some times over.
+MAX_UNSENT_BYTES = 1 << 26
 # More clients at once than any operator has terminals.
 MAX_CLIENTS = 32
 _CREDENTIALS = struct.Struct("3i")
@@ -59,8 +62,14 @@ class ControlClient:
 
     def reply(self, answer: dict[str, Any]) -> None:
         """Queue an answer; `flush` writes what the client takes."""
-        self.unsent += json.dumps(answer).encode() + b"\n"
+        # Part of it is what workers said, which need not be JSON.
+        self.unsent += json.dumps(answer, skipkeys=True, default=repr).encode() + b"\n"
         self.flush()
+        if len(self.unsent) > MAX_UNSENT_BYTES:
+            # It asks and asks, and reads nothing: the next read from it finds the end.
+            self.unsent.clear()
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def flush(self) -> None:
         """Write what the client takes now."""

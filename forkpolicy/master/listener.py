@@ -165,8 +165,10 @@ def _bind(sock: socket.socket, path: str, ownership: Ownership) -> tuple[int, in
         os.umask(before)
     bound = str(sock.getsockname())
     try:
-        os.chown(bound, ownership.uid, ownership.gid)
+        # While it is still ours: to change the mode of somebody else's file takes one capability more.
         Path(bound).chmod(ownership.mode)
+        if (ownership.uid, ownership.gid) != (-1, -1):
+            os.chown(bound, ownership.uid, ownership.gid)
         Path(bound).replace(path)
     except OSError:
         Path(bound).unlink(missing_ok=True)

@@ -233,15 +233,27 @@ class Master:
             worker.flush()
             self.watch(worker)
         if events & selectors.EVENT_READ:
-            messages = worker.receive()
+            try:
+                messages = worker.receive()
+                for message in messages or ():
+                    self.heed(worker, message)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
+                fields = {"worker": worker.slot, "worker_pid": worker.pid}
+                self.log.event("critical", "worker talks nonsense", **fields, reason=repr(error), action="kill")
+                _kill(worker.pid, signal.SIGKILL)
+                messages = None
             if messages is None:
                 self.selector.unregister(worker)
                 worker.sock.close()
                 # Closed without dying is a death that somebody has to bring about.
                 worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
-                return
-            for message in messages:
-                self.MESSAGES[message["is"]](self, worker, message)
+
+    def heed(self, worker: Worker, message: Message) -> None:
+        """Act on one message. Raises whatever comes of one that is none."""
+        if not isinstance(message.get("state", {}), dict):
+            raise TypeError("a state that is none")
+        self.MESSAGES[message["is"]](self, worker, message)
 
     def worker_ready(self, worker: Worker, message: Message) -> None:
         """It serves."""
@@ -590,7 +602,9 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
 
 def _how(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+        number = os.WTERMSIG(status)
+        # Real-time signals have numbers only.
+        return f"signal {signal.Signals(number).name if number in list(signal.Signals) else number}"
     return f"exit {os.WEXITSTATUS(status)}"
 
 
