@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from forkpolicy.loading import Loaded
+    from forkpolicy.master.listener import Listener
+    from forkpolicy.master.upgrade import Passed
     from forkpolicy.settings import Settings
 
 ANSWER_TIMEOUT_S = 10.0
@@ -58,12 +60,11 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     """Open what only the master may open, and run it."""
     from forkpolicy.loading import load_everything
     from forkpolicy.master.exporter import Exporter
-    from forkpolicy.master.listener import inherited
     from forkpolicy.master.logger import Logger, open_target
     from forkpolicy.master.supervisor import Master
+    from forkpolicy.master.upgrade import inherited
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
-    from forkpolicy.worker.exchange import make_exchange
     from forkpolicy.worker.run import WorkerProcess, preload
 
     preload()
@@ -72,14 +73,14 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     raise_descriptor_limit()
     leave_no_core()
     target = open_target(log_target(settings))
-    listeners = inherited() or open_listeners(settings)
-    control = open_control(settings)
-    metrics = open_metrics(settings)
-    exporter = Exporter(metrics, identity, "forkpolicy: metrics") if metrics else None
+    # Before there is a socket: a logger that outlives a killed master must not keep one listening.
     logger = Logger(target, settings.log.format, "forkpolicy: log")
     logger.start()
+    before = inherited()
+    sockets, control = open_sockets(settings, before)
+    exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
     scoreboard = Scoreboard()
-    exchange = make_exchange()
+    exchange = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
 
     def run_worker(loaded: Loaded, generation: int, slot: int, master: socket.socket) -> None:
@@ -88,32 +89,81 @@ def serve(loaded: Loaded, settings_path: str) -> int:
         die_with_parent(signal.SIGKILL, master_pid)
         leave_no_core()
         log = logger.pipe.named(worker=slot, pid=os.getpid())
-        sockets = [listener.sock for listener in listeners]
-        WorkerProcess(loaded, generation, slot, sockets, master, exchange, scoreboard, log).run()
+        listening = [listener.sock for listener in sockets.listeners]
+        WorkerProcess(loaded, generation, slot, listening, master, exchange, scoreboard, log).run()
 
     _title(settings)
     return Master(
-        loaded, lambda: load_everything(settings_path), run_worker, listeners, control, logger, scoreboard, exporter
+        loaded,
+        lambda: load_everything(settings_path),
+        run_worker,
+        sockets,
+        control,
+        logger,
+        scoreboard,
+        exporter,
+        before,
     ).run()
 
 
-def open_listeners(settings: Settings) -> list[Any]:
-    """Every listening socket of the settings."""
-    from forkpolicy.master.listener import open_inet, open_unix
+def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Listener]:
+    """All sockets of the settings: those that a master before us has passed, those of systemd, the rest made. What is
+    left of `before` is not in the settings any more.
+    """
+    from forkpolicy.master.listener import inherited
+    from forkpolicy.master.upgrade import Passed
+    from forkpolicy.worker.exchange import make_exchange
 
-    server, base = settings.server, Path(settings.path).parent
-    opened = []
+    activated = inherited() if before is None else before.listeners if before.activated else []
+    if before and activated:
+        before.listeners = []
+    opened: list[Listener] = []
     try:
-        for endpoint in server.listen:
-            if endpoint.startswith("unix:"):
-                opened.append(open_unix(unix_path(endpoint, base), socket_ownership(settings), server.backlog))
-            else:
-                opened.append(open_inet(endpoint, server.backlog))
+        listeners = activated or [_listener(settings, each, before, opened) for each in settings.server.listen]
+        control = _passed_control(settings, before) or open_control(settings)
+        opened.append(control)
+        metrics = _passed_metrics(settings, before) or open_metrics(settings)
     except BaseException:
         for listener in opened:
-            listener.close(remove=True)
+            listener.close(remove=before is None)
         raise
-    return opened
+    pairs = before.pairs if before else list(make_exchange())
+    return Passed(listeners, control, metrics, pairs, activated=bool(activated)), control
+
+
+def _listener(settings: Settings, endpoint: str, before: Passed | None, opened: list[Listener]) -> Listener:
+    from forkpolicy.master.listener import open_inet, open_unix
+
+    server = settings.server
+    named = _full_name(settings, endpoint)
+    found = before.listener(named) if before else None
+    if found is None and endpoint.startswith("unix:"):
+        found = open_unix(named.removeprefix("unix:"), socket_ownership(settings), server.backlog)
+    elif found is None:
+        found = open_inet(endpoint, server.backlog)
+    opened.append(found)
+    return found
+
+
+def _passed_control(settings: Settings, before: Passed | None) -> Listener | None:
+    if not (before and before.control and before.control.endpoint == f"unix:{control_path(settings)}"):
+        return None
+    found, before.control = before.control, None
+    return found
+
+
+def _passed_metrics(settings: Settings, before: Passed | None) -> Listener | None:
+    endpoint = _full_name(settings, settings.metrics.listen)
+    if not (before and before.metrics and before.metrics.endpoint == endpoint):
+        return None
+    found, before.metrics = before.metrics, None
+    return found
+
+
+def _full_name(settings: Settings, endpoint: str) -> str:
+    if not endpoint.startswith("unix:"):
+        return endpoint
+    return f"unix:{unix_path(endpoint, Path(settings.path).parent)}"
 
 
 def open_control(settings: Settings) -> Any:

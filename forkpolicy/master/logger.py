@@ -25,7 +25,7 @@ from forkpolicy.log import LogPipe, open_pipe
 from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SYSLOG_SOCKET = "/dev/log"
 FACILITY_MAIL = 2 << 3
@@ -131,12 +131,12 @@ class Logger:
         self.pipe = LogPipe(write_end, style)
         self.pid = 0
 
-    def start(self) -> None:
-        """Fork the process. Called with the master's signals blocked or not yet caught."""
+    def start(self, drop: Iterable[Callable[[], None]] = ()) -> None:
+        """Fork the process. `drop`: what it closes of the master's, where there is anything yet."""
         master = os.getpid()
         self.pid = os.fork()
         if not self.pid:
-            self._run(master)
+            self._run(master, drop)
 
     def reopen(self) -> None:
         """Let it open its target again."""
@@ -156,8 +156,10 @@ class Logger:
             os.kill(self.pid, signal.SIGPROF)
             os.waitpid(self.pid, 0)
 
-    def _run(self, master: int) -> NoReturn:
+    def _run(self, master: int, drop: Iterable[Callable[[], None]]) -> NoReturn:
         try:
+            for each in drop:
+                each()
             os.close(self.pipe.fd)
             setproctitle(self._title)
             _Copying(self._read_end, self._target, self.pipe.style, master).run()

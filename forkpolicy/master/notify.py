@@ -33,6 +33,10 @@ class Notifier:
         """The end has begun."""
         self._send("STOPPING=1\nSTATUS=stopping")
 
+    def replaced_by(self, pid: int) -> None:
+        """Another master serves; only the one before may say so."""
+        self._send(f"MAINPID={pid}")
+
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._send(f"STATUS={text}")

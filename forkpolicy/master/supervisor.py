@@ -21,6 +21,7 @@ from forkpolicy.master.backoff import Backoff
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import Reload
 from forkpolicy.master.signals import Signals
+from forkpolicy.master.upgrade import UP_TIMEOUT_S, Upgrade
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.listener import Listener
     from forkpolicy.master.logger import Logger
     from forkpolicy.master.spawn import Worker
+    from forkpolicy.master.upgrade import Passed
     from forkpolicy.settings import Settings
 
 # How often the loop looks after time when nothing happens.
@@ -52,21 +54,27 @@ class Master:
         loaded: Any,
         load: Callable[[], Any],
         run_worker: Callable[[Any, int, int, socket.socket], None],
-        listeners: list[Listener],
+        sockets: Passed,
         control_listener: Listener,
         logger: Logger,
         scoreboard: Scoreboard,
         exporter: Exporter | None = None,
+        before: Passed | None = None,
     ) -> None:
+        """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
         self.loaded = loaded
         self.load = load
         self.run_worker = run_worker
-        self.listeners = listeners
+        self.sockets = sockets
+        self.listeners = sockets.listeners
+        self.before = before
+        self.upgrade: Upgrade | None = None
+        self.replaced = False
         self.control_listener = control_listener
         self.logger = logger
         self.log = logger.pipe.named(process="master", pid=os.getpid())
         self.scoreboard = scoreboard
-        self.generation = 1
+        self.generation = before.generation + 1 if before else 1
         self.wanted_workers = worker_count(self.settings)
         self.workers: dict[int, Worker] = {}
         self.backoff = Backoff()
@@ -101,8 +109,9 @@ class Master:
         """Serve until told to stop; the exit status."""
         self.signals.catch()
         self.selector.register(self.signals, selectors.EVENT_READ)
-        self.selector.register(self.control_listener.sock, selectors.EVENT_READ)
-        while not (self.stopping and not self.workers):
+        if not self.before:
+            self.obey_operators()
+        while not ((self.stopping or self.replaced) and not self.workers):
             self.keep_workers()
             ready = self.selector.select(self.pause_s())
             for key, _ in ready:
@@ -114,6 +123,10 @@ class Master:
             self.look_after_time()
         self.finish()
         return 0
+
+    def obey_operators(self) -> None:
+        """Take commands from now on: two masters on one control socket would share them by chance."""
+        self.selector.register(self.control_listener.sock, selectors.EVENT_READ)
 
     def pause_s(self) -> float:
         """How long the loop may sleep."""
@@ -127,6 +140,8 @@ class Master:
             self.hear_worker(what, events)
         elif isinstance(what, control.ControlClient):
             self.hear_client(what, events)
+        elif isinstance(what, Upgrade):
+            self.hear_upgrade(what)
         elif what is self.control_listener.sock:
             client = control.accept(self.control_listener)
             if client and len(self.clients) < control.MAX_CLIENTS:
@@ -146,6 +161,8 @@ class Master:
             self.end_reload()
         if not slept:
             self.kill_the_hung(now_s)
+        if self.upgrade and now_s > self.upgrade.deadline_s:
+            self.give_up_upgrade(f"it does not serve within {UP_TIMEOUT_S:g} s")
         if self.exporter and not self.exporter.pid and not self.stopping and now_s >= self.exporter_at_s:
             self.start_exporter(self.exporter)
         if self.stop_deadline_s is not None and now_s > self.stop_deadline_s:
@@ -158,7 +175,7 @@ class Master:
 
     def keep_workers(self) -> None:
         """Have as many workers as wanted: start some, or let the newest go."""
-        if self.stopping or self.reload:
+        if self.stopping or self.reload or self.replaced:
             return
         present = [worker for worker in self.workers.values() if worker.wanted]
         for worker in sorted(present, key=lambda each: each.born_s)[self.wanted_workers :]:
@@ -175,7 +192,7 @@ class Master:
         taken = {worker.slot for worker in self.workers.values()}
         slot = next(number for number in range(MAX_WORKERS) if number not in taken)
         loaded, generation = self.loaded, self.generation
-        drop = self.dropped_by_children()
+        drop = [*self.dropped_by_children(), self.logger.drop_in_child]
         if self.exporter:
             drop.append(self.exporter.listener.sock.close)
         try:
@@ -189,15 +206,17 @@ class Master:
 
     def dropped_by_children(self) -> list[Callable[[], None]]:
         """What a child closes of the master's, first of all."""
-        drop: list[Callable[[], None]] = [self.signals.drop_in_child, self.logger.drop_in_child, self.selector.close]
+        drop: list[Callable[[], None]] = [self.signals.drop_in_child, self.selector.close]
         drop += [each.sock.close for each in self.workers.values()]
         drop += [each.sock.close for each in self.clients]
+        drop += [self.upgrade.close] if self.upgrade else []
         return [*drop, self.control_listener.sock.close]
 
     def start_exporter(self, exporter: Exporter) -> None:
         """The birth of the metrics process; it asks for `status` as operators do."""
         self.exporter_at_s = time.monotonic() + EXPORTER_DELAY_S
         drop = [*self.dropped_by_children(), *(each.sock.close for each in self.listeners)]
+        drop.append(self.logger.drop_in_child)
         # It logs nothing, and the logger ends when the last writer has gone.
         drop.append(lambda: os.close(self.logger.pipe.fd))
         try:
@@ -307,8 +326,10 @@ class Master:
                 return
             if pid in self.workers:
                 self.bury(self.workers.pop(pid), status)
+            elif self.upgrade and pid == self.upgrade.pid:
+                self.give_up_upgrade(f"the new master ended: {_how(status)}; it says why on standard error")
             elif pid == self.logger.pid:
-                self.logger.start()
+                self.logger.start([*self.dropped_by_children(), *(each.sock.close for each in self.listeners)])
                 self.log.event("error", "logger replaced", reason=_how(status))
             elif self.exporter and pid == self.exporter.pid:
                 self.exporter.pid = 0
@@ -376,10 +397,67 @@ class Master:
             "info", "started", sockets=sockets, workers=len(self.workers), generation=self.generation, **summary
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
+        if self.before:
+            self.before.tell_serving()
+            self.before = None
+            self.obey_operators()
+
+    # Upgrade
+
+    def begin_upgrade(self) -> None:
+        """Start a new master on our sockets; nothing else changes until it serves."""
+        if self.stopping or self.replaced or self.upgrade or self.reload:
+            self.log.event("warning", "upgrade not begun", reason="an upgrade, a reload or a stop is under way")
+            return
+        self.sockets.generation = self.generation
+        try:
+            self.upgrade = Upgrade(self.sockets)
+        except OSError as error:
+            self.log.event("error", "upgrade failed", reason=error.strerror, action="this master goes on")
+            return
+        self.selector.register(self.upgrade, selectors.EVENT_READ)
+        self.log.event("info", "upgrade begun", new_pid=self.upgrade.pid)
+
+    def hear_upgrade(self, upgrade: Upgrade) -> None:
+        """The new master serves, or has closed its end: then its death says how."""
+        if upgrade is not self.upgrade:
+            return
+        self.selector.unregister(upgrade)
+        if upgrade.serves():
+            upgrade.close()
+            self.upgrade = None
+            self.step_aside(upgrade.pid)
+
+    def step_aside(self, new_pid: int) -> None:
+        """Let the new master have everything: commands, metrics, and the connections of our workers."""
+        self.log.event("info", "upgraded", new_pid=new_pid, workers=len(self.workers))
+        self.replaced = True
+        self.notifier.replaced_by(new_pid)
+        self.selector.unregister(self.control_listener.sock)
+        self.exporter = None
+        for client in list(self.clients):
+            self.forget(client)
+        for worker in self.workers.values():
+            self.retire(worker)
+
+    def give_up_upgrade(self, reason: str) -> None:
+        """Back to where we were."""
+        upgrade, self.upgrade = self.upgrade, None
+        if upgrade is None:
+            return
+        upgrade.kill()
+        if upgrade in self.selector.get_map():
+            self.selector.unregister(upgrade)
+        upgrade.close()
+        self.log.event("error", "upgrade failed", reason=reason, action="this master goes on")
 
     def begin_reload(self) -> None:
         """Read everything again; what is wrong with it leaves the old one serving."""
-        if self.stopping:
+        if self.stopping or self.replaced:
+            return
+        if self.upgrade:
+            # The new master has perhaps read the files already: both must serve the same.
+            self.tell_reload(["an upgrade is under way: reload when it is done"])
             return
         if self.reload:
             self.reload_again = True
@@ -442,6 +520,7 @@ class Master:
         if self.stopping:
             return
         self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        self.give_up_upgrade("stopped meanwhile")
         self.log.event("info", "stopping", workers=len(self.workers))
         self.notifier.stopping()
         for worker in self.workers.values():
@@ -465,7 +544,7 @@ class Master:
         """The last acts: sockets, clients, the log."""
         exported = [self.exporter.listener] if self.exporter else []
         for listener in (*self.listeners, self.control_listener, *exported):
-            listener.close(remove=True)
+            listener.close(remove=not self.replaced)
         self.log.event("info", "stopped")
         self.logger.finish()
         for client in self.clients:
@@ -477,7 +556,7 @@ class Master:
         signal.SIGINT: stop_or_kill,
         signal.SIGHUP: begin_reload,
         signal.SIGUSR1: lambda self: self.logger.reopen(),
-        signal.SIGUSR2: lambda self: self.log.event("warning", "upgrade in place is not there yet"),
+        signal.SIGUSR2: begin_upgrade,
         signal.SIGTTIN: lambda self: self.scale_to(self.wanted_workers + 1),
         signal.SIGTTOU: lambda self: self.scale_to(self.wanted_workers - 1),
     }

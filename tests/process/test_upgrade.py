@@ -1,0 +1,138 @@
+"""USR2: another master takes over, on the same sockets, and the connections with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from loadtest.policy_client import PolicyClient
+from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually
+
+
+@pytest.fixture
+def upgradable(make_server):
+    """A running server; whichever master is the last is ended."""
+    server = make_server(workers=2)
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        return
+    server.process = None
+    server.command("stop")
+
+
+def upgrade(server):
+    """Upgrade and wait until the old master has gone; the new one's pid."""
+    old = server.status()["pid"]
+    os.kill(old, signal.SIGUSR2)
+    new = eventually(lambda: (pid := server.status()["pid"]) != old and pid)
+    if server.process is not None and server.process.pid == old:
+        assert server.process.wait(15) == 0
+    else:
+        eventually(lambda: not alive(old))
+    return new
+
+
+def test_connections_go_to_the_new_master(upgradable):
+    """No connection is closed, the socket file stays the same, the generation goes on, stop still ends it all."""
+    server = upgradable
+    inode = server.socket_path.stat().st_ino
+    clients = [PolicyClient(server.socket_path) for _ in range(50)]
+    assert {client.ask(FORGED) for client in clients} == {REJECT}
+    half = PolicyClient(server.socket_path)
+    half._socket.sendall(FORGED[:70])
+    for _ in range(3):
+        upgrade(server)
+        assert {client.ask(FORGED) for client in clients} == {REJECT}
+    assert half.ask(FORGED[70:]) == REJECT
+    assert server.socket_path.stat().st_ino == inode
+    assert server.status()["generation"] == 4
+    for client in (*clients, half):
+        client.close()
+    assert server.command("stop").returncode == 0
+    assert not server.socket_path.exists()
+
+
+def test_the_new_master_has_the_new_settings(upgradable):
+    """What a reload cannot take up, an upgrade does: another socket beside the old one."""
+    server = upgradable
+    other = server.directory / "other"
+    text = server.settings.read_text()
+    server.settings.write_text(
+        text.replace(f'"unix:{server.socket_path}"', f'"unix:{server.socket_path}", "unix:other"')
+    )
+    assert "server.listen has changed" in server.reload().stderr
+    upgrade(server)
+    for path in (server.socket_path, other):
+        with PolicyClient(path) as client:
+            assert client.ask(FORGED) == REJECT
+    server.settings.write_text(text)
+    upgrade(server)
+    assert not other.exists()
+    assert server.socket_path.exists()
+
+
+def test_a_new_master_that_does_not_come_up_changes_nothing(upgradable):
+    """Broken settings: the old master says so and goes on with everything; a later upgrade works."""
+    server = upgradable
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+        server.write_policy(POLICY + "nonsense\n")
+        old = server.status()["pid"]
+        server.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: "upgrade failed" in server.said())
+        assert "unknown statement" in server.said()
+        assert server.status()["pid"] == old
+        assert len(server.worker_pids()) == 2
+        assert client.ask(FORGED) == REJECT
+        server.write_policy(POLICY)
+        assert server.reload().returncode == 0
+        upgrade(server)
+        assert client.ask(FORGED) == REJECT
+
+
+def test_upgrades_under_load_lose_nothing(upgradable):
+    """Clients that ask without a pause, upgrades, scaling and reloads meanwhile: each request is answered once."""
+    server = upgradable
+    stop = threading.Event()
+    asked = [0] * 8
+    trouble = []
+
+    def ask(number):
+        try:
+            with PolicyClient(server.socket_path) as client:
+                while not stop.is_set():
+                    assert client.ask(FORGED) == REJECT
+                    asked[number] += 1
+        except Exception as error:  # noqa: BLE001 - of a thread: told to the test
+            trouble.append(error)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        for count in (3, 1, 2):
+            upgrade(server)
+            assert server.command("scale", str(count)).returncode == 0
+            assert server.reload().returncode == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not trouble
+    assert min(asked) > 20
+
+
+def test_a_stop_ends_an_upgrade_under_way(upgradable):
+    """TERM just after USR2: both masters end, nothing stays behind."""
+    server = upgradable
+    server.process.send_signal(signal.SIGUSR2)
+    line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade begun" in line), None))
+    new = int(line.rpartition("new_pid=")[2].split()[0])
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(15) == 0
+    eventually(lambda: not alive(new))
+    assert not server.socket_path.exists()
