@@ -25,20 +25,24 @@ DEFAULT_ACTION = "default"
 
 @dataclass(slots=True)
 class Acl:
-    """One ACL: it holds when one of its parts does. `number` is its index in the policy."""
+    """One ACL: it holds when one of its parts does. `number` is its index in the policy, `word` its name in its
+    place.
+    """
 
     number: int
-    name: str
+    word: Word
     type_name: str
     words: tuple[Word, ...]
     parts: tuple[Part, ...]
     silent: bool = False
+    name: str = field(init=False)
     attributes: tuple[str, ...] = field(init=False)
     # Whether it asks for the score so far: the one answer that changes within a request.
     is_score: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive what the ACL asks a request for."""
+        self.name = self.word.text
         self.attributes = attributes_of(self.parts)
         self.is_score = self.type_name == "score"
 

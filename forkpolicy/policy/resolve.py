@@ -109,7 +109,7 @@ class Resolver:
         parts = build_parts(statement.type_name, words, self.around)
         silent = len(words) != len(declared.words)
         type_name = statement.type_name.text.lower()
-        self.acls[name] = Acl(len(self.acls), name, type_name, tuple(words), tuple(parts), silent)
+        self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(parts), silent)
 
     def _check_order(self, word: Word) -> None:
         name = word.text.removeprefix("table:")

@@ -108,6 +108,28 @@ ATTRIBUTES: Final = {
 }
 
 
+# The states at which an attribute that is not always known can have something to say at all.
+_FROM_RCPT = frozenset({"RCPT", "DATA", "END-OF-MESSAGE"})
+_SAYS_SOMETHING_AT = {
+    "helo_name": AFTER_CONNECT,
+    "sender": FROM_MAIL,
+    "recipient": _FROM_RCPT | {"VRFY"},
+    "recipient_count": FROM_DATA,
+    "queue_id": _FROM_RCPT,
+    "instance": _FROM_RCPT,
+    "size": FROM_MAIL,
+    "etrn_domain": frozenset({"ETRN"}),
+}
+
+
+def states_of(name: str) -> frozenset[str]:
+    """The protocol states at which an attribute can be known; TLS and AUTH can be there from EHLO on."""
+    found = attribute(name)
+    if found.empty_known_at is None:
+        return frozenset(STATES)
+    return _SAYS_SOMETHING_AT.get(name, AFTER_CONNECT)
+
+
 def attribute(name: str) -> Attribute:
     """The attribute of that name, or one that stands for a name of a newer Postfix."""
     return ATTRIBUTES.get(name) or UnlistedAttribute(name, "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import Files
 from forkpolicy.loading import load_with
+from forkpolicy.policy.checks import find_warnings
 from forkpolicy.settings import read_settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def find_complaints(settings_path: str) -> tuple[list[Complaint], Loaded | None]
         loaded = load_with(settings, files, {})
     except ConfigError as error:
         return [*complaints, *error.complaints], None
-    return [*complaints, *loaded.warnings, *_table_complaints(loaded)], loaded
+    warnings = find_warnings(loaded.policy.model, loaded.declarations)
+    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], loaded
 
 
 def _table_complaints(loaded: Loaded) -> list[Complaint]:

@@ -1,0 +1,70 @@
+"""Warnings about single values: what is exact here and was searched for in apolicy, dots, brackets, nested
+networks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkpolicy.policy.matchers.network import NetworkPart
+from forkpolicy.policy.matchers.regex import is_regex
+from forkpolicy.policy.matchers.types import ADDRESSES, HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.errors import Complaint
+    from forkpolicy.policy.model import Acl, Model
+    from forkpolicy.policy.nodes import Word
+
+# `bar.com` inside an expression: a dot between a name and what looks like a top-level domain, not escaped, not
+# repeated.
+DOMAIN_DOT = re.compile(r"(?<=[A-Za-z0-9-])\.(?=[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[]))")
+LITERAL = re.compile(r"\[[0-9A-Fa-f:.]+\]")
+# Names without a dot that are meant as they are.
+WHOLE_NAMES = frozenset({"unknown", "localhost", "<>"})
+
+
+def value_warnings(model: Model) -> Iterator[Complaint]:
+    """Warnings about the values of every ACL."""
+    for acl in model.acls.values():
+        if acl.type_name in (*ADDRESSES, *HOSTS):
+            yield from _words(acl)
+        for part in acl.parts:
+            if isinstance(part, NetworkPart):
+                yield from _nested(part)
+
+
+def _words(acl: Acl) -> Iterator[Complaint]:
+    for word in acl.words:
+        text = word.text
+        if LITERAL.fullmatch(text) and acl.type_name in HOSTS:
+            escaped = "/^" + re.sub(r"([\[\].])", r"\\\1", text) + "$/"
+            message = f"{text} is an expression here: any name that has one of these characters"
+            yield word.warning(message, f"the address literal itself is {escaped}")
+        elif is_regex(text):
+            yield from _dots(word)
+        elif not text.startswith(("table:", "{", "/")) and not set(text) & set(".@") and text not in WHOLE_NAMES:
+            message = f'"{text}" is the whole name here; apolicy would have searched for it'
+            yield word.warning(message, f"to search for it, write /{text}/")
+
+
+def _dots(word: Word) -> Iterator[Complaint]:
+    escaped = DOMAIN_DOT.sub(r"\\.", word.text)
+    if escaped != word.text:
+        yield word.warning("a dot in an expression is any character", f"for the dot of a domain, write {escaped}")
+
+
+def _nested(part: NetworkPart) -> Iterator[Complaint]:
+    widest: tuple[bytes, Word] | None = None
+    for (first, last), word in sorted(part.ranges, key=lambda each: (each[0][0], _descending(each[0][1]))):
+        if widest and last <= widest[0] and first[:1] == widest[0][:1]:
+            if word is not widest[1]:
+                yield word.warning(f"{word.text} is part of {widest[1].text} in the same list: one of them is enough")
+        else:
+            widest = (last, word)
+
+
+def _descending(key: bytes) -> bytes:
+    return bytes(255 - each for each in key)
