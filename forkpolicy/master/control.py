@@ -25,6 +25,7 @@ MAX_COMMAND_BYTES = 4096
 MAX_UNSENT_BYTES = 1 << 26
 # More clients at once than any operator has terminals.
 MAX_CLIENTS = 32
+HUNG_UP = "the master hung up: the control socket is for its owner and root"
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -114,12 +115,14 @@ def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
             raise NotRunningError(f"{path}: the control socket is for its owner and root: try as root") from error
         except TimeoutError as error:
             raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise NotRunningError(f"{path}: {HUNG_UP}") from error
         except OSError as error:
             raise NotRunningError(
                 f"{path}: no master is running there ({(error.strerror or str(error)).lower()})"
             ) from error
     if not line:
-        raise NotRunningError(f"{path}: the master hung up: the control socket is for its owner and root")
+        raise NotRunningError(f"{path}: {HUNG_UP}")
     answer: dict[str, Any] = json.loads(line)
     return answer
 

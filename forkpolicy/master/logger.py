@@ -42,6 +42,9 @@ class Target(Protocol):
     def reopen(self) -> None:
         """Open the target again, after rotation."""
 
+    def close(self) -> None:
+        """Give it up, in a process that has no business with it."""
+
 
 class StderrTarget:
     """Standard error. Under systemd each line begins with its priority, as sd-daemon(3) has it."""
@@ -59,6 +62,9 @@ class StderrTarget:
     def reopen(self) -> None:
         """Standard error is whoever started us's; nothing to do."""
 
+    def close(self) -> None:
+        """It stays open: a stack dump of a hung worker goes there."""
+
 
 class FileTarget:
     """A file, appended to. A link is not followed: whoever owns the directory must not choose what root writes to."""
@@ -75,6 +81,10 @@ class FileTarget:
         """Open the path again; the file before stays in use if that fails."""
         before, self._fd = self._fd, self._open()
         os.close(before)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -100,8 +110,12 @@ class SyslogTarget:
 
     def reopen(self) -> None:
         """Connect again."""
-        self._socket.close()
+        self.close()
         self._socket = self._connect()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
 
     @staticmethod
     def _connect() -> socket.socket:
@@ -144,8 +158,11 @@ class Logger:
             os.kill(self.pid, signal.SIGUSR1)
 
     def drop_in_child(self) -> None:
-        """A worker keeps the write end only: the read end in many hands would keep the pipe alive without reader."""
+        """A worker keeps the write end only. The read end in many hands would keep the pipe alive without reader, and
+        who could write to the target could write what has not been escaped.
+        """
         os.close(self._read_end)
+        self._target.close()
 
     def finish(self) -> None:
         """Wait until the last lines are written, but not for a target that blocks. The master's last act: all other

@@ -1,0 +1,300 @@
+"""What docs/threat-model.md says stands against whom, tried on real processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forkpolicy.errors import NotRunningError
+from forkpolicy.master.control import ask
+from loadtest.policy_client import PolicyClient
+from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+METRICS = '[metrics]\nlisten = "unix:metrics"\n'
+# Any user but root and the one that the workers run as.
+STRANGER = 12345
+PIDFD_GETFD = 438  # of every Linux architecture since 5.6
+
+
+@pytest.fixture
+def full_server(make_server):
+    """Two workers, logger and metrics process, all of them running."""
+    server = make_server(workers=2)
+    server.settings.write_text(server.settings.read_text() + METRICS)
+    server.start()
+    eventually(
+        lambda: len(titles(server)) == 5 and all(each.startswith("forkpolicy: ") for each in titles(server).values())
+    )
+    return server
+
+
+def titles(server):
+    found = {}
+    for pid in server.process_ids():
+        found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+    return found
+
+
+def pids(server, *kinds):
+    return [pid for pid, title in titles(server).items() if title.split()[1] in kinds]
+
+
+def status_of(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@as_root
+def test_privileges_are_given_up_for_good(full_server):
+    """Workers and metrics process have one user in all four places, one group, no capability, and none to regain."""
+    for pid in pids(full_server, "worker", "metrics"):
+        seen = status_of(pid)
+        assert len(set(seen["Uid"])) == 1
+        assert "0" not in seen["Uid"]
+        assert len({*seen["Gid"], *seen["Groups"]}) == 1
+        assert [int(seen[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")] == [0, 0, 0, 0]
+        assert seen["NoNewPrivs"] == ["1"]
+
+
+def test_no_process_leaves_a_core(full_server):
+    """A core file would hold who writes to whom: the limit is 0 everywhere, and no process can be dumped or traced."""
+    for pid in full_server.process_ids():
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits), titles(full_server)[pid]
+        # The files in /proc of a process that cannot be dumped belong to root (proc(5)).
+        assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
+
+
+def test_titles_say_nothing_of_mail(full_server):
+    """`ps` shows what each process is and the settings file; nothing of requests."""
+    with PolicyClient(full_server.socket_path) as client:
+        client.ask(request("secret@example.com"))
+    assert sorted(titles(full_server).values()) == [
+        "forkpolicy: log",
+        f"forkpolicy: master {full_server.settings}",
+        "forkpolicy: metrics",
+        "forkpolicy: worker 0",
+        "forkpolicy: worker 1",
+    ]
+
+
+def test_workers_do_not_hold_what_is_the_masters(full_server):
+    """Of all listening sockets a worker has the policy's and the metrics process its own; links and log are private."""
+    held = {pid: descriptors(pid) for pid in full_server.process_ids()}
+    listening = listening_sockets()
+    counts = {title.split()[1]: len(held[pid] & listening) for pid, title in titles(full_server).items()}
+    assert counts["worker"] == counts["metrics"] == 1
+    assert counts["master"] == 3
+    first, second = pids(full_server, "worker")
+    (metrics,) = pids(full_server, "metrics")
+    assert held[first] & held[second] & listening
+    assert not held[first] & held[metrics] & listening
+    for pid in (first, second, metrics):
+        assert str(full_server.log) not in held[pid]
+
+
+def descriptors(pid):
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(str(each.readlink()))
+        except FileNotFoundError:
+            continue
+    return {each for each in found if not each.startswith("anon_inode:")}
+
+
+def listening_sockets():
+    """Inodes of the UNIX sockets that listen: their flags have __SO_ACCEPTCON."""
+    words = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {f"socket:[{each[6]}]" for each in words if int(each[3], 16) & 0x10000}
+
+
+@as_root
+def test_strangers_do_not_command(server):
+    """The control socket refuses another user by its mode, and by the kernel's word when the mode was changed."""
+    path = server.directory / "control"
+    assert "for its owner and root" in as_stranger(path)
+    path.chmod(0o666)
+    assert "for its owner and root" in as_stranger(path)
+    assert server.status()["workers"]
+
+
+def as_stranger(path):
+    """What another user is told who wants to stop the server."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(STRANGER, STRANGER, STRANGER)
+            os.setresuid(STRANGER, STRANGER, STRANGER)
+            os.write(write_end, repr(ask(str(path), {"command": "stop"}, 10)).encode())
+        except NotRunningError as error:
+            os.write(write_end, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    with os.fdopen(read_end) as answer:
+        return answer.read()
+
+
+def test_nonsense_on_the_control_socket_costs_its_sender_only(server, client):
+    """Garbage, endless lines and clients that never read: supervision, policy and other operators go on."""
+    mutes = [control(server) for _ in range(10)]
+    for garbage in (b"\xff\xfe\n", b"[1]\n", b"{\n", b'{"command": ["status"]}\n', b"x" * 10000, b"\n"):
+        with control(server) as own:
+            own.sendall(garbage)
+            try:
+                answer = own.recv(4096)
+            except ConnectionResetError:
+                continue  # hung up on before it was read
+            assert answer == b"" or b'"ok": false' in answer
+    greedy = control(server)
+    greedy.setblocking(False)
+    try:
+        for _ in range(2000):
+            greedy.send(b'{"command": "status"}\n')
+    except OSError:
+        pass  # no room, or hung up on: both are right
+    assert client.ask(FORGED) == REJECT
+    assert server.status()["workers"]
+    for each in (*mutes, greedy):
+        each.close()
+
+
+def control(server):
+    own = socket.socket(socket.AF_UNIX)
+    own.settimeout(10)
+    own.connect(str(server.directory / "control"))
+    return own
+
+
+@as_root
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x00\x00\x00\x01\xc1",  # no msgpack
+        b"\x00\x00\x00\x01\x2a",  # no message
+        b"\xff\xff\xff\xff",  # four gigabytes to come
+        b"\x00\x00\x00\x0a\x81\xa2is\xa5state",  # a state that is none
+        b"\x00\x00\x00\x09\x81\xa2is\xa4what",  # nothing that is known
+    ],
+)
+def test_a_captured_worker_does_not_take_the_master_along(server, said):
+    """Whatever a worker says on its link, the master goes on; it kills that worker and starts another."""
+    before = server.worker_pids()
+    main = server.process.pid
+    link = link_of(server, before[0])
+    link.sendall(said)
+    eventually(lambda: before[0] not in server.worker_pids() and len(server.worker_pids()) == 2)
+    assert server.process.pid == main
+    assert "worker talks nonsense" in server.said()
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+    link.close()
+
+
+def link_of(server, pid):
+    """The worker's end of its link, taken from it: the one socket that it does not share with its sibling."""
+    (sibling,) = [each for each in server.worker_pids() if each != pid]
+    (private,) = [each for each in descriptors(pid) - descriptors(sibling) if each.startswith("socket:")]
+    number = next(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir() if str(each.readlink()) == private)
+    process = os.pidfd_open(pid)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
+    os.close(process)
+    if fd < 0:
+        pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return socket.socket(fileno=fd)
+
+
+def test_a_worker_killed_by_any_signal_is_replaced(server):
+    """Real-time signals have no names; the master survives telling about one."""
+    before = server.worker_pids()
+    os.kill(before[0], signal.SIGRTMIN + 5)
+    eventually(lambda: before[0] not in server.worker_pids() and len(server.worker_pids()) == 2)
+    assert f'how="signal {signal.SIGRTMIN + 5}"' in server.said()
+
+
+def test_one_peer_cannot_keep_the_others_out(make_server):
+    """A peer that opens connections without end loses its own oldest ones; another peer keeps its one and gets more."""
+    server = make_server(workers=1, extra="max_connections = 16")
+    server.start()
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PEER, str(server.socket_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"connected\n"
+    greedy = [PolicyClient(server.socket_path) for _ in range(60)]
+    assert greedy[-1].ask(FORGED) == REJECT
+    # Held and newly opened ones of the other peer both answer, after all of that.
+    assert other.communicate(b"go\n", timeout=20)[0] == b"answered\nanswered\n"
+    eventually(lambda: server.status()["workers"][0]["connections"] <= 16)
+    assert greedy[-1].ask(FINE) == "DUNNO"
+    assert server.said().count("connection closed for another") == 1
+    for each in greedy:
+        each.close()
+
+
+OTHER_PEER = f"""
+import socket, sys
+def connect():
+    own = socket.socket(socket.AF_UNIX)
+    own.settimeout(15)
+    own.connect(sys.argv[1])
+    return own
+def ask(own):
+    own.sendall({FORGED!r})
+    print("answered" if own.recv(4096).startswith(b"action=REJECT") else "lost", flush=True)
+held = connect()
+held.sendall({FORGED!r})
+held.recv(4096)
+print("connected", flush=True)
+sys.stdin.readline()
+ask(held)
+ask(connect())
+"""
+
+
+def test_too_long_a_request_ends_its_own_connection_only(server, client):
+    """A request without end is cut off at max_request and told about with its first bytes; others notice nothing."""
+    with socket.socket(socket.AF_UNIX) as endless:
+        endless.settimeout(10)
+        endless.connect(str(server.socket_path))
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            endless.sendall(b"request=smtpd_access_policy\nsender=" + b"x" * 100_000_000)
+    assert client.ask(FORGED) == REJECT
+    assert "no policy request" in server.said()
+
+
+def test_the_log_cannot_be_forged(server, client):
+    """Line ends, terminal sequences and raw bytes of a request become escapes: one event is one printable line."""
+    forged = request("evil@example.com", client_name='x\r\x1b[2J" event=started')
+    client.ask(forged.replace(b"evil@", b"\xff\x1b]0;owned\x07\r\x0b\xc2\x85\xe2\x80\xa8level=critical event=started@"))
+    with socket.socket(socket.AF_UNIX) as garbage:
+        garbage.connect(str(server.socket_path))
+        garbage.sendall(b"GET / HTTP/1.1\r\nHost: x\x1b[2J\r\nevent=started level=critical\r\n\r\n")
+        select.select([garbage], [], [], 10)
+    said = eventually(lambda: server.said() if "first_bytes=" in server.said() else "")
+    assert len(re.findall(r"^\S+ level=\S+ event=started ", said, re.MULTILINE)) == 1
+    assert not re.search(r"[^\x20-\x7e\n]", said)
+    assert all(re.match(r"time=\S+Z level=[a-z]+ event=", line) for line in said.splitlines())
+
+
+def test_a_reply_is_one_line_whatever_is_put_in(make_server):
+    """Control characters and line ends of an attribute do not get into a reply that quotes it."""
+    server = make_server("acl all sender /@/\naction quote REJECT not from {sender}\naccess all quote\n")
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        reply = client.ask(request().replace(b"a@example.com", b"a\r\x00\x1b[1m\xff@example.com"))
+    assert reply.startswith("REJECT not from a")
+    assert reply.isprintable()
