@@ -18,16 +18,18 @@ class Backoff:
 
     failures: int = 0
     not_before_s: float = 0.0
+    failed_at_s: float = 0.0
 
     def died_at_birth(self, now_s: float) -> float:
         """Note such a death; the delay before the next birth."""
         self.failures += 1
         delay_s: float = min(FIRST_DELAY_S * 2 ** (self.failures - 1), LONGEST_DELAY_S)
         self.not_before_s = now_s + delay_s
+        self.failed_at_s = now_s
         return delay_s
 
     def served(self) -> None:
-        """A worker became ready: births are healthy."""
+        """A worker has lived: births are healthy."""
         self.failures = 0
         self.not_before_s = 0.0
 

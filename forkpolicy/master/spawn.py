@@ -75,16 +75,22 @@ class Worker:
 
 
 def spawn(
-    slot: int, generation: int, run: Callable[[socket.socket], None], drop: Iterable[Callable[[], None]]
+    slot: int,
+    generation: int,
+    run: Callable[[socket.socket], None],
+    drop: Iterable[Callable[[], None]],
+    told: Callable[[str], None],
 ) -> Worker:
-    """Fork one worker. `run(link)` is its life; `drop` are what it closes of the master's. Raises OSError."""
+    """Fork one worker. `run(link)` is its life; `drop` are what it closes of the master's; `told` gets the traceback
+    of a bug that ends it. Raises OSError.
+    """
     ours, theirs = socket.socketpair()
     # Blocked: a signal that comes between fork and the child's own handlers must not run the master's there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     try:
         pid = os.fork()
         if pid == 0:
-            _live(ours, theirs, run, drop)
+            _live(ours, theirs, run, drop, told)
     except OSError:
         ours.close()
         raise
@@ -100,6 +106,7 @@ def _live(
     theirs: socket.socket,
     run: Callable[[socket.socket], None],
     drop: Iterable[Callable[[], None]],
+    told: Callable[[str], None],
 ) -> None:
     """The child: never returns. Exit status 1 after an exception."""
     status = 1
@@ -112,7 +119,7 @@ def _live(
         run(theirs)
         status = 0
     except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so where somebody looks
-        traceback.print_exc()
+        told(traceback.format_exc())
     finally:
         # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
         os._exit(status)

@@ -9,19 +9,21 @@ What it raises at start are ConfigError and CannotWriteError; afterwards nothing
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from forkpolicy.errors import ConfigError
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError
 from forkpolicy.master import control, spawn
 from forkpolicy.master.backoff import Backoff
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import Reload
 from forkpolicy.master.signals import Signals
 from forkpolicy.master.upgrade import UP_TIMEOUT_S, Upgrade
+from forkpolicy.process import usable_cores
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 
 if TYPE_CHECKING:
@@ -42,6 +44,10 @@ TURN_S = 0.5
 # What it is stuck in goes to standard error before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
 STOP_TIMEOUT_S = 10.0
+# A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
+INFANT_S = 2.0
+# So many deaths at birth, and never a worker that served: the start has failed, and whoever started us should know.
+FAILED_STARTS = 6
 # A metrics process that ends is started again, but no more often than this.
 EXPORTER_DELAY_S = 1.0
 
@@ -70,6 +76,7 @@ class Master:
         self.before = before
         self.upgrade: Upgrade | None = None
         self.replaced = False
+        self.failed_start = False
         self.control_listener = control_listener
         self.logger = logger
         self.log = logger.pipe.named(process="master", pid=os.getpid())
@@ -122,7 +129,7 @@ class Master:
                 self.attend(key.fileobj, events)
             self.look_after_time()
         self.finish()
-        return 0
+        return EXIT_NO if self.failed_start else EXIT_DONE
 
     def obey_operators(self) -> None:
         """Take commands from now on: two masters on one control socket would share them by chance."""
@@ -161,6 +168,10 @@ class Master:
             self.end_reload()
         if not slept:
             self.kill_the_hung(now_s)
+        if self.failed_start:
+            self.stop()
+        if self.backoff.failures and any(self.has_lived(worker, now_s) for worker in self.workers.values()):
+            self.backoff.served()
         if self.upgrade and now_s > self.upgrade.deadline_s:
             self.give_up_upgrade(f"it does not serve within {UP_TIMEOUT_S:g} s")
         if self.exporter and not self.exporter.pid and not self.stopping and now_s >= self.exporter_at_s:
@@ -196,13 +207,19 @@ class Master:
         if self.exporter:
             drop.append(self.exporter.listener.sock.close)
         try:
-            worker = spawn.spawn(slot, generation, lambda sock: self.run_worker(loaded, generation, slot, sock), drop)
+            worker = spawn.spawn(
+                slot, generation, lambda sock: self.run_worker(loaded, generation, slot, sock), drop, self.tell_bug
+            )
         except OSError as error:
             delay_s = self.backoff.died_at_birth(time.monotonic())
             self.log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
             return
         self.workers[worker.pid] = worker
         self.selector.register(worker, selectors.EVENT_READ)
+
+    def tell_bug(self, trace: str) -> None:
+        """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
+        self.log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace[-2500:])
 
     def dropped_by_children(self) -> list[Callable[[], None]]:
         """What a child closes of the master's, first of all."""
@@ -278,7 +295,6 @@ class Master:
         """It serves."""
         worker.ready = True
         worker.state = message["state"]
-        self.backoff.served()
         self.log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
         if not self.ready_told and all(each.ready for each in self.workers.values()):
             self.ready_told = True
@@ -351,10 +367,14 @@ class Master:
             self.log.event("info", "worker ended", worker=worker.slot, worker_pid=worker.pid)
             return
         more: dict[str, object] = {}
-        if not worker.ready:
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        # On its first job: what killed it will kill the next one, unless it came from outside.
+        if not worker.ready or (not killed and now_s - worker.born_s < INFANT_S):
             more["next_try_s"] = self.backoff.died_at_birth(now_s)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        if killed:
             more["hint"] = "killed from outside, or by the kernel for want of memory: see dmesg"
+        if not self.ready_told and self.backoff.failures >= FAILED_STARTS:
+            self.failed_start = True
         level = "warning" if worker.ready else "error"
         self.log.event(level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=_how(status), **more)
 
@@ -373,6 +393,10 @@ class Master:
                 fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
                 self.log.event("error", "worker hangs", **fields, limit_s=limit_s, action="stack dump, then kill")
                 _kill(worker.pid, signal.SIGQUIT)
+
+    def has_lived(self, worker: Worker, now_s: float) -> bool:
+        """Whether a worker that was born after the last death at birth has outlived that age."""
+        return worker.ready and worker.born_s > self.backoff.failed_at_s and now_s - worker.born_s > INFANT_S
 
     def silent_s(self, worker: Worker, now_s: float) -> float:
         """How long a worker's loop has not turned; a new one is given the time since its birth."""
@@ -664,8 +688,10 @@ class Master:
 
 
 def worker_count(settings: Settings) -> int:
-    """The number of the settings; `auto`: one per core that this process may use."""
-    return len(os.sched_getaffinity(0)) if settings.server.workers == "auto" else int(settings.server.workers)
+    """The number of the settings; `auto`: one per core that this process may use, quotas included."""
+    if settings.server.workers == "auto":
+        return max(1, math.ceil(usable_cores(os.getpid())))
+    return int(settings.server.workers)
 
 
 FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group", "backlog", "control")
@@ -676,7 +702,7 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
     changed = [f"server.{name}" for name in FIXED if getattr(before.server, name) != getattr(after.server, name)]
     if (before.log.format, before.log.target) != (after.log.format, after.log.target):
         changed.append("log.format or log.target")
-    return [f"{name} has changed: it is taken up by a restart" for name in changed]
+    return [f"{name} has changed: it is taken up by a restart or an upgrade (signal USR2)" for name in changed]
 
 
 def _how(status: int) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.advise import Load, ServiceTimes, advise, service_times
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
+from forkpolicy.process import usable_cores
 from forkpolicy.scoreboard import bucket_limit_ns
 
 if TYPE_CHECKING:
@@ -153,18 +154,6 @@ def as_object(load: Load, advice: Advice) -> str:
         "imbalance": load.imbalance,
     }
     return json.dumps({**asdict(advice), "expected": rows, "measured": measured})
-
-
-def usable_cores(pid: int) -> float:
-    """The cores that a process may use: its affinity, and the quota of its control group where one is set."""
-    cores = float(len(os.sched_getaffinity(pid)))
-    try:
-        group = next(line[3:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::")
-        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
-        return min(cores, int(quota) / int(period)) if quota != "max" else cores
-    except (OSError, StopIteration, ValueError):
-        # No version 2 of control groups, or not ours to see: the affinity is all that is known.
-        return cores
 
 
 def _idle_s() -> float:

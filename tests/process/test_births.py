@@ -1,0 +1,74 @@
+"""Workers that die before they have served: throttled, told, and the end of a start that never gets anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from loadtest.errors import SetupError
+from loadtest.policy_client import PolicyClient
+from tests.process.conftest import FORGED, REJECT, eventually
+
+# The real program, whose workers meet a bug of the kind named by a file as long as that file is there.
+SABOTAGED = """
+import os, pathlib, sys
+from forkpolicy.worker.run import WorkerProcess
+trouble, run = pathlib.Path(sys.argv.pop(1)), WorkerProcess.run
+
+def sabotaged(self):
+    kind = trouble.read_text() if trouble.exists() else ""
+    if kind == "bug":
+        raise RuntimeError("a bug at birth")
+    if kind == "first job":
+        os.set_blocking(self._master.fileno(), True)
+        self._say({"is": "ready", "state": self._state()})
+        os._exit(3)
+    run(self)
+
+WorkerProcess.run = sabotaged
+from forkpolicy.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def sabotage(folder, monkeypatch):
+    """Where to write what goes wrong."""
+    trouble = folder / "trouble"
+    monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", SABOTAGED, str(trouble)))
+    return trouble
+
+
+def test_a_start_whose_workers_all_die_is_given_up(make_server, sabotage):
+    """Status 1 after some tries, with delays that grow, and the bug's traceback in the log."""
+    server = make_server(workers=2)
+    sabotage.write_text("bug")
+    with pytest.raises(SetupError) as told:
+        server.start()
+    said = str(told.value)
+    assert "a bug at birth" in said
+    assert "Traceback" in said
+    assert [f"next_try_s={delay}" in said for delay in ("0.5", "1", "2", "4")] == [True] * 4
+    assert said.count("worker died") <= 7
+    assert "event=stopped" in said
+    assert not server.socket_path.exists()
+
+
+@pytest.mark.parametrize("kind", ["bug", "first job"])
+def test_deaths_at_birth_are_throttled_and_the_others_serve_on(make_server, sabotage, kind):
+    """A sibling that lives answers; births come later and later, and when the trouble is over all is as it was."""
+    server = make_server(workers=2)
+    server.start()
+    sabotage.write_text(kind)
+    victim, sibling = server.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: "next_try_s=1 " in server.said() or server.said().count("next_try_s=") >= 2)
+    assert server.said().count('event="worker died"') < 6
+    assert sibling in server.worker_pids()
+    sabotage.unlink()
+    eventually(lambda: [worker["ready"] for worker in server.status()["workers"]] == [True] * 2)
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
