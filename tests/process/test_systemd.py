@@ -17,7 +17,7 @@ UNITS = Path(__file__).parents[2] / "contrib" / "systemd"
 DROP_IN = "bind-as-root.conf"
 # systemd 252 (Debian 12) does not know it and keeps the Type= before.
 KNOWN = re.compile(r".*Failed to parse service type, ignoring: notify-reload")
-# Tenths on systemd's scale to 10. A master that binds and drops by itself is root with six capabilities.
+# Tenths on systemd's scale to 10. A master that binds and drops by itself is root with five capabilities.
 MOST_EXPOSURE = 20
 MOST_EXPOSURE_AS_ROOT = 25
 
