@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them to the table."""
     check = add_command(commands, "check", _check, "find every mistake in settings, policy and tables")
+    check.add_argument(
+        "--postfix",
+        metavar="DIR",
+        help="check how the Postfix configured in DIR asks, too (default: the system's if there is one; none: leave out)",
+    )
     add_json(check)
     explain = add_command(commands, "explain", _explain, "show the action that a policy request gets, and why")
     explain.add_argument(
@@ -37,7 +42,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _check(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools import check
 
-    return check.run(arguments.settings, as_json=arguments.as_json)
+    return check.run(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -14,23 +14,47 @@ from forkpolicy.files import Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks import find_warnings
 from forkpolicy.settings import read_settings
+from forkpolicy.tools.hooks import describe, find_findings, hooks_of
+from forkpolicy.tools.postfix import PostfixError, read_postfix
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
+    from forkpolicy.tools.postfix import Postfix
 
 
-def run(settings_path: str, *, as_json: bool) -> int:
-    """Check everything that `settings_path` names and print the complaints."""
+def run(settings_path: str, *, as_json: bool, postfix: str | None = None) -> int:
+    """Check everything that `settings_path` names and print the complaints.
+
+    `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
+    none.
+    """
     complaints, loaded = find_complaints(settings_path)
+    hooked: list[str] = []
+    if loaded and postfix != "none":
+        found = _read(postfix)
+        if found:
+            complaints += find_findings(found, loaded.settings, loaded.policy.model)
+            hooked = [describe(hook) for hook in hooks_of(found, loaded.settings)]
     errors = sum(complaint.severity == "error" for complaint in complaints)
     if as_json:
-        json.dump({"ok": not errors, "complaints": [each.as_json() for each in complaints]}, sys.stdout)
+        told = [each.as_json() for each in complaints]
+        json.dump({"ok": not errors, "complaints": told, "postfix": hooked}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        for complaint in complaints:
-            print(complaint)
+        for text in (*complaints, *hooked):
+            print(text)
         print(_summary(errors, len(complaints) - errors, loaded))
     return EXIT_NO if errors else EXIT_DONE
+
+
+def _read(directory: str | None) -> Postfix | None:
+    try:
+        return read_postfix(directory)
+    except PostfixError:
+        # Nobody asked for it: a machine without a configured Postfix is nothing to complain about.
+        if directory is None:
+            return None
+        raise
 
 
 def find_complaints(settings_path: str) -> tuple[list[Complaint], Loaded | None]:
