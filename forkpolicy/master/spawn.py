@@ -8,6 +8,7 @@ a signal in between reaches whom it was meant for.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import time
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
 
 READ_BYTES = 1 << 18
+# What fits into one line of the log.
+STDERR_BYTES = 2500
 
 
 class Worker:
     """A worker as the master knows it. `wanted` is False once it was told to go."""
 
-    def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid
         self.slot = slot
         self.generation = generation
         self.sock = sock
+        self.stderr = stderr
         self.born_s = time.monotonic()
         self.ready = False
         self.wanted = True
@@ -74,6 +78,36 @@ class Worker:
         return self._decoder.feed(data) if data else None
 
 
+class Stderr:
+    """What a worker writes to standard error: stack dumps, words of C libraries. The master puts it into the log."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """The read end; -1 once it is closed."""
+        return self._fd
+
+    def read(self) -> str | None:
+        """What came; None at the end."""
+        try:
+            return os.read(self._fd, STDERR_BYTES).decode("utf-8", "surrogateescape") or None
+        except BlockingIOError:
+            return ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to read, be it the end."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 def spawn(
     slot: int,
     generation: int,
@@ -85,20 +119,27 @@ def spawn(
     of a bug that ends it. Raises OSError.
     """
     ours, theirs = socket.socketpair()
+    heard, said = os.pipe()
     # Blocked: a signal that comes between fork and the child's own handlers must not run the master's there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     try:
         pid = os.fork()
         if pid == 0:
+            # Full, it loses what is said: a worker never waits for the master.
+            os.set_blocking(said, False)
+            os.dup2(said, 2)
+            os.close(heard)
             _live(ours, theirs, run, drop, told)
     except OSError:
         ours.close()
+        os.close(heard)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
+        os.close(said)
     ours.setblocking(False)
-    return Worker(pid, slot, generation, ours)
+    return Worker(pid, slot, generation, ours, Stderr(heard))
 
 
 def _live(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # How often the loop looks after time when nothing happens.
 TURN_S = 0.5
-# What it is stuck in goes to standard error before it is killed (faulthandler needs no interpreter loop).
+# What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
 STOP_TIMEOUT_S = 10.0
 # A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
@@ -126,7 +126,10 @@ class Master:
                     for signum in self.signals.take():
                         self.SIGNALS[signum](self)
             for key, events in ready:
-                self.attend(key.fileobj, events)
+                if isinstance(key.data, spawn.Worker):
+                    self.hear_stderr(key.data)
+                else:
+                    self.attend(key.fileobj, events)
             self.look_after_time()
         self.finish()
         return EXIT_NO if self.failed_start else EXIT_DONE
@@ -216,6 +219,7 @@ class Master:
             return
         self.workers[worker.pid] = worker
         self.selector.register(worker, selectors.EVENT_READ)
+        self.selector.register(worker.stderr, selectors.EVENT_READ, worker)
 
     def tell_bug(self, trace: str) -> None:
         """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
@@ -225,6 +229,7 @@ class Master:
         """What a child closes of the master's, first of all."""
         drop: list[Callable[[], None]] = [self.signals.drop_in_child, self.selector.close]
         drop += [each.sock.close for each in self.workers.values()]
+        drop += [each.stderr.close for each in self.workers.values()]
         drop += [each.sock.close for each in self.clients]
         drop += [self.upgrade.close] if self.upgrade else []
         return [*drop, self.control_listener.sock.close]
@@ -284,6 +289,17 @@ class Master:
                 worker.sock.close()
                 # Closed without dying is a death that somebody has to bring about.
                 worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
+
+    def hear_stderr(self, worker: Worker) -> None:
+        """Put into the log what a worker writes to standard error."""
+        if worker.stderr.fileno() < 0:
+            return
+        text = worker.stderr.read()
+        if text:
+            self.log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text.rstrip())
+        elif text is None:
+            self.selector.unregister(worker.stderr)
+            worker.stderr.close()
 
     def heed(self, worker: Worker, message: Message) -> None:
         """Act on one message. Raises whatever comes of one that is none."""
@@ -354,6 +370,12 @@ class Master:
 
     def bury(self, worker: Worker, status: int) -> None:
         """One worker has died."""
+        # Its last words were written before; those of its children, if a library had any, do not matter.
+        while worker.stderr.fileno() >= 0 and worker.stderr.pending:
+            self.hear_stderr(worker)
+        if worker.stderr.fileno() >= 0:
+            self.selector.unregister(worker.stderr)
+            worker.stderr.close()
         if worker.sock.fileno() >= 0:
             self.selector.unregister(worker)
             worker.sock.close()

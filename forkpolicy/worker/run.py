@@ -95,6 +95,8 @@ class WorkerProcess:
         self._unsent = b""
         self._told_state: dict[str, object] = {}
         self._hub = gevent.get_hub()
+        # Where a watcher's callback raises: into the log, and on, since the next request is none of its business.
+        self._hub.print_exception = self._bug  # type: ignore[method-assign,assignment]  # its hook
         self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         acceptors = [
             Acceptor(listener, self._accepted, self.balance.has_its_share, self._accept_failed)
@@ -135,8 +137,13 @@ class WorkerProcess:
         for signum in SIGNALS_OF_MASTER:
             if signum != signal.SIGTERM:
                 signal.signal(signum, signal.SIG_IGN)
-        # Descriptor 2, whatever Python thinks of sys.stderr.
+        # Descriptor 2, whatever Python thinks of sys.stderr: the master reads it.
+        faulthandler.enable(file=2, all_threads=True)
         faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
+
+    def _bug(self, _context: object, _kind: object, error: BaseException | str | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            self.serving.bug(error)
 
     # Connections
 

@@ -28,7 +28,14 @@ def sabotaged(self):
         os._exit(3)
     run(self)
 
-WorkerProcess.run = sabotaged
+def beat(self, real=WorkerProcess._beat):
+    while trouble.exists() and trouble.read_text() == "hang":
+        pass
+    if trouble.exists() and trouble.read_text() == "beat":
+        raise RuntimeError("a bug in a beat")
+    real(self)
+
+WorkerProcess.run, WorkerProcess._beat = sabotaged, beat
 from forkpolicy.cli import main
 sys.exit(main())
 """
@@ -72,3 +79,28 @@ def test_deaths_at_birth_are_throttled_and_the_others_serve_on(make_server, sabo
     eventually(lambda: [worker["ready"] for worker in server.status()["workers"]] == [True] * 2)
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
+
+
+def test_the_stack_of_a_worker_that_hangs_is_logged(make_server, sabotage):
+    """Before it is killed: what it was stuck in."""
+    server = make_server(extra="hang_timeout = 2")
+    server.start()
+    (victim,) = server.worker_pids()
+    sabotage.write_text("hang")
+    eventually(lambda: "worker said" in server.said())
+    sabotage.unlink()
+    (line,) = [line for line in server.log.read_text().splitlines() if "worker said" in line]
+    assert f"worker_pid={victim}" in line
+    assert "most recent call first" in line
+    assert "in beat" in line
+
+
+def test_a_bug_outside_of_requests_is_logged_with_its_traceback(make_server, sabotage):
+    """Once a minute, with its traceback; requests are answered."""
+    server = make_server()
+    server.start()
+    sabotage.write_text("beat")
+    eventually(lambda: "a bug in a beat" in server.log.read_text())
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+    assert server.log.read_text().count("event=bug") == 1
