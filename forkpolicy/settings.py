@@ -7,6 +7,7 @@ Knows nothing of the policy language and opens no socket.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
@@ -40,6 +41,11 @@ class ServerSettings:
         "Where to listen: `unix:/path` or `inet:host:port`, several allowed.",
         pattern=r"unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
         expected='"unix:/path/of/socket" or "inet:127.0.0.1:10040"',
+    )
+    allow: tuple[str, ...] = setting(
+        ["127.0.0.0/8", "::1"],
+        "Who may connect to `inet:` sockets: addresses and networks.",
+        network=True,
     )
     socket_mode: str = setting("0660", "Mode of the socket file, octal.", pattern=r"0?[0-7]{3}", expected='"0660"')
     socket_user: str = setting("postfix", "Owner of the socket file, when started as root.")
@@ -291,11 +297,21 @@ def _text_mistake(value: str, checks: Any) -> str:
         near = nearest(value, checks["choices"])
         hint = f'; did you mean "{near}"?' if near else ""
         return f"expected one of {', '.join(checks['choices'])}, got {_shown(value)}{hint}"
+    if "network" in checks:
+        return _network_mistake(value)
     if "pattern" in checks and not re.fullmatch(checks["pattern"], value):
         return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
     if any(ord(character) < 32 for character in value):
         return "control characters are not allowed"
     return "cannot be empty" if not value and "pattern" not in checks else ""
+
+
+def _network_mistake(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        return f"expected an address or a network: {error}"
+    return ""
 
 
 def _shown(value: object) -> str:

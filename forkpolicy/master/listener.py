@@ -86,6 +86,9 @@ def open_inet(endpoint: str, backlog: int) -> Listener:
         family, kind, _, _, address = found[0]
         sock = socket.socket(family, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Otherwise [::] takes the port of 0.0.0.0 too, and whoever names both gets an error.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
     except (OSError, OverflowError) as error:
         raise _wrong(endpoint, f"cannot listen there: {getattr(error, 'strerror', None) or error}") from error

@@ -26,11 +26,12 @@ from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.tables.keys import fold_domain
 from forkpolicy.worker.accept import BACK_OFF_S, Acceptor, Turnstile
 from forkpolicy.worker.age import Age
+from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.counting import Flusher
 from forkpolicy.worker.exchange import Exchange
-from forkpolicy.worker.limit import Peers
+from forkpolicy.worker.limit import Peers, peer_of
 from forkpolicy.worker.serving import Serving
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class WorkerProcess:
         self.exchange, self.hot_exchange = Exchange(*exchange[0]), Exchange(*exchange[1])
         self.balance = Balance(scoreboard, self.slot, self._give)
         self.age = Age(slot_number)
+        self._allowed_networks: tuple[str, ...] = ()
+        self._allows = Allowed(())
         self.done = Event()
         self.leaving = False
         self.stopping = False
@@ -148,6 +151,10 @@ class WorkerProcess:
     # Connections
 
     def _accepted(self, sock: socket.socket) -> None:
+        if not self._allowed().admits(sock):
+            self.serving.log_seldom("warning", "peer refused", f"{peer_of(sock)} is not in server.allow")
+            sock.close()
+            return
         sock.setblocking(False)
         self.slot.add("accepted", 1)
         self._serve(sock, b"")
@@ -168,6 +175,12 @@ class WorkerProcess:
         self.peers.add(connection, sock)
         self.slot["connections"] = len(self.connections)
         connection.start()
+
+    def _allowed(self) -> Allowed:
+        networks = self.serving.loaded.settings.server.allow
+        if networks != self._allowed_networks:
+            self._allowed_networks, self._allows = networks, Allowed(networks)
+        return self._allows
 
     def _make_room(self) -> None:
         found = self.peers.to_close()
