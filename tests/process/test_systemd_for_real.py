@@ -51,7 +51,8 @@ AllowIsolate=yes
 """
 WRAPPER = """\
 #!/bin/sh
-PYTHONPATH=/opt/forkpolicy/code:/opt/forkpolicy/packages exec {python} -c 'import sys
+# A Python that was moved finds its own library here.
+LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/forkpolicy/code:/opt/forkpolicy/packages exec {python} -c 'import sys
 from {module} import main
 sys.exit(main())' "$@"
 """
@@ -106,9 +107,9 @@ def install(root, python):
 
 
 def write_sources(root):
-    """The policy of conf/ with tables that need neither Postfix nor interfaces."""
+    """The policy of conf/ with tables that need no configured Postfix; `interfaces:` are those of the container."""
     etc = root / "etc" / "forkpolicy"
-    policy = (etc / "policy.conf").read_text().replace(" interfaces: postconf:mynetworks", "")
+    policy = (etc / "policy.conf").read_text().replace(" postconf:mynetworks", "")
     (etc / "policy.conf").write_text(policy)
     (etc / "tables" / "local-networks.cidr").write_text("192.0.2.0/24\n127.0.0.0/8\n")
     (etc / "tables" / "local-domains").write_text("example.com\nexample.net\n")
