@@ -5,7 +5,8 @@ One entry a line, `key [value]`. Everything that people's files have is either a
 * `#` and `;` begin a comment at the start of a line or after white space; blank lines are skipped;
 * CRLF line ends, a byte order mark at the start and a missing last newline are fine;
 * lists with commas, as in `mynetworks = 127.0.0.0/8, [::1]/128`, are several entries without values;
-* a value in double quotes loses them;
+* a value in double quotes loses them, and so does a key: `"a key with blanks" value`;
+* where a policy asks a table for several attributes together, as many words are the key;
 * an indented line is an entry; below an entry with a value it would be its continuation in Postfix's own files, and
   that is refused, because either reading could be the wrong one.
 
@@ -16,6 +17,7 @@ ValueError with what is wrong and where.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ BOM: Final = "\ufeff"
 _COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
 _PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
 _WORD: Final = re.compile(r"\S+")
+_QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(?=\s|$)')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
 
@@ -56,14 +59,19 @@ def decode_line(raw: str) -> str:
         raise LineError(f"byte 0x{byte:02x} is not UTF-8: save the file as UTF-8", error.start + 1) from error
 
 
-def split_line(raw: str) -> list[Item]:
+def split_line(raw: str, key_words: int = 1) -> list[Item]:
     """The entries of one line that was read as Latin-1; none for blank lines and comments. Raises LineError."""
     if raw.lstrip()[:1] in ("#", ";", ""):
         return []
     line = decode_line(raw.rstrip("\r\n"))
-    comment = _COMMENT.search(line)
+    quoted = _QUOTED_KEY.match(line)
+    comment = _COMMENT.search(line, quoted.end() if quoted else 0)
     text = line[: comment.start()] if comment else line
     _refuse_strange_characters(text)
+    if quoted:
+        return [_entry(quoted[1], text[quoted.end() :], quoted.start(1))]
+    if key_words > 1:
+        return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):
         raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
     if "," in text or " = " in text:
@@ -71,8 +79,24 @@ def split_line(raw: str) -> list[Item]:
     word = _WORD.search(text)
     if word is None:
         return []
-    value = text[word.end() :].strip()
-    return [Item(word[0], _unquoted(value) if value else None, word.start() + 1)]
+    return [_entry(word[0], text[word.end() :], word.start())]
+
+
+def _entry(key: str, rest: str, start: int) -> Item:
+    value = rest.strip()
+    return Item(key, _unquoted(value) if value else None, start + 1)
+
+
+def _joined(text: str, key_words: int) -> Item:
+    """The entry of a table that is asked for several attributes together: their values, joined by one blank."""
+    words = list(islice(_WORD.finditer(text), key_words))
+    if len(words) < key_words:
+        raise LineError(
+            f"{len(words)} of {key_words} words: the policy asks this table for {key_words} attributes together; "
+            "an attribute that is empty, or has a blank in it, needs a key in quotes",
+            words[0].start() + 1,
+        )
+    return _entry(" ".join(word[0] for word in words), text[words[-1].end() :], words[0].start())
 
 
 def _refuse_strange_characters(text: str) -> None:
@@ -91,8 +115,7 @@ def _listed(text: str) -> Iterator[Item]:
     key = _WORD.search(text, start)
     if key and "," not in key[0] and not text[key.end() :].lstrip().startswith(","):
         # A comma in a value: `key REJECT no, thank you`. In a list, the first word ends with a comma.
-        value = text[key.end() :].strip()
-        yield Item(key[0], _unquoted(value) if value else None, key.start() + 1)
+        yield _entry(key[0], text[key.end() :], key.start())
         return
     for word in re.finditer(r"[^\s,]+", text[start:]):
         yield Item(word[0], None, start + word.start() + 1)

@@ -80,7 +80,7 @@ class _Done:
 
 def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
     """The digest of everything that decides a table's content; sources are added as they are read."""
-    identity = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, flags)
+    identity = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, declaration.key_words, flags)
     return hashlib.sha256(repr(identity).encode())
 
 
@@ -137,7 +137,9 @@ class SourcesReader:
         try:
             source = sources.open_source(declaration, index)
             names[index] = source.name
-            parser = RecordParser(cast("Kind", declaration.kind), index, source.name, self._allow_wide)
+            parser = RecordParser(
+                cast("Kind", declaration.kind), index, source.name, self._allow_wide, declaration.key_words
+            )
             if isinstance(source, TextSource):
                 self._read_text(source, parser)
             else:

@@ -74,11 +74,16 @@ class RecordParser:
     source: int
     source_name: str
     allow_wide: bool = False
+    key_words: int = 1
 
     def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
         """Records of lines that were read as Latin-1, without line ends."""
         parsed = Parsed()
-        _FAST[self.kind](self, lines, first_line, parsed)
+        if self.key_words > 1:
+            for at in range(len(lines)):
+                self.parse_exactly(lines, at, first_line, parsed)
+        else:
+            _FAST[self.kind](self, lines, first_line, parsed)
         return parsed
 
     def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
@@ -95,15 +100,24 @@ class RecordParser:
         raw, number = lines[at], first_line + at
         item: Item | None = None
         try:
-            items = split_line(raw)
+            items = split_line(raw, self.key_words)
             if items and raw[:1].isspace():
-                _refuse_continuation(lines, at)
+                self._refuse_continuation(lines, at)
             for item in items:
                 parsed.records += self.records_of(item, number, parsed)
         except ValueError as error:
             parsed.bad_lines += 1
             if len(parsed.complaints) < MAX_COMPLAINTS:
                 parsed.complaints.append(self._complaint(error, raw, number, item))
+
+    def _refuse_continuation(self, lines: list[str], at: int) -> None:
+        """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
+        before = next((line for line in reversed(lines[:at]) if line.lstrip()[:1] not in ("#", ";", "")), "")
+        if before and not before[0].isspace() and any(item.value for item in split_line(before, self.key_words)):
+            raise LineError(
+                "this line is indented below an entry with a value, which continues it in Postfix's files: "
+                "join the two lines, or take the indentation away"
+            )
 
     def _complaint(self, error: ValueError, raw: str, number: int, item: Item | None) -> Complaint:
         column, width = (item.column, len(item.key)) if item else (0, 1)
@@ -140,16 +154,6 @@ def _refuse_impossible_keys(key: str) -> None:
         raise ValueError(f"a key of {len(key)} bytes: {MAX_KEY_BYTES} are possible")
     if not key or "\0" in key or "\n" in key:
         raise ValueError("an empty key, or one with a NUL or a line end in it")
-
-
-def _refuse_continuation(lines: list[str], at: int) -> None:
-    """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
-    before = next((line for line in reversed(lines[:at]) if line.lstrip()[:1] not in ("#", ";", "")), "")
-    if before and not before[0].isspace() and any(item.value for item in split_line(before)):
-        raise LineError(
-            "this line is indented below an entry with a value, which continues it in Postfix's files: "
-            "join the two lines, or take the indentation away"
-        )
 
 
 def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:

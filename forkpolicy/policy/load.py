@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files
 from forkpolicy.policy.matchers.types import Surroundings
-from forkpolicy.policy.nodes import TableStatement
+from forkpolicy.policy.nodes import AclStatement, TableStatement
 from forkpolicy.policy.parser import parse_policy
 from forkpolicy.policy.policy import INDEXED_FROM, Policy
 from forkpolicy.policy.resolve import Resolver
 from forkpolicy.protocol.reply import parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from forkpolicy.policy.matchers.parts import Lookup
-    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.policy.nodes import Statement, TableDeclaration
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -52,7 +53,23 @@ def declared_tables(path: str, files: Files | None = None) -> list[TableDeclarat
     parsed = parse_policy(path, files or Files())
     if parsed.complaints:
         raise ConfigError(parsed.complaints)
-    return [statement.declaration for statement in parsed.statements if isinstance(statement, TableStatement)]
+    asked = _asked_together(parsed.statements)
+    declarations = [statement.declaration for statement in parsed.statements if isinstance(statement, TableStatement)]
+    return [replace(each, key_words=asked.get(each.name, 1)) for each in declarations]
+
+
+def _asked_together(statements: Iterable[Statement]) -> dict[str, int]:
+    """For how many attributes together each table is asked: 1 where that is one, or not always the same number."""
+    counts: dict[str, set[int]] = {}
+    for statement in statements:
+        if not isinstance(statement, AclStatement):
+            continue
+        pair = statement.type_name.text.lower().startswith("table:")
+        names = [statement.type_name] if pair else [word for word in statement.values if word.text.startswith("table:")]
+        values = [word for word in statement.values if word.text.lower() != "silent"]
+        for word in names:
+            counts.setdefault(word.text[len("table:") :], set()).add(len(values) if pair else 1)
+    return {name: max(found) if len(found) == 1 else 1 for name, found in counts.items()}
 
 
 def check_on_error(text: str, settings_path: str) -> None:

@@ -66,7 +66,8 @@ class TableStatement:
 @dataclass(frozen=True, slots=True)
 class TableDeclaration:
     """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring
-    file.
+    file. `key_words`: how many words of a source's line are its key, because the policy asks it for that many
+    attributes together.
     """
 
     name: str
@@ -75,6 +76,7 @@ class TableDeclaration:
     path: str
     line: int
     source_columns: tuple[int, ...]
+    key_words: int = 1
 
 
 @dataclass(frozen=True, slots=True)

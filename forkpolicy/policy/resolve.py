@@ -139,6 +139,7 @@ class Resolver:
             self._check_matches(word, template.matches)
             if verb.lower() == "log":
                 return Action(name, "log", word.place, Reply("log", rest), template)
+            _refuse_names_in_verb(verb)
             # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon.
             plain = "".join(literal or "x@x:" for literal, _ in template.pieces)
             reply = parse_reply(plain)
@@ -222,6 +223,12 @@ def _amount(text: str) -> float:
     if not -1e9 < amount < 1e9:
         raise ValueError(f'score needs a number such as +2.5, got "{text}"')
     return amount
+
+
+def _refuse_names_in_verb(verb: str) -> None:
+    # What Postfix is told to do must not come from a request or a table.
+    if "{" in verb.replace("{{", ""):
+        raise ValueError(f'"{verb}": the action itself is written out, names in braces stand in its text')
 
 
 def _upper_verb(text: str, reply: Reply) -> Template:

@@ -18,7 +18,16 @@ from forkpolicy.policy.matchers.regex import RegexPart, check_regex, is_regex
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
-from forkpolicy.tables.keys import address_keys, domain_keys, fold_address, fold_domain, fold_text, parse_network_spec
+from forkpolicy.tables.keys import (
+    address_keys,
+    domain_keys,
+    fold_address,
+    fold_domain,
+    fold_text,
+    ip_key,
+    ip_text,
+    parse_network_spec,
+)
 from forkpolicy.tables.names import parse_address_pattern, parse_host_pattern
 
 if TYPE_CHECKING:
@@ -221,9 +230,16 @@ def _address_and_domain(address: str) -> tuple[str, ...]:
 
 def folding(name: str) -> Callable[[str], str]:
     """How values of an attribute are folded before they are compared whole."""
+    if name in NETWORKS:
+        return _folded_ip
     if name in ADDRESSES:
         return fold_address
     return fold_domain if name in HOSTS else fold_text
+
+
+def _folded_ip(text: str) -> str:
+    key = ip_key(text)
+    return ip_text(key) if key else text.casefold()
 
 
 def fitting_kinds(name: str) -> tuple[str, ...]:
