@@ -252,7 +252,7 @@ def test_activation(seen):
 
 
 def test_binding_as_root(seen):
-    """Without the socket unit: root binds and keeps five capabilities, workers have none; its socket file is removed."""
+    """Without the socket unit root binds, with five capabilities; workers have none; the socket file is removed."""
     assert seen["answer"].startswith("action=REJECT")
     assert seen["socket"] == "postfix 660"
     workers = [process for process in seen["processes"] if "worker" in process["title"]]
