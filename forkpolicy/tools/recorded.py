@@ -1,0 +1,178 @@
+r"""Requests of the past, out of a file: as Postfix sent them, or the decision log in JSON.
+
+The log has whole requests when it is written with `decisions = "all"` and `format = "json"`; a line may have what
+syslog puts in front of it. What a log line has lost (it is cut where it would be longer than a pipe takes at once) is
+not guessed: such a line is counted in `left_out`, as is whatever else cannot be used. Reads as it goes, so that the
+size of a file does not matter.
+
+Raises UsageError, with what to do, for a file that is neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.errors import UsageError
+from forkpolicy.protocol.reader import RequestReader
+from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
+
+# A file of requests is the operator's own: only a runaway one is refused.
+MAX_REQUEST_BYTES = 16 << 20
+# The reader searches all that it holds for each request: with a few at a time that is nothing.
+READ_BYTES = 4096
+# The log's own lines have 4 KiB; a file whose lines are longer is something else.
+MAX_LINE_BYTES = 1 << 20
+HOW_TO_LOG = 'requests are logged with [log] decisions = "all" and format = "json"'
+COMPRESSED = {
+    b"\x1f\x8b": "zcat",
+    b"\xfd7zXZ": "xzcat",
+    b"BZh": "bzcat",
+    b"\x28\xb5\x2f\xfd": "zstdcat",
+}
+
+# Why something was left out, in the words of the report.
+CUT = "log lines cut for their length"
+NO_REQUEST = 'decisions logged without their request (notes of `log` lines, or decisions was not "all")'
+UNREADABLE = "lines that are no JSON"
+NOT_A_REQUEST = "that are no policy request"
+
+_RAW_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One request: the bytes that Postfix sent, or the attributes that were logged and when (seconds, as text)."""
+
+    raw: bytes | None = None
+    attributes: dict[str, str] | None = None
+    time: str = ""
+
+    def request(self) -> Request:
+        """All of it. Raises ProtocolError for bytes that are none."""
+        if self.attributes is not None:
+            return Request(self.attributes, None)
+        assert self.raw is not None
+        return Request.parse(self.raw)
+
+    def time_s(self) -> float:
+        """When it was logged, since 1970."""
+        return datetime.fromisoformat(self.time).timestamp()
+
+
+class Recording:
+    """What a file has, once, in order. `read_bytes` and `left_out` grow while it is iterated."""
+
+    def __init__(self, file: str) -> None:
+        self.name = "standard input" if file == "-" else file
+        self.left_out: Counter[str] = Counter()
+        self.read_bytes = 0
+        try:
+            self._stream = _opened(file)
+            status = os.fstat(self._stream.fileno())
+            self.total_bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            head = self._stream.peek(READ_BYTES)
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
+        self.is_log = self._recognised(head)
+
+    def __iter__(self) -> Iterator[Recorded]:
+        """Every usable request."""
+        with self._stream:
+            yield from self._from_log() if self.is_log else self._from_postfix()
+
+    def _recognised(self, head: bytes) -> bool:
+        """Whether it is a log; False: requests. Raises UsageError for neither."""
+        first = head.lstrip().partition(b"\n")[0]
+        for magic, reader in COMPRESSED.items():
+            if head.startswith(magic):
+                raise UsageError(f"{self.name} is compressed: {reader} {self.name} | forkpolicy replay -")
+        if not first:
+            raise UsageError(f"{self.name} has no request: it is empty")
+        if re.search(rb"\btime=\S+ level=", first):
+            raise UsageError(f"{self.name} is a log in logfmt, which leaves requests out: {HOW_TO_LOG}")
+        if re.search(rb'\{"\w+":', first):
+            return True
+        if re.match(rb"\w+=", first):
+            return False
+        raise UsageError(
+            f"{self.name} has neither policy requests (lines name=value up to an empty line) nor a decision log in "
+            f"JSON: its first line is {first[:60].decode('ascii', 'backslashreplace')!r}"
+        )
+
+    def _from_postfix(self) -> Iterator[Recorded]:
+        reader = RequestReader(MAX_REQUEST_BYTES)
+        try:
+            while data := self._stream.read1(READ_BYTES):
+                self.read_bytes += len(data)
+                reader.feed(data)
+                yield from _whole(reader)
+            # The last request of a file that was cut or typed by hand may lack its closing empty line.
+            if reader:
+                reader.feed(b"\n\n")
+                yield from _whole(reader)
+        except ProtocolError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+
+    def _from_log(self) -> Iterator[Recorded]:
+        while line := self._stream.readline(MAX_LINE_BYTES):
+            self.read_bytes += len(line)
+            if line.isspace():
+                continue
+            fields = self._fields(line)
+            if fields is None:
+                self.left_out[UNREADABLE] += 1
+            elif fields.get("event") == "decision":
+                yield from self._decision(fields, line)
+
+    def _fields(self, line: bytes) -> dict[str, Any] | None:
+        # Whatever syslog has put in front has no brace.
+        start = line.find(b"{")
+        try:
+            fields = json.loads(line[start:]) if start >= 0 else None
+        except ValueError:
+            return None
+        return fields if isinstance(fields, dict) else None
+
+    def _decision(self, fields: dict[str, Any], line: bytes) -> Iterator[Recorded]:
+        attributes = fields.get("request")
+        if "cut" in fields:
+            self.left_out[CUT] += 1
+        elif not isinstance(attributes, dict):
+            self.left_out[NO_REQUEST] += 1
+        elif attributes.get("request") != REQUEST_NAME or not all(
+            isinstance(each, str) for each in attributes.values()
+        ):
+            self.left_out[NOT_A_REQUEST] += 1
+        else:
+            if rb"\\x" in line:
+                attributes = {name: _with_raw_bytes(value) for name, value in attributes.items()}
+            yield Recorded(None, attributes, str(fields.get("time", "")))
+
+
+def _opened(file: str) -> BufferedReader:
+    """Standard input stays open: it is not ours."""
+    return os.fdopen(0, "rb", closefd=False) if file == "-" else Path(file).open("rb")
+
+
+def _whole(reader: RequestReader) -> Iterator[Recorded]:
+    while (raw := reader.next_request()) is not None:
+        # More than one empty line between two requests.
+        if not raw.isspace():
+            yield Recorded(raw)
+
+
+def _with_raw_bytes(value: str) -> str:
+    r"""The log writes bytes that are no UTF-8 as the text \xNN."""
+    return _RAW_BYTE.sub(lambda found: chr(0xDC00 + int(found[1], 16)), value)
