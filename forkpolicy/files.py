@@ -49,8 +49,11 @@ class SnapshotFiles(Files):
         self.snapshot = dict(snapshot)
 
     def read(self, path: str | Path) -> bytes:
-        """The bytes as they were when the snapshot was taken."""
-        return self.snapshot[str(path)]
+        """The bytes as they were when the snapshot was taken. Raises ConfigError for what could not be read then."""
+        name = str(path)
+        if name not in self.snapshot:
+            raise ConfigError([Complaint(name, 0, 0, "could not be read when this generation was made")])
+        return self.snapshot[name]
 
     def glob(self, pattern: str) -> list[str]:
         """The paths as they were when the snapshot was taken."""

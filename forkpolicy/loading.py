@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.settings import load_settings
@@ -19,11 +20,18 @@ from forkpolicy.tables.slot import TableSlot
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.errors import Complaint
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.policy.policy import Policy
     from forkpolicy.settings import Settings
     from forkpolicy.tables.format import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A second policy on trial, and the tables that only it declares."""
+
+    policy: Policy
+    slots: dict[str, TableSlot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class Loaded:
     policy: Policy
     slots: dict[str, TableSlot]
     declarations: dict[str, TableDeclaration]
+    shadow: Shadow | None
     snapshot: dict[str, bytes]
     warnings: tuple[Complaint, ...]
 
@@ -67,22 +76,61 @@ def load_everything(
     return load_with(load_settings(path, files), files, slots or {})
 
 
-def load_with(settings: Settings, files: Files, slots: Mapping[str, TableSlot]) -> Loaded:
-    """Load the policy that `settings` names."""
+def load_with(settings: Settings, files: Files, before: Mapping[str, TableSlot]) -> Loaded:
+    """Load the policy that `settings` names, and the shadow if there is one. `before`: slots that exist already."""
     check_on_error(settings.server.on_error, settings.path)
-    delimiter = settings.mail.recipient_delimiter
-    made: dict[str, TableSlot] = {}
-    declarations: dict[str, TableDeclaration] = {}
-
-    def slot_for(declaration: TableDeclaration) -> TableSlot:
-        declarations[declaration.name] = declaration
-        made[declaration.name] = _slot(declaration, settings.tables, delimiter, slots)
-        return made[declaration.name]
-
-    policy, warnings = load_policy(
-        settings.policy, slot_for, files=files, delimiter=delimiter, on_error=settings.server.on_error
+    slots = _Slots(settings, before)
+    # The shadow first: the real policy reads of each request what the shadow reads, too.
+    shadow, warnings = _load_shadow(settings, files, slots)
+    declarations = slots.begin()
+    policy, own_warnings = load_policy(
+        settings.policy,
+        slots.slot_for,
+        files=files,
+        delimiter=settings.mail.recipient_delimiter,
+        on_error=settings.server.on_error,
+        also_wanted=shadow.policy.wanted if shadow else (),
     )
-    return Loaded(settings, policy, made, declarations, files.snapshot, tuple(warnings))
+    return Loaded(settings, policy, slots.made, declarations, shadow, files.snapshot, (*own_warnings, *warnings))
+
+
+def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shadow | None, list[Complaint]]:
+    """The policy on trial. One that does not load is told and left out: what counts is the real one."""
+    if not settings.shadow:
+        return None, []
+    slots.begin()
+    try:
+        policy, _ = load_policy(
+            settings.shadow, slots.slot_for, files=files, delimiter=settings.mail.recipient_delimiter
+        )
+    except ConfigError as error:
+        message = f"the shadow policy is left out: {error.complaints[0].place}: {error.complaints[0].message}"
+        return None, [Complaint(settings.shadow, 0, 0, message, severity="warning")]
+    return Shadow(policy, slots.made), []
+
+
+class _Slots:
+    """Makes the slots of the tables that policies declare; tables of the same name and kind are one slot."""
+
+    def __init__(self, settings: Settings, before: Mapping[str, TableSlot]) -> None:
+        self._settings = settings
+        self._known = dict(before)
+        self.made: dict[str, TableSlot] = {}
+        self._declarations: dict[str, TableDeclaration] = {}
+
+    def begin(self) -> dict[str, TableDeclaration]:
+        """Another policy; the dict that its declarations will stand in."""
+        self._known.update(self.made)
+        self.made, self._declarations = {}, {}
+        return self._declarations
+
+    def slot_for(self, declaration: TableDeclaration) -> TableSlot:
+        """The slot of a declared table."""
+        name = declaration.name
+        delimiter = self._settings.mail.recipient_delimiter
+        self._declarations[name] = declaration
+        self.made[name] = _slot(declaration, self._settings.tables, delimiter, self._known)
+        return self.made[name]
 
 
 def table_path(tables: str, name: str) -> str:

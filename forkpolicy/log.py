@@ -84,7 +84,8 @@ class LogPipe:
         for length in CUT_CHARACTERS:
             if len(line) <= MAX_LINE_BYTES:
                 return line
-            line = f"{priority}{self._encode({key: _cut(value, length) for key, value in fields.items()})}\n".encode()
+            cut = {**{key: _cut(value, length) for key, value in fields.items()}, "cut": f"values at {length}"}
+            line = f"{priority}{self._encode(cut)}\n".encode()
         if len(line) <= MAX_LINE_BYTES:
             return line
         kept = {key: fields[key] for key in ("time", "level", "event", "pid", "worker") if key in fields}

@@ -133,6 +133,11 @@ class Settings:
 
     policy: str = setting("policy.conf", "The policy: what is decided.", path=True)
     tables: str = setting("/var/lib/forkpolicy/tables", "Where forkpolicy-compile writes and workers read.", path=True)
+    shadow: str = setting(
+        "",
+        "A second policy, evaluated beside the first and never obeyed: where they differ is counted and logged.",
+        optional=True,
+    )
     server: ServerSettings = field(default_factory=ServerSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -170,8 +175,9 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
     base = Path(path).absolute().parent
-    for name in ("policy", "tables"):
-        values[name] = str(base / values.get(name, _default(Settings, name)))
+    for name in ("policy", "tables", "shadow"):
+        named = values.get(name, _default(Settings, name))
+        values[name] = str(base / named) if named else ""
     return Settings(**values, **parts, path=str(Path(path).absolute())), reader.complaints
 
 
@@ -303,7 +309,7 @@ def _text_mistake(value: str, checks: Any) -> str:
         return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
     if any(ord(character) < 32 for character in value):
         return "control characters are not allowed"
-    return "cannot be empty" if not value and "pattern" not in checks else ""
+    return "cannot be empty" if not value and "pattern" not in checks and not checks.get("optional") else ""
 
 
 def _network_mistake(value: str) -> str:

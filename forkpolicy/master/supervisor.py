@@ -249,10 +249,10 @@ class Master:
         self.clients[client] = None
         self.selector.register(client, selectors.EVENT_READ)
 
-    def retire(self, worker: Worker) -> None:
+    def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
         worker.wanted = False
-        self.tell(worker, {"do": "retire"})
+        self.tell(worker, {"do": "retire", "others_wait": others_wait})
 
     def tell(self, worker: Worker, message: Message) -> None:
         """Send a message, and wait for room where there is none."""
@@ -484,7 +484,7 @@ class Master:
         for client in list(self.clients):
             self.forget(client)
         for worker in self.workers.values():
-            self.retire(worker)
+            self.retire(worker, others_wait=True)
 
     def give_up_upgrade(self, reason: str) -> None:
         """Back to where we were."""
@@ -701,6 +701,7 @@ class Master:
             "retiring": not worker.wanted,
             "generation": worker.generation,
             "tables": worker.state.get("tables", []),
+            "shadow": worker.state.get("shadow"),
             "counters": seen.fields,
             "actions": {verb: count for verb, count in seen.actions.items() if count},
             "latency": list(seen.latency),
@@ -724,6 +725,8 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
     changed = [f"server.{name}" for name in FIXED if getattr(before.server, name) != getattr(after.server, name)]
     if (before.log.format, before.log.target) != (after.log.format, after.log.target):
         changed.append("log.format or log.target")
+    if before.metrics != after.metrics:
+        changed.append("metrics.listen")
     return [f"{name} has changed: it is taken up by a restart or an upgrade (signal USR2)" for name in changed]
 
 

@@ -16,7 +16,7 @@ from forkpolicy.policy.resolve import Resolver
 from forkpolicy.protocol.reply import parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
@@ -33,8 +33,11 @@ def load_policy(
     on_error: str = ON_ERROR,
     clock: Callable[[], float] = time.time,
     indexed_from: int = INDEXED_FROM,
+    also_wanted: Sequence[str] = (),
 ) -> tuple[Policy, list[Complaint]]:
-    """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens nothing yet."""
+    """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
+    nothing yet. `also_wanted` are attributes that somebody else reads of the same requests.
+    """
     files = files or Files()
     parsed = parse_policy(path, files)
     around = Surroundings(files, {}, delimiter, clock)
@@ -43,9 +46,9 @@ def load_policy(
     complaints = [*parsed.complaints, *around.complaints]
     if any(complaint.severity == "error" for complaint in complaints):
         raise ConfigError(in_order(complaints, parsed.paths))
-    return Policy(model, tuple(parsed.paths), delimiter=delimiter, indexed_from=indexed_from), in_order(
-        complaints, parsed.paths
-    )
+    return Policy(
+        model, tuple(parsed.paths), delimiter=delimiter, indexed_from=indexed_from, also_wanted=also_wanted
+    ), in_order(complaints, parsed.paths)
 
 
 def declared_tables(path: str, files: Files | None = None) -> list[TableDeclaration]:

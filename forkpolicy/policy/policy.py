@@ -11,7 +11,7 @@ from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.parts import Lookup
@@ -32,13 +32,19 @@ class Policy:
     """
 
     def __init__(
-        self, model: Model, paths: tuple[str, ...], *, delimiter: str = "", indexed_from: int = INDEXED_FROM
+        self,
+        model: Model,
+        paths: tuple[str, ...],
+        *,
+        delimiter: str = "",
+        indexed_from: int = INDEXED_FROM,
+        also_wanted: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.paths = paths
         # In the order in which Postfix sends them: nothing has to be put in order for each request.
         listed = list(ATTRIBUTES)
-        asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model)))
+        asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model), *also_wanted))
         self.wanted = tuple(sorted(asked, key=lambda name: listed.index(name) if name in ATTRIBUTES else len(listed)))
         positions = {name: at for at, name in enumerate(self.wanted)}
         templates = {name: action.template for name, action in model.actions.items()}

@@ -25,7 +25,10 @@ def as_object(answer: dict[str, Any]) -> dict[str, Any]:
 def _worker_object(worker: dict[str, Any]) -> dict[str, Any]:
     counters = worker["counters"]
     return {
-        **{name: worker[name] for name in ("pid", "slot", "ready", "retiring", "generation", "tables", "actions")},
+        **{
+            name: worker[name]
+            for name in ("pid", "slot", "ready", "retiring", "generation", "tables", "shadow", "actions")
+        },
         "connections": counters["connections"],
         "requests": counters["requests"],
         "errors": counters["errors"],
@@ -68,8 +71,33 @@ def as_text(answer: dict[str, Any]) -> str:
         f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} lines  {seen['policy']['acls']} ACLs",
     ]
     return "\n".join(
-        [*head, *_table_rows(seen), "", *_worker_rows(seen), "", *_hottest(seen["lines"]), *_exempting(seen["lines"])]
+        [
+            *head,
+            *_table_rows(seen),
+            *_shadow_rows(seen),
+            "",
+            *_worker_rows(seen),
+            "",
+            *_hottest(seen["lines"]),
+            *_exempting(seen["lines"]),
+        ]
     )
+
+
+def _shadow_rows(seen: dict[str, Any]) -> list[str]:
+    """The shadow policy, if there is one: how often it would have answered otherwise, and which lines are
+    responsible.
+    """
+    trials = [worker["shadow"] for worker in seen["workers"] if worker["shadow"]]
+    if not trials:
+        return []
+    pairs: dict[str, int] = {}
+    for trial in trials:
+        for pair, count in trial["pairs"].items():
+            pairs[pair] = pairs.get(pair, 0) + count
+    differs, compared = (sum(trial[name] for trial in trials) for name in ("differs", "compared"))
+    rows = [f"shadow   would have answered {differs} of {compared} requests otherwise"]
+    return rows + [f"{count:>12}  {pair}" for pair, count in sorted(pairs.items(), key=lambda each: -each[1])]
 
 
 def _table_rows(seen: dict[str, Any]) -> list[str]:

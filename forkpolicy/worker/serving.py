@@ -22,6 +22,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.worker.sampling import Sampling
+from forkpolicy.worker.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +93,9 @@ class Serving:
         self.loaded = loaded
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
-        self.decide = self.policy.decide
+        shadow = loaded.shadow
+        self.trial = Trial(self.policy, shadow, self._shadow_differs) if shadow else None
+        self.decide = self.trial.decide if self.trial else self.policy.decide
         self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED.items()]
         self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
@@ -109,19 +112,19 @@ class Serving:
 
     def open_tables(self) -> None:
         """Open every table; after the fork, before serving. What cannot be opened fails each look-up until it can."""
-        for slot in self.loaded.slots.values():
+        for slot in _slots_of(self.loaded):
             slot.refresh()
             self._tell_refused(slot)
 
     def refresh_tables(self) -> None:
         """Take up changed tables, without a request waiting for it. Called by a timer."""
-        if not self._refreshing and any(slot.changed() for slot in self.loaded.slots.values()):
+        if not self._refreshing and any(slot.changed() for slot in _slots_of(self.loaded)):
             self._refreshing = True
             gevent.spawn(self._refresh)
 
     def _refresh(self) -> None:
         try:
-            for slot in list(self.loaded.slots.values()):
+            for slot in _slots_of(self.loaded):
                 self._refresh_one(slot)
         finally:
             self._refreshing = False
@@ -144,51 +147,50 @@ class Serving:
     def prepare(self, snapshot: Mapping[str, bytes]) -> list[str]:
         """Load a new generation beside the one that serves. The complaints; none: it is ready to be committed."""
         pool = gevent.get_hub().threadpool
+        known = {slot.name: slot for slot in reversed(_slots_of(self.loaded))}
         try:
-            loaded = pool.apply(load_everything, (self.loaded.settings.path, snapshot, self.loaded.slots))
+            loaded = pool.apply(load_everything, (self.loaded.settings.path, snapshot, known))
         except ConfigError as error:
             return [str(complaint) for complaint in error.complaints]
-        complaints = []
-        for slot in loaded.slots.values():
-            if slot.table is None:
-                file = pool.apply(slot.prepare)
-                if not (file and slot.take(file)):
-                    complaints.append(slot.refused)
-        if not complaints:
-            self._prepared = loaded
+        for slot in _slots_of(loaded):
+            if slot.table is None and (file := pool.apply(slot.prepare)):
+                slot.take(file)
+        # A table that only the shadow lacks keeps nothing from serving.
+        complaints = [slot.refused for slot in loaded.slots.values() if slot.table is None]
+        self._prepared = loaded
+        if complaints:
+            self.abort()
         return complaints
 
     def commit(self, generation: int) -> None:
         """Serve from the prepared generation from now on."""
         assert self._prepared is not None
-        before, prepared = self.loaded.slots, self._prepared
+        before, prepared = self.loaded, self._prepared
         self._prepared = None
         self.generation = generation
         self._use(prepared)
-        for name, slot in before.items():
-            if prepared.slots.get(name) is not slot:
-                slot.close()
+        _close_all(before, but=prepared)
 
     def abort(self) -> None:
         """Forget what was prepared."""
         prepared, self._prepared = self._prepared, None
-        for name, slot in (prepared.slots if prepared else {}).items():
-            if self.loaded.slots.get(name) is not slot:
-                slot.close()
+        if prepared:
+            _close_all(prepared, but=self.loaded)
 
     def describe(self) -> dict[str, object]:
         """What this worker serves: generation of the policy, and of each table."""
         tables = [slot.status() for slot in self.loaded.slots.values()]
-        return {"generation": self.generation, "tables": tables}
+        trial: dict[str, object] = {"shadow": self.trial.describe()} if self.trial else {}
+        return {"generation": self.generation, "tables": tables, **trial}
 
     def sample_next(self) -> None:
         """Look closely at the next request; it alone pays for that. Called by the beat."""
         self.decide = self._decide_and_sample
 
     def _decide_and_sample(self, values: Values) -> Line:
-        self.decide = self.policy.decide
+        self.decide = self.trial.decide if self.trial else self.policy.decide
         self.sampling.look_at(values)
-        return self.policy.decide(values)
+        return self.decide(values)
 
     def line_hits(self) -> list[int]:
         """How often each `access` line fired, and at last the end of the policy and the failures."""
@@ -241,24 +243,42 @@ class Serving:
         self.counters.errors += 1
         self.log_seldom("error", "evaluation failed", failure, answered=self.on_error.action.reply.text)
 
+    def _shadow_differs(self, pair: str, real: str, shadow: str) -> None:
+        self.log_seldom("info", "shadow differs", pair, key=pair, answered=real, shadow=shadow)
+
     def bug(self, error: Exception) -> None:
         """Log a bug of ours with its traceback; the request it met is answered with on_error."""
         self.counters.errors += 1
         where = "".join(traceback.format_exception(error))[-2000:]
         self.log_seldom("critical", "bug", f"{type(error).__name__}: {error}", traceback=where)
 
-    def log_seldom(self, level: str, event: str, reason: str, **fields: object) -> None:
-        """Log a trouble that may come with every request at most once a minute; the next line says how many there
-        were.
+    def log_seldom(self, level: str, event: str, reason: str, *, key: str = "", **fields: object) -> None:
+        """Log what may come with every request at most once a minute; the next line says how many there were.
+
+        `key` tells kinds of one event apart.
         """
+        kind = f"{event} {key}"
         now_s = time.monotonic()
-        if now_s - self._last_logged_s.get(event, -REPEAT_S) < REPEAT_S:
-            self._suppressed[event] = self._suppressed.get(event, 0) + 1
+        if now_s - self._last_logged_s.get(kind, -REPEAT_S) < REPEAT_S:
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return
-        self._last_logged_s[event] = now_s
-        suppressed = self._suppressed.pop(event, 0)
+        self._last_logged_s[kind] = now_s
+        suppressed = self._suppressed.pop(kind, 0)
         more: dict[str, object] = {"suppressed": suppressed} if suppressed else {}
         self.log.event(level, event, reason=reason, **fields, **more)
+
+
+def _slots_of(loaded: Loaded) -> list[TableSlot]:
+    """The tables of the policy, and of the shadow if there is one; each once."""
+    shadow = loaded.shadow.slots if loaded.shadow else {}
+    return list(dict.fromkeys((*loaded.slots.values(), *shadow.values())))
+
+
+def _close_all(loaded: Loaded, *, but: Loaded) -> None:
+    kept = _slots_of(but)
+    for slot in _slots_of(loaded):
+        if slot not in kept:
+            slot.close()
 
 
 def _is_logged(line: Line, decisions: str) -> bool:

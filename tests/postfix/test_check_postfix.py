@@ -21,7 +21,7 @@ def told(tmp_path, capsys):
 
     def check_it(main, master="smtp inet n - y - - smtpd\n", policy="access us r\n"):
         (tmp_path / "policy.conf").write_text(POLICY + policy)
-        (tmp_path / "main.cf").write_text(f"compatibility_level = 3.7\nqueue_directory = /var/spool/postfix\n{main}\n")
+        (tmp_path / "main.cf").write_text(f"compatibility_level = 3.7\nmyhostname = mail.example.com\nqueue_directory = /var/spool/postfix\n{main}\n")
         (tmp_path / "master.cf").write_text(master)
         check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
         answer = json.loads(capsys.readouterr().out)
@@ -107,10 +107,9 @@ def test_overrides_in_master_cf_count(told):
         " policy_context=submission, { default_action = DUNNO } } }\n"
     )
     complaints, hooks = told("", master)
-    assert hooks == [
-        "submission/inet: smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy at RCPT, "
-        + "policy_context submission"
-    ]
+    (hook,) = hooks
+    assert hook.startswith("submission/inet: smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy ")
+    assert hook.endswith(" at RCPT, policy_context submission")
     assert any(each.startswith("master.cf: error: ") and "runs in a chroot" in each for each in complaints)
     _, early = told("smtpd_delay_reject = no", master)
     assert "at CONNECT" in early[0]
