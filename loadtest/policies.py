@@ -43,9 +43,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     print(f"{'lines':>8}{'load s':>9}{'decide us':>11}{'ratio':>8}")
     for row in rows:
-        print(
-            f"{row['lines']:>8}{row['load_s']:>9.2f}{row['decide_us']:>11.2f}{row['decide_us'] / rows[0]['decide_us']:>8.2f}"
-        )
+        ratio = row["decide_us"] / rows[0]["decide_us"]
+        print(f"{row['lines']:>8}{row['load_s']:>9.2f}{row['decide_us']:>11.2f}{ratio:>8.2f}")
     return 0
 
 

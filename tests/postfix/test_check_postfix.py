@@ -21,7 +21,8 @@ def told(tmp_path, capsys):
 
     def check_it(main, master="smtp inet n - y - - smtpd\n", policy="access us r\n"):
         (tmp_path / "policy.conf").write_text(POLICY + policy)
-        (tmp_path / "main.cf").write_text(f"compatibility_level = 3.7\nmyhostname = mail.example.com\nqueue_directory = /var/spool/postfix\n{main}\n")
+        usual = "compatibility_level = 3.7\nmyhostname = mail.example.com\nqueue_directory = /var/spool/postfix\n"
+        (tmp_path / "main.cf").write_text(f"{usual}{main}\n")
         (tmp_path / "master.cf").write_text(master)
         check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
         answer = json.loads(capsys.readouterr().out)
