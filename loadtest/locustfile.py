@@ -1,0 +1,238 @@
+"""Locust's view of a day of mail: `SmtpUser` through a real Postfix, `PolicyUser` at the policy protocol.
+
+`python -m loadtest day` prepares server and Postfix and runs this; by hand, with a server that runs already:
+
+    locust -f loadtest/locustfile.py PolicyUser --policy-socket demo/policy --day-profile small
+
+Web interface, --headless, --processes, --csv and --html are locust's own. Users share one day: each takes the next mail,
+waits until it is due (--day-speedup; 0: never waits), sends it and compares every reply with what the oracle says. A
+wrong verdict or a lost reply is a failure, and so the exit status is 1. FORKPOLICY_SHAPE=ramp|spike|soak|curve picks
+a load shape. Latency goes to locust in milliseconds, and in microseconds to a file in --day-results.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gevent
+from locust import User, events, task
+from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest.errors import SetupError, VerdictError
+from loadtest.mail import policy_request
+from loadtest.policy_client import LostReplyError, PolicyClient
+from loadtest.profile import load_profile
+from loadtest.recorder import Recorder
+from loadtest.shapes import SHAPES
+from loadtest.smtp import SmtpClient
+from loadtest.stream import Day
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+
+    from locust.env import Environment
+
+    from loadtest.mail import Transaction
+    from loadtest.stream import Timed
+
+REFUSAL = "Authentication required"
+
+if os.environ.get("FORKPOLICY_SHAPE"):
+    # Locust uses any shape that it finds in this file, so there is one only when it is asked for.
+    Shape = SHAPES[os.environ["FORKPOLICY_SHAPE"]]
+
+
+class Run:
+    """What the users of this process share: the rest of the day, and the record."""
+
+    def __init__(self, options: Namespace, index: int, count: int) -> None:
+        """Process `index` of `count` takes every `count`-th mail."""
+        profile = load_profile(
+            options.day_profile, transactions=options.day_transactions or None, seed=options.day_seed or None
+        )
+        self.options = options
+        self.index = index
+        self.recorder = Recorder()
+        self.active = 0
+        self._mails = self._share(Day(profile).mails(), count)
+
+    def next_mail(self) -> Timed:
+        """The next mail, when it is due. StopUser at midnight."""
+        timed = next(self._mails, None)
+        if timed is None:
+            raise StopUser
+        if self.options.day_speedup:
+            early_s = self.recorder.start_s + timed.at_s / self.options.day_speedup - time.time()
+            self.recorder.late_us = max(self.recorder.late_us, int(-early_s * 1e6))
+            gevent.sleep(max(0.0, early_s))
+        return timed
+
+    def _share(self, mails: Iterator[Timed], count: int) -> Iterator[Timed]:
+        return (timed for timed in mails if timed.number % count == self.index)
+
+
+class MailUser(User):
+    """What both kinds of users have in common; `send` is what differs."""
+
+    abstract = True
+    run: Run
+
+    def on_start(self) -> None:
+        """Take part."""
+        self.run = self.environment.run  # type: ignore[attr-defined]
+        self.run.active += 1
+
+    def on_stop(self) -> None:
+        """The last user of this process ends it."""
+        self.run.active -= 1
+        if self.run.active == 0:
+            finish(self.environment)
+
+    @task
+    def one_mail(self) -> None:
+        """Send the next mail of the day."""
+        timed = self.run.next_mail()
+        try:
+            self.send(timed)
+        except (LostReplyError, OSError, EOFError) as error:
+            self.lose(timed.mail, f"{type(error).__name__}: {error}")
+
+    def send(self, timed: Timed) -> None:
+        """Send it, and call `judge` for each recipient."""
+        raise NotImplementedError
+
+    def judge(
+        self, mail: Transaction, recipient: str, refuse: bool, answer: bool | None, started: float, said: str
+    ) -> None:
+        """Compare one reply with what is right: `answer` is whether it refused, None when it was no verdict."""
+        us = int((time.perf_counter() - started) * 1e6)
+        words = f"{mail.kind}: {mail.client} {mail.sender or '<>'} to {recipient}: {said}"
+        if answer is None:
+            self.lose(mail, words)
+            return
+        right = answer == refuse
+        self.run.recorder.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
+        self.report(mail.kind, us, None if right else VerdictError(words))
+
+    def lose(self, mail: Transaction, words: str) -> None:
+        """A request that got no verdict."""
+        self.run.recorder.loss(words)
+        self.report(mail.kind, 0, LostReplyError(words))
+
+    def report(self, kind: str, us: int, error: Exception | None) -> None:
+        """Tell locust."""
+        self.environment.events.request.fire(
+            request_type=type(self).__name__,
+            name=kind,
+            response_time=us / 1000,
+            response_length=0,
+            exception=error,
+            context={},
+        )
+
+
+class PolicyUser(MailUser):
+    """Asks as Postfix's smtpd does: one connection for its whole life, one request at a time."""
+
+    def on_start(self) -> None:
+        """Connect."""
+        super().on_start()
+        self.client = PolicyClient(self.run.options.policy_socket)
+
+    def on_stop(self) -> None:
+        """Disconnect."""
+        self.client.close()
+        super().on_stop()
+
+    def send(self, timed: Timed) -> None:
+        """One request for each recipient."""
+        for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True):
+            request = policy_request(timed.mail, recipient, timed.number)
+            started = time.perf_counter()
+            try:
+                action = self.client.ask(request)
+            except LostReplyError:
+                self.client.close()
+                self.client = PolicyClient(self.run.options.policy_socket)
+                raise
+            answer = {"REJECT": True, "DUNNO": False}.get(action.split()[0])
+            self.judge(timed.mail, recipient, refuse, answer, started, action)
+
+
+class SmtpUser(MailUser):
+    """One SMTP session for each mail, with XCLIENT for its address and real AUTH."""
+
+    def send(self, timed: Timed) -> None:
+        """From the banner to QUIT; the message itself only where a recipient was accepted."""
+        mail = timed.mail
+        with SmtpClient(self.run.options.smtp_port) as session:
+            session.ehlo(mail.helo)
+            session.xclient(mail.client, name=mail.client_name if mail.client_name != "unknown" else "[UNAVAILABLE]")
+            session.ehlo(mail.helo)
+            if mail.login:
+                session.auth(mail.method, mail.login, "wrong" if mail.wrong_password else "secret")
+            session.mail(mail.sender)
+            accepted = 0
+            for recipient, refuse in zip(mail.recipients, timed.refused, strict=True):
+                started = time.perf_counter()
+                reply = session.rcpt(recipient)
+                accepted += reply.code == 250
+                refused = reply.code == 554 and REFUSAL in reply.text
+                answer = True if refused else False if reply.code == 250 else None
+                self.judge(mail, recipient, refuse, answer, started, str(reply))
+            if accepted:
+                session.data()
+
+
+def finish(environment: Environment) -> None:
+    """Called when this process has sent its part: write the record, and end the run when all have."""
+    run: Run = environment.run  # type: ignore[attr-defined]
+    if run.options.day_results:
+        run.recorder.write(Path(run.options.day_results) / f"record-{run.index}.json")
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.send_message("day_done")
+    elif environment.runner is not None:
+        # Not from a user's own greenlet: quit waits for it.
+        gevent.spawn(environment.runner.quit)
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: ArgumentParser) -> None:
+    """Options of the day, beside locust's own."""
+    parser.add_argument("--day-profile", default="small", help="a profile's name, or a file *.toml")
+    parser.add_argument("--day-speedup", type=float, default=0.0, help="1: as in real life; 0: as fast as it goes")
+    parser.add_argument("--day-seed", type=int, default=0, help="another day of the same profile")
+    parser.add_argument("--day-transactions", type=int, default=0, help="more or fewer mails than the profile has")
+    parser.add_argument("--day-results", default="", help="directory for the record in microseconds")
+    parser.add_argument("--policy-socket", default="", help="the policy server's UNIX socket, for PolicyUser")
+    parser.add_argument("--smtp-port", type=int, default=0, help="Postfix's port on 127.0.0.1, for SmtpUser")
+
+
+@events.test_start.add_listener
+def prepare(environment: Environment, **_: object) -> None:
+    """Before the first user: this process's part of the day."""
+    runner = environment.runner
+    options = environment.parsed_options
+    assert options is not None
+    if isinstance(runner, MasterRunner):
+        waiting = [len(runner.clients)]
+
+        def one_less(**_: object) -> None:
+            waiting[0] -= 1
+            if waiting[0] == 0:
+                gevent.spawn(runner.quit)
+
+        runner.register_message("day_done", one_less)
+        return
+    index, count = 0, 1
+    if isinstance(runner, WorkerRunner):
+        index, count = runner.worker_index, int(os.environ.get("FORKPOLICY_PROCESSES", "1"))
+    try:
+        environment.run = Run(options, index, count)  # type: ignore[attr-defined]
+    except SetupError as error:
+        raise SystemExit(str(error)) from error

@@ -1,0 +1,198 @@
+"""The report of a run: a page of its own (HTML with drawings, nothing loaded from anywhere) and the same as text."""
+
+from __future__ import annotations
+
+import html
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from loadtest.processes import machine
+from loadtest.svg import Line, chart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from loadtest.recorder import Recorder
+    from loadtest.sampler import Sample
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+STYLE = """\
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #1c2126; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 1.6em; }
+table { border-collapse: collapse; } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; }
+td.n, th.n { text-align: right; } tr + tr td { border-top: 1px solid #e3e6e9; }
+svg { width: 100%; height: auto; margin: .6em 0; } svg text { font: 12px system-ui, sans-serif; fill: #4a5560; }
+svg text.title { font-weight: 600; fill: #1c2126; } svg .grid { stroke: #e3e6e9; }
+.good { color: #2c8a4b; } .bad { color: #b3261e; } code, pre { font-size: .9em; } pre { overflow-x: auto; }
+"""
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything about one run that the report tells."""
+
+    title: str
+    command: str
+    recorder: Recorder
+    expected: int
+    samples: Sequence[Sample] = ()
+    workers: Sequence[tuple[int, int, int]] = ()  # process id, connections, requests
+    events: Sequence[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """Recipients of the day that nobody was told anything about."""
+        return max(0, self.expected - self.recorder.replies - self.recorder.lost_count)
+
+    @property
+    def good(self) -> bool:
+        """Every verdict came and was right."""
+        return not (self.recorder.wrong_count or self.recorder.lost_count or self.missing)
+
+    @property
+    def length_s(self) -> int:
+        """Seconds from the first reply to the last."""
+        return max(self.recorder.seconds, default=0) - min(self.recorder.seconds, default=0) + 1
+
+    def figures(self) -> list[tuple[str, str]]:
+        """The table at the top."""
+        recorder, latency = self.recorder, self.recorder.latency()
+        seconds = recorder.seconds.values()
+        refused, passed = (sum(each.verdicts[name] for each in seconds) for name in ("refused", "passed"))
+        rows = [
+            ("verdicts", f"{recorder.replies:,} of {self.expected:,} ({refused:,} refused, {passed:,} passed)"),
+            ("wrong, lost, missing", f"{recorder.wrong_count}, {recorder.lost_count}, {self.missing}"),
+            ("length", f"{self.length_s} s, {recorder.replies / self.length_s:,.0f} verdicts a second"),
+            ("latency", ", ".join(f"p{percent:g} {_us(latency.percentile(percent))}" for percent in PERCENTILES)),
+            ("longest", _us(latency.highest())),
+        ]
+        if recorder.late_us > 0:
+            rows.append(("furthest behind the clock of the day", _us(recorder.late_us)))
+        if self.samples:
+            cpu_s = sum(sum(sample.cpu.values()) for sample in self.samples)
+            rows.append(("server's CPU", f"{cpu_s:.1f} s, {cpu_s * 1e6 / max(1, recorder.replies):.1f} us a verdict"))
+            rows.append(("server's memory", f"{sum(self.samples[-1].memory_kib.values()) / 1024:.1f} MiB at the end"))
+        return rows
+
+
+def text(run: Run) -> str:
+    """For a terminal."""
+    lines = [run.title, f"{time.strftime('%Y-%m-%d %H:%M')}, {machine()}", f"$ {run.command}", ""]
+    width = max(len(name) for name, _ in run.figures())
+    lines += [f"{name:<{width}}  {value}" for name, value in run.figures()]
+    lines += ["", "kind           verdicts"]
+    lines += [f"{kind:<14} {count:>8,}" for kind, count in run.recorder.kinds.most_common()]
+    if run.workers:
+        lines += ["", "worker   connections    requests"]
+        lines += [f"{pid:<8} {connections:>11} {requests:>11,}" for pid, connections, requests in run.workers]
+    lines += [f"{at_s:7.1f} s  {what}" for at_s, what in run.events]
+    lines += ["", *_judgement(run)]
+    return "\n".join(lines)
+
+
+def page(run: Run) -> str:
+    """The HTML page."""
+    recorder = run.recorder
+    good = "good" if run.good else "bad"
+    parts = [
+        f"<h1>{html.escape(run.title)}</h1>",
+        f"<p>{time.strftime('%Y-%m-%d %H:%M')}, {html.escape(machine())}</p>",
+        f"<p><code>{html.escape(run.command)}</code></p>",
+        f'<p class="{good}"><strong>{html.escape(_judgement(run)[0])}</strong></p>',
+        _table([(name, value) for name, value in run.figures()]),
+        *charts(run),
+        "<h2>Kinds of mail</h2>",
+        _table([(kind, f"{count:,}") for kind, count in recorder.kinds.most_common()], numbers=True),
+    ]
+    if run.workers:
+        rows = [
+            (str(pid), f"{requests:,} requests", f"{connections} connections")
+            for pid, connections, requests in run.workers
+        ]
+        parts += ["<h2>Workers at the end</h2>", _table(rows)]
+    if run.events:
+        parts += ["<h2>What happened</h2>", _table([(f"{at_s:.1f} s", what) for at_s, what in run.events])]
+    for title, examples in (("Wrong verdicts", recorder.wrong), ("Lost replies", recorder.lost)):
+        if examples:
+            parts += [
+                f"<h2>{title} (the first {len(examples)})</h2>",
+                f"<pre>{html.escape(chr(10).join(examples))}</pre>",
+            ]
+    head = f'<meta charset="utf-8"><title>{html.escape(run.title)}</title><style>{STYLE}</style>'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def charts(run: Run) -> list[str]:
+    """Rate, verdicts, latency; and per process CPU and memory where they were looked at."""
+    seconds = sorted(run.recorder.seconds.items())
+    # The first and the last second are not whole ones.
+    whole = seconds[1:-1] or seconds
+    verdicts = [
+        Line(name, [(at, second.verdicts[name]) for at, second in whole])
+        for name in ("refused", "passed", "wrong", "lost")
+        if name in ("refused", "passed") or any(second.verdicts[name] for _, second in whole)
+    ]
+    latency = [
+        Line(
+            f"p{percent:g}", [(at, second.latency.percentile(percent)) for at, second in whole if second.latency.total]
+        )
+        for percent in PERCENTILES
+    ]
+    drawn = [
+        "<h2>Over time</h2>",
+        chart("Verdicts", "a second", verdicts),
+        chart("Latency", "microseconds, logarithmic", latency, logarithmic=True),
+    ]
+    if run.samples:
+        pids = sorted({pid for sample in run.samples for pid in sample.cpu})
+        drawn.append(chart("CPU of each process", "percent of a core", _per_process(run, pids, "cpu", 100)))
+        drawn.append(chart("Memory of each process (PSS)", "MiB", _per_process(run, pids, "memory_kib", 1 / 1024)))
+    return drawn
+
+
+def write(run: Run, directory: Path) -> None:
+    """report.html and report.txt."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "report.html").write_text(page(run))
+    (directory / "report.txt").write_text(text(run) + "\n")
+
+
+def _per_process(run: Run, pids: Sequence[int], name: str, factor: float) -> list[Line]:
+    # A soak kills workers by the dozen; eight lines are what a reader can tell apart.
+    shown = pids if len(pids) <= 8 else sorted(pids, key=lambda pid: -sum(pid in each.cpu for each in run.samples))[:8]
+    return [
+        Line(
+            str(pid),
+            [(each.at_s, getattr(each, name)[pid] * factor) for each in run.samples if pid in getattr(each, name)],
+        )
+        for pid in shown
+    ]
+
+
+def _judgement(run: Run) -> list[str]:
+    recorder = run.recorder
+    if run.good:
+        return ["Every verdict came, and every one was right."]
+    words = f"{recorder.wrong_count} wrong verdicts, {recorder.lost_count} lost replies, {run.missing} never asked for."
+    return [
+        words,
+        *(f"  wrong: {each}" for each in recorder.wrong[:5]),
+        *(f"  lost: {each}" for each in recorder.lost[:5]),
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
+    kind = ' class="n"' if numbers else ""
+    cells = [
+        f"<tr><td>{html.escape(first)}</td>{''.join(f'<td{kind}>{html.escape(each)}</td>' for each in rest)}</tr>"
+        for first, *rest in rows
+    ]
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _us(us: int) -> str:
+    if us < 10_000:
+        return f"{us} us"
+    return f"{us / 1000:.1f} ms" if us < 10_000_000 else f"{us / 1e6:.1f} s"

@@ -1,0 +1,63 @@
+"""What a server's processes cost while a run goes on: CPU, memory and descriptors, once a second, from the kernel."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from loadtest.processes import cpu_us, descriptors, memory_kib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look. CPU is the share of a core since the look before."""
+
+    at_s: float
+    cpu: dict[int, float]
+    memory_kib: dict[int, int]
+    descriptors: dict[int, int]
+
+
+class Sampler:
+    """Looks at processes from a thread. Use as a context manager."""
+
+    def __init__(self, process_ids: Callable[[], Sequence[int]]) -> None:
+        """Whatever `process_ids` says at each look: workers come and go."""
+        self.samples: list[Sample] = []
+        self._process_ids = process_ids
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        started = last = time.monotonic()
+        before = {pid: cpu_us([pid]) for pid in self._process_ids()}
+        while not self._stopping.wait(INTERVAL_S):
+            now, pids = time.monotonic(), self._process_ids()
+            used = {pid: cpu_us([pid]) for pid in pids}
+            shares = {pid: (used[pid] - before.get(pid, 0.0)) / 1e6 / (now - last) for pid in pids}
+            self.samples.append(
+                Sample(
+                    now - started,
+                    shares,
+                    {pid: memory_kib(pid) for pid in pids},
+                    {pid: descriptors(pid) for pid in pids},
+                )
+            )
+            before, last = used, now
