@@ -85,7 +85,11 @@ class Recording:
             head = self._stream.peek(READ_BYTES)
         except OSError as error:
             raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
-        self.is_log = self._recognised(head)
+        try:
+            self.is_log = self._recognised(head)
+        except UsageError:
+            self._stream.close()
+            raise
 
     def __iter__(self) -> Iterator[Recorded]:
         """Every usable request."""

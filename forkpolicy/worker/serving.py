@@ -223,7 +223,8 @@ class Serving:
         for noted in policy.take_noted() if self.noted else ():
             noted.hits += 1
             if decisions != "none":
-                self._log_decision(noted, values, policy.text(noted, values), raw, elapsed_us)
+                # The request stands with the decision, once.
+                self._log_decision(noted, values, policy.text(noted, values), b"", elapsed_us)
         reply = policy.reply(line, values)
         if _is_logged(line, decisions):
             self._log_decision(line, values, reply[len("action=") : -2].decode("utf-8", "replace"), raw, elapsed_us)
@@ -232,7 +233,7 @@ class Serving:
     def _log_decision(self, line: Line, values: Values, text: str, raw: bytes, elapsed_us: int) -> None:
         log = self.loaded.settings.log
         # For `replay`: with everything that Postfix said.
-        whole = log.decisions == "all" and log.format == "json"
+        whole = raw and log.decisions == "all" and log.format == "json"
         extra: dict[str, object] = {"request": Request.parse(raw).attributes} if whole else {}
         named = {name: values[at] for name, at in self.logged_at}
         self.log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)
