@@ -21,13 +21,15 @@ MAX_WORKERS: Final = 512
 # Policies longer than this are served as well; the hits of their later lines are not counted.
 MAX_LINES: Final = 16384
 EMPTY_IS_END: Final = 8
+STAYING: Final = 1
+LEAVING_SOON: Final = 2
 
 FIELDS: Final = (
     "pid",
     "generation",
     "started_ns",
     "beat_ns",
-    # 1 while the worker takes connections.
+    # STAYING or LEAVING_SOON while the worker takes connections, 0 when it does not.
     "serving",
     # CPU time lately, in millionths of a core.
     "load",
@@ -135,6 +137,10 @@ class Scoreboard:
                 if empty > EMPTY_IS_END:
                     break
         return shares
+
+    def somebody_stays(self) -> bool:
+        """Whether a worker takes connections and has no reason to go."""
+        return any(self.slot(number)["serving"] == STAYING for number in range(MAX_WORKERS))
 
 
 class Slot:

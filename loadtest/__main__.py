@@ -11,10 +11,13 @@ from loadtest.errors import SetupError, VerdictError
 COMMANDS = {
     "demo": ("loadtest.demo", "the founding use case, each verdict explained"),
     "bench": ("loadtest.bench", "CPU per request of one worker, beside a bare echo server"),
+    "policies": ("loadtest.policies", "what the length of a policy costs"),
     "tables": ("loadtest.tables_bench", "how long tables take to compile and to look up"),
+    "advise": ("loadtest.advise", "the p99 that forkpolicy advise expects beside a measured one"),
     "day": ("loadtest.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
     "saturate": ("loadtest.saturate", "the highest rate, and latency against offered load"),
     "compare": ("loadtest.compare", "other policy servers of Debian on the same machine in the same run"),
+    "chaos": ("loadtest.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
     "soak": ("loadtest.soak", "hours of mail with reloads, table swaps and killed workers"),
 }
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 18
 # What fits into one line of the log.
 STDERR_BYTES = 2500
+# Who has said nothing for so long has finished.
+STDERR_PAUSE_S = 0.2
 
 
 class Worker:
@@ -84,17 +86,29 @@ class Stderr:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self._heard = b""
+        self._heard_s = 0.0
 
     def fileno(self) -> int:
         """The read end; -1 once it is closed."""
         return self._fd
 
-    def read(self) -> str | None:
-        """What came; None at the end."""
+    def read(self) -> bool:
+        """Take what came; False at the end."""
         try:
-            return os.read(self._fd, STDERR_BYTES).decode("utf-8", "surrogateescape") or None
+            data = os.read(self._fd, STDERR_BYTES)
         except BlockingIOError:
+            return True
+        self._heard += data
+        self._heard_s = time.monotonic()
+        return bool(data)
+
+    def said(self, now_s: float) -> str:
+        """What is to be told now: a stack dump comes in many small pieces and is one event."""
+        if not self._heard or (len(self._heard) < STDERR_BYTES and now_s - self._heard_s < STDERR_PAUSE_S):
             return ""
+        said, self._heard = self._heard[:STDERR_BYTES], self._heard[STDERR_BYTES:]
+        return said.decode("utf-8", "surrogateescape").strip()
 
     @property
     def pending(self) -> bool:

@@ -175,6 +175,8 @@ class Master:
             self.stop()
         if self.backoff.failures and any(self.has_lived(worker, now_s) for worker in self.workers.values()):
             self.backoff.served()
+        for worker in self.workers.values():
+            self.tell_stderr(worker, now_s)
         if self.upgrade and now_s > self.upgrade.deadline_s:
             self.give_up_upgrade(f"it does not serve within {UP_TIMEOUT_S:g} s")
         if self.exporter and not self.exporter.pid and not self.stopping and now_s >= self.exporter_at_s:
@@ -291,15 +293,15 @@ class Master:
                 worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
 
     def hear_stderr(self, worker: Worker) -> None:
-        """Put into the log what a worker writes to standard error."""
-        if worker.stderr.fileno() < 0:
-            return
-        text = worker.stderr.read()
-        if text:
-            self.log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text.rstrip())
-        elif text is None:
+        """Take what a worker writes to standard error."""
+        if worker.stderr.fileno() >= 0 and not worker.stderr.read():
             self.selector.unregister(worker.stderr)
             worker.stderr.close()
+
+    def tell_stderr(self, worker: Worker, now_s: float) -> None:
+        """Log what a worker has said."""
+        while text := worker.stderr.said(now_s):
+            self.log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text)
 
     def heed(self, worker: Worker, message: Message) -> None:
         """Act on one message. Raises whatever comes of one that is none."""
@@ -376,6 +378,7 @@ class Master:
         if worker.stderr.fileno() >= 0:
             self.selector.unregister(worker.stderr)
             worker.stderr.close()
+        self.tell_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
             self.selector.unregister(worker)
             worker.sock.close()

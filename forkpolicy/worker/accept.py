@@ -24,7 +24,9 @@ BACK_OFF_S = 0.5
 
 
 class Turnstile:
-    """Calls `enter` while a shared descriptor is readable, unless `has_its_share` for at most `steps` milliseconds."""
+    """Calls `enter` while a shared descriptor is readable, unless `has_its_share` for at most `steps`
+    milliseconds.
+    """
 
     def __init__(self, fd: int, enter: Callable[[], None], has_its_share: Callable[[], bool], steps: int) -> None:
         self._enter = enter

@@ -1,8 +1,8 @@
 """Which connections a worker gives away so that all workers have as many connections, and as much to do.
 
-Connections live for hours, so neither fairness at accept nor luck lasts: traffic moves, workers come and go. A look at
-the scoreboard with every beat shows who is above the mean; who is gives away. Looks at plain numbers and moves nothing
-itself: `give` does.
+Connections live for hours, so neither fairness at accept nor luck lasts: traffic moves, workers come and go. A look
+at the scoreboard with every beat shows who is above the mean; who is gives away. Looks at plain numbers and moves
+nothing itself: `give` does.
 
 A worker's load is its CPU time; a connection's load is its share of the worker's requests.
 """
@@ -51,7 +51,8 @@ class Balance:
     def has_its_connections(self) -> bool:
         """Whether a connection that a sibling gave away is better left to another."""
         shares = self._scoreboard.shares()
-        return len(shares) > 1 and self._slot["connections"] * len(shares) >= sum(count for count, _ in shares)
+        # Not the mean: where all have as many, each would leave it to the others.
+        return len(shares) > 1 and self._slot["connections"] > min(count for count, _ in shares)
 
     def has_its_load(self) -> bool:
         """Whether traffic that a sibling gave away is better left to another."""

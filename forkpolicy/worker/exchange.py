@@ -62,7 +62,9 @@ class Exchange:
         return self._taking.fileno()
 
     def give(self, fd: int, pending: bytes, load: int = 0) -> bool:
-        """Pass a connection on: from here on the descriptor is only to be closed. False: not now, go on serving it."""
+        """Pass a connection on: from here on the descriptor is only to be closed. False: not now, go on serving
+        it.
+        """
         if len(pending) > MAX_PENDING_BYTES:
             return False
         try:

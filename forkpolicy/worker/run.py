@@ -23,6 +23,7 @@ from setproctitle import setproctitle
 
 from forkpolicy import link
 from forkpolicy.process import SIGNALS_OF_MASTER
+from forkpolicy.scoreboard import LEAVING_SOON, STAYING
 from forkpolicy.tables.keys import fold_domain
 from forkpolicy.worker.accept import BACK_OFF_S, Acceptor, Turnstile
 from forkpolicy.worker.age import Age
@@ -48,7 +49,7 @@ BEAT_S = 0.5
 # Descriptors that are not connections: sockets, pipes, tables of two generations.
 SPARE_DESCRIPTORS = 32
 # Given connections are for siblings with less: the worker that gives sees them first, and has to wait for the others.
-STEPS_ASIDE_GIVEN = 50
+STEPS_ASIDE_GIVEN = 5
 # Between two attempts of a worker that retires to give away what is left.
 RETIRE_PAUSE_S = 0.005
 # How long a stopping worker waits for a request that is half here, or a reply that is half gone.
@@ -128,7 +129,7 @@ class WorkerProcess:
         self._link_watcher.start(self._master_speaks)
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
-        self.slot["serving"] = 1
+        self.slot["serving"] = STAYING
         for entrance in self._entrances:
             entrance.start()
         self._say({"is": "ready", "state": self._state()})
@@ -272,7 +273,7 @@ class WorkerProcess:
         elif what == "abort":
             self.serving.abort()
         elif what == "retire":
-            self.retire()
+            self.retire(others_wait=message["others_wait"])
         else:
             self.stop()
 
@@ -315,10 +316,18 @@ class WorkerProcess:
             self._say({"is": "retiring", "reason": reason})
             gevent.spawn(self.retire)
 
-    def retire(self) -> None:
-        """Hand every connection over to the siblings and end. Until one can go it is served here as before."""
-        if not self._leave():
+    def retire(self, *, others_wait: bool = False) -> None:
+        """Hand every connection over to the siblings and end. Until one can go it is served here as before.
+        `others_wait`: those of another master, whom our scoreboard does not know.
+        """
+        if self.leaving:
             return
+        self.leaving = True
+        self.slot["serving"] = LEAVING_SOON
+        # The last worker waits for a successor and serves meanwhile: a connection on its way is one that waits.
+        while not (others_wait or self.scoreboard.somebody_stays()) and not self.stopping:
+            gevent.sleep(RETIRE_PAUSE_S)
+        self._take_no_more()
         while self.connections and not self.stopping:
             for connection in list(self.connections):
                 self._give(connection, 0, False)
@@ -331,8 +340,8 @@ class WorkerProcess:
         """Answer what is here, close every connection, end."""
         if self.stopping:
             return
-        self.stopping = True
-        self._leave()
+        self.stopping = self.leaving = True
+        self._take_no_more()
         deadline_s = time.monotonic() + STOP_PATIENCE_S
         # Once round the loop: what has arrived by now is read and answered.
         gevent.sleep(0.01)
@@ -343,13 +352,10 @@ class WorkerProcess:
             gevent.sleep(0.01)
         self.done.set()
 
-    def _leave(self) -> bool:
-        """Take no more connections; False when leaving has begun before."""
-        if self.leaving:
-            return False
-        self.leaving = True
-        setproctitle(f"forkpolicy: worker {self.slot.number}, leaving")
+    def _take_no_more(self) -> None:
+        if not self.slot["serving"]:
+            return
         self.slot["serving"] = 0
+        setproctitle(f"forkpolicy: worker {self.slot.number}, leaving")
         for entrance in self._entrances:
             entrance.stop()
-        return True
