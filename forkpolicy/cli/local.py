@@ -1,4 +1,4 @@
-"""Commands that need no running master: check, explain, lookup.
+"""Commands that need no running master: check, explain, replay, lookup.
 
 The tools are imported when their command runs: `forkpolicy status` should not pay for RE2 and LMDB.
 """
@@ -19,7 +19,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check.add_argument(
         "--postfix",
         metavar="DIR",
-        help="check how the Postfix configured in DIR asks, too (default: the system's if there is one; none: leave out)",
+        help="check the Postfix configured in DIR, too (default: the system's if there is one; none: leave out)",
     )
     add_json(check)
     explain = add_command(commands, "explain", _explain, "show the action that a policy request gets, and why")
@@ -31,6 +31,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     explain.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
     add_json(explain)
+    replay = add_command(commands, "replay", _replay, "ask a policy again what has been asked before")
+    replay.add_argument(
+        "file", metavar="FILE", help='raw requests, or a JSON decision log of decisions = "all"; -: stdin'
+    )
+    replay.add_argument(
+        "--against", metavar="OTHER.toml", help="name the requests whose reply changes with this policy"
+    )
+    add_json(replay)
     lookup = add_command(commands, "lookup", _lookup, "look a key up in a compiled table")
     lookup.add_argument("table", metavar="TABLE", help="as the policy declares it")
     lookup.add_argument(
@@ -52,6 +60,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     is_file = len(words) == 1 and "=" not in words[0]
     file, attributes = (words[0], []) if is_file else (None, words)
     return explain.run(arguments.settings, file, attributes, as_json=arguments.as_json, show_all=arguments.show_all)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from forkpolicy.tools import replay
+
+    return replay.run(arguments.settings, arguments.file, against=arguments.against, as_json=arguments.as_json)
 
 
 def _lookup(arguments: argparse.Namespace) -> int:

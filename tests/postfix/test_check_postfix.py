@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -24,6 +25,9 @@ def told(tmp_path, capsys):
         usual = "compatibility_level = 3.7\nmyhostname = mail.example.com\nqueue_directory = /var/spool/postfix\n"
         (tmp_path / "main.cf").write_text(f"{usual}{main}\n")
         (tmp_path / "master.cf").write_text(master)
+        for name in ("main.cf", "master.cf"):
+            # Postfix waits a second for files that were just written to "cool down".
+            os.utime(tmp_path / name, (0, 0))
         check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
         answer = json.loads(capsys.readouterr().out)
         kept = [each for each in answer["complaints"] if "never used" not in each["message"]]
