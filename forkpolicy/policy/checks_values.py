@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Acl, Model
     from forkpolicy.policy.nodes import Word
 
-# `bar.com` inside an expression: a dot between a name and what looks like a top-level domain, not escaped, not
-# repeated.
-DOMAIN_DOT = re.compile(r"(?<=[A-Za-z0-9-])\.(?=[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[]))")
-LITERAL = re.compile(r"\[[0-9A-Fa-f:.]+\]")
+# What an expression is made of where dots are looked for: escapes and classes are whole, so that no dot is found
+# in them.
+PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+# `bar.com` inside an expression: a dot between a name and what looks like a label.
+BEFORE_DOT = re.compile(r"[A-Za-z0-9)\]-]")
+AFTER_DOT = re.compile(r"[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[])|\((?:\?:)?[A-Za-z]{2,}[A-Za-z|]*\)")
+LITERAL = re.compile(r"(?P<local>[^\s\[\]]+@)?\[(?:IPv6:)?[0-9A-Fa-f:.]+\]", re.IGNORECASE)
 # Names without a dot that are meant as they are.
 WHOLE_NAMES = frozenset({"unknown", "localhost", "<>"})
 
@@ -39,10 +42,9 @@ def value_warnings(model: Model) -> Iterator[Complaint]:
 def _words(acl: Acl) -> Iterator[Complaint]:
     for word in acl.words:
         text = word.text
-        if LITERAL.fullmatch(text) and acl.type_name in HOSTS:
-            escaped = "/^" + re.sub(r"([\[\].])", r"\\\1", text) + "$/"
-            message = f"{text} is an expression here: any name that has one of these characters"
-            yield word.warning(message, f"the address literal itself is {escaped}")
+        if LITERAL.fullmatch(text):
+            message = f"{text} is an expression here: whatever has one of the characters between the brackets"
+            yield word.warning(message, f"the address literal itself is {_escaped(text)}")
         elif is_regex(text):
             yield from _dots(word)
         elif not text.startswith(("table:", "{", "/")) and not set(text) & set(".@") and text not in WHOLE_NAMES:
@@ -50,8 +52,16 @@ def _words(acl: Acl) -> Iterator[Complaint]:
             yield word.warning(message, f"to search for it, write /{text}/")
 
 
+def _escaped(literal: str) -> str:
+    return "/^" + re.sub(r"([\[\].+])", r"\\\1", literal) + "$/"
+
+
 def _dots(word: Word) -> Iterator[Complaint]:
-    escaped = DOMAIN_DOT.sub(r"\\.", word.text)
+    pieces = PIECES.findall(word.text)
+    for at, piece in enumerate(pieces):
+        if piece == "." and at and BEFORE_DOT.fullmatch(pieces[at - 1][-1]) and not pieces[at - 1].startswith("\\"):
+            pieces[at] = r"\." if AFTER_DOT.match("".join(pieces[at + 1 :])) else "."
+    escaped = "".join(pieces)
     if escaped != word.text:
         yield word.warning("a dot in an expression is any character", f"for the dot of a domain, write {escaped}")
 
@@ -61,9 +71,15 @@ def _nested(part: NetworkPart) -> Iterator[Complaint]:
     for (first, last), word in sorted(part.ranges, key=lambda each: (each[0][0], _descending(each[0][1]))):
         if widest and last <= widest[0] and first[:1] == widest[0][:1]:
             if word is not widest[1]:
-                yield word.warning(f"{word.text} is part of {widest[1].text} in the same list: one of them is enough")
+                yield word.warning(_twice(word, widest[1]))
         else:
             widest = (last, word)
+
+
+def _twice(word: Word, wide: Word) -> str:
+    if word.text == wide.text:
+        return f"{word.text} stands in this list twice"
+    return f"{word.text} is part of {wide.text} in the same list: one of them is enough"
 
 
 def _descending(key: bytes) -> bytes:

@@ -68,7 +68,7 @@ def find_complaints(settings_path: str) -> tuple[list[Complaint], Loaded | None]
         loaded = load_with(settings, files, {})
     except ConfigError as error:
         return [*complaints, *error.complaints], None
-    warnings = find_warnings(loaded.policy.model, loaded.declarations)
+    warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
     return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], loaded
 
 

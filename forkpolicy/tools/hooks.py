@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
-from forkpolicy.policy.checks import states_of_line
+from forkpolicy.policy.checks_lines import states_of_line
 from forkpolicy.settings import unix_path
 
 if TYPE_CHECKING:

@@ -1,0 +1,212 @@
+"""Warnings about `access` lines: ones that never fire, and ones that do something else than their author may think.
+
+Linear in the number of lines: covering ACLs come from an index, and a line is compared with the few earlier ones that
+share its rarest clause. `hooks` of the tools asks `states_of_line` too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import Complaint
+from forkpolicy.policy.matchers.parts import PresentPart
+from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.protocol.attributes import STATES, states_of
+from forkpolicy.protocol.reply import WHOLE_MESSAGE
+from forkpolicy.tables.keys import NULL_SENDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forkpolicy.policy.covering import Covering
+    from forkpolicy.policy.model import Acl, Line, Model
+
+Clause = tuple[int, bool]
+"""The number of an ACL, the same for all that mean the same, and whether it is negated."""
+
+TURNS_AWAY = frozenset({"REJECT", "4xx", "5xx", "DEFER", "DEFER_IF_PERMIT", "DEFER_IF_REJECT", "DISCARD"})
+TURNING_RESTRICTIONS = ("reject", "defer")
+PERMITTING = frozenset({"OK", "RELAY"})
+# What a client that has authenticated or has a certificate is known by: nobody who sends bounces from outside.
+CLIENTS_OWN = frozenset({"sasl_username", "sasl_method", "sasl_sender", "ccert_fingerprint", "ccert_subject"})
+
+
+def contradictions(model: Model, covering: Covering) -> Iterator[Complaint]:
+    """Lines that ask for what cannot be."""
+    for line in model.lines:
+        for (acl, negated), (other, other_negated) in combinations(line.clauses, 2):
+            told = _contradiction(covering, acl, other) if negated is other_negated is False else None
+            if negated is not other_negated:
+                told = _opposed(covering, other, acl) if negated else _opposed(covering, acl, other)
+            if told:
+                yield about(line, f"this line never fires: {told}")
+                break
+
+
+def _contradiction(covering: Covering, acl: Acl, other: Acl) -> str | None:
+    return f"{acl.name} and {other.name} have no value in common" if covering.exclude(acl, other) else None
+
+
+def _opposed(covering: Covering, asked: Acl, excluded: Acl) -> str | None:
+    """What is wrong with `asked !excluded`."""
+    number = covering.number(excluded)
+    if number == covering.number(asked):
+        return "it asks that the same holds and does not hold"
+    if number in covering.wider(asked):
+        return f"whenever {asked.name} holds, {excluded.name} does"
+    return None
+
+
+def shadowed(model: Model, covering: Covering) -> Iterator[Complaint]:
+    """Lines that an earlier one always forestalls: whatever makes them fire makes it fire."""
+    counts = Counter(clause for line in model.lines for clause in _clauses(line, covering))
+    # Under its rarest clause, so that a clause that stands in every line does not make this quadratic.
+    earlier: dict[Clause, dict[frozenset[Clause], Line]] = {}
+    for line in model.lines:
+        own = _clauses(line, covering)
+        implied = own.union(
+            (wide, False) for acl, negated in line.clauses if not negated for wide in covering.wider(acl)
+        )
+        found = _forestalling(earlier, implied)
+        if found:
+            yield _shadow(line, found)
+        elif line.action.kind == "reply" and own and not any(acl.is_score for acl, _ in line.clauses):
+            earlier.setdefault(min(own, key=counts.__getitem__), {})[own] = line
+
+
+def _forestalling(earlier: dict[Clause, dict[frozenset[Clause], Line]], implied: frozenset[Clause]) -> Line | None:
+    buckets = (earlier.get(each, {}) for each in implied)
+    found = (line for bucket in buckets for clauses, line in bucket.items() if clauses <= implied)
+    return min(found, key=lambda line: line.number, default=None)
+
+
+def _shadow(line: Line, first: Line) -> Complaint:
+    hint = f"{first.where}: {first.text}"
+    if line.action.name != first.action.name:
+        hint += "; an exception stands above the line that it is an exception from"
+    where = (
+        first.where if first.place and line.place and first.place.path != line.place.path else f"line {_number(first)}"
+    )
+    return about(line, f"this line never fires: whenever it could, {where} has decided before", hint)
+
+
+def impossible_states(model: Model, _: Covering) -> Iterator[Complaint]:
+    """Lines that need what no protocol state has together."""
+    for line in model.lines:
+        if not states_of_line(line):
+            asked = {name for acl, _ in line.clauses for name in acl.attributes} - {"protocol_state"}
+            named = any("protocol_state" in acl.attributes for acl, _ in line.clauses)
+            where = "at the states that it names" if named else "at one protocol state"
+            known = "; ".join(f"{name}: {_known_at(name)}" for name in sorted(asked) if _known_at(name))
+            message = f"this line never fires: what it asks for is never known {where}"
+            yield about(line, message, f"can be known at: {known}" if known else "")
+
+
+def _known_at(name: str) -> str:
+    states = states_of(name)
+    return "" if len(states) == len(STATES) else ", ".join(state for state in STATES if state in states)
+
+
+def states_of_line(line: Line) -> set[str]:
+    """The protocol states at which a line can fire."""
+    states = set(STATES)
+    for acl, negated in line.clauses:
+        for name in acl.attributes:
+            states &= states_of(name)
+        if acl.type_name == "protocol_state":
+            named = {word.text.upper() for word in acl.words}
+            # An expression or a table may name any state.
+            plain = named <= set(STATES)
+            states = states - named if negated else states & named if plain else states
+    return states
+
+
+def useless_actions(model: Model, _: Covering) -> Iterator[Complaint]:
+    """Actions at a state where Postfix does not heed them, or that reach further than the line that has them."""
+    for line in model.lines:
+        verb = line.action.verb
+        if verb == "PREPEND" and states_of_line(line) == {"END-OF-MESSAGE"}:
+            yield about(line, "PREPEND does nothing at END-OF-MESSAGE, the only state at which this line fires")
+        elif verb in WHOLE_MESSAGE and states_of_line(line) <= {"VRFY", "ETRN"} and states_of_line(line):
+            yield about(line, f"{verb} does nothing at {_words(states_of_line(line))}: there is no message")
+        elif verb in WHOLE_MESSAGE and any("recipient" in acl.attributes for acl, _ in line.clauses):
+            message = f"{verb} acts on the whole message, for every recipient of it, though this line asks about one"
+            yield about(line, message, "no result of access(5) does that for one recipient only")
+
+
+def permits(model: Model, _: Covering) -> Iterator[Complaint]:
+    """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
+    for line in model.lines:
+        if line.action.verb in PERMITTING or _restriction(line).startswith("permit"):
+            message = f"{line.action.reply.text.split()[0]} skips the restrictions that follow in Postfix's list, too"
+            yield about(line, message, "DUNNO ends the policy and lets them go on")
+            return
+
+
+def null_sender(model: Model, _: Covering) -> Iterator[Complaint]:
+    """Lines that ask about the sender and turn mail away, and do so to bounces too."""
+    for line in model.lines:
+        about_sender = [(acl, negated) for acl, negated in line.clauses if "sender" in acl.attributes]
+        if not _turns_away(line) or not about_sender or _asks_for_clients_own(line):
+            continue
+        if len(line.clauses) > 1 and any(_means_null_sender(acl) and not negated for acl, negated in about_sender):
+            continue
+        if all(_fires_on_null_sender(acl, negated) for acl, negated in about_sender):
+            hint = "bounces have no sender: to let them pass, add an ACL of type null_sender and its !NAME to the line"
+            yield about(line, "this line turns away the null sender, and with it every bounce", hint)
+
+
+def _turns_away(line: Line) -> bool:
+    return line.action.verb in TURNS_AWAY or _restriction(line) in TURNING_RESTRICTIONS
+
+
+def _restriction(line: Line) -> str:
+    return line.action.reply.text.split()[0] if line.action.verb == "restriction" else ""
+
+
+def _asks_for_clients_own(line: Line) -> bool:
+    """Whether it is about clients that have signed in: their mail programs, not other people's bounces."""
+    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in line.clauses)
+
+
+def _means_null_sender(acl: Acl) -> bool:
+    return any(isinstance(part, PresentPart) for part in acl.parts) or any(w.text == NULL_SENDER for w in acl.words)
+
+
+def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
+    if any(isinstance(part, (TablePart, PairPart)) for part in acl.parts):
+        # No table of domains has the null sender; whether another kind does stands in its source.
+        return negated
+    values = dict.fromkeys(acl.attributes, "")
+    return (acl.find(values) is not None) is not negated
+
+
+def about(line: Line, message: str, hint: str = "") -> Complaint:
+    """A warning about a whole line."""
+    place = line.place
+    assert place is not None, "only lines of the policy are checked"
+    return Complaint(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
+
+
+def _clauses(line: Line, covering: Covering) -> frozenset[Clause]:
+    return frozenset((covering.number(acl), negated) for acl, negated in line.clauses)
+
+
+def _number(line: Line) -> int:
+    return line.place.line if line.place else 0
+
+
+def _words(states: set[str]) -> str:
+    return ", ".join(state for state in STATES if state in states)
+
+
+LINE_CHECKS: tuple[Callable[[Model, Covering], Iterator[Complaint]], ...] = (
+    contradictions,
+    shadowed,
+    impossible_states,
+    useless_actions,
+    permits,
+    null_sender,
+)
