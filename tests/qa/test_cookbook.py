@@ -135,6 +135,13 @@ def test_there_are_enough_recipes():
     assert [recipe.title for recipe in RECIPES if not (recipe.policy and recipe.rows)] == []
 
 
+def test_the_contents_list_every_recipe():
+    """The list at the top has all recipes, in their order, each with the anchor that its heading gets."""
+    anchors = [re.sub(r"[^\w -]", "", recipe.title.lower()).replace(" ", "-") for recipe in RECIPES]
+    expected = [(recipe.title, anchor) for recipe, anchor in zip(RECIPES, anchors, strict=True)]
+    assert re.findall(r"^- \[(.*)\]\(#(.*)\)$", INTRODUCTION, re.MULTILINE) == expected
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
 def test_a_recipe_answers_what_it_says(recipe, kitchen):
     """Each request of a recipe gets the reply, and writes the log text, that stands beside it."""
