@@ -127,7 +127,10 @@ class Resolver:
         elif name in self.actions:
             self._twice(statement.name, "action")
         else:
-            self.actions[name] = self._parsed_action(statement)
+            action = self.actions[name] = self._parsed_action(statement)
+            if name == DEFAULT_ACTION and action.kind != "reply":
+                message = f'"{DEFAULT_ACTION}" has to answer, and a {action.kind} goes on with the next line'
+                self.around.complaints.append(statement.reply.complaint(message))
 
     def _parsed_action(self, statement: ActionStatement) -> Action:
         name, word = statement.name.text, statement.reply

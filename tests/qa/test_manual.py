@@ -232,6 +232,14 @@ def test_the_manual_has_every_action():
     assert f"A text is {MAX_TEXT_BYTES} bytes at most" in LANGUAGE
 
 
+@pytest.mark.parametrize("word", ["log done", "score 1"])
+def test_the_default_action_is_a_reply(word):
+    """What goes on with the next line cannot stand where there is none."""
+    complaints = complaints_of(f"action default {word}\n")
+    assert len(complaints) == 1
+    assert 'policy.conf:1:16: "default" has to answer' in complaints[0]
+
+
 def test_the_manual_has_what_makes_an_expression():
     """The characters that make a value an expression."""
     said = re.search(r"one that has any of `([^`]+)`", LANGUAGE)[1]
