@@ -56,7 +56,7 @@ class ServerSettings:
         "auto",
         "Worker processes, or `auto`: one per core that this process may use.",
         ge=1,
-        le=512,
+        le=256,
         choices=("auto",),
     )
     hang_timeout: float = setting(
@@ -133,6 +133,7 @@ class Settings:
 
     policy: str = setting("policy.conf", "The policy: what is decided.", path=True)
     tables: str = setting("/var/lib/forkpolicy/tables", "Where forkpolicy-compile writes and workers read.", path=True)
+    # Not `shadow` in a section [policy]: `policy` is a path above, and TOML has no key that is both.
     shadow: str = setting(
         "",
         "A second policy, evaluated beside the first and never obeyed: where they differ is counted and logged.",
