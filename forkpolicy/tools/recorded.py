@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 # A file of requests is the operator's own: only a runaway one is refused.
 MAX_REQUEST_BYTES = 16 << 20
-# The reader searches all that it holds for each request: with a few at a time that is nothing.
-READ_BYTES = 4096
+READ_BYTES = 16384
 # The log's own lines have 4 KiB; a file whose lines are longer is something else.
 MAX_LINE_BYTES = 1 << 20
 HOW_TO_LOG = 'requests are logged with [log] decisions = "all" and format = "json"'
