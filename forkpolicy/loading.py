@@ -7,7 +7,7 @@ every mistake of settings and policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -56,8 +56,11 @@ class Loaded:
     def summary(self) -> dict[str, object]:
         """What the start and the reload line of the log say about it."""
         model = self.policy.model
+        wanted = self.settings.shadow
+        shadow = {"shadow": wanted if self.shadow else f"{wanted} is left out: it does not load"} if wanted else {}
         return {
             "policy": self.settings.policy,
+            **shadow,
             "lines": len(model.lines),
             "acls": len(model.acls),
             "tables": ",".join(self.slots) or "-",
@@ -104,8 +107,8 @@ def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shado
             settings.shadow, slots.slot_for, files=files, delimiter=settings.mail.recipient_delimiter
         )
     except ConfigError as error:
-        message = f"the shadow policy is left out: {error.complaints[0].place}: {error.complaints[0].message}"
-        return None, [Complaint(settings.shadow, 0, 0, message, severity="warning")]
+        left_out = Complaint(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
+        return None, [replace(each, severity="warning") for each in (*error.complaints, left_out)]
     return Shadow(policy, slots.made), []
 
 

@@ -90,13 +90,17 @@ def _shadow_rows(seen: dict[str, Any]) -> list[str]:
     """
     trials = [worker["shadow"] for worker in seen["workers"] if worker["shadow"]]
     if not trials:
-        return []
+        # One that does not load.
+        wanted = seen["policy"].get("shadow")
+        return [f"shadow   {wanted}"] if wanted else []
     pairs: dict[str, int] = {}
     for trial in trials:
         for pair, count in trial["pairs"].items():
             pairs[pair] = pairs.get(pair, 0) + count
     differs, compared = (sum(trial[name] for trial in trials) for name in ("differs", "compared"))
-    rows = [f"shadow   would have answered {differs} of {compared} requests otherwise"]
+    failed = sum(trial["failed"] for trial in trials)
+    more = f", and could not answer {failed:,}" if failed else ""
+    rows = [f"shadow   would have answered {differs:,} of {compared:,} requests otherwise{more}"]
     return rows + [f"{count:>12}  {pair}" for pair, count in sorted(pairs.items(), key=lambda each: -each[1])]
 
 

@@ -94,7 +94,7 @@ class Serving:
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
         shadow = loaded.shadow
-        self.trial = Trial(self.policy, shadow, self._shadow_differs) if shadow else None
+        self.trial = Trial(self.policy, shadow, self._shadow_differs, self._shadow_failed) if shadow else None
         self.decide = self.trial.decide if self.trial else self.policy.decide
         self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED.items()]
         self.sampling = Sampling(self.policy)
@@ -244,8 +244,12 @@ class Serving:
         self.counters.errors += 1
         self.log_seldom("error", "evaluation failed", failure, answered=self.on_error.action.reply.text)
 
-    def _shadow_differs(self, pair: str, real: str, shadow: str) -> None:
-        self.log_seldom("info", "shadow differs", pair, key=pair, answered=real, shadow=shadow)
+    def _shadow_differs(self, pair: str, real: str, shadow: str, values: Values) -> None:
+        named = {name: values[at] for name, at in self.logged_at}
+        self.log_seldom("info", "shadow differs", pair, key=pair, answered=real, shadow=shadow, **named)
+
+    def _shadow_failed(self, failure: str) -> None:
+        self.log_seldom("warning", "shadow evaluation failed", failure)
 
     def bug(self, error: Exception) -> None:
         """Log a bug of ours with its traceback; the request it met is answered with on_error."""

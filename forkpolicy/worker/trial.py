@@ -2,11 +2,17 @@
 
 Where it would have answered otherwise is counted by the pair of lines responsible, and logged once a minute for
 each pair. While there is no shadow none of this runs: `serving.decide` is then the real policy's own function.
+
+Whatever fails in the shadow, a table or our own code, is counted and told and has no effect on the answer. Where
+either policy could not be evaluated there is nothing to compare: such a request counts as failed, not as different.
+
+Measured: a request costs what the shadow's decision costs and 0.4 us more, one that differs 3.5 us more again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,34 +23,56 @@ if TYPE_CHECKING:
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.layout import Values
 
-# Policies that differ in more places than this differ everywhere; the memory stays bounded.
+# Policies that differ in more places than this differ everywhere; memory and log stay bounded.
 MAX_PAIRS = 200
+SHOWN_PAIRS = 20
 
 
 class Trial:
-    """One generation's trial. `tell(pair, real, shadow)` is called for each difference; it decides what is logged."""
+    """One generation's trial.
 
-    def __init__(self, policy: Policy, shadow: Shadow, tell: Callable[[str, str, str], None]) -> None:
+    `tell(pair, real, shadow, values)` is called for each difference, `tell_failure(why)` for each failure; they decide
+    what is logged. `values` are those of the real policy.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        shadow: Shadow,
+        tell: Callable[[str, str, str, Values], None],
+        tell_failure: Callable[[str], None],
+    ) -> None:
         self._policy = policy
         self._shadow = shadow.policy
-        self._at = tuple(policy.wanted.index(name) for name in self._shadow.wanted)
-        self._tell = tell
-        self.compared = 0
-        self.differs = 0
+        self._decide_shadow, self._noted = self._shadow.decide, self._shadow.noted
+        # The real policy wants whatever the shadow does, and every policy wants several attributes: this gives a tuple.
+        self._pick = itemgetter(*(policy.wanted.index(name) for name in self._shadow.wanted))
+        self._replies, self._shadow_replies = _fixed_replies(policy, ""), _fixed_replies(self._shadow, None)
+        self._tell, self._tell_failure = tell, tell_failure
+        self._shadow.on_failure = tell_failure
+        self.compared = self.differs = self.failed = 0
         self.pairs: Counter[str] = Counter()
 
     def decide(self, values: Values) -> Line:
         """What the real policy says; what the shadow says is compared."""
         line = self._policy.decide(values)
-        seen = tuple([values[at] for at in self._at])
-        other = self._shadow.decide(seen)
-        self._shadow.noted.clear()
-        self.compared += 1
-        if line.action.reply != other.action.reply or line.action.template != other.action.template:
-            self._compare(line, values, other, seen)
+        try:
+            seen = self._pick(values)
+            other = self._decide_shadow(seen)
+            self.compared += 1
+            if self._noted:
+                self._noted.clear()
+            if self._replies[line.number] != self._shadow_replies[other.number]:
+                self._compare(line, values, other, seen)
+        except Exception as error:  # noqa: BLE001 - a shadow must not cost the real policy its answer, whatever it does
+            self.failed += 1
+            self._tell_failure(f"{type(error).__name__}: {error}")
         return line
 
     def _compare(self, line: Line, values: Values, other: Line, seen: Values) -> None:
+        if line is self._policy.model.error_line or other is self._shadow.model.error_line:
+            self.failed += 1
+            return
         real, shadow = self._policy.text(line, values), self._shadow.text(other, seen)
         if real == shadow:
             return
@@ -52,8 +80,20 @@ class Trial:
         pair = f"{line.where} -> {other.where}"
         if pair in self.pairs or len(self.pairs) < MAX_PAIRS:
             self.pairs[pair] += 1
-        self._tell(pair, real, shadow)
+            self._tell(pair, real, shadow, values)
 
     def describe(self) -> dict[str, object]:
         """Counts for `status`."""
-        return {"compared": self.compared, "differs": self.differs, "pairs": dict(self.pairs.most_common(20))}
+        return {
+            "compared": self.compared,
+            "differs": self.differs,
+            "failed": self.failed,
+            "pairs": dict(self.pairs.most_common(SHOWN_PAIRS)),
+        }
+
+
+def _fixed_replies(policy: Policy, unlike: str | None) -> list[str | None]:
+    """The reply of each line by its number; `unlike`, where it depends on the request or is that of a failure."""
+    model = policy.model
+    lines = [*model.lines, model.default_line]
+    return [*(unlike if line.action.template else line.action.reply.text for line in lines), unlike]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forkpolicy.loading import load_everything
+from forkpolicy.worker import trial
 from forkpolicy.worker.serving import Serving
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
 
@@ -32,9 +33,9 @@ def test_the_real_policy_answers_and_the_differences_are_counted(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.ask(request("x@elsewhere.example", size="200")) == PASS
-    trial = peer.serving.describe()["shadow"]
-    assert (trial["compared"], trial["differs"]) == (11, 6)
-    assert sorted(trial["pairs"].values()) == [1, 5]
+    counts = peer.serving.describe()["shadow"]
+    assert (counts["compared"], counts["differs"]) == (11, 6)
+    assert sorted(counts["pairs"].values()) == [1, 5]
     logged = [fields for _, event, fields in peer.log.events if event == "shadow differs"]
     assert len(logged) == 2
     assert logged[0]["answered"].startswith("REJECT 5.7.1")
@@ -58,3 +59,111 @@ def test_without_a_shadow_nothing_runs(tmp_path):
     assert peer.serving.decide == peer.serving.policy.decide
     peer.connection.close()
     peer.ours.close()
+
+
+def commit(peer, candidate, policy=POLICY, tables=""):
+    """Serve another generation with this shadow."""
+    folder = peer.settings.parent
+    (folder / "policy.conf").write_text(policy)
+    (folder / "candidate.conf").write_text(candidate)
+    peer.settings.write_text(f'shadow = "candidate.conf"\n{tables}[log]\ndecisions = "none"\n')
+    assert peer.serving.prepare(load_everything(peer.settings).snapshot) == []
+    peer.serving.commit(peer.serving.generation + 1)
+
+
+def test_a_difference_is_logged_with_the_request_that_showed_it(peer):
+    """Who, from whom, to whom: enough to look for the mail, and to ask `explain`."""
+    peer.ask(request())
+    (fields,) = [fields for _, event, fields in peer.log.events if event == "shadow differs"]
+    assert fields["reason"].endswith("candidate.conf:11")
+    assert "policy.conf:8 -> " in fields["reason"]
+    assert (fields["client"], fields["sender"], fields["recipient"]) == (
+        "203.0.113.5",
+        "a@example.com",
+        "b@example.com",
+    )
+
+
+def test_the_same_text_from_another_line_is_no_difference(peer):
+    """Verdicts are what Postfix is told: texts with something put in are compared as they come out."""
+    commit(peer, "\n\n" + POLICY.replace("{sender_domain}", "example.com"))
+    assert peer.ask(request()) == FORGED
+    assert peer.ask(OTHER) == PASS
+    counts = peer.serving.describe()["shadow"]
+    assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 0)
+
+
+def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
+    """Nothing can be compared then: counted apart, the cause logged; reload and answers are as ever."""
+    commit(peer, "table gone domain x\nacl g sender table:gone\naction r REJECT\naccess g r\n", tables='tables = "t"\n')
+    assert peer.ask(request()) == FORGED
+    assert peer.ask(OTHER) == PASS
+    counts = peer.serving.describe()["shadow"]
+    assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 2)
+    (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
+    assert "acl g" in told["reason"]
+
+
+def test_a_bug_in_the_shadow_costs_no_answer(peer, monkeypatch):
+    """Whatever raises beside the real policy, Postfix gets the real answer and the trial counts it."""
+    monkeypatch.setattr(peer.serving.trial, "_decide_shadow", lambda _: 1 / 0)
+    for _ in range(3):
+        assert peer.ask(request()) == FORGED
+    assert peer.serving.describe()["shadow"]["failed"] == 3
+    (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
+    assert "ZeroDivisionError" in told["reason"]
+    assert peer.serving.counters.errors == 0
+
+
+def test_notes_of_the_shadow_are_not_the_real_ones(peer):
+    """A `log` line of the shadow neither logs nor keeps a reply from being a plain one."""
+    commit(peer, POLICY.replace("watched.example", "mail.example.org"))
+    assert peer.ask(OTHER) == PASS
+    assert not peer.serving.noted
+    assert not peer.log.decisions
+
+
+def test_a_reload_takes_the_real_policy_whatever_the_shadow_is(peer):
+    """A shadow that broke is switched off and told; one that is mended is on again, with counts from nought."""
+    peer.ask(request())
+    commit(peer, "acess x\n", POLICY.replace("REJECT 5.7.1", "REJECT 5.7.9"))
+    assert peer.serving.trial is None
+    assert peer.serving.decide == peer.serving.policy.decide
+    assert peer.ask(request()) == FORGED.replace(b"5.7.1", b"5.7.9")
+    assert "left out" in peer.serving.loaded.summary["shadow"]
+    assert any("unknown statement" in str(each) for each in peer.serving.loaded.warnings)
+    commit(peer, POLICY)
+    assert peer.ask(request()) == FORGED
+    assert peer.serving.describe()["shadow"] == {"compared": 1, "differs": 0, "failed": 0, "pairs": {}}
+
+
+def test_a_missing_shadow_is_the_same_for_a_worker(peer):
+    """What the master could not read, a worker does not look for on disk: both leave it out."""
+    (peer.settings.parent / "candidate.conf").unlink()
+    snapshot = load_everything(peer.settings).snapshot
+    (peer.settings.parent / "candidate.conf").write_text(POLICY)
+    assert peer.serving.prepare(snapshot) == []
+    peer.serving.commit(3)
+    assert peer.serving.trial is None
+
+
+def test_a_look_from_close_up_goes_on_with_the_trial(peer):
+    """The sampled request is compared like every other."""
+    peer.ask(request())
+    peer.serving.sample_next()
+    for _ in range(3):
+        assert peer.ask(request()) == FORGED
+    assert peer.serving.describe()["shadow"]["compared"] == 4
+    assert peer.serving.sampling.sampled == 1
+
+
+def test_pairs_stay_bounded(peer, monkeypatch):
+    """Policies that differ everywhere fill neither memory nor log."""
+    monkeypatch.setattr(trial, "MAX_PAIRS", 5)
+    lines = "".join(f"acl c{n} helo_name h{n}\naction a{n} 450 4.7.1 h{n}\naccess c{n} a{n}\n" for n in range(20))
+    commit(peer, lines)
+    for number in range(20):
+        assert peer.ask(request("x@elsewhere.example", helo_name=f"h{number}")) == PASS
+    described = peer.serving.describe()["shadow"]
+    assert (described["differs"], len(described["pairs"])) == (20, 5)
+    assert len([event for _, event, _ in peer.log.events if event == "shadow differs"]) == 5
