@@ -85,12 +85,16 @@ def open_inet(endpoint: str, backlog: int) -> Listener:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = found[0]
         sock = socket.socket(family, kind)
+    except (OSError, OverflowError) as error:
+        raise _wrong(endpoint, f"cannot listen there: {getattr(error, 'strerror', None) or error}") from error
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # Otherwise [::] takes the port of 0.0.0.0 too, and whoever names both gets an error.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
     except (OSError, OverflowError) as error:
+        sock.close()
         raise _wrong(endpoint, f"cannot listen there: {getattr(error, 'strerror', None) or error}") from error
     sock.listen(backlog)
     sock.setblocking(False)

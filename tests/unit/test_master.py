@@ -1,0 +1,177 @@
+"""The master's decisions, without processes: back-off, reload in two steps, messages, what it tells systemd."""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forkpolicy import link
+from forkpolicy.errors import CannotWriteError, ConfigError
+from forkpolicy.master import listener
+from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
+from forkpolicy.master.notify import Notifier
+from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
+
+
+def test_back_off_grows_to_a_limit_and_ends_with_a_life():
+    """Half a second, doubled with each death at birth, half a minute at most; a life sets it back."""
+    backoff = Backoff()
+    delays = [backoff.died_at_birth(100.0) for _ in range(9)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, LONGEST_DELAY_S, LONGEST_DELAY_S, LONGEST_DELAY_S]
+    assert backoff.wait_s(110.0) == 20.0
+    backoff.served()
+    assert backoff.wait_s(110.0) == 0.0
+    assert backoff.died_at_birth(0.0) == 0.5
+
+
+class Two:
+    """A reload of two workers; what was sent to whom."""
+
+    def __init__(self):
+        self.sent = []
+        loaded = SimpleNamespace(snapshot={"policy.conf": b"access all x\n"})
+        self.reload = Reload(loaded, 2, [11, 12], lambda pid, message: self.sent.append((message["do"], pid)), 0.0)
+
+    def kinds(self):
+        return [kind for kind, _ in self.sent]
+
+
+def test_commit_comes_when_all_are_prepared():
+    """Nobody serves the new one before everybody can."""
+    two = Two()
+    two.reload.prepared(11, [], 1.0)
+    assert two.kinds() == ["prepare"] * 2
+    two.reload.prepared(12, [], 1.0)
+    assert two.kinds() == ["prepare"] * 2 + ["commit"] * 2
+    two.reload.committed(12, 1.0)
+    assert two.reload.outcome is None
+    two.reload.committed(11, 1.0)
+    assert two.reload.outcome == []
+
+
+def test_one_complaint_is_everybodys_abort():
+    """The same complaint of several workers is told once."""
+    two = Two()
+    two.reload.prepared(11, ["missing table"], 1.0)
+    two.reload.prepared(12, ["missing table"], 1.0)
+    assert two.kinds() == ["prepare"] * 2 + ["abort"] * 2
+    assert two.reload.outcome == ["missing table"]
+
+
+def test_a_death_in_between_is_not_waited_for():
+    """In either phase."""
+    two = Two()
+    two.reload.gone(11, 1.0)
+    two.reload.prepared(12, [], 1.0)
+    assert two.sent[-1] == ("commit", 12)
+    two.reload.gone(12, 1.0)
+    assert two.reload.outcome == []
+
+
+def test_silence_for_too_long_is_a_refusal():
+    """With the pid of who is silent."""
+    two = Two()
+    two.reload.prepared(11, [], 1.0)
+    two.reload.late(PHASE_TIMEOUT_S - 1)
+    assert two.reload.outcome is None
+    two.reload.late(PHASE_TIMEOUT_S)
+    assert "worker 12 did not answer" in two.reload.outcome[0]
+    assert two.kinds()[-2:] == ["abort", "abort"]
+
+
+MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), st.integers(0, 99) | st.binary(max_size=300)), max_size=5)
+
+
+@given(MESSAGES, st.integers(1, 40))
+def test_messages_survive_any_split(messages, size):
+    """Whole, byte by byte, anything in between."""
+    stream = b"".join(link.encode(message) for message in messages)
+    decoder = link.Decoder()
+    found = [each for at in range(0, len(stream), size) for each in decoder.feed(stream[at : at + size])]
+    assert found == messages
+
+
+def test_a_message_of_absurd_length_is_refused():
+    """Before memory is spent on it."""
+    with pytest.raises(ValueError, match="4294967295 bytes"):
+        link.Decoder().feed(b"\xff\xff\xff\xff")
+
+
+def test_systemd_is_told(tmp_path, monkeypatch):
+    """READY with the main pid, RELOADING with the monotonic time, STOPPING, WATCHDOG twice in its time."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+        notifier = Notifier()
+        assert notifier.watchdog_s == 15.0
+        for tell, words in (
+            (lambda: notifier.ready("2 workers"), ["READY=1", "STATUS=2 workers", f"MAINPID={os.getpid()}"]),
+            (notifier.reloading, ["RELOADING=1", "MONOTONIC_USEC="]),
+            (notifier.stopping, ["STOPPING=1"]),
+            (notifier.watchdog, ["WATCHDOG=1"]),
+            (lambda: notifier.replaced_by(77), ["MAINPID=77"]),
+        ):
+            tell()
+            said = manager.recv(4096).decode()
+            assert all(word in said for word in words)
+
+
+def test_nobody_to_tell_is_no_trouble(monkeypatch, tmp_path):
+    """Without systemd, and with a socket that is gone."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    Notifier().ready("alone")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    Notifier().ready("alone")
+
+
+def test_a_socket_file_has_its_mode_from_the_first_moment(tmp_path):
+    """Mode as asked whatever the umask; and it is removed at the end."""
+    path = tmp_path / "socket"
+    before = os.umask(0o777)
+    try:
+        opened = listener.open_unix(str(path), listener.Ownership(0o640), 8)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["socket"]
+    opened.close(remove=True)
+    assert not path.exists()
+
+
+def test_what_is_no_socket_is_left_alone(tmp_path):
+    """A file in the way is the operator's to move."""
+    path = tmp_path / "socket"
+    path.write_text("mine")
+    with pytest.raises(ConfigError, match="is no socket"):
+        listener.open_unix(str(path), listener.Ownership(0o600), 8)
+    assert path.read_text() == "mine"
+
+
+def test_a_path_that_no_socket_can_have(tmp_path):
+    """One byte too many: told with both numbers, since connect() would only say that the name is too long."""
+    path = str(tmp_path) + "/" + "x" * (108 - len(str(tmp_path)) - 1)
+    with pytest.raises(ConfigError, match="108 bytes: a socket's path has 107 at most"):
+        listener.open_unix(path, listener.Ownership(0o600), 8)
+
+
+def test_a_missing_directory_is_told(tmp_path):
+    """As a file that cannot be written."""
+    with pytest.raises(CannotWriteError, match="No such file or directory"):
+        listener.open_unix(str(tmp_path / "no" / "socket"), listener.Ownership(0o600), 8)
+
+
+def test_a_port_in_use_is_told():
+    """With the endpoint of the settings."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="in use"):
+            listener.open_inet(f"inet:127.0.0.1:{taken.getsockname()[1]}", 8)
