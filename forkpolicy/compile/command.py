@@ -103,7 +103,7 @@ class _CannotWrite:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.settings)
-    declared = _chosen(declared_tables(settings.policy), arguments.tables)
+    declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
     if arguments.verify:
         return _verify(declared, Path(settings.tables), as_json=arguments.json)
     options = Options(

@@ -51,14 +51,21 @@ def load_policy(
     ), in_order(complaints, parsed.paths)
 
 
-def declared_tables(path: str, files: Files | None = None) -> list[TableDeclaration]:
-    """The tables that a policy declares, for whoever compiles them. Raises ConfigError for a policy that is wrong."""
-    parsed = parse_policy(path, files or Files())
+def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> list[TableDeclaration]:
+    """The tables that a policy declares, and those that only its shadow does, for whoever compiles them.
+
+    Raises ConfigError for a policy that is wrong; a shadow that is gives what can be read of it.
+    """
+    files = files or Files()
+    parsed = parse_policy(path, files)
     if parsed.complaints:
         raise ConfigError(parsed.complaints)
-    asked = _asked_together(parsed.statements)
-    declarations = [statement.declaration for statement in parsed.statements if isinstance(statement, TableStatement)]
-    return [replace(each, key_words=asked.get(each.name, 1)) for each in declarations]
+    statements = [*parsed.statements, *(parse_policy(shadow, files).statements if shadow else ())]
+    asked = _asked_together(statements)
+    tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
+    # The first of a name counts: two in one policy are a mistake that loading it tells.
+    named = {each.name: each for each in reversed(tables)}
+    return [replace(each, key_words=asked.get(each.name, 1)) for each in reversed(named.values())]
 
 
 def _asked_together(statements: Iterable[Statement]) -> dict[str, int]:

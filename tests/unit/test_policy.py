@@ -111,6 +111,7 @@ def test_the_founding_rule(text, rows, action, attributes, rejected):
         ("tls_later yes", {"tls_later": "YES"}, True),
         ("size 10M", {"size": "10485761"}, True),
         ("size 10M", {"size": "10485760"}, False),
+        ("size 10M", {"size": "9" * 30}, True),
         ("size <=1k", {"size": "1024"}, True),
         ("size 1k-2k", {"size": "2049"}, False),
         ("client_port <1024", {"client_port": "unknown"}, False),

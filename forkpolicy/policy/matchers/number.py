@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 FORM = "a number (larger than it), >N, >=N, <N, <=N, =N or N-M, with K, M or G"
-# More digits than any size, count or port has; longer ones from outside are not worth converting.
+# More digits than any size, count or port has; a longer number is larger than all that a policy compares with.
 MAX_DIGITS = 18
 
 Interval = tuple[float, float]
@@ -63,9 +63,9 @@ class NumberPart(Part):
         return Finding(word.text, word.place) if word else None
 
     def _word(self, value: str) -> Word | None:
-        if not (value.isascii() and value.isdigit()) or len(value) > MAX_DIGITS:
+        if not (value.isascii() and value.isdigit()):
             return None
-        number = int(value)
+        number = int(value) if len(value) <= MAX_DIGITS else float("inf")
         return next((word for (low, high), word in self.comparisons if low <= number <= high), None)
 
 
