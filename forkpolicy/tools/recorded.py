@@ -43,7 +43,7 @@ COMPRESSED = {
 
 # Why something was left out, in the words of the report.
 CUT = "log lines cut for their length"
-NO_REQUEST = 'decisions logged without their request (notes of `log` lines, or decisions was not "all")'
+NO_REQUEST = 'decisions logged without their request (decisions was not "all")'
 UNREADABLE = "lines that are no JSON"
 NOT_A_REQUEST = "that are no policy request"
 
@@ -136,7 +136,8 @@ class Recording:
             fields = self._fields(line)
             if fields is None:
                 self.left_out[UNREADABLE] += 1
-            elif fields.get("event") == "decision":
+            # A note of a `log` line is followed by the decision, which has the request.
+            elif fields.get("event") == "decision" and "note" not in fields:
                 yield from self._decision(fields, line)
 
     def _fields(self, line: bytes) -> dict[str, Any] | None:

@@ -223,18 +223,20 @@ class Serving:
         for noted in policy.take_noted() if self.noted else ():
             noted.hits += 1
             if decisions != "none":
-                # The request stands with the decision, once.
-                self._log_decision(noted, values, policy.text(noted, values), b"", elapsed_us)
+                # For `replay` the request stands with the decision, once.
+                self._log_decision(noted, values, policy.text(noted, values), elapsed_us, note=True)
         reply = policy.reply(line, values)
         if _is_logged(line, decisions):
-            self._log_decision(line, values, reply[len("action=") : -2].decode("utf-8", "replace"), raw, elapsed_us)
+            text = reply[len("action=") : -2].decode("utf-8", "replace")
+            self._log_decision(line, values, text, elapsed_us, **self._whole(raw))
         return reply
 
-    def _log_decision(self, line: Line, values: Values, text: str, raw: bytes, elapsed_us: int) -> None:
+    def _whole(self, raw: bytes) -> dict[str, object]:
+        """For `replay`: everything that Postfix said."""
         log = self.loaded.settings.log
-        # For `replay`: with everything that Postfix said.
-        whole = raw and log.decisions == "all" and log.format == "json"
-        extra: dict[str, object] = {"request": Request.parse(raw).attributes} if whole else {}
+        return {"request": Request.parse(raw).attributes} if log.decisions == "all" and log.format == "json" else {}
+
+    def _log_decision(self, line: Line, values: Values, text: str, elapsed_us: int, **extra: object) -> None:
         named = {name: values[at] for name, at in self.logged_at}
         self.log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)
 

@@ -121,6 +121,7 @@ def test_counts_by_action_and_by_line(replay, settings, form):
     assert report["requests"] == 5
     assert report["actions"] == {"DUNNO": 4, "REJECT": 1, "log": 1}
     assert hits(report) == {9: 1, 10: 1, 11: 1}
+    assert report["left_out"] == {}
     assert "changes" not in report
 
 
