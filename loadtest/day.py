@@ -113,6 +113,7 @@ def send(stage: Path, day: Day, target: Target, options: argparse.Namespace, com
         recorder=merged(records),
         expected=sum(len(timed.mail.recipients) for timed in day.mails()),
         samples=sampler.samples,
+        titles=sampler.titles,
         workers=[(each["pid"], each["connections"], each["requests"]) for each in workers],
     )
 

@@ -4,7 +4,7 @@
 
     locust -f loadtest/locustfile.py PolicyUser --policy-socket demo/policy --day-profile small
 
-Web interface, --headless, --processes, --csv and --html are locust's own. Users share one day: each takes the next mail,
+Web interface, --headless, --processes, --csv and --html are locust's. Users share one day: each takes the next mail,
 waits until it is due (--day-speedup; 0: never waits), sends it and compares every reply with what the oracle says. A
 wrong verdict or a lost reply is a failure, and so the exit status is 1. FORKPOLICY_SHAPE=ramp|spike|soak|curve picks
 a load shape. Latency goes to locust in milliseconds, and in microseconds to a file in --day-results.

@@ -40,6 +40,15 @@ def descriptors(pid: int) -> int:
     return 0
 
 
+def title(pid: int) -> str:
+    """What a forkpolicy process calls itself: "master", "log", "worker 0"; for any other its number."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0 ")
+        if words.startswith("forkpolicy: "):
+            return words.removeprefix("forkpolicy: ").partition(" /")[0]
+    return str(pid)
+
+
 def descendants(pid: int) -> list[int]:
     """All children of a process, and theirs."""
     found: list[int] = []

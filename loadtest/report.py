@@ -38,6 +38,7 @@ class Run:
     recorder: Recorder
     expected: int
     samples: Sequence[Sample] = ()
+    titles: dict[int, str] = field(default_factory=dict)
     workers: Sequence[tuple[int, int, int]] = ()  # process id, connections, requests
     events: Sequence[tuple[float, str]] = field(default_factory=list)
 
@@ -164,7 +165,7 @@ def _per_process(run: Run, pids: Sequence[int], name: str, factor: float) -> lis
     shown = pids if len(pids) <= 8 else sorted(pids, key=lambda pid: -sum(pid in each.cpu for each in run.samples))[:8]
     return [
         Line(
-            str(pid),
+            run.titles.get(pid, str(pid)),
             [(each.at_s, getattr(each, name)[pid] * factor) for each in run.samples if pid in getattr(each, name)],
         )
         for pid in shown

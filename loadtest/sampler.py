@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from loadtest.processes import cpu_us, descriptors, memory_kib
+from loadtest.processes import cpu_us, descriptors, memory_kib, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,8 @@ class Sampler:
     def __init__(self, process_ids: Callable[[], Sequence[int]]) -> None:
         """Whatever `process_ids` says at each look: workers come and go."""
         self.samples: list[Sample] = []
+        # What ps calls them: "master", "log", "worker 0".
+        self.titles: dict[int, str] = {}
         self._process_ids = process_ids
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -50,6 +52,7 @@ class Sampler:
         before = {pid: cpu_us([pid]) for pid in self._process_ids()}
         while not self._stopping.wait(INTERVAL_S):
             now, pids = time.monotonic(), self._process_ids()
+            self.titles |= {pid: title(pid) for pid in pids if pid not in self.titles}
             used = {pid: cpu_us([pid]) for pid in pids}
             shares = {pid: (used[pid] - before.get(pid, 0.0)) / 1e6 / (now - last) for pid in pids}
             self.samples.append(

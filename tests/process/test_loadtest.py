@@ -1,0 +1,87 @@
+"""`python -m loadtest` as its users run it: right verdicts pass, wrong ones fail, wrong set-ups say what is wrong."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from loadtest.echo import echo_server
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.timeout(120)
+
+
+def loadtest(*words):
+    """Run one command in the checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", *map(str, words)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_small_day_at_the_protocol(tmp_path):
+    """Every verdict of a day is right, from two processes of locust, and the report says so."""
+    words = ("--through", "protocol", "--transactions", 400, "--processes", 2, "--users", 4)
+    done = loadtest("day", *words, "--report", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every verdict came, and every one was right." in done.stdout
+    assert "Every verdict came, and every one was right." in (tmp_path / "report.html").read_text()
+
+
+def test_a_wrong_verdict_fails_the_run(tmp_path):
+    """A server that lets everything pass is found out, mail by mail."""
+    with echo_server(tmp_path / "socket", native=False):
+        done = loadtest("day", "--socket", tmp_path / "socket", "--transactions", 50, "--report", tmp_path / "report")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert " wrong verdicts, 0 lost replies, 0 never asked for." in done.stdout
+    assert "wrong: forged: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("day", "--profile", "nonsense"), "no profile 'nonsense': built in are "),
+        (("day", "--socket", "/nonexistent/socket"), "no server answers on /nonexistent/socket (No such file"),
+        (("day", "--through", "protocol", "--users", 1, "--processes", 2), "2 processes need at least as many --users"),
+        (("nonsense",), ""),
+    ],
+)
+def test_a_wrong_set_up_is_said_in_one_line(words, said):
+    """What is missing or wrong is named, without a traceback."""
+    done = loadtest(*words)
+    assert done.returncode == 2, done
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_short_soak_with_everything_that_may_happen(tmp_path):
+    """Reload, tables, scaling and a killed worker under mail: no wrong verdict, no lost reply."""
+    words = ("--profile", "small", "--minutes", 0.1, "--every", 0.5, "--users", 4, "--report", tmp_path)
+    done = loadtest("soak", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "worker" in done.stdout
+    assert "reload: done" in done.stdout
+
+
+def test_saturation_is_measured_beside_an_echo(tmp_path):
+    """The command runs, and its table has an echo server and forkpolicy."""
+    done = loadtest("saturate", "--seconds", 0.1, "--workers", 1, "--report", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "echo" in done.stdout
+    assert "forkpolicy, 1 worker" in done.stdout
+    assert (tmp_path / "saturate.html").exists()
+
+
+def test_the_bench_prints_its_ratio():
+    """The command of the README runs and gives a ratio to the echo server."""
+    done = loadtest("bench", "--seconds", 0.1, "--connections", 4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "to Python echo" in done.stdout
+    assert "forkpolicy" in done.stdout

@@ -1,0 +1,176 @@
+"""What the load tests rest on: an oracle that is right, days that repeat, latencies that add up, charts that draw."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from loadtest.errors import SetupError
+from loadtest.histogram import Histogram, bucket_of, lowest_of
+from loadtest.mail import Transaction, policy_request, unquoted
+from loadtest.oracle import Oracle, domain_of
+from loadtest.profile import load_profile, names
+from loadtest.recorder import Recorder, merged
+from loadtest.report import Run, page, text
+from loadtest.stream import Day
+from loadtest.svg import Line, chart
+
+ORACLE = Oracle(["192.0.2.0/24", "2001:db8:1::/48"], ["example.com", ".example.net"])
+FORGED = Transaction("forged", "203.0.113.9", "alice@example.com", ("bob@x.example.net",))
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({}, True),
+        ({"client": "2001:db8:2::1"}, True),
+        ({"client": "192.0.2.255"}, False),
+        ({"client": "::ffff:192.0.2.1"}, False),
+        ({"client": "2001:db8:1:ffff::1"}, False),
+        ({"sender": ""}, False),
+        ({"sender": "alice@EXAMPLE.COM."}, True),
+        ({"sender": '"a@example.com"@example.org'}, False),
+        ({"sender": "alice@example.net"}, False),
+        ({"login": "alice"}, False),
+        ({"login": "alice", "wrong_password": True}, True),
+    ],
+)
+def test_the_oracle_knows_the_founding_rule(change, refused):
+    """From us to us, from outside, not signed in: and in no other case."""
+    fields = {name: getattr(FORGED, name) for name in FORGED.__slots__} | change
+    assert ORACLE.refuses(Transaction(**fields), "bob@x.example.net") is refused
+
+
+def test_a_day_repeats_by_its_seed():
+    """The same profile and seed give the same mails; another seed gives others."""
+    days = [list(Day(load_profile("small", transactions=200, seed=seed)).mails()) for seed in (1, 1, 2)]
+    assert days[0] == days[1]
+    assert days[0] != days[2]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_built_in_profile_holds_its_shares(name):
+    """Every profile has as many mails as it says, in the order of the day, and its kinds in their shares."""
+    profile = load_profile(name, transactions=3000)
+    mails = list(Day(profile).mails())
+    assert len(mails) == 3000
+    assert [mail.at_s for mail in mails] == sorted(mail.at_s for mail in mails)
+    assert 0 <= mails[0].at_s <= mails[-1].at_s < 86400
+    forged = sum(mail.mail.kind == "forged" for mail in mails) / 3000
+    assert forged == pytest.approx(profile.shares["forged"], abs=0.05)
+    assert any(any(mail.refused) for mail in mails)
+    assert any(not all(mail.refused) for mail in mails)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("transactions", "transaction", 'unknown key "transaction": did you mean "transactions"?'),
+        ("forged", "forgd", 'unknown kind of mail "forgd": did you mean "forged"?'),
+        ("forged = 0.40", "forged = 0.90", "the shares add up to 1.5 and not to 1"),
+        ("192.0.2.0/24", "192.0.2.1/24", "has host bits set"),
+        ("[1, 1,", "[1,", "hours has 23 values and not 24"),
+        ("[shares]", "[shares", "Expected"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_said(tmp_path, old, new, words):
+    """Unknown keys, sums that are no sums, networks that are none: one line each, with what was meant."""
+    from loadtest.profile import PROFILES
+
+    path = tmp_path / "mine.toml"
+    path.write_text((PROFILES / "small.toml").read_text().replace(old, new))
+    with pytest.raises(SetupError, match=r"mine\.toml: ") as raised:
+        load_profile(str(path))
+    assert words in str(raised.value)
+
+
+def test_an_unknown_profile_names_the_known_ones():
+    """A misspelt name is answered with the list."""
+    with pytest.raises(SetupError, match="built in are attack, bench, founding, provider, small"):
+        load_profile("foundling")
+
+
+def test_a_request_is_what_postfix_sends():
+    """The same attributes in the same order as a captured request, and addresses in Postfix's internal form."""
+    import pathlib
+
+    captured = (pathlib.Path(__file__).parent.parent / "captures" / "70-sasl-plain.rcpt.txt").read_text()
+    made = policy_request(FORGED, '"a@b"@example.com').decode()
+    assert [line.partition("=")[0] for line in made.rstrip("\n").split("\n")] == [
+        line.partition("=")[0] for line in captured.rstrip("\n").split("\n")
+    ]
+    assert "\nrecipient=a@b@example.com\n" in made
+    assert made.endswith("\n\n")
+    assert unquoted(r'"a\"b"@example.com') == 'a"b@example.com'
+    assert domain_of("postmaster") == ""
+
+
+def test_a_histogram_is_right_within_two_percent():
+    """Percentiles of random latencies are those of the sorted list, but for the width of a bucket."""
+    rng = random.Random(1)
+    latencies = sorted(int(rng.lognormvariate(6, 2)) for _ in range(5000))
+    first, second = Histogram(), Histogram()
+    for index, latency in enumerate(latencies):
+        (first if index % 2 else second).record(latency)
+    first.add(second)
+    assert first.total == 5000
+    for percent in (50, 90, 99, 99.9):
+        exact = latencies[int(len(latencies) * percent / 100) - 1]
+        assert first.percentile(percent) == pytest.approx(exact, rel=0.02, abs=1)
+    assert Histogram(first.pairs()).pairs() == first.pairs()
+
+
+def test_buckets_are_in_order():
+    """A larger latency is never in a lower bucket, and a bucket's lowest latency is in it."""
+    buckets = [bucket_of(us) for us in range(100_000)]
+    assert buckets == sorted(buckets)
+    assert all(bucket_of(lowest_of(bucket)) == bucket for bucket in set(buckets))
+
+
+def a_run(recorder, expected):
+    """A run with one sample and one event."""
+    return Run("A <day>", "python -m loadtest day", recorder, expected, events=[(1.0, "reload: done")])
+
+
+def test_records_of_processes_add_up(tmp_path):
+    """What several processes recorded is one record, and every wrong verdict and lost reply is counted."""
+    for number in range(3):
+        recorder = Recorder()
+        recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
+        recorder.verdict("bounce", refused=True, right=False, latency_us=300, words=f"wrong {number}")
+        recorder.loss(f"lost {number}")
+        recorder.write(tmp_path / f"{number}.json")
+    total = merged(tmp_path.glob("*.json"))
+    assert (total.replies, total.wrong_count, total.lost_count) == (6, 3, 3)
+    assert total.latency().total == 6
+    assert sorted(total.wrong) == ["wrong 0", "wrong 1", "wrong 2"]
+
+
+def test_a_report_says_what_was_wrong():
+    """Page and text name each wrong verdict, escape what came from outside, and load nothing from anywhere."""
+    recorder = Recorder()
+    recorder.verdict("forged", refused=False, right=False, latency_us=100, words="forged: <script>")
+    run = a_run(recorder, 2)
+    assert not run.good
+    assert run.missing == 1
+    assert "1 wrong verdicts, 0 lost replies, 1 never asked for." in text(run)
+    html = page(run)
+    assert "forged: &lt;script&gt;" in html
+    assert "<script>" not in html
+    assert "src=" not in html
+    assert "href=" not in html
+
+
+def test_a_report_of_a_good_run_says_so():
+    """Everything came and was right."""
+    recorder = Recorder()
+    recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
+    assert "Every verdict came, and every one was right." in text(a_run(recorder, 1))
+
+
+@pytest.mark.parametrize("points", [[], [(0, 0)], [(0, 0), (1, 0)], [(5, 3), (9, 2_000_000)]])
+@pytest.mark.parametrize("logarithmic", [True, False])
+def test_a_chart_draws_whatever_there_is(points, logarithmic):
+    """No points, one point, only zeros, a wide range: a drawing or a sentence, never an error."""
+    assert chart("Rate", "a second", [Line("all", points)], logarithmic=logarithmic).startswith(("<svg", "<p>"))
