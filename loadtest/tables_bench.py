@@ -135,18 +135,21 @@ def compile_sample(sample: Sample, directory: Path) -> list[object]:
     (directory / "forkpolicy.toml").write_text('policy = "policy.conf"\ntables = "tables"\n')
     (directory / "policy.conf").write_text(f"table t {sample.kind} {sample.path}\n")
     command = [sys.executable, "-m", "forkpolicy.compile.command", "-c", str(directory / "forkpolicy.toml")]
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     compiler = subprocess.Popen([*command, "--allow-shrink"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     memory = PeakMemory(compiler.pid)
     memory.start()
     _, complaints = compiler.communicate()
     took_s = time.monotonic() - started
     peak_kib = memory.stop()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if compiler.returncode:
         raise SystemExit(complaints.decode())
     size = (directory / "tables" / "t.lmdb").stat().st_size
     return [
         f"{took_s:.2f} s",
+        f"{cpu_s:.2f} s",
         f"{sample.count / took_s:,.0f}",
         f"{peak_kib / KIB:.0f} MiB",
         f"{size / KIB / KIB:.1f} MiB",

@@ -235,17 +235,19 @@ def _cidr_fast(parser: RecordParser, lines: list[str], first_line: int, parsed: 
             network, _, value = line.partition(" ")
             address, slash, length = network.partition("/")
             if ":" in address:
-                first = number_of(inet_pton(AF_INET6, address), "big")
+                packed = inet_pton(AF_INET6, address)
+                first = number_of(packed, "big")
                 hosts, bits = v6_lengths[length or slash]
                 if first & hosts or first >> 32 == _MAPPED_HIGH:
                     raise KeyError(network)  # noqa: TRY301 - the careful way has the words for it
-                append(f"36{first:032x}{bits}36{first | hosts:032x}{head}{number:08x}cc{bits}{tails[value]}")
+                append(f"36{packed.hex()}{bits}36{first | hosts:032x}{head}{number:08x}cc{bits}{tails[value]}")
             else:
-                first = number_of(inet_pton(AF_INET, address), "big")
+                packed = inet_pton(AF_INET, address)
+                first = number_of(packed, "big")
                 hosts, bits = v4_lengths[length or slash]
                 if first & hosts:
                     raise KeyError(network)  # noqa: TRY301 - as above
-                append(f"34{first:08x}{bits}34{first | hosts:08x}{head}{number:08x}cc{bits}{tails[value]}")
+                append(f"34{packed.hex()}{bits}34{first | hosts:08x}{head}{number:08x}cc{bits}{tails[value]}")
         except (OSError, ValueError, KeyError):
             parser.parse_exactly(lines, number - first_line, first_line, parsed)
 
