@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from forkpolicy.policy.covering import Covering
-    from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.policy.model import Acl, Action, Line, Model
 
 Clause = tuple[int, bool]
 """The number of an ACL, the same for all that mean the same, and whether it is negated."""
@@ -139,10 +139,15 @@ def useless_actions(model: Model, _: Covering) -> Iterator[Complaint]:
 def permits(model: Model, _: Covering) -> Iterator[Complaint]:
     """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
     for line in model.lines:
-        if line.action.verb in PERMITTING or _restriction(line).startswith("permit"):
+        if may_permit(line.action):
             message = f"{line.action.reply.text.split()[0]} skips the restrictions that follow in Postfix's list, too"
             yield about(line, message, "DUNNO ends the policy and lets them go on")
             return
+
+
+def may_permit(action: Action) -> bool:
+    """Whether Postfix takes it for a permission, which ends its list."""
+    return action.verb in PERMITTING or (action.verb == "restriction" and action.reply.text.startswith("permit"))
 
 
 def null_sender(model: Model, _: Covering) -> Iterator[Complaint]:

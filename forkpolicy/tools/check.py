@@ -14,12 +14,14 @@ from forkpolicy.files import Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks import find_warnings
 from forkpolicy.settings import read_settings
-from forkpolicy.tools.hooks import describe, find_findings, hooks_of
+from forkpolicy.tools.hooks import describe, find_findings
 from forkpolicy.tools.postfix import PostfixError, read_postfix
+from forkpolicy.tools.postfix_setup import look_at
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
-    from forkpolicy.tools.postfix import Postfix
+    from forkpolicy.settings import Settings
+    from forkpolicy.tools.postfix_setup import Setup
 
 
 def run(settings_path: str, *, as_json: bool, postfix: str | None = None) -> int:
@@ -28,48 +30,47 @@ def run(settings_path: str, *, as_json: bool, postfix: str | None = None) -> int
     `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
     none.
     """
-    complaints, loaded = find_complaints(settings_path)
-    hooked: list[str] = []
-    if loaded and postfix != "none":
-        found = _read(postfix)
-        if found:
-            complaints += find_findings(found, loaded.settings, loaded.policy.model)
-            hooked = [describe(hook) for hook in hooks_of(found, loaded.settings)]
+    complaints, settings, loaded = find_complaints(settings_path)
+    setup = _set_up(postfix, settings, loaded)
+    hooks = describe(setup) if setup else []
+    complaints += find_findings(setup) if setup else []
     errors = sum(complaint.severity == "error" for complaint in complaints)
     if as_json:
         told = [each.as_json() for each in complaints]
-        json.dump({"ok": not errors, "complaints": told, "postfix": hooked}, sys.stdout)
+        json.dump({"ok": not errors, "complaints": told, "postfix": hooks}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        for text in (*complaints, *hooked):
+        for text in (*complaints, *(hook["text"] for hook in hooks)):
             print(text)
         print(_summary(errors, len(complaints) - errors, loaded))
     return EXIT_NO if errors else EXIT_DONE
 
 
-def _read(directory: str | None) -> Postfix | None:
+def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | None) -> Setup | None:
+    if settings is None or postfix == "none":
+        return None
     try:
-        return read_postfix(directory)
+        return look_at(read_postfix(postfix), settings, loaded.policy.model if loaded else None)
     except PostfixError:
         # Nobody asked for it: a machine without a configured Postfix is nothing to complain about.
-        if directory is None:
+        if postfix is None:
             return None
         raise
 
 
-def find_complaints(settings_path: str) -> tuple[list[Complaint], Loaded | None]:
-    """All complaints, and what was loaded when nothing kept it from being."""
+def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | None, Loaded | None]:
+    """All complaints, the settings when they could be read, and what was loaded when nothing kept it from being."""
     files = Files()
     try:
         settings, complaints = read_settings(settings_path, files)
     except ConfigError as error:
-        return list(error.complaints), None
+        return list(error.complaints), None, None
     try:
         loaded = load_with(settings, files, {})
     except ConfigError as error:
-        return [*complaints, *error.complaints], None
+        return [*complaints, *error.complaints], settings, None
     warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
-    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], loaded
+    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
 
 
 def _table_complaints(loaded: Loaded) -> list[Complaint]:

@@ -1,7 +1,8 @@
-"""How a Postfix is configured to ask: its smtpd services, the restriction lists and the policy services in them.
+"""How a Postfix is configured, as its smtpd(8) services see it.
 
 Read with Postfix's own postconf(1), so that defaults, `$name` and per-service `-o` overrides are what smtpd sees.
-Facts only; `hooks` judges them. Raises PostfixError when postconf is not there or cannot read the directory.
+Facts only; `restrictions` finds the policy services in them and `hooks` judges. Raises PostfixError when postconf is
+not there or cannot read the directory.
 """
 
 from __future__ import annotations
@@ -9,34 +10,18 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections import ChainMap
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkpolicy.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 POSTCONF = shutil.which("postconf", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") or "postconf"
 TIMEOUT_S = 20
-# Each restriction list, and the protocol states at which it is evaluated by itself.
-LISTS = {
-    "smtpd_client_restrictions": ("CONNECT",),
-    "smtpd_helo_restrictions": ("EHLO", "HELO"),
-    "smtpd_sender_restrictions": ("MAIL",),
-    "smtpd_relay_restrictions": ("RCPT",),
-    "smtpd_recipient_restrictions": ("RCPT",),
-    "smtpd_data_restrictions": ("DATA",),
-    "smtpd_end_of_data_restrictions": ("END-OF-MESSAGE",),
-    "smtpd_etrn_restrictions": ("ETRN",),
-}
-DELAYED = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions")
-OPTIONS = ("default_action", "timeout", "try_limit", "request_limit", "policy_context")
-PARAMETERS = (
-    *LISTS,
-    *(f"smtpd_policy_service_{name}" for name in OPTIONS),
-    "smtpd_delay_reject",
-    "queue_directory",
-    "recipient_delimiter",
-    "mail_owner",
-    "config_directory",
-)
 
 
 class PostfixError(UsageError):
@@ -44,96 +29,85 @@ class PostfixError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """One `check_policy_service` in one list of one smtpd service. `before`: the restrictions in front of it."""
+class Spot:
+    """Where a parameter is set: file and line, 0 where nobody sets it and the default counts."""
 
-    service: str
-    list_name: str
-    endpoint: str
-    options: dict[str, str]
-    before: tuple[str, ...]
-    states: tuple[str, ...]
+    path: str
+    line: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Smtpd:
+    """One smtpd service of master.cf. `values`: every parameter as it sees it; `own`: what its `-o` set."""
+
+    name: str
+    values: Mapping[str, str]
+    own: frozenset[str]
     chrooted: bool
-    in_master_cf: bool
-    relay_is_open: bool = False
 
 
 @dataclass(slots=True)
 class Postfix:
-    """What matters of one configuration directory."""
+    """One configuration directory."""
 
     directory: str
     parameters: dict[str, str]
-    hooks: list[Hook] = field(default_factory=list)
+    services: list[Smtpd] = field(default_factory=list)
+    _texts: dict[str, list[str]] = field(default_factory=dict)
+
+    def spot(self, parameter: str, service: str = "") -> Spot:
+        """Where a parameter is set: in main.cf, or by a service of master.cf."""
+        file = "master.cf" if service else "main.cf"
+        name, _, kind = service.partition("/")
+        # Of two settings in main.cf the last counts.
+        form = rf"{re.escape(name)}\s+{re.escape(kind)}\s" if service else rf"{re.escape(parameter)}\s*="
+        lines = self._lines(file)
+        found = [number for number, line in enumerate(lines, 1) if re.match(form, line)]
+        path = str(Path(self.directory, file))
+        return Spot(path, found[-1], lines[found[-1] - 1]) if found else Spot(path, 0)
+
+    def _lines(self, file: str) -> list[str]:
+        if file not in self._texts:
+            try:
+                text = Path(self.directory, file).read_text(errors="replace")
+            except OSError:
+                # postconf could read it a moment ago: then the findings have no line numbers.
+                text = ""
+            self._texts[file] = text.splitlines()
+        return self._texts[file]
 
 
 def read_postfix(directory: str | None) -> Postfix:
     """Read a configuration directory; None: the system's."""
     chosen = ["-c", directory] if directory else []
-    values = _postconf([*chosen, "-xh", *PARAMETERS]).split("\n")
-    parameters = dict(zip(PARAMETERS, values, strict=False))
+    # -x without names lists the operator's own parameters too, which restriction classes are.
+    parameters = dict(_assignments(_postconf([*chosen, "-x"])))
+    overrides: dict[str, dict[str, str]] = {}
+    for path, value in _assignments(_postconf([*chosen, "-Px"])):
+        service, _, name = path.rpartition("/")
+        overrides.setdefault(service, {})[name] = value
     postfix = Postfix(directory or parameters["config_directory"], parameters)
-    overrides = _overrides(_postconf([*chosen, "-P"]))
     for line in _postconf([*chosen, "-M"]).splitlines():
         words = line.split()
         if len(words) > 7 and words[7] == "smtpd":
-            service = f"{words[0]}/{words[1]}"
-            own = overrides.get(service, {})
-            _add_hooks(postfix, service, own, chrooted=words[4] == "y")
+            name = f"{words[0]}/{words[1]}"
+            own = overrides.get(name, {})
+            chrooted = words[4] == "y" or (words[4] == "-" and _chroots_by_default(parameters))
+            postfix.services.append(Smtpd(name, ChainMap(own, parameters), frozenset(own), chrooted))
     return postfix
 
 
-def _add_hooks(postfix: Postfix, service: str, own: dict[str, str], *, chrooted: bool) -> None:
-    seen = {**postfix.parameters, **own}
-    relay = split_list(seen["smtpd_relay_restrictions"])
-    closes = {"reject_unauth_destination", "defer_unauth_destination", "reject", "defer"}
-    for name, states in LISTS.items():
-        words = split_list(seen[name])
-        delayed = name in DELAYED and seen["smtpd_delay_reject"] == "yes"
-        for at, word in enumerate(words[:-1]):
-            if word == "check_policy_service":
-                endpoint, options = _service(words[at + 1], seen)
-                before = tuple(words[:at])
-                closed = closes & {*before, *(relay if name != "smtpd_relay_restrictions" else ())}
-                at_states = ("RCPT",) if delayed else states
-                hook = Hook(
-                    service, name, endpoint, options, before, at_states, chrooted, name in own, relay_is_open=not closed
-                )
-                postfix.hooks.append(hook)
+def _chroots_by_default(parameters: Mapping[str, str]) -> bool:
+    # master(5): "y" before Postfix 3.0, and since then only with compatibility_level = 0.
+    return parameters.get("compatibility_level", "0").partition(".")[0] == "0"
 
 
-def _service(word: str, seen: dict[str, str]) -> tuple[str, dict[str, str]]:
-    options = {name: seen[f"smtpd_policy_service_{name}"] for name in OPTIONS}
-    if not word.startswith("{"):
-        return word, options
-    endpoint, *rest = split_list(word[1:-1])
-    for each in rest:
-        name, _, value = each.strip("{} ").partition("=")
-        options[name.strip()] = value.strip()
-    return endpoint, options
-
-
-def split_list(text: str) -> list[str]:
-    """The words of a restriction list: commas and blanks separate, braces keep together."""
-    words, word, depth = [], "", 0
-    for char in f"{text} ":
-        depth += (char == "{") - (char == "}")
-        if (char == "," or char.isspace()) and depth <= 0:
-            if word:
-                words.append(word)
-            word = ""
-        else:
-            word += char
-    return words
-
-
-def _overrides(text: str) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+def _assignments(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
-        parts = re.fullmatch(r"(\S+?/\w+)/(\w+) = ?(.*)", line)
-        if parts:
-            found.setdefault(parts[1], {})[parts[2]] = parts[3]
-    return found
+        name, equals, value = line.partition("=")
+        if equals:
+            yield name.strip(), value.strip()
 
 
 def _postconf(arguments: list[str]) -> str:

@@ -4,104 +4,228 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
 from forkpolicy.tools import check
+from forkpolicy.tools.postfix import PostfixError, read_postfix
 
-POLICY = "acl us sender @example.com\nacl done protocol_state END-OF-MESSAGE\naction y OK\naction r REJECT\n"
-GOOD = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 later } }"
+POLICY = (
+    "acl us sender @example.com\nacl done protocol_state END-OF-MESSAGE\nacl helo protocol_state EHLO\n"
+    "acl signed authenticated\nacl inner client_address 192.0.2.0/25\nacl outer client_address 192.0.0.0/16\n"
+    "acl submitted policy_context submission\naction y OK\naction r REJECT\naction h HOLD\n"
+)
+SERVICE = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 later } }"
+PLAIN = "check_policy_service unix:private/policy"
+CLOSED = "reject_unauth_destination"
+RECIPIENT = "smtpd_recipient_restrictions ="
+SMTP = "smtp inet n - y - - smtpd\n"
+
+
+class Told:
+    """What check says: `complaints`, each "file:line: severity: message", and `hooks`, each as a text."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.hooks = [hook["text"] for hook in answer["postfix"]]
+        kept = [each for each in answer["complaints"] if not each["message"].endswith("is never used")]
+        self.complaints = [
+            f"{Path(each['path']).name}:{each['line']}: {each['severity']}: {each['message']}" for each in kept
+        ]
 
 
 @pytest.fixture
 def told(tmp_path, capsys):
-    """A function: the complaints and hooks for main.cf and master.cf lines, and lines of a policy."""
-    (tmp_path / "forkpolicy.toml").write_text(
-        'policy = "policy.conf"\n[server]\nlisten = ["unix:/var/spool/postfix/private/policy"]\n'
-    )
+    """A function: what check says about lines of main.cf, master.cf and a policy."""
 
-    def check_it(main, master="smtp inet n - y - - smtpd\n", policy="access us r\n"):
+    def check_it(main, master=SMTP, policy="access us r\n", queue="/var/spool/postfix"):
+        listen = f'listen = ["unix:{queue}/private/policy", "inet:127.0.0.1:10040"]'
+        (tmp_path / "forkpolicy.toml").write_text(f'policy = "policy.conf"\n[server]\n{listen}\n')
         (tmp_path / "policy.conf").write_text(POLICY + policy)
-        usual = "compatibility_level = 3.7\nmyhostname = mail.example.com\nqueue_directory = /var/spool/postfix\n"
-        (tmp_path / "main.cf").write_text(f"{usual}{main}\n")
+        usual = f"compatibility_level = 3.6\nmyhostname = mail.example.com\nqueue_directory = {queue}\n"
+        (tmp_path / "main.cf").write_text(f"{usual}mynetworks = 192.0.2.0/24 [::1]/128\n{main}\n")
         (tmp_path / "master.cf").write_text(master)
         for name in ("main.cf", "master.cf"):
             # Postfix waits a second for files that were just written to "cool down".
             os.utime(tmp_path / name, (0, 0))
         check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
-        answer = json.loads(capsys.readouterr().out)
-        kept = [each for each in answer["complaints"] if "never used" not in each["message"]]
-        return [f"{each['path'].rpartition('/')[2]}: {each['severity']}: {each['message']}" for each in kept], answer[
-            "postfix"
-        ]
+        return Told(json.loads(capsys.readouterr().out))
 
     return check_it
 
 
 def test_a_good_set_up_is_described_and_left_alone(told):
-    """Where it is hooked and at which state it is asked; no warning."""
-    complaints, hooks = told(f"smtpd_recipient_restrictions = {GOOD}, permit_mynetworks, reject_unauth_destination")
-    assert complaints == []
-    assert hooks == ["smtp/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT"]
+    """Where it is hooked and at which states it is asked; no warning."""
+    found = told(f"{RECIPIENT} {SERVICE}, permit_mynetworks, {CLOSED}")
+    assert found.complaints == []
+    assert found.hooks == ["smtp/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"]
+    assert found.answer["postfix"][0] | {"file": ""} == {
+        "services": ["smtp/inet"],
+        "file": "",
+        "parameter": "smtpd_recipient_restrictions",
+        "endpoint": "unix:private/policy",
+        "states": ["RCPT", "VRFY"],
+        "policy_context": "",
+        "text": found.hooks[0],
+    }
+
+
+ORDER = [
+    ("", "main.cf: warning: no smtpd service asks this policy"),
+    (f"{RECIPIENT} check_policy_service unix:private/other", "main.cf:5: warning: no smtpd service asks this policy"),
+    (f"{RECIPIENT} permit_mynetworks, {SERVICE}", "check_policy_service: requests from mynetworks never reach it"),
+    (f"{RECIPIENT} permit_sasl_authenticated {SERVICE}", "requests of clients that have authenticated never reach it"),
+    (
+        f"{RECIPIENT} permit_dnswl_client x.example {SERVICE}",
+        "requests that permit_dnswl_client permits never reach it",
+    ),
+    (
+        f"{RECIPIENT} {CLOSED}, permit, {SERVICE}",
+        "error: smtp/inet: smtpd_recipient_restrictions: permit stands before",
+    ),
+    (f"mine = {CLOSED}, permit\n{RECIPIENT} $mine, {SERVICE}", "main.cf:6: error: smtp/inet: smtpd_recipient_restr"),
+    (f"smtpd_restriction_classes = mine\nmine = permit\n{RECIPIENT} mine, {SERVICE}", "permit stands before"),
+    (f"{RECIPIENT} warn_if_reject {SERVICE}", "what the policy rejects is logged and let through"),
+    (f"smtpd_sender_restrictions = {SERVICE}\n{RECIPIENT} {SERVICE}", "smtpd_sender_restrictions asks at RCPT, too"),
+]
+OPTIONS = [
+    (f"{RECIPIENT} {PLAIN}", "main.cf:0: warning: smtp/inet: smtpd_policy_service_timeout: a server that does not"),
+    (f"{RECIPIENT} {PLAIN}", "holds each smtpd for 201 s"),
+    (f"{RECIPIENT} {PLAIN}", "server configuration problem"),
+    (f"smtpd_policy_service_timeout = 1m\n{RECIPIENT} {PLAIN}", "main.cf:5: warning: smtp/inet: smtpd_policy_serv"),
+    (f"smtpd_policy_service_try_limit = 1\n{RECIPIENT} {SERVICE}", "error: smtp/inet: smtpd_policy_service_try_limit"),
+    (f"smtpd_policy_service_request_limit = 9\n{RECIPIENT} {SERVICE}", "a new connection after every 9 requests"),
+    (f"{RECIPIENT} check_policy_service {{ unix:private/policy, default_action={{451 no}} }}", "unknown restriction"),
+    (f"smtpd_policy_service_default_action = REJCT\n{RECIPIENT} {PLAIN}", '"REJCT" is no action of access(5)'),
+    (f"smtpd_policy_service_default_action = OK\n{RECIPIENT} {PLAIN}", "the restrictions that follow are skipped"),
+    (f"{RECIPIENT} check_policy_service 127.0.0.1:10040, {CLOSED}", "error: smtp/inet: smtpd_recipient_restrictions: "),
+    (f"{RECIPIENT} check_policy_service 127.0.0.1:10040, {CLOSED}", "has no type"),
+    (f"{RECIPIENT} {CLOSED}, check_policy_service", "check_policy_service is the last word"),
+    (f"smtpd_policy_service_max_idle = 3000s\n{RECIPIENT} {SERVICE}", "forkpolicy.toml:0: warning: idle_timeout ends"),
+    (f"{RECIPIENT} {SERVICE}\nrecipient_delimiter = +", 'forkpolicy.toml:0: warning: recipient_delimiter is "+" in'),
+    (
+        f"mail_owner = mailer\n{RECIPIENT} {SERVICE}",
+        "forkpolicy.toml:0: error: user mailer may not write to the socket",
+    ),
+]
+
+
+@pytest.mark.parametrize(("main", "expected"), [*ORDER, *OPTIONS], ids=lambda value: value[-50:])
+def test_what_would_go_wrong_is_told(told, main, expected):
+    """Each usual mistake of a set-up, with file, line and parameter."""
+    complaints = told(main).complaints
+    expected = expected.replace("main.cf: ", "main.cf:0: ")
+    assert len([each for each in complaints if expected in each]) == 1, complaints
 
 
 @pytest.mark.parametrize(
-    ("main", "policy", "expected"),
+    "main",
     [
-        ("", "access us r\n", "main.cf: warning: no smtpd service asks this policy"),
+        f"{RECIPIENT} {CLOSED}, {SERVICE}, permit_mynetworks, permit_sasl_authenticated, permit",
+        f"smtpd_sender_restrictions = permit_mynetworks\n{RECIPIENT} {SERVICE}",
+        f"{RECIPIENT} check_client_access static:permit, {SERVICE}",
+        f"smtpd_sender_restrictions = {SERVICE}\nsmtpd_data_restrictions = {SERVICE}",
         (
-            f"smtpd_recipient_restrictions = permit_mynetworks, {GOOD}",
-            "access us r\n",
-            "requests from mynetworks never reach",
+            f"smtpd_policy_service_policy_context = s\nsmtpd_sender_restrictions = {SERVICE}\n"
+            f"{RECIPIENT} check_policy_service"
+            " { unix:private/policy, timeout=5s, policy_context=r, default_action=DUNNO }"
         ),
         (
-            f"smtpd_recipient_restrictions = permit_sasl_authenticated {GOOD}",
-            "access us r\n",
-            "of authenticated clients never",
+            f"smtpd_restriction_classes = later\nlater = {CLOSED}\nsmtpd_policy_service_default_action = later\n"
+            f"smtpd_policy_service_timeout = 5s\n{RECIPIENT} {PLAIN}"
         ),
+        f"{RECIPIENT} check_policy_service {{ inet:localhost:10040, timeout=5s, default_action=DUNNO }}",
+    ],
+    ids=lambda value: value[-50:],
+)
+def test_what_only_looks_wrong_is_left_alone(told, main):
+    """Permissions behind it or in other lists, one hook a state, other endpoints, classes as default_action."""
+    assert told(main).complaints == []
+
+
+@pytest.mark.parametrize(
+    ("main", "policy", "opens"),
+    [
+        (f"smtpd_relay_restrictions =\n{RECIPIENT} {SERVICE}, {CLOSED}", "access us y\n", True),
+        (f"smtpd_relay_restrictions = {SERVICE}, {CLOSED}", "access us y\n", True),
+        (f"smtpd_relay_restrictions =\n{RECIPIENT} {SERVICE}, {CLOSED}", "action default permit\naccess us r\n", True),
+        (f"smtpd_relay_restrictions =\n{RECIPIENT} {SERVICE}, {CLOSED}", "access us r\n", False),
+        (f"smtpd_relay_restrictions =\n{RECIPIENT} {CLOSED}, {SERVICE}", "access us y\n", False),
+        (f"{RECIPIENT} {SERVICE}", "access us y\n", False),
+        (f"smtpd_relay_restrictions = {SERVICE}\n{RECIPIENT} {CLOSED}", "access us y\n", False),
         (
-            "smtpd_recipient_restrictions = check_policy_service unix:private/policy",
-            "access us r\n",
-            "holds each smtpd for 201 s",
-        ),
-        (
-            "smtpd_recipient_restrictions = check_policy_service unix:private/policy",
-            "access us r\n",
-            "server configuration problem",
-        ),
-        (
-            f"smtpd_policy_service_try_limit = 1\nsmtpd_recipient_restrictions = {GOOD}",
-            "access us r\n",
-            "error: smtp/inet: smtpd_recipient_restrictions: try_limit 1",
-        ),
-        (
-            f"smtpd_recipient_restrictions = {GOOD}\nrecipient_delimiter = +",
-            "access us r\n",
-            'is "+" in Postfix and "" here',
-        ),
-        (f"smtpd_recipient_restrictions = {GOOD}", "access us done r\n", "never fires: Postfix asks at RCPT only"),
-        (
-            f"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = {GOOD}, reject_unauth_destination",
+            f"smtpd_relay_restrictions =\nsmtpd_sender_restrictions = {SERVICE}\n{RECIPIENT} {CLOSED}",
             "access us y\n",
-            "an open relay",
-        ),
-        (
-            "smtpd_recipient_restrictions = check_policy_service 127.0.0.1:10040, reject_unauth_destination",
-            "access us r\n",
-            "has no type",
-        ),
-        (
-            f"mail_owner = mailer\nsmtpd_recipient_restrictions = {GOOD}",
-            "access us r\n",
-            "user mailer may not write to the socket",
+            False,
         ),
     ],
-    ids=lambda value: value[:50],
+    ids=lambda value: str(value)[-40:],
 )
-def test_what_would_go_wrong_is_told(told, main, policy, expected):
-    """Each usual mistake of a set-up, with file and parameter."""
-    complaints, _ = told(main, policy=policy)
-    assert any(expected in each for each in complaints), complaints
+def test_an_open_relay_is_told(told, main, policy, opens):
+    """When the policy may permit, and no list rejects foreign destinations whatever it says."""
+    found = [each for each in told(main, policy=policy).complaints if "an open relay" in each]
+    assert bool(found) is opens
+    assert all(": error: " in each for each in found)
+
+
+NEVER = "this line never fires with this Postfix: "
+
+
+@pytest.mark.parametrize(
+    ("main", "line", "expected"),
+    [
+        (f"{RECIPIENT} {SERVICE}", "us done r", "it asks at RCPT, VRFY only"),
+        (f"disable_vrfy_command = yes\n{RECIPIENT} {SERVICE}", "us done r", "it asks at RCPT only"),
+        (f"{RECIPIENT} {SERVICE}", "us submitted r", "policy_context is none only"),
+        (f"{RECIPIENT} permit_sasl_authenticated {SERVICE}", "us signed r", "permit_sasl_authenticated has let its"),
+        (f"{RECIPIENT} permit_mynetworks {SERVICE}", "us inner r", "permit_mynetworks has let its clients"),
+        (f"smtpd_helo_restrictions = {SERVICE}", "helo inner r", "it asks at RCPT, VRFY, ETRN only"),
+        (f"mail_version = 3.0.1\n{RECIPIENT} {SERVICE}", "us submitted r", "policy_context is sent since Postfix 3.1"),
+    ],
+    ids=lambda value: value[-40:],
+)
+def test_lines_that_this_postfix_never_makes_fire_are_told(told, main, line, expected):
+    """Because of the state, the context, a permission in front, or the version."""
+    if "3.0.1" in main:
+        main += "\nsmtpd_policy_service_policy_context = submission"
+    found = [each for each in told(main, policy=f"access {line}\n").complaints if NEVER in each]
+    assert len(found) == 1
+    assert found[0].startswith("policy.conf:11: warning: ")
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("main", "line"),
+    [
+        (f"smtpd_end_of_data_restrictions = {SERVICE}", "us done r"),
+        (f"{RECIPIENT} {SERVICE}", "us !submitted r"),
+        (f"smtpd_policy_service_policy_context = submission\n{RECIPIENT} {SERVICE}", "us submitted r"),
+        (f"{RECIPIENT} permit_sasl_authenticated {SERVICE}", "us !signed r"),
+        (f"{RECIPIENT} permit_mynetworks {SERVICE}", "us outer r"),
+        (f"{RECIPIENT} permit_mynetworks {SERVICE}", "us !inner r"),
+        (f"smtpd_data_restrictions = {SERVICE}\n{RECIPIENT} permit_sasl_authenticated {SERVICE}", "us signed r"),
+        (f"smtpd_delay_reject = no\nsmtpd_helo_restrictions = {SERVICE}", "helo inner r"),
+    ],
+    ids=lambda value: value[-40:],
+)
+def test_lines_that_may_fire_are_left_alone(told, main, line):
+    """One way for a request to get there is enough."""
+    assert [each for each in told(main, policy=f"access {line}\n").complaints if NEVER in each] == []
+
+
+def test_actions_that_postfix_does_not_heed_are_told(told):
+    """HOLD and the like before MAIL, and behind a proxy filter."""
+    early = f"smtpd_helo_restrictions = {SERVICE}"
+    hold = "access inner h\n"
+    assert any(
+        "does not heed HOLD in smtpd_helo" in each
+        for each in told(f"smtpd_delay_reject = no\n{early}", policy=hold).complaints
+    )
+    assert told(early, policy=hold).complaints == []
+    proxied = f"smtpd_proxy_filter = 127.0.0.1:10025\n{RECIPIENT} {SERVICE}"
+    assert any("with smtpd_proxy_filter" in each for each in told(proxied, policy=hold).complaints)
 
 
 def test_overrides_in_master_cf_count(told):
@@ -111,18 +235,110 @@ def test_overrides_in_master_cf_count(told):
         "  -o { smtpd_client_restrictions = check_policy_service { unix:/var/spool/postfix/private/policy, timeout=5s,"
         " policy_context=submission, { default_action = DUNNO } } }\n"
     )
-    complaints, hooks = told("", master)
-    (hook,) = hooks
-    assert hook.startswith("submission/inet: smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy ")
-    assert hook.endswith(" at RCPT, policy_context submission")
-    assert any(each.startswith("master.cf: error: ") and "runs in a chroot" in each for each in complaints)
-    _, early = told("smtpd_delay_reject = no", master)
-    assert "at CONNECT" in early[0]
+    found = told("", master)
+    assert found.hooks == [
+        (
+            "submission/inet: smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy at RCPT, VRFY, ETRN, "
+            "policy_context submission"
+        )
+    ]
+    assert any(each.startswith("master.cf:2: error: ") and "runs in a chroot" in each for each in found.complaints)
+    assert "at CONNECT" in told("smtpd_delay_reject = no", master).hooks[0]
+    assert told("", master.replace("n - y", "n - n")).complaints == []
 
 
-def test_a_directory_that_is_none_is_told(told, tmp_path):
+def test_what_services_have_alike_is_told_once(told):
+    """A list of main.cf that three services use is one hook; an override of one parameter makes it another."""
+    master = (
+        SMTP + "submission inet n - y - - smtpd\nsmtps inet n - y - - smtpd\n -o smtpd_policy_service_timeout=200\n"
+    )
+    found = told(f"{RECIPIENT} {PLAIN}", master)
+    assert [hook.partition(":")[0] for hook in found.hooks] == ["smtp/inet, submission/inet", "smtps/inet"]
+    timeouts = [each for each in found.complaints if "holds each smtpd" in each]
+    assert [each.partition(" ")[0] for each in timeouts] == ["main.cf:0:", "master.cf:3:"]
+
+
+def test_own_parameters_of_a_service_are_expanded(told):
+    """-o smtpd_recipient_restrictions=$mine, as Debian's master.cf has it for submission."""
+    master = "submission inet n - y - - smtpd\n -o smtpd_recipient_restrictions=$mine\n"
+    found = told(f"mine = {SERVICE}, permit_sasl_authenticated, reject", master)
+    assert found.complaints == []
+    assert found.hooks[0].startswith("submission/inet: smtpd_recipient_restrictions asks")
+
+
+def test_a_class_that_only_a_table_names_is_a_hook(told):
+    """check_recipient_access may lead to it: at which state nobody can tell."""
+    main = f"smtpd_restriction_classes = strict\nstrict = {SERVICE}\n{RECIPIENT} check_recipient_access static:strict"
+    found = told(main, policy="access us done r\n")
+    assert found.hooks == ["smtp/inet: strict asks unix:private/policy when an access table says so"]
+    assert found.complaints == []
+
+
+def test_the_chroot_depends_on_the_compatibility_level(told):
+    """A dash means no chroot since Postfix 3.0, but not with compatibility_level = 0."""
+    main = f"{RECIPIENT} {SERVICE.replace('private', '/var/spool/postfix/private')}"
+    dash = SMTP.replace("y", "-")
+    assert told(main, dash).complaints == []
+    assert any("runs in a chroot" in each for each in told(f"compatibility_level = 0\n{main}", dash).complaints)
+
+
+@pytest.fixture
+def queue(tmp_path_factory):
+    """A queue directory with a socket that somebody else owns."""
+    queue = tmp_path_factory.mktemp("queue")
+    queue.chmod(0o755)
+    (queue / "private").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(queue / "private" / "policy"))
+        yield queue
+
+
+@pytest.mark.parametrize(
+    ("directory_mode", "socket_mode", "expected"),
+    [
+        (0o755, 0o666, ""),
+        (0o755, 0o600, "user postfix may not write to the socket"),
+        (0o755, 0o660, "its mode is 0660"),
+        (0o700, 0o666, "user postfix may not search the directory"),
+    ],
+)
+def test_the_socket_and_its_directory_are_looked_at(told, queue, directory_mode, socket_mode, expected):
+    """As they are, whatever the settings would make of them."""
+    (queue / "private").chmod(directory_mode)
+    (queue / "private" / "policy").chmod(socket_mode)
+    found = told(f"{RECIPIENT} {SERVICE}", queue=str(queue)).complaints
+    assert len(found) == bool(expected), found
+    assert all(expected in each and ": error: " in each for each in found)
+
+
+def test_a_policy_that_does_not_load_is_no_excuse(told):
+    """Mistakes of both are found in one run."""
+    complaints = told(
+        f"smtpd_policy_service_try_limit = 1\n{RECIPIENT} {SERVICE}", policy="access nobody r\n"
+    ).complaints
+    assert any("try_limit" in each for each in complaints)
+    assert any("unknown acl" in each for each in complaints)
+
+
+def test_in_words_the_hooks_follow_the_complaints(told, tmp_path, capsys):
+    """Each finding with its place and what to do, then where the policy is asked, then the sum."""
+    told(f"{RECIPIENT} permit_mynetworks, {SERVICE}")
+    assert check.run(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix=str(tmp_path)) == 0
+    text = capsys.readouterr().out
+    assert f"{tmp_path}/main.cf:5: warning: smtp/inet: smtpd_recipient_restrictions: permit_mynetworks stands" in text
+    assert "    if the policy is meant for them, too, put check_policy_service in front of permit_mynetworks\n" in text
+    assert text.splitlines()[-2].startswith("smtp/inet: smtpd_recipient_restrictions asks unix:private/policy")
+    assert text.splitlines()[-1].startswith("0 mistakes, ")
+
+
+def test_none_leaves_postfix_out(told, tmp_path, capsys):
+    """Whatever is wrong with it."""
+    told("smtpd_policy_service_try_limit = 1")
+    check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix="none")
+    assert json.loads(capsys.readouterr().out)["postfix"] == []
+
+
+def test_a_directory_that_is_none_is_told(tmp_path):
     """Asked for, a Postfix that cannot be read is an error with postconf's words."""
-    from forkpolicy.tools.postfix import PostfixError, read_postfix
-
     with pytest.raises(PostfixError, match=r"main\.cf"):
         read_postfix(str(tmp_path / "nowhere"))

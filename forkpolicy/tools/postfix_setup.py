@@ -1,0 +1,103 @@
+"""A Postfix beside the forkpolicy that it is to ask, and how a finding about both is told.
+
+`hooks`, `hook_options` and `reach` judge; here is what they share.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from forkpolicy.errors import Complaint
+from forkpolicy.settings import unix_path
+from forkpolicy.tools.restrictions import find_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.policy.model import Model
+    from forkpolicy.settings import Settings
+    from forkpolicy.tools.postfix import Postfix
+    from forkpolicy.tools.restrictions import Hook
+
+GOOD_HOOK = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 try again later } }"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Complaint):
+    """A complaint about a Postfix parameter."""
+
+    parameter: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The same for `--json`."""
+        return {**Complaint.as_json(self), "parameter": self.parameter}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A Postfix, and the forkpolicy that it is to ask. `model`: None where the policy does not load."""
+
+    postfix: Postfix
+    settings: Settings
+    model: Model | None
+    hooks: tuple[Hook, ...]
+    ours: tuple[Hook, ...]
+
+
+def look_at(postfix: Postfix, settings: Settings, model: Model | None) -> Setup:
+    """Find the places at which this Postfix asks one of our sockets."""
+    hooks = tuple(find_hooks(postfix))
+    return Setup(postfix, settings, model, hooks, tuple(hook for hook in hooks if socket_of(hook, postfix, settings)))
+
+
+def socket_of(hook: Hook, postfix: Postfix, settings: Settings) -> str:
+    """Which of our sockets a hook asks: a path, or host:port; empty when none."""
+    return next((each for each in _asked(hook, postfix) if each in listening(settings)), "")
+
+
+def _asked(hook: Hook, postfix: Postfix) -> Iterator[str]:
+    kind, _, rest = hook.endpoint.partition(":")
+    if kind == "unix":
+        queue = postfix.parameters["queue_directory"]
+        if hook.chrooted:
+            yield str(Path(queue, rest.lstrip("/")))
+        yield str(Path(queue, rest))
+    else:
+        # Without its type it is a mistake, and still ours.
+        yield _inet(rest if kind == "inet" else hook.endpoint)
+
+
+def listening(settings: Settings) -> set[str]:
+    """Our sockets: absolute paths, and host:port."""
+    base = Path(settings.path).parent
+    return {
+        unix_path(each, base) if each.startswith("unix:") else _inet(each.removeprefix("inet:"))
+        for each in settings.server.listen
+    }
+
+
+def _inet(host_port: str) -> str:
+    return re.sub(r"[\[\]]", "", host_port).replace("localhost", "127.0.0.1")
+
+
+def spot_of(setup: Setup, hook: Hook, parameter: str) -> tuple[str, int, str]:
+    """Where a parameter is set that counts for a hook: path, line and the line's text."""
+    spot = setup.postfix.spot(parameter, hook.services[0] if parameter in hook.own else "")
+    return spot.path, spot.line, spot.source
+
+
+def about(
+    setup: Setup,
+    hook: Hook,
+    parameter: str,
+    message: str,
+    hint: str = "",
+    severity: Literal["error", "warning"] = "warning",
+) -> Complaint:
+    """A finding about a parameter, as it counts for a hook."""
+    path, line, source = spot_of(setup, hook, parameter)
+    text = f"{hook.service}: {parameter}: {message}"
+    return Finding(path, line, 0, text, source, 1, hint, severity, parameter)
