@@ -1,53 +1,65 @@
 """`forkpolicy explain`: the action that a request gets, and why: line by line, what each ACL said and what made it
 hold.
 
-Reads requests as Postfix sends them (a file, standard input) or attributes from the command line, and decides with
-the exact evaluation, which the compiled policy agrees with. Opens tables itself; needs no running master.
+Reads requests as Postfix sends them or out of a decision log (a file, standard input), or attributes from the command
+line, and decides with the exact evaluation, which the compiled policy agrees with. Days and times are those at which a
+request was logged, else those of now. Opens tables itself; needs no running master.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import EXIT_DONE, ForkpolicyError, UsageError, nearest
+from forkpolicy.errors import EXIT_DONE, UsageError, nearest
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.evaluate import Answer
-from forkpolicy.protocol.attributes import ATTRIBUTES, attribute
+from forkpolicy.policy.matchers.clock import ClockPart
+from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
 from forkpolicy.protocol.layout import wanted_values
-from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
+from forkpolicy.tools.clock import Clock
 from forkpolicy.tools.colour import Painter
+from forkpolicy.tools.recorded import Recorded, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from forkpolicy.policy.evaluate import Looked, Trace, Tried
     from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.model import Acl
     from forkpolicy.policy.policy import Policy
 
-# A file of requests is the operator's own: only a runaway one is refused.
-MAX_REQUEST_BYTES = 16 << 20
 STATES_SHOWN = {Answer.HOLDS: "green", Answer.NOT: "dim", Answer.UNKNOWN: "yellow", Answer.FAILED: "red"}
 
 
 def run(settings_path: str, file: str | None, attributes: list[str], *, as_json: bool, show_all: bool) -> int:
     """Explain every request given and print to standard output."""
     loaded = load_everything(settings_path)
-    for slot in loaded.slots.values():
-        slot.refresh()
-    requests = [_from_words(attributes)] if attributes else _from_file(file)
-    for number, request in enumerate(requests):
-        values = wanted_values(request, loaded.policy.wanted)
-        trace = loaded.policy.trace(values, all_lines=show_all)
-        text = loaded.policy.text(trace.outcome, values)
+    requests = [(Recorded(), _from_words(attributes))] if attributes else _from_file(file or "-")
+    try:
+        for slot in loaded.slots.values():
+            slot.refresh()
+        _explain(loaded.policy, requests, as_json=as_json, show_all=show_all)
+    finally:
+        for slot in loaded.slots.values():
+            slot.close()
+    return EXIT_DONE
+
+
+def _explain(policy: Policy, requests: Iterable[tuple[Recorded, Request]], *, as_json: bool, show_all: bool) -> None:
+    clock = Clock()
+    clock.put_into(policy)
+    for number, (recorded, request) in enumerate(requests):
+        clock.turn_to(recorded)
+        values = wanted_values(request, policy.wanted)
+        trace = policy.trace(values, all_lines=show_all)
+        text = policy.text(trace.outcome, values)
         if as_json:
             print(json.dumps(as_object(trace, text, request)))
         else:
-            print(("\n" if number else "") + _as_text(trace, text, request, loaded.policy))
-    return EXIT_DONE
+            print(("\n" if number else "") + _as_text(trace, text, request, policy))
 
 
 def as_object(trace: Trace, text: str, request: Request) -> dict[str, object]:
@@ -89,7 +101,22 @@ def _looked_object(looked: Looked, negated: bool, attributes: Mapping[str, str])
         "attributes": {name: _printable(attributes.get(name, "")) for name in looked.acl.attributes},
         "found": _finding_object(looked.finding) if looked.finding else None,
         "reason": looked.reason,
+        **(_known_object(looked.reason) if looked.answer is Answer.UNKNOWN else {}),
     }
+
+
+def _known_object(name: str) -> dict[str, object]:
+    """When an attribute can be known: at states always, at states if Postfix has a value, since which Postfix."""
+    always = attribute(name).empty_known_at or frozenset()
+    return {
+        "known_at": _in_order(always),
+        "known_with_a_value_at": _in_order(states_of(name) - always),
+        "postfix_since": attribute(name).since or None,
+    }
+
+
+def _in_order(states: frozenset[str]) -> list[str]:
+    return [state for state in STATES if state in states]
 
 
 def _finding_object(finding: Finding) -> dict[str, object]:
@@ -137,17 +164,31 @@ def _looked_text(looked: Looked, negated: bool, request: Request, paint: Painter
 
 def _why(looked: Looked, request: Request) -> str:
     if looked.answer is Answer.UNKNOWN:
-        state = request.get("protocol_state") or "no state"
-        return f"{looked.reason} at {state}: it can from {attribute(looked.reason).known_since()}"
+        return _why_unknown(looked.reason, request)
     if looked.answer is Answer.FAILED:
         return looked.reason
     asked = " ".join(f"{name}={_printable(request.get(name))}" for name in looked.acl.attributes)
-    return f"{asked}{_found_text(looked.finding)}"
+    return f"{asked}{_found_text(looked.finding)}" if looked.finding else asked or _time_text(looked.acl)
 
 
-def _found_text(finding: Finding | None) -> str:
-    if finding is None:
-        return ""
+def _why_unknown(name: str, request: Request) -> str:
+    if name not in ATTRIBUTES:
+        return f"{name}: the request has no such attribute, and no Postfix known to forkpolicy sends one"
+    always = attribute(name).empty_known_at or frozenset()
+    maybe = states_of(name) - always
+    known = [f"at {', '.join(_in_order(always))}"] if always else []
+    known += [f"at {', '.join(_in_order(maybe))} if Postfix has a value"] if maybe else []
+    since = f" (Postfix {attribute(name).since} and later)" if name not in request.attributes else ""
+    return f"{name} at {request.get('protocol_state') or 'no state'}: it can be {', '.join(known)}{since}"
+
+
+def _time_text(acl: Acl) -> str:
+    """What time it is, for days and times that do not hold."""
+    clocks = [part for part in acl.parts if isinstance(part, ClockPart)]
+    return f"it is {clocks[0].now():%A %H:%M %Z}" if clocks else ""
+
+
+def _found_text(finding: Finding) -> str:
     if finding.entry:
         entry = finding.entry
         value = f" {entry.value}" if entry.value else ""
@@ -157,7 +198,16 @@ def _found_text(finding: Finding | None) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else f"\\x{ord(char) & 0xFF:02x}" for char in text)
+    return text if text.isprintable() else "".join(_printable_character(character) for character in text)
+
+
+def _printable_character(character: str) -> str:
+    code = ord(character)
+    if character.isprintable():
+        return character
+    # A lone surrogate stands for a byte that is no UTF-8.
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _from_words(words: list[str]) -> Request:
@@ -174,21 +224,15 @@ def _from_words(words: list[str]) -> Request:
     return Request(attributes, None)
 
 
-def _from_file(file: str | None) -> Iterator[Request]:
-    try:
-        raw = sys.stdin.buffer.read() if file in (None, "-") else Path(str(file)).read_bytes()
-    except OSError as error:
-        raise ForkpolicyError(f"{file} cannot be read: {error.strerror}") from error
-    reader = RequestReader(MAX_REQUEST_BYTES)
-    # A request typed or cut by hand may lack its closing empty line.
-    reader.feed(raw.strip(b"\r\n") + b"\n\n")
+def _from_file(file: str) -> Iterator[tuple[Recorded, Request]]:
+    recording = Recording(file)
     number = 0
-    try:
-        while (request := reader.next_request()) is not None:
-            if request.strip():
-                number += 1
-                yield Request.parse(request)
-    except ProtocolError as error:
-        raise ForkpolicyError(f"{file or 'standard input'}: request {number}: {error}") from error
+    for number, recorded in enumerate(recording, 1):
+        try:
+            yield recorded, recorded.request()
+        except ProtocolError as error:
+            raise UsageError(f"{recording.name}: request {number}: {error}") from error
     if not number:
-        raise ForkpolicyError(f"{file or 'standard input'} has no request: lines name=value up to an empty line")
+        raise UsageError(recording.why_nothing())
+    for why, count in recording.left_out.items():
+        print(f"warning: {count} left out: {why}", file=sys.stderr)

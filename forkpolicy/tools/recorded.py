@@ -66,8 +66,11 @@ class Recorded:
         return Request.parse(self.raw)
 
     def time_s(self) -> float:
-        """When it was logged, since 1970."""
-        return datetime.fromisoformat(self.time).timestamp()
+        """When it was logged, since 1970; 0 where nobody knows."""
+        try:
+            return datetime.fromisoformat(self.time).timestamp()
+        except ValueError:
+            return 0.0
 
 
 class Recording:
@@ -95,12 +98,21 @@ class Recording:
         with self._stream:
             yield from self._from_log() if self.is_log else self._from_postfix()
 
+    def why_nothing(self) -> str:
+        """What to say when there was no request in it."""
+        if not self.is_log:
+            return f"{self.name} has no request: lines name=value up to an empty line"
+        if not self.left_out:
+            return f"{self.name} has no decision: {HOW_TO_LOG}"
+        counted = "; ".join(f"{count} {why}" for why, count in self.left_out.items())
+        return f"{self.name} has no request that can be asked again, only {counted}: {HOW_TO_LOG}"
+
     def _recognised(self, head: bytes) -> bool:
         """Whether it is a log; False: requests. Raises UsageError for neither."""
         first = head.lstrip().partition(b"\n")[0]
         for magic, reader in COMPRESSED.items():
             if head.startswith(magic):
-                raise UsageError(f"{self.name} is compressed: {reader} {self.name} | forkpolicy replay -")
+                raise UsageError(f"{self.name} is compressed: give `-` for the file and {reader} {self.name} in a pipe")
         if not first:
             raise UsageError(f"{self.name} has no request: it is empty")
         if re.search(rb"\btime=\S+ level=", first):

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.loading import load_everything
-from forkpolicy.policy.matchers.clock import ClockPart
 from forkpolicy.protocol.layout import Layout, Values, learnable, wanted_values
 from forkpolicy.protocol.request import ProtocolError, Request
 from forkpolicy.tools import replay_report
+from forkpolicy.tools.clock import Clock
 from forkpolicy.tools.progress import Progress
 from forkpolicy.tools.recorded import NOT_A_REQUEST, Recording
 
@@ -42,15 +42,33 @@ T = TypeVar("T")
 def run(settings_path: str, file: str, *, against: str | None, as_json: bool) -> int:
     """Replay and print to standard output. Exit status 1: with `against`, verdicts change."""
     clock = Clock()
-    judge = _open(settings_path, clock, {})
-    other = _open(against, clock, judge.slots) if against else None
+    judge = _load(settings_path, clock, {})
+    other = _load(against, clock, judge.slots) if against else None
     replay = Replay(judge, other, clock)
     began_s = time.monotonic()
     recording = Recording(file)
-    _read(recording, replay)
+    try:
+        _open_tables(replay)
+        _read(recording, replay)
+    finally:
+        for slot in replay.slots:
+            slot.close()
     report = replay_report.Report(replay, recording, time.monotonic() - began_s)
     print(report.as_json() if as_json else report.as_text())
     return EXIT_NO if replay.changed else EXIT_DONE
+
+
+def _load(settings_path: str, clock: Clock, slots: Mapping[str, TableSlot]) -> Judge:
+    loaded = load_everything(settings_path, slots=slots)
+    clock.put_into(loaded.policy)
+    return Judge(settings_path, loaded.policy, loaded.slots)
+
+
+def _open_tables(replay: Replay) -> None:
+    for slot in replay.slots:
+        slot.refresh()
+        if slot.table is None:
+            print(f'warning: table "{slot.name}" cannot be used: {slot.refused}', file=sys.stderr)
 
 
 def _read(recording: Recording, replay: Replay) -> None:
@@ -68,33 +86,8 @@ def _read(recording: Recording, replay: Replay) -> None:
     finally:
         progress.end()
     if not replay.requests:
-        raise UsageError(_why_nothing(recording, first_wrong))
-
-
-def _why_nothing(recording: Recording, first_wrong: str) -> str:
-    if first_wrong:
-        return f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
-    return replay_report.why_no_request(recording)
-
-
-class Clock:
-    """What time it is for the policies: now, or when a request was logged."""
-
-    def __init__(self) -> None:
-        self.now_s = time.time()
-        self.asked_for = False
-
-    def __call__(self) -> float:
-        """The time, for the ACLs that ask for it."""
-        return self.now_s
-
-    def put_into(self, policy: Policy) -> None:
-        """From now on the policy's days and times are ours."""
-        for acl in policy.model.acls.values():
-            for part in acl.parts:
-                if isinstance(part, ClockPart):
-                    part.clock = self
-                    self.asked_for = True
+        wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
+        raise UsageError(wrong if first_wrong else recording.why_nothing())
 
 
 @dataclass(slots=True)
@@ -164,6 +157,8 @@ class Replay:
         self.wanted = tuple(dict.fromkeys(name for each in judges for name in each.policy.wanted))
         for each in judges:
             each.pick = _picker(self.wanted, each.policy.wanted)
+        # Tables that both declare are one.
+        self.slots = list(dict.fromkeys(slot for each in judges for slot in each.slots.values()))
         self._layout: Layout | None = None
 
     def ask(self, recorded: Recorded) -> None:
@@ -197,8 +192,7 @@ class Replay:
 
     def _values(self, recorded: Recorded) -> Values:
         if recorded.attributes is not None:
-            if self.clock.asked_for and recorded.time:
-                self.clock.now_s = recorded.time_s()
+            self.clock.turn_to(recorded)
             return wanted_values(recorded.request(), self.wanted)
         assert recorded.raw is not None
         if self._layout:
@@ -222,13 +216,3 @@ def _picker(wanted: tuple[str, ...], own: tuple[str, ...]) -> Callable[[Values],
 
 def _unchanged(values: T) -> T:
     return values
-
-
-def _open(settings_path: str, clock: Clock, slots: Mapping[str, TableSlot]) -> Judge:
-    loaded = load_everything(settings_path, slots=slots)
-    clock.put_into(loaded.policy)
-    for name, slot in loaded.slots.items():
-        slot.refresh()
-        if slot.table is None:
-            print(f'warning: table "{name}" cannot be used: {slot.refused}', file=sys.stderr)
-    return Judge(settings_path, loaded.policy, loaded.slots)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.tools.colour import Painter
-from forkpolicy.tools.recorded import HOW_TO_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,14 +81,6 @@ class Report:
             yield f"{'':>10}  {_shown(change.before)}"
             yield f"{'':>10}  {paint.bold('->')} {_shown(change.after)}"
             yield f"{'':>10}  {paint.dim(explain_command(replay.other.settings_path, change.example))}"
-
-
-def why_no_request(recording: Recording) -> str:
-    """What to say of a log in which nothing can be replayed."""
-    if not recording.left_out:
-        return f"{recording.name} has no decision: {HOW_TO_LOG}"
-    counted = "; ".join(f"{count} {why}" for why, count in recording.left_out.items())
-    return f"{recording.name} has no request that can be replayed, only {counted}: {HOW_TO_LOG}"
 
 
 def explain_command(settings_path: str, attributes: Mapping[str, str]) -> str:

@@ -286,7 +286,7 @@ def test_requests_may_be_typed_by_hand(replay):
     [
         (b"", "it is empty"),
         (b"\n \n", "it is empty"),
-        (gzip.compress(CLEAN), "is compressed: zcat"),
+        (gzip.compress(CLEAN), "is compressed: give `-` for the file and zcat"),
         (b"From: someone\nTo: somebody\n\nhello\n", "its first line is 'From: someone'"),
         (b"\x7fELF\x02\x01\x01\x00\xff\n", "neither policy requests"),
         (b"sender=a@example.com\n\n", "no policy request; the first thing that is none: expected a line request="),

@@ -93,13 +93,14 @@ class ClockPart(Part):
     def find(self, *values: str) -> Finding | None:  # noqa: ARG002 - as above
         """The day or span that it is."""
         word = self._word()
-        return Finding(f"{word.text} at {self._now():%A %H:%M %Z}", word.place) if word else None
+        return Finding(f"{word.text} at {self.now():%A %H:%M %Z}", word.place) if word else None
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """The time that counts, in the zone that counts."""
         return datetime.fromtimestamp(self.clock(), UTC).astimezone(self.zone)
 
     def _word(self) -> Word | None:
-        now = self._now()
+        now = self.now()
         minute, weekday = now.hour * 60 + now.minute, now.weekday()
         for days, word in self.days:
             if weekday in days:
