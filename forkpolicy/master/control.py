@@ -25,7 +25,7 @@ MAX_COMMAND_BYTES = 4096
 MAX_UNSENT_BYTES = 1 << 26
 # More clients at once than any operator has terminals.
 MAX_CLIENTS = 32
-HUNG_UP = "the master hung up: the control socket is for its owner and root"
+NOT_FOR_YOU = "the control socket is for its owner and root"
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -104,44 +104,53 @@ def peer_uid(sock: socket.socket) -> int:
 
 def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """Send one command to a running master and return its answer. Raises NotRunningError with what to look at."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(timeout_s)
+    with _connected(path, timeout_s) as sock:
         try:
-            sock.connect(path)
-            sock.sendall(json.dumps(command).encode() + b"\n")
-            with sock.makefile("rb") as answers:
-                line = answers.readline()
-        except PermissionError as error:
-            raise NotRunningError(f"{path}: the control socket is for its owner and root: try as root") from error
+            return _exchange(sock, path, command)
         except TimeoutError as error:
             raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise NotRunningError(f"{path}: {HUNG_UP}") from error
-        except OSError as error:
-            raise NotRunningError(
-                f"{path}: no master is running there ({(error.strerror or str(error)).lower()})"
-            ) from error
-    if not line:
-        raise NotRunningError(f"{path}: {HUNG_UP}")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
 
 
 def wait_for_end(path: str, command: dict[str, Any], timeout_s: float) -> bool:
     """Send a command that ends the master and wait until it has ended; False: not in time. Raises NotRunningError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(timeout_s)
+    with _connected(path, timeout_s) as sock:
         try:
-            sock.connect(path)
-            sock.sendall(json.dumps(command).encode() + b"\n")
+            _exchange(sock, path, command)
             while sock.recv(MAX_COMMAND_BYTES):
                 pass
         except TimeoutError:
             return False
         except ConnectionResetError:
             return True
-        except OSError as error:
-            raise NotRunningError(
-                f"{path}: no master is running there ({(error.strerror or str(error)).lower()})"
-            ) from error
     return True
+
+
+def _connected(path: str, timeout_s: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout_s)
+    try:
+        sock.connect(path)
+    except PermissionError as error:
+        sock.close()
+        raise NotRunningError(f"{path}: {NOT_FOR_YOU}: try as root") from error
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise NotRunningError(f"{path}: no master is running there ({reason})") from error
+    return sock
+
+
+def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[str, Any]:
+    """One command and its answer. Raises NotRunningError when the master hangs up on us, TimeoutError."""
+    try:
+        sock.sendall(json.dumps(command).encode() + b"\n")
+        with sock.makefile("rb") as answers:
+            line = answers.readline()
+    except TimeoutError:
+        raise
+    except OSError:
+        line = b""
+    if not line:
+        raise NotRunningError(f"{path}: the master hung up: {NOT_FOR_YOU}")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
