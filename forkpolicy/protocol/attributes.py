@@ -108,16 +108,17 @@ ATTRIBUTES: Final = {
 }
 
 
-# The states at which an attribute that is not always known can have something to say at all.
-_FROM_RCPT = frozenset({"RCPT", "DATA", "END-OF-MESSAGE"})
+# The states at which an attribute that is not always known can have something to say at all. VRFY is let through
+# within a transaction, ETRN is not.
+_FROM_RCPT = frozenset({"RCPT", "DATA", "END-OF-MESSAGE", "VRFY"})
 _SAYS_SOMETHING_AT = {
     "helo_name": AFTER_CONNECT,
-    "sender": FROM_MAIL,
-    "recipient": _FROM_RCPT | {"VRFY"},
+    "sender": FROM_MAIL | {"VRFY"},
+    "recipient": _FROM_RCPT,
     "recipient_count": FROM_DATA,
     "queue_id": _FROM_RCPT,
     "instance": _FROM_RCPT,
-    "size": FROM_MAIL,
+    "size": FROM_MAIL | {"VRFY"},
     "etrn_domain": frozenset({"ETRN"}),
 }
 

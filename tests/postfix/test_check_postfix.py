@@ -236,12 +236,8 @@ def test_overrides_in_master_cf_count(told):
         " policy_context=submission, { default_action = DUNNO } } }\n"
     )
     found = told("", master)
-    assert found.hooks == [
-        (
-            "submission/inet: smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy at RCPT, VRFY, ETRN, "
-            "policy_context submission"
-        )
-    ]
+    asks = "smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy"
+    assert found.hooks == [f"submission/inet: {asks} at RCPT, VRFY, ETRN, policy_context submission"]
     assert any(each.startswith("master.cf:2: error: ") and "runs in a chroot" in each for each in found.complaints)
     assert "at CONNECT" in told("smtpd_delay_reject = no", master).hooks[0]
     assert told("", master.replace("n - y", "n - n")).complaints == []
