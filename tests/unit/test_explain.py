@@ -126,7 +126,7 @@ def test_lines_after_the_decision_are_not_looked_at_unless_asked_for(explain):
         ),
         (
             ("protocol_state=RCPT", "size=0"),
-            "big cannot be known size at RCPT: it can be at END-OF-MESSAGE, at MAIL, RCPT, DATA if Postfix has a value",
+            "big cannot be known size at RCPT: it can be at END-OF-MESSAGE, at MAIL, RCPT, DATA, VRFY if Postfix has a value",
         ),
         (("protocol_state=RCPT",), "big cannot be known size at RCPT: "),
         (("protocol_state=RCPT",), "newer cannot be known brand_new: the request has no such attribute"),
@@ -190,7 +190,7 @@ def test_json_has_the_same_for_tools(explain):
     big = said["lines"][LINES["big"] - LINES["inside"]]["acls"][0]
     assert (big["answer"], big["reason"]) == ("cannot be known", "size")
     assert big["known_at"] == ["END-OF-MESSAGE"]
-    assert big["known_with_a_value_at"] == ["MAIL", "RCPT", "DATA"]
+    assert big["known_with_a_value_at"] == ["MAIL", "RCPT", "DATA", "VRFY"]
     assert big["postfix_since"] == "2.2"
 
 
