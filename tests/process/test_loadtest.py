@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -85,3 +86,13 @@ def test_the_bench_prints_its_ratio():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "to Python echo" in done.stdout
     assert "forkpolicy" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start the other servers")
+def test_other_servers_are_measured_or_named_as_missing():
+    """Each peer is in the table, or is said not to be installed."""
+    done = loadtest("compare", "--seconds", 0.1, "--connections", 1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "forkpolicy" in done.stdout
+    for name in ("postfwd1", "postfwd2", "mtpolicyd", "postgrey", "policyd-rate-limit"):
+        assert f"\n{name} " in done.stdout or f"{name} is not installed" in done.stderr
