@@ -1,4 +1,4 @@
-"""What may surprise the author of a policy that loads: warnings of `forkpolicy check`, an ordered list of checks.
+"""What may surprise the author of a policy that loads: warnings of `forkpolicy check`, an explicit list of checks.
 
 Nothing here decides anything and nothing is an error. Linear in the length of the policy: ten thousand lines take a
 fraction of a second. `checks_lines` has what is said about lines, `checks_values` about values; here is what is said
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 
 def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration], delimiter: str = "") -> list[Complaint]:
-    """Every warning about a policy, in the order of the checks. `delimiter`: Postfix's recipient_delimiter."""
+    """Every warning about a policy, in the order of its lines. `delimiter`: Postfix's recipient_delimiter."""
     covering = Covering.of(model.acls.values(), delimiter)
     warnings = [warning for check in LINE_CHECKS for warning in check(model, covering)]
     warnings += [warning for check in MODEL_CHECKS for warning in check(model)]
-    return [*warnings, *_unused_tables(model, declarations)]
+    warnings += _unused_tables(model, declarations)
+    # An included file stands where its first warning does.
+    paths = list(dict.fromkeys(warning.path for warning in warnings))
+    return sorted(warnings, key=lambda each: (paths.index(each.path), each.line, each.column))
 
 
 def _unused(model: Model) -> Iterator[Complaint]:

@@ -126,7 +126,7 @@ def test_lines_after_the_decision_are_not_looked_at_unless_asked_for(explain):
         ),
         (
             ("protocol_state=RCPT", "size=0"),
-            "big cannot be known size at RCPT: it can be at END-OF-MESSAGE, at MAIL, RCPT, DATA, VRFY if Postfix has a value",
+            "big cannot be known size at RCPT: it can be at END-OF-MESSAGE, at MAIL, RCPT, DATA, VRFY if Postfix has",
         ),
         (("protocol_state=RCPT",), "big cannot be known size at RCPT: "),
         (("protocol_state=RCPT",), "newer cannot be known brand_new: the request has no such attribute"),
