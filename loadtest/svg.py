@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, HEIGHT = 900, 260
-LEFT, RIGHT, TOP, BOTTOM = 70, 16, 34, 34
+LEFT, RIGHT, TOP, BOTTOM = 84, 16, 34, 34
 COLOURS = ("#1f5fa8", "#c8501e", "#2c8a4b", "#8a4fa3", "#b58900", "#4a5560", "#d23c6f", "#178f95")
 STEPS = (1, 2, 2.5, 5, 10)
 
