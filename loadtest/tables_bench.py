@@ -325,6 +325,7 @@ def main(argv: list[str] | None = None) -> int:
         "kind",
         "entries",
         "compile",
+        "its CPU",
         "entries/s",
         "peak memory",
         "file",
