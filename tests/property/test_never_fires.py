@@ -1,0 +1,90 @@
+"""What check calls a line that never fires never fires, whatever is asked."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forkpolicy.policy.checks import find_warnings
+from forkpolicy.protocol.attributes import STATES
+from forkpolicy.protocol.layout import wanted_values
+from tests.fakes import policy_of, request_of
+
+# Few values that have much to do with each other, in the policies and in the requests.
+ADDRESSES = ["u@a.example", "u+x@a.example", "v@a.example", "u@b.a.example", "u@c.example", "", "u", "u@x.b.a.example"]
+PATTERNS = ["u@a.example", "u+x@a.example", "@a.example", "b.a.example", ".a.example", ".example", "u@", "<>", "/^v/"]
+NAMES = ["a.example", "b.a.example", "x.b.a.example", "c.example", "unknown", ""]
+NAME_PATTERNS = ["a.example", ".a.example", ".b.a.example", "unknown", "/^x/", "{client_name}"]
+CLIENTS = ["192.0.2.1", "192.0.2.9", "192.0.2.200", "198.51.100.1", "2001:db8::1", "unknown"]
+NETWORKS = ["192.0.2.1", "192.0.2.0/24", "192.0.2.0/28", "192.0.2.5-192.0.2.210", "198.51.100.0/24", "2001:db8::/32"]
+SIZES = ["0", "5", "10", "2000"]
+COMPARISONS = ["5", ">=5", "<10", "=10", "1-9", ">1K"]
+LOGINS = ["", "u", "v"]
+TYPES = {
+    "sender": PATTERNS,
+    "recipient": PATTERNS,
+    "helo_name": NAME_PATTERNS,
+    "client_address": NETWORKS,
+    "size": COMPARISONS,
+    "sasl_username": ["u", "v", "/u/"],
+    "protocol_state": list(STATES),
+}
+
+
+def acls():
+    typed = st.sampled_from(sorted(TYPES)).flatmap(
+        lambda name: st.lists(st.sampled_from(TYPES[name]), min_size=1, max_size=2).map(
+            lambda v: f"{name} {' '.join(v)}"
+        )
+    )
+    return st.lists(typed | st.sampled_from(["null_sender", "authenticated"]), min_size=3, max_size=6)
+
+
+CLAUSES = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=3, unique_by=str)
+LINES = st.lists(st.tuples(CLAUSES, st.sampled_from(["no", "yes", "note"])), min_size=2, max_size=8)
+REQUESTS = st.fixed_dictionaries(
+    {
+        "protocol_state": st.sampled_from(STATES),
+        "sender": st.sampled_from(ADDRESSES),
+        "recipient": st.sampled_from(ADDRESSES),
+        "helo_name": st.sampled_from(NAMES),
+        "client_name": st.sampled_from(NAMES),
+        "client_address": st.sampled_from(CLIENTS),
+        "size": st.sampled_from(SIZES),
+        "sasl_username": st.sampled_from(LOGINS),
+    }
+)
+
+
+def text_of(declared, lines):
+    text = [f"acl a{number} {words}" for number, words in enumerate(declared)]
+    text += ["action no REJECT", "action yes DUNNO", "action note log seen"]
+    for clauses, action in lines:
+        names = " ".join(f"{'!' * negated}a{number % len(declared)}" for negated, number in clauses)
+        text.append(f"access {names} {action}")
+    return "\n".join(text) + "\n"
+
+
+# The requests may be ones that Postfix never sends, so what is said about states is left out.
+SAYS_NEVER = re.compile(r"policy\.conf:(\d+):1: warning: this line never fires: (?!what it asks for is never known)")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    declared=acls(),
+    lines=LINES,
+    requests=st.lists(REQUESTS, min_size=1, max_size=30),
+    delimiter=st.sampled_from(["", "+"]),
+)
+def test_a_line_that_never_fires_never_fires(declared, lines, requests, delimiter):
+    """Neither because an earlier one decides, nor because it contradicts itself."""
+    policy = policy_of(text_of(declared, lines), delimiter=delimiter)
+    told = "\n".join(str(each) for each in find_warnings(policy.model, {}, delimiter))
+    never = {int(line) for line in SAYS_NEVER.findall(told)}
+    fired = set()
+    for attributes in requests:
+        trace = policy.trace(wanted_values(request_of(**attributes), policy.wanted))
+        fired |= {tried.line.place.line for tried in trace.tried if tried.fired and tried.line.place}
+    assert fired.isdisjoint(never)
