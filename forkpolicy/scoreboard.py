@@ -31,7 +31,7 @@ FIELDS: Final = (
     "beat_ns",
     # STAYING or LEAVING_SOON while the worker takes connections, 0 when it does not.
     "serving",
-    # CPU time lately, in millionths of a core.
+    # Time spent on requests lately, in millionths of all time.
     "load",
     "connections",
     "accepted",

@@ -27,7 +27,8 @@ class Flusher:
         self._flushed = dict.fromkeys(FLUSHED, 0)
         self._by_action: dict[str, int] = {}
         self._policy = serving.policy
-        self._cpu_ns = self._load_cpu_ns = time.process_time_ns()
+        self._cpu_ns = time.process_time_ns()
+        self._load_busy_ns = 0
         self._at_ns = time.monotonic_ns()
 
     def flush(self) -> None:
@@ -42,9 +43,9 @@ class Flusher:
         now_ns = time.monotonic_ns()
         if now_ns - self._at_ns >= MIN_WINDOW_NS:
             # Half of it is the last beat, a quarter the one before: steady enough to compare, quick to follow.
-            recent_ppm = (cpu_ns - self._load_cpu_ns) * 1_000_000 // (now_ns - self._at_ns)
+            recent_ppm = (counters.busy_ns - self._load_busy_ns) * 1_000_000 // (now_ns - self._at_ns)
             slot["load"] = (slot["load"] + recent_ppm) // 2
-            self._at_ns, self._load_cpu_ns = now_ns, cpu_ns
+            self._at_ns, self._load_busy_ns = now_ns, counters.busy_ns
         self._cpu_ns = cpu_ns
         slot["generation"] = self._serving.generation
         slot["log_dropped"] = self._log.dropped

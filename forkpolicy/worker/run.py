@@ -211,7 +211,7 @@ class WorkerProcess:
             given = exchange.take()
             if given:
                 self.slot.add("taken", 1)
-                self.slot["load"] += given.load
+                self.balance.took(given.load)
                 sock = socket.socket(fileno=given.fd)
                 sock.setblocking(False)
                 self._serve(sock, given.pending)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, bucket_limit_ns, bucket_of, percentile_us
 from forkpolicy.worker.age import Age, resident_mib
 from forkpolicy.worker.allow import Allowed
-from forkpolicy.worker.balance import SETTLING_BEATS, Balance
+from forkpolicy.worker.balance import BEATS_ABOVE, SETTLING_BEATS, Balance
 from forkpolicy.worker.exchange import MAX_PENDING_BYTES, Exchange, make_pair
 
 
@@ -78,14 +78,16 @@ def test_a_little_above_the_mean_is_even_enough():
 
 
 def test_traffic_moves_and_then_settles():
-    """The heaviest connections that fit into the surplus go first; then the numbers are given time to show it."""
+    """The heaviest connections that fit into a lasting surplus go; then the numbers are given time to show it."""
     workers = Workers((4, 400_000), (4, 0))
     held = [Held() for _ in range(4)]
     workers.balance.beat(held)
-    for each, count in zip(held, (40, 30, 20, 10), strict=True):
-        each.requests += count
-    workers.balance.beat(held)
-    assert [(each.requests, load, hot) for each, load, hot in workers.given] == [
+    for _ in range(BEATS_ABOVE):
+        assert not workers.given
+        for each, count in zip(held, (40, 30, 20, 10), strict=True):
+            each.requests += count
+        workers.balance.beat(held)
+    assert [(each.requests // BEATS_ABOVE, load, hot) for each, load, hot in workers.given] == [
         (40, 160_000, True),
         (10, 40_000, True),
     ]
@@ -103,10 +105,23 @@ def test_one_heavy_connection_stays_where_it_is():
     """To move it would only move the trouble."""
     workers = Workers((2, 300_000), (2, 0))
     held = [Held(), Held()]
-    workers.balance.beat(held)
-    held[0].requests += 100
-    workers.balance.beat(held)
+    for _ in range(5):
+        workers.balance.beat(held)
+        held[0].requests += 100
+        held[1].requests += 1
     assert not workers.given
+
+
+def test_of_two_heavy_connections_one_moves():
+    """Each is a little more than the surplus: moving one helps, moving light ones does not."""
+    workers = Workers((10, 310_000), (10, 0))
+    held = [Held() for _ in range(10)]
+    for _ in range(1 + BEATS_ABOVE):
+        workers.balance.beat(held)
+        for number, each in enumerate(held):
+            each.requests += 150 if number == 0 else 160 if number == 1 else 1
+    workers.balance.beat(held)
+    assert [each for each, _, hot in workers.given if hot] in ([held[0]], [held[1]])
 
 
 def test_a_quiet_server_moves_nothing():
