@@ -47,5 +47,5 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev,loadtest]'
+	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql]'
 	@touch $@ $(VENV)/.installed

@@ -24,13 +24,19 @@ def cpu_us(pids: Iterable[int]) -> float:
     return total_ns / 1000
 
 
-def memory_kib(pid: int) -> int:
-    """The proportional share of memory: pages that forked processes share count once in the sum of them."""
+def memory_kib(pid: int) -> tuple[int, int]:
+    """The proportional share of memory, and the anonymous part of it, in KiB.
+
+    Pages that processes share count once in the sum of their shares; but a process's share grows when the others end.
+    Whether it grows by itself is seen in the anonymous pages alone, which count whole whoever shares them.
+    """
+    found = {"Pss": 0, "Anonymous": 0}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, _, rest = line.partition(":")
+            if name in found:
+                found[name] = int(rest.split()[0])
+    return found["Pss"], found["Anonymous"]
 
 
 def descriptors(pid: int) -> int:

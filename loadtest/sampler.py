@@ -22,6 +22,7 @@ class Sample:
     at_s: float
     cpu: dict[int, float]
     memory_kib: dict[int, int]
+    anonymous_kib: dict[int, int]
     descriptors: dict[int, int]
 
 
@@ -53,13 +54,15 @@ class Sampler:
         while not self._stopping.wait(INTERVAL_S):
             now, pids = time.monotonic(), self._process_ids()
             self.titles |= {pid: title(pid) for pid in pids if pid not in self.titles}
+            memory = {pid: memory_kib(pid) for pid in pids}
             used = {pid: cpu_us([pid]) for pid in pids}
             shares = {pid: (used[pid] - before.get(pid, 0.0)) / 1e6 / (now - last) for pid in pids}
             self.samples.append(
                 Sample(
                     now - started,
                     shares,
-                    {pid: memory_kib(pid) for pid in pids},
+                    {pid: share for pid, (share, _) in memory.items()},
+                    {pid: anonymous for pid, (_, anonymous) in memory.items()},
                     {pid: descriptors(pid) for pid in pids},
                 )
             )

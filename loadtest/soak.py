@@ -77,7 +77,7 @@ def growth(samples: Sequence[Sample]) -> list[str]:
         quarter = len(mine) // 4
         if quarter < 5:
             continue
-        for name in ("memory_kib", "descriptors"):
+        for name in ("anonymous_kib", "descriptors"):
             values = [getattr(sample, name)[pid] for sample in mine]
             early, late = max(values[:quarter]), max(values[-quarter:])
             if late > early * GROWTH:
