@@ -258,7 +258,7 @@ def _text_fast(common: Callable[[str], re.Match[str] | None]) -> Callable[[Recor
         for number, line in enumerate(lines, first_line):
             key, _, value = line.partition(" ")
             try:
-                if not common(key) or len(key) > names.MAX_NAME_CHARS:
+                if not common(key) or len(key) > keys.MAX_NAME_CHARS:
                     raise KeyError(key)  # noqa: TRY301 - the careful way has the words for it
                 append(f"{key.lower()}\0{head}{number:08x}cc00{tails[value]}")
             except KeyError:

@@ -23,6 +23,13 @@ IpRange = tuple[bytes, bytes]
 
 NULL_SENDER: Final = "<>"
 
+# RFC 1035 2.3.4: what is longer is no name, and no entry of a list or table has it.
+MAX_NAME_CHARS: Final = 253
+# As long as the dot before the longest name, and a character that it may stand behind.
+PARENTS_WITHIN_CHARS: Final = MAX_NAME_CHARS + 2
+# Beyond this an international name is folded each time it comes: 1,024 of them must not fill a worker's memory.
+MAX_REMEMBERED_CHARS: Final = 1024
+
 # A /7 or an IPv6 /15 in a list is a slip far more often than a plan; cidr tables want --allow-wide for it.
 WIDEST_V4: Final = 8
 WIDEST_V6: Final = 16
@@ -54,6 +61,8 @@ def fold_domain(domain: str) -> str:
     if domain.isascii():
         domain = domain.lower()
         return domain.removesuffix(".")
+    if len(domain) > MAX_REMEMBERED_CHARS:
+        return _fold_international.__wrapped__(domain)
     return _fold_international(domain)
 
 
@@ -64,7 +73,11 @@ def _fold_international(domain: str) -> str:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except (idna.IDNAError, UnicodeError):
         mapped = domain.casefold()
-    return ".".join(_a_label(label) for label in mapped.removesuffix(".").split("."))
+    mapped = mapped.removesuffix(".")
+    if len(mapped) > MAX_NAME_CHARS:
+        # An A-label is longer than what it stands for: no entry has this name, and thousands of labels take long.
+        return mapped
+    return ".".join(_a_label(label) for label in mapped.split("."))
 
 
 def _a_label(label: str) -> str:
@@ -109,7 +122,12 @@ def domain_keys(domain: str) -> tuple[str, ...]:
 
 
 def parent_keys(name: str) -> list[str]:
-    """`.parent` keys of a folded name, from the longest: `.b.example`, `.example` of `a.b.example`."""
+    """`.parent` keys of a folded name, from the longest: `.b.example`, `.example` of `a.b.example`.
+
+    Only those that an entry can have: of 64 KB of dots every suffix would be a billion characters.
+    """
+    if len(name) > PARENTS_WITHIN_CHARS:
+        name = name[-PARENTS_WITHIN_CHARS:]
     keys = []
     at = name.find(".", 1)
     while at >= 0:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from forkpolicy.tables.keys import NULL_SENDER, fold_domain, split_address
+from forkpolicy.tables.keys import MAX_NAME_CHARS, NULL_SENDER, fold_domain, split_address
 
-# RFC 1035 2.3.4; underscores are no host names but real in mail (SRV-like names, HELO of appliances).
-MAX_NAME_CHARS: Final = 253
+# Underscores are no host names but real in mail (SRV-like names, HELO of appliances).
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 

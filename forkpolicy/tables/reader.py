@@ -262,6 +262,8 @@ def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     label_counts = frozenset(record.traits.get("wildcard_labels", ()))
 
     def find_parent(name: str) -> bytes | None:
+        if len(name) > keys.PARENTS_WITHIN_CHARS:
+            name = name[-keys.PARENTS_WITHIN_CHARS :]
         at = name.find(".", 1)
         labels = name.count(".", 1)
         while at >= 0:
