@@ -139,6 +139,10 @@ class Settings:
         "A second policy, evaluated beside the first and never obeyed: where they differ is counted and logged.",
         optional=True,
     )
+    # For the same reason no section [tables] has it.
+    watch_interfaces: bool = setting(
+        False, "Compile tables with `interfaces:` sources anew whenever addresses or routes of this machine change."
+    )
     server: ServerSettings = field(default_factory=ServerSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -170,8 +174,11 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     reader = _Reader(str(path), text)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        # Also what int() says of thousands of digits, which tomllib lets through.
         raise ConfigError([reader.syntax_complaint(str(error))]) from error
+    except RecursionError as error:
+        raise ConfigError([reader.syntax_complaint("values are nested too deeply")]) from error
     top = {key: value for key, value in document.items() if key not in SECTIONS}
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
@@ -286,6 +293,8 @@ def _mistake(value: object, default: object, checks: Any) -> str:
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
             return f'expected a list of texts such as ["{default[0]}"], got {_shown(value)}'
         return next((wrong for item in value if (wrong := _text_mistake(item, checks))), "")
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else f"expected true or false, got {_shown(value)}"
     if not isinstance(value, str):
         return f"expected a text in quotes, got {_shown(value)}"
     return _text_mistake(value, checks)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from forkpolicy.loading import Loaded
+    from forkpolicy.master.companion import Companion
     from forkpolicy.master.listener import Listener
+    from forkpolicy.master.logger import Logger
     from forkpolicy.master.upgrade import Passed
     from forkpolicy.settings import Settings
 
@@ -79,6 +81,7 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     before = inherited()
     sockets, control = open_sockets(settings, before)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
+    watcher = make_watcher(settings_path, logger) if settings.watch_interfaces else None
     scoreboard = Scoreboard()
     exchange = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
@@ -103,7 +106,16 @@ def serve(loaded: Loaded, settings_path: str) -> int:
         scoreboard,
         exporter,
         before,
+        watcher,
     ).run()
+
+
+def make_watcher(settings_path: str, logger: Logger) -> Companion:
+    """The process that compiles tables anew when this machine's networks change."""
+    from forkpolicy.compile.watch import watch
+    from forkpolicy.master.companion import Companion
+
+    return Companion("networks", lambda: watch(settings_path, logger.pipe.named(process="networks", pid=os.getpid())))
 
 
 def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Listener]:

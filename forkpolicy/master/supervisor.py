@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.link import Message
+    from forkpolicy.master.companion import Companion
     from forkpolicy.master.control import ControlClient
     from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import Listener
@@ -66,6 +67,7 @@ class Master:
         scoreboard: Scoreboard,
         exporter: Exporter | None = None,
         before: Passed | None = None,
+        watcher: Companion | None = None,
     ) -> None:
         """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
         self.loaded = loaded
@@ -98,6 +100,7 @@ class Master:
         self.watchdog_at_s = 0.0
         self.exporter = exporter
         self.exporter_at_s = 0.0
+        self.watcher = watcher
 
     @property
     def settings(self) -> Settings:
@@ -181,6 +184,8 @@ class Master:
             self.give_up_upgrade(f"it does not serve within {UP_TIMEOUT_S:g} s")
         if self.exporter and not self.exporter.pid and not self.stopping and now_s >= self.exporter_at_s:
             self.start_exporter(self.exporter)
+        if self.watcher and not self.watcher.pid and not self.stopping and now_s >= self.watcher.not_before_s:
+            self.start_companion(self.watcher, now_s)
         if self.stop_deadline_s is not None and now_s > self.stop_deadline_s:
             self.kill_all("did not stop in time")
         if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.beating(now_s):
@@ -250,6 +255,14 @@ class Master:
             return
         self.clients[client] = None
         self.selector.register(client, selectors.EVENT_READ)
+
+    def start_companion(self, companion: Companion, now_s: float) -> None:
+        """The birth of another process of ours."""
+        drop = [*self.dropped_by_children(), *(each.sock.close for each in self.listeners), self.logger.drop_in_child]
+        try:
+            companion.start(drop, now_s)
+        except OSError as error:
+            self.log.event("error", f"{companion.name} not started", reason=error.strerror)
 
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
@@ -365,6 +378,9 @@ class Master:
             elif pid == self.logger.pid:
                 self.logger.start([*self.dropped_by_children(), *(each.sock.close for each in self.listeners)])
                 self.log.event("error", "logger replaced", reason=_how(status))
+            elif self.watcher and pid == self.watcher.pid:
+                self.watcher.pid = 0
+                self.log.event("warning", f"{self.watcher.name} ended", how=_how(status))
             elif self.exporter and pid == self.exporter.pid:
                 self.exporter.pid = 0
                 if not self.stopping:
@@ -484,6 +500,7 @@ class Master:
         self.notifier.replaced_by(new_pid)
         self.selector.unregister(self.control_listener.sock)
         self.exporter = None
+        self.end_watcher()
         for client in list(self.clients):
             self.forget(client)
         for worker in self.workers.values():
@@ -589,11 +606,18 @@ class Master:
             _kill(worker.pid, signal.SIGKILL)
         self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
 
+    def end_watcher(self) -> None:
+        """Another master has its own, or nobody needs one."""
+        if self.watcher:
+            self.watcher.end()
+            self.watcher = None
+
     def finish(self) -> None:
         """The last acts: sockets, clients, the log."""
         exported = [self.exporter.listener] if self.exporter else []
         for listener in (*self.listeners, self.control_listener, *exported):
             listener.close(remove=not self.replaced)
+        self.end_watcher()
         self.log.event("info", "stopped")
         self.logger.finish()
         for client in self.clients:
@@ -730,6 +754,8 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
         changed.append("log.format or log.target")
     if before.metrics != after.metrics:
         changed.append("metrics.listen")
+    if before.watch_interfaces != after.watch_interfaces:
+        changed.append("watch_interfaces")
     return [f"{name} has changed: it is taken up by a restart or an upgrade (signal USR2)" for name in changed]
 
 

@@ -31,7 +31,7 @@ SETTINGS = (ROOT / "docs" / "forkpolicy.toml.5.md").read_text()
 COMMANDS = (ROOT / "docs" / "forkpolicy.8.md").read_text()
 COMPILE = (ROOT / "docs" / "forkpolicy-compile.1.md").read_text()
 # The log's target and the metrics' socket are opened before anything else; what the master cannot open again.
-FIXED_ELSEWHERE = {("log", "format"), ("log", "target"), ("metrics", "listen")}
+FIXED_ELSEWHERE = {("log", "format"), ("log", "target"), ("metrics", "listen"), ("", "watch_interfaces")}
 
 
 def rows_of(text, title, number=0):

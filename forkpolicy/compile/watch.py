@@ -1,0 +1,96 @@
+"""The watcher of this machine's networks: compiles the tables with `interfaces:` sources when the kernel says that
+addresses, links or routes have changed.
+
+A process of its own (`watch_interfaces` in the settings, started by the master); workers take the new tables up by
+themselves. Events only wake it: what is true is listed anew, so a lost event (an overrun of the socket's buffer) is
+one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the table before stays
+in use. Ends with the master; raises nothing but bugs.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING, Protocol
+
+from forkpolicy.compile.command import main as compile_tables
+from forkpolicy.errors import ConfigError
+from forkpolicy.policy.load import declared_tables
+from forkpolicy.settings import load_settings
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.nodes import TableDeclaration
+
+# rtnetlink(7): RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE.
+GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+# A change of an interface is a burst of events: it is over when the kernel has said nothing for so long, and it is
+# not waited for longer than that.
+QUIET_S = 0.2
+LONGEST_BURST_S = 1.0
+READ_BYTES = 1 << 16
+
+
+class EventLog(Protocol):
+    """Where lines go."""
+
+    def event(self, level: str, event: str, **fields: object) -> None:
+        """Log one event."""
+
+
+def watch(settings_path: str, log: EventLog) -> None:
+    """Compile now, and whenever the machine's networks change. Never returns."""
+    # Listening before the first listing: what changes in between is not missed.
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
+        events.bind((0, GROUPS))
+        events.setblocking(False)
+        compile_own(settings_path, log)
+        while True:
+            select.select([events], [], [])
+            _let_it_settle(events)
+            compile_own(settings_path, log)
+
+
+def compile_own(settings_path: str, log: EventLog) -> None:
+    """Compile the tables that have `interfaces:` sources, if these have changed; say how it went."""
+    try:
+        settings = load_settings(settings_path)
+        names = [each.name for each in declared_tables(settings.policy, settings.shadow) if _asks_kernel(each)]
+    except ConfigError as error:
+        log.event("error", "networks not compiled", reason=str(error))
+        return
+    if not names:
+        return
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        # The networks of a machine may well become fewer; what fails to be listed is an error and no empty list.
+        status = compile_tables(["-c", settings_path, "--if-changed", "--allow-shrink", *names])
+    if status:
+        log.event("error", "networks not compiled", tables=",".join(names), reason=err.getvalue().strip())
+    elif "compiled" in out.getvalue() + err.getvalue():
+        log.event("info", "networks compiled", tables=",".join(names))
+
+
+def _asks_kernel(declaration: TableDeclaration) -> bool:
+    return any(source.startswith("interfaces:") for source in declaration.sources)
+
+
+def _let_it_settle(events: socket.socket) -> None:
+    until_s = time.monotonic() + LONGEST_BURST_S
+    while True:
+        _drain(events)
+        if not select.select([events], [], [], QUIET_S)[0] or time.monotonic() > until_s:
+            return
+
+
+def _drain(events: socket.socket) -> None:
+    while True:
+        try:
+            events.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            # ENOBUFS: the kernel had more to say than the buffer took. What it was is listed anew.
+            continue
