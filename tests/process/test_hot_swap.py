@@ -9,6 +9,8 @@ import os
 import pathlib
 import threading
 
+import pytest
+
 from loadtest.policy_client import PolicyClient
 from tests.process.conftest import FORGED, REJECT, eventually, request
 from tests.process.test_change import generations, open_fds, resident_kb
@@ -37,6 +39,7 @@ class Asker(threading.Thread):
                         self.wrong.append(said)
 
 
+@pytest.mark.timeout(60 + 4 * SWAPS)
 def test_a_new_table_every_second_disturbs_nobody(make_server):
     """Every answer right; the server's own latencies below 50 ms; descriptors and memory as before; one generation
     at last.
