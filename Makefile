@@ -46,6 +46,6 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+$(VENV)/.installed-dev: pyproject.toml Makefile | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql]'
 	@touch $@ $(VENV)/.installed

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shutil
 import signal
@@ -146,7 +145,8 @@ class PrivatePostfix:
 
     def deaths(self) -> list[str]:
         """Lines of the log in which a program of Postfix gave up."""
-        return re.findall(r".*(?:fatal|panic): .*", self.log_text())
+        # Line by line: the log of a day has half a million, and one regular expression for all of it takes minutes.
+        return [line for line in self.log_text().splitlines() if "fatal: " in line or "panic: " in line]
 
     def _end(self) -> None:
         assert self._process is not None
