@@ -27,8 +27,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "what",
         nargs="*",
         metavar="FILE | NAME=VALUE",
-        help="a file of requests as Postfix sends them, or a decision log in JSON (default: standard input); or attributes "
-        "of one request",
+        help="a file of requests as Postfix sends them, or a decision log in JSON (default: standard input); or "
+        "attributes of one request",
     )
     explain.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
     add_json(explain)
