@@ -36,12 +36,12 @@ class SqlSource:
         """Key and value of each row of the result. Raises ValueError."""
         sqlalchemy = _import_sqlalchemy()
         try:
-            engine = sqlalchemy.create_engine(self._engine_url(sqlalchemy))
+            # No pool: one query, and its connection is closed with it, however the query ends.
+            engine = sqlalchemy.create_engine(self._engine_url(sqlalchemy), poolclass=sqlalchemy.pool.NullPool)
             with engine.connect() as connection:
                 streaming = connection.execution_options(stream_results=True, yield_per=_ROWS_AT_ONCE)
                 result = streaming.execute(sqlalchemy.text(self.query))
                 yield from _rows_of(result)
-            engine.dispose()
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             # The first line has the database's own words; the rest is the query and a link.
             raise ValueError(f"the database says: {str(error).splitlines()[0]}") from error

@@ -69,7 +69,6 @@ class Exporter:
         try:
             for each in drop:
                 each()
-            setproctitle(self._title)
             for signum in SIGNALS_OF_MASTER:
                 signal.signal(signum, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -77,6 +76,8 @@ class Exporter:
                 become(self._identity)
             leave_no_core()
             die_with_parent(signal.SIGKILL, master)
+            # At last: whoever sees the title sees a process without privileges.
+            setproctitle(self._title)
             _Serving(self.listener.sock, master_socket).run()
         finally:
             os._exit(0)

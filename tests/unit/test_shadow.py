@@ -167,3 +167,13 @@ def test_pairs_stay_bounded(peer, monkeypatch):
     described = peer.serving.describe()["shadow"]
     assert (described["differs"], len(described["pairs"])) == (20, 5)
     assert len([event for _, event, _ in peer.log.events if event == "shadow differs"]) == 5
+
+
+def test_the_tables_of_a_shadow_are_compiled_too(tmp_path):
+    """What only the shadow declares is a table like any other; a name that both declare is the real policy's."""
+    from forkpolicy.policy.load import declared_tables
+
+    (tmp_path / "policy.conf").write_text("table ours domain one\n")
+    (tmp_path / "candidate.conf").write_text("table ours domain two\ntable trial key three\n")
+    declared = declared_tables(str(tmp_path / "policy.conf"), str(tmp_path / "candidate.conf"))
+    assert [(each.name, each.sources) for each in declared] == [("ours", ("one",)), ("trial", ("three",))]
