@@ -16,6 +16,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import NotRunningError
+from forkpolicy.master.outbox import write_some
 
 if TYPE_CHECKING:
     from forkpolicy.master.listener import Listener
@@ -74,13 +75,7 @@ class ControlClient:
 
     def flush(self) -> None:
         """Write what the client takes now."""
-        try:
-            while self.unsent:
-                del self.unsent[: self.sock.send(self.unsent)]
-        except BlockingIOError:
-            return
-        except OSError:
-            self.unsent.clear()
+        write_some(self.sock, self.unsent)
 
 
 def accept(listener: Listener) -> ControlClient | None:

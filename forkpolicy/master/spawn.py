@@ -16,6 +16,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from forkpolicy import link
+from forkpolicy.master.outbox import write_some
 from forkpolicy.master.signals import CAUGHT
 
 if TYPE_CHECKING:
@@ -60,14 +61,7 @@ class Worker:
 
     def flush(self) -> None:
         """Write what the link takes now."""
-        try:
-            while self.unsent:
-                del self.unsent[: self.sock.send(self.unsent)]
-        except BlockingIOError:
-            return
-        except OSError:
-            # It has died; its end is read and its death reaped elsewhere.
-            self.unsent.clear()
+        write_some(self.sock, self.unsent)
 
     def receive(self) -> list[Message] | None:
         """The messages that came; None at the end of the link."""

@@ -5,7 +5,8 @@ the socket does not take at once is kept and the connection is not read until it
 connection for hours and sends the same names in the same order, so the connection remembers the layout that matched
 last.
 
-Closes only for what is no request, for `idle_timeout`, and when Postfix has closed; never while a reply is owed.
+Closes by itself only for what is no request, for `idle_timeout`, and when Postfix has closed. `run` closes it when the
+worker stops, or where `max_connections` makes it give way.
 """
 
 from __future__ import annotations
