@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.companion import Companion
     from forkpolicy.master.listener import Listener
     from forkpolicy.master.logger import Logger
-    from forkpolicy.master.upgrade import Passed
+    from forkpolicy.master.passing import Passed
     from forkpolicy.settings import Settings
 
 ANSWER_TIMEOUT_S = 10.0
@@ -63,8 +63,8 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     from forkpolicy.loading import load_everything
     from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.logger import Logger, open_target
+    from forkpolicy.master.passing import inherited
     from forkpolicy.master.supervisor import Master
-    from forkpolicy.master.upgrade import inherited
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.worker.run import WorkerProcess, preload
@@ -123,7 +123,7 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
     left of `before` is not in the settings any more.
     """
     from forkpolicy.master.listener import inherited
-    from forkpolicy.master.upgrade import Passed
+    from forkpolicy.master.passing import Passed
     from forkpolicy.worker.exchange import make_exchange
 
     activated = inherited() if before is None else before.listeners if before.activated else []

@@ -78,8 +78,8 @@ class ControlClient:
         write_some(self.sock, self.unsent)
 
 
-def accept(listener: Listener) -> ControlClient | None:
-    """The next client that may; one that may not is closed at once."""
+def accept(listener: Listener) -> socket.socket | None:
+    """The next client's connection, if it may; one that may not is closed at once."""
     try:
         sock, _ = listener.sock.accept()
     except OSError:
@@ -87,7 +87,7 @@ def accept(listener: Listener) -> ControlClient | None:
     if peer_uid(sock) not in (0, os.geteuid()):
         sock.close()
         return None
-    return ControlClient(sock)
+    return sock
 
 
 def peer_uid(sock: socket.socket) -> int:

@@ -1,77 +1,41 @@
 """USR2: new code and new settings on the same sockets, in a master of their own; the old one goes when it serves.
 
-The old master starts the program anew and passes its sockets on (listening, control, metrics, and the pairs through
-which workers give each other connections). The new one loads, forks its workers, and says that it serves; then the
-old one lets its workers hand their connections over and ends. Until that word nothing has changed: if the new
-one dies or says nothing in time, it is killed and the old one goes on.
-
-What is passed is described by one environment variable, as systemd describes its own. Raises OSError where no process
-can be started, and ConfigError for descriptors that are not what they are said to be.
+The old master starts the program anew and passes its sockets on (passing.py). The new one loads, forks its workers,
+and says that it serves; then the old one lets its workers hand their connections over and ends. Until that word
+nothing has changed: if the new one dies or says nothing in time, it is killed and the old one goes on. This is the
+old master's side; it raises nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
-import socket
-import sys
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from forkpolicy.master.listener import Listener, adopt
-from forkpolicy.master.signals import CAUGHT
+from forkpolicy.master.passing import SERVING, start_again
+from forkpolicy.master.reaping import how, kill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-VARIABLE = "FORKPOLICY_UPGRADE"
+    from forkpolicy.log import LogPipe
+    from forkpolicy.master.loop import Loop
+    from forkpolicy.master.passing import Passed
+
 # Loading the largest policies and tables takes seconds; a unit's own start has as long.
 UP_TIMEOUT_S = 60.0
-SERVING = b"serving"
-
-
-@dataclass(slots=True)
-class Passed:
-    """What one master passes to the next. `activated`: the listening sockets are systemd's."""
-
-    listeners: list[Listener]
-    control: Listener | None = None
-    metrics: Listener | None = None
-    pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
-    activated: bool = False
-    generation: int = 0
-    ready_fd: int = -1
-
-    def listener(self, endpoint: str) -> Listener | None:
-        """The passed listener of that endpoint, no longer among those that are left."""
-        for each in self.listeners:
-            if each.endpoint == endpoint:
-                self.listeners.remove(each)
-                return each
-        return None
-
-    def tell_serving(self) -> None:
-        """The new master's word; and sockets that its settings do not name are given up."""
-        for left in (*self.listeners, self.control, self.metrics):
-            if left:
-                left.close(remove=True)
-        with contextlib.suppress(OSError):
-            os.write(self.ready_fd, SERVING)
-            os.close(self.ready_fd)
 
 
 class Upgrade:
-    """The old master's side, from the start of the new one to its word."""
+    """One of them, from the start of the new master to its word. Raises OSError where it cannot be started."""
 
     def __init__(self, passed: Passed) -> None:
         self._read_end, ready_fd = os.pipe2(os.O_CLOEXEC)
         passed.ready_fd = ready_fd
         self.deadline_s = time.monotonic() + UP_TIMEOUT_S
         try:
-            self.pid = _start_again(passed)
+            self.pid = start_again(passed)
         except OSError:
             os.close(self._read_end)
             raise
@@ -86,76 +50,77 @@ class Upgrade:
         """Whether it said so; asked when readable."""
         return os.read(self._read_end, len(SERVING)) == SERVING
 
-    def kill(self) -> None:
-        """End the new one."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
     def close(self) -> None:
         """Listen no more."""
         os.close(self._read_end)
 
 
-def inherited() -> Passed | None:
-    """What the master before us passed; None when there was none. Raises ConfigError."""
-    text = os.environ.pop(VARIABLE, None)
-    if text is None:
-        return None
-    told = json.loads(text)
-    os.set_inheritable(told["ready_fd"], False)
-    fds = [fd for pair in told["pairs"] for fd in pair]
-    for fd in fds:
-        os.set_inheritable(fd, False)
-    return Passed(
-        listeners=[_adopted(each) for each in told["listeners"]],
-        control=_adopted(told["control"]),
-        metrics=_adopted(told["metrics"]) if told["metrics"] else None,
-        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
-        activated=told["activated"],
-        generation=told["generation"],
-        ready_fd=told["ready_fd"],
-    )
+class Upgrader:
+    """All attempts, one at a time. `serves` is called with the pid of a new master that does."""
 
+    def __init__(self, sockets: Passed, loop: Loop, log: LogPipe, serves: Callable[[int], None]) -> None:
+        self._sockets = sockets
+        self._loop = loop
+        self._log = log
+        self._serves = serves
+        self._upgrade: Upgrade | None = None
 
-def _start_again(passed: Passed) -> int:
-    """Start the program as we were started, with what is passed; its pid."""
-    fds = list(_descriptors(passed))
-    told = {
-        "listeners": [_described(each) for each in passed.listeners],
-        "control": _described(passed.control) if passed.control else None,
-        "metrics": _described(passed.metrics) if passed.metrics else None,
-        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in passed.pairs],
-        "activated": passed.activated,
-        "generation": passed.generation,
-        "ready_fd": passed.ready_fd,
-    }
-    for fd in fds:
-        os.set_inheritable(fd, True)
-    try:
-        # The interpreter by its path, not by the name it was called with: PATH may have changed since.
-        arguments = [sys.executable, *sys.orig_argv[1:]]
-        environment = {**os.environ, VARIABLE: json.dumps(told)}
-        return os.posix_spawn(sys.executable, arguments, environment, setsigmask=(), setsigdef=CAUGHT)
-    finally:
-        for fd in fds:
-            os.set_inheritable(fd, False)
+    @property
+    def under_way(self) -> bool:
+        """Whether one is."""
+        return self._upgrade is not None
 
+    def begin(self, generation: int) -> None:
+        """Start a new master on our sockets; nothing else changes until it serves."""
+        self._sockets.generation = generation
+        try:
+            upgrade = Upgrade(self._sockets)
+        except OSError as error:
+            self._log.event("error", "upgrade failed", reason=error.strerror, action="this master goes on")
+            return
+        self._upgrade = upgrade
+        self._loop.attend(upgrade, lambda _events: self._hear(upgrade))
+        self._log.event("info", "upgrade begun", new_pid=upgrade.pid)
 
-def _descriptors(passed: Passed) -> Iterable[int]:
-    for listener in (*passed.listeners, passed.control, passed.metrics):
-        if listener:
-            yield listener.sock.fileno()
-    for pair in passed.pairs:
-        yield from (end.fileno() for end in pair)
-    yield passed.ready_fd
+    def refuse(self, reason: str) -> None:
+        """Not now."""
+        self._log.event("warning", "upgrade not begun", reason=reason)
 
+    def give_up(self, reason: str) -> None:
+        """Back to where we were."""
+        if self._upgrade:
+            kill(self._upgrade.pid, signal.SIGKILL)
+            self._end(self._upgrade)
+            self._log.event("error", "upgrade failed", reason=reason, action="this master goes on")
 
-def _described(listener: Listener) -> dict[str, Any]:
-    return {"endpoint": listener.endpoint, "fd": listener.sock.fileno(), "identity": listener.identity}
+    def bury(self, pid: int, status: int) -> bool:
+        """Take note of the new master's death; False: it was somebody else."""
+        if not (self._upgrade and pid == self._upgrade.pid):
+            return False
+        self.give_up(f"the new master ended: {how(status)}; it says why on standard error")
+        return True
 
+    def look_after_time(self, now_s: float) -> None:
+        """Wait no longer than it may take."""
+        if self._upgrade and now_s > self._upgrade.deadline_s:
+            self.give_up(f"it does not serve within {UP_TIMEOUT_S:g} s")
 
-def _adopted(told: dict[str, Any]) -> Listener:
-    listener = adopt(told["fd"], tuple(told["identity"]) if told["identity"] else None)
-    # Its name among the sockets is the one that it was bound under; the settings call it by its path.
-    listener.endpoint = told["endpoint"]
-    return listener
+    def drop_in_child(self) -> None:
+        """What a child closes."""
+        if self._upgrade:
+            self._upgrade.close()
+
+    def _hear(self, upgrade: Upgrade) -> None:
+        """The new master serves, or has closed its end: then its death says how."""
+        if upgrade is not self._upgrade:
+            return
+        if upgrade.serves():
+            self._end(upgrade)
+            self._serves(upgrade.pid)
+        else:
+            self._loop.leave(upgrade)
+
+    def _end(self, upgrade: Upgrade) -> None:
+        self._upgrade = None
+        self._loop.leave(upgrade)
+        upgrade.close()

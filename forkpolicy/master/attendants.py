@@ -1,0 +1,105 @@
+"""The processes beside the workers: the log, the metrics, and a companion if there is one. Started, and started again
+when they end.
+
+Raises nothing: what cannot be started is logged and tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.master.reaping import how
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.log import LogPipe
+    from forkpolicy.master.companion import Companion
+    from forkpolicy.master.exporter import Exporter
+    from forkpolicy.master.listener import Listener
+    from forkpolicy.master.logger import Logger
+
+    Drop = list[Callable[[], None]]
+
+# A metrics process that ends is started again, but no more often than this.
+EXPORTER_DELAY_S = 1.0
+
+
+class Attendants:
+    """All of them. `drop`: what every child closes of the master's; `listeners`: what only workers keep open."""
+
+    def __init__(
+        self,
+        logger: Logger,
+        exporter: Exporter | None,
+        companion: Companion | None,
+        log: LogPipe,
+        drop: Drop,
+        listeners: Iterable[Listener],
+    ) -> None:
+        self._logger = logger
+        self._exporter = exporter
+        self._companion = companion
+        self._log = log
+        self._drop = drop
+        self._listening: Drop = [each.sock.close for each in listeners]
+        self._exporter_at_s = 0.0
+
+    @property
+    def dropped_by_workers(self) -> Drop:
+        """What a worker closes of theirs."""
+        return [self._logger.drop_in_child, *([self._exporter.listener.sock.close] if self._exporter else [])]
+
+    def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
+        """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
+        if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
+            self._start_exporter(self._exporter, adopt)
+        if self._companion and not self._companion.pid and now_s >= self._companion.not_before_s:
+            self._start_companion(self._companion, now_s)
+
+    def bury(self, pid: int, status: int, *, stopping: bool) -> None:
+        """Take note of a death, if it is one of theirs. Without its logger nobody else is heard: another at once."""
+        if pid == self._logger.pid:
+            self._logger.start([*self._drop, *self._listening])
+            self._log.event("error", "logger replaced", reason=how(status))
+        elif self._companion and pid == self._companion.pid:
+            self._companion.pid = 0
+            self._log.event("warning", f"{self._companion.name} ended", how=how(status))
+        elif self._exporter and pid == self._exporter.pid:
+            self._exporter.pid = 0
+            if not stopping:
+                self._log.event("warning", "metrics process ended", how=how(status))
+
+    def leave_to_successor(self) -> None:
+        """Another master has its own, and the metrics socket is its now."""
+        self._exporter = None
+        self._end_companion()
+
+    def finish(self, *, remove: bool) -> None:
+        """The master's last act but one. `remove`: the metrics socket is ours to remove."""
+        if self._exporter:
+            self._exporter.listener.close(remove=remove)
+        self._end_companion()
+
+    def _start_exporter(self, exporter: Exporter, adopt: Callable[[socket.socket], None]) -> None:
+        self._exporter_at_s = time.monotonic() + EXPORTER_DELAY_S
+        # It logs nothing, and the logger ends when the last writer has gone.
+        own: Drop = [self._logger.drop_in_child, lambda: os.close(self._logger.pipe.fd)]
+        try:
+            adopt(exporter.start([*self._drop, *self._listening, *own]))
+        except OSError as error:
+            self._log.event("error", "metrics process not started", reason=error.strerror)
+
+    def _start_companion(self, companion: Companion, now_s: float) -> None:
+        try:
+            companion.start([*self._drop, *self._listening, self._logger.drop_in_child], now_s)
+        except OSError as error:
+            self._log.event("error", f"{companion.name} not started", reason=error.strerror)
+
+    def _end_companion(self) -> None:
+        if self._companion:
+            self._companion.end()
+            self._companion = None

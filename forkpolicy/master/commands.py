@@ -1,0 +1,142 @@
+"""Operators and what they may have done: the clients of the control socket, from accept to goodbye, and the table of
+commands. What each command does to the master are four functions that are passed in.
+
+The metrics process is a client, too. Raises nothing: who talks nonsense is hung up on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from forkpolicy.master.control import MAX_CLIENTS, ControlClient, accept
+from forkpolicy.master.loop import READ, WRITE
+from forkpolicy.scoreboard import MAX_WORKERS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from forkpolicy.master.listener import Listener
+    from forkpolicy.master.loop import Loop
+
+    Answer = dict[str, Any]
+
+# Successors need slots while the old ones leave.
+MAX_WANTED = MAX_WORKERS // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """What commands do to the master. `reload` calls what it is given when the outcome is known."""
+
+    status: Callable[[], Answer]
+    reload: Callable[[Callable[[Answer], None]], None]
+    scale: Callable[[int], None]
+    stop: Callable[[], None]
+
+
+class Operators:
+    """Everybody who is connected to the control socket."""
+
+    def __init__(self, listener: Listener, loop: Loop, verbs: Verbs) -> None:
+        self.listener = listener
+        self._loop = loop
+        self._verbs = verbs
+        self._clients: dict[ControlClient, None] = {}
+
+    def obey(self) -> None:
+        """Take commands from now on: two masters on one control socket would share them by chance."""
+        self._loop.attend(self.listener.sock, self._hear_listener)
+
+    def obey_no_more(self) -> None:
+        """Another master does."""
+        self._loop.leave(self.listener.sock)
+        for client in list(self._clients):
+            self._forget(client)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """One who is connected already."""
+        client = ControlClient(sock)
+        self._clients[client] = None
+        self._loop.attend(client, lambda events: self._hear(client, events))
+
+    def close(self) -> None:
+        """Hang up on everybody: who waits for our end learns of it so."""
+        for client in self._clients:
+            client.sock.close()
+
+    def drop_in_child(self) -> None:
+        """What a child closes."""
+        self.close()
+        self.listener.sock.close()
+
+    def _hear_listener(self, _events: int) -> None:
+        sock = accept(self.listener)
+        if sock and len(self._clients) < MAX_CLIENTS:
+            self.adopt(sock)
+        elif sock:
+            sock.close()
+
+    def _hear(self, client: ControlClient, events: int) -> None:
+        if client not in self._clients:
+            return
+        if events & WRITE:
+            client.flush()
+            self._loop.await_room(client)
+        if events & READ:
+            commands = client.commands()
+            if commands is None:
+                self._forget(client)
+                return
+            for command in commands:
+                self._do(client, command)
+
+    def _forget(self, client: ControlClient) -> None:
+        self._loop.leave(client)
+        client.sock.close()
+        self._clients.pop(client, None)
+
+    def _answer(self, client: ControlClient, answer: Answer) -> None:
+        """Answer a client that is still there."""
+        if client in self._clients:
+            client.reply(answer)
+            self._loop.await_room(client)
+
+    # The commands
+
+    def _do(self, client: ControlClient, command: dict[str, Any]) -> None:
+        do = self.COMMANDS.get(str(command.get("command")))
+        if do is None:
+            self._answer(client, {"ok": False, "error": f"unknown command {command.get('command')!r}"})
+        else:
+            do(self, client, command)
+
+    def _status(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Everything about everyone."""
+        self._answer(client, {"ok": True, **self._verbs.status()})
+
+    def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered when every worker serves the new generation, or why the old one stays."""
+        self._verbs.reload(lambda answer: self._answer(client, answer))
+
+    def _scale(self, client: ControlClient, command: dict[str, Any]) -> None:
+        """Run N workers."""
+        count = command.get("workers")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WANTED:
+            self._answer(client, {"ok": False, "error": f"workers: expected a number from 1 to {MAX_WANTED}"})
+            return
+        self._verbs.scale(count)
+        self._answer(client, {"ok": True, "workers": count})
+
+    def _stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered at once; the end of the connection is the end of the master."""
+        self._answer(client, {"ok": True})
+        self._verbs.stop()
+
+    COMMANDS: ClassVar[dict[str, Callable[[Operators, ControlClient, dict[str, Any]], None]]] = {
+        "status": _status,
+        "reload": _reload,
+        "scale": _scale,
+        "stop": _stop,
+    }

@@ -1,0 +1,60 @@
+"""What the master waits for: descriptors, each with the function that takes what it has. The only selector.
+
+Who is attended to may leave while others of the same turn are still to be heard: what is heard then has to see for
+itself whether it is still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Hear = Callable[[int], None]
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Readable(Protocol):
+    """Something with a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+class Slow(Readable, Protocol):
+    """Something that may not take at once what it is sent."""
+
+    unsent: bytearray
+
+
+class Loop:
+    """Who is attended to, and how."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def attend(self, what: Readable, hear: Hear) -> None:
+        """Call `hear` with the events (READ, WRITE) when there is something to read."""
+        self._selector.register(what, READ, hear)
+
+    def await_room(self, what: Slow) -> None:
+        """Be woken for writing, too, while something is unsent."""
+        hear: Hear = self._selector.get_key(what).data
+        self._selector.modify(what, READ | (WRITE if what.unsent else 0), hear)
+
+    def leave(self, what: Readable) -> None:
+        """Attend no more; before it is closed. Harmless when it was left before."""
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(what)
+
+    def wait(self, pause_s: float) -> list[tuple[Hear, int]]:
+        """Sleep until somebody has something, or for so long; whom to hear, with the events."""
+        return [(key.data, events) for key, events in self._selector.select(pause_s)]
+
+    def drop_in_child(self) -> None:
+        """What a child closes."""
+        self._selector.close()

@@ -1,0 +1,120 @@
+"""What one master passes to the next in an upgrade: its sockets (listening, control, metrics, and the pairs through
+which workers give each other connections), described by one environment variable, as systemd describes its own.
+
+Both sides: `start_again` starts the program with everything, `inherited` finds it there. Raises OSError where no
+process can be started, and ConfigError for descriptors that are not what they are said to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.master.listener import Listener, adopt
+from forkpolicy.master.signals import CAUGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VARIABLE = "FORKPOLICY_UPGRADE"
+SERVING = b"serving"
+
+
+@dataclass(slots=True)
+class Passed:
+    """What one master passes to the next. `activated`: the listening sockets are systemd's."""
+
+    listeners: list[Listener]
+    control: Listener | None = None
+    metrics: Listener | None = None
+    pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
+    activated: bool = False
+    generation: int = 0
+    ready_fd: int = -1
+
+    def listener(self, endpoint: str) -> Listener | None:
+        """The passed listener of that endpoint, no longer among those that are left."""
+        for each in self.listeners:
+            if each.endpoint == endpoint:
+                self.listeners.remove(each)
+                return each
+        return None
+
+    def tell_serving(self) -> None:
+        """The new master's word; and sockets that its settings do not name are given up."""
+        for left in (*self.listeners, self.control, self.metrics):
+            if left:
+                left.close(remove=True)
+        with contextlib.suppress(OSError):
+            os.write(self.ready_fd, SERVING)
+            os.close(self.ready_fd)
+
+
+def inherited() -> Passed | None:
+    """What the master before us passed; None when there was none. Raises ConfigError."""
+    text = os.environ.pop(VARIABLE, None)
+    if text is None:
+        return None
+    told = json.loads(text)
+    os.set_inheritable(told["ready_fd"], False)
+    fds = [fd for pair in told["pairs"] for fd in pair]
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return Passed(
+        listeners=[_adopted(each) for each in told["listeners"]],
+        control=_adopted(told["control"]),
+        metrics=_adopted(told["metrics"]) if told["metrics"] else None,
+        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
+        activated=told["activated"],
+        generation=told["generation"],
+        ready_fd=told["ready_fd"],
+    )
+
+
+def start_again(passed: Passed) -> int:
+    """Start the program as we were started, with what is passed; its pid."""
+    fds = list(_descriptors(passed))
+    told = {
+        "listeners": [_described(each) for each in passed.listeners],
+        "control": _described(passed.control) if passed.control else None,
+        "metrics": _described(passed.metrics) if passed.metrics else None,
+        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in passed.pairs],
+        "activated": passed.activated,
+        "generation": passed.generation,
+        "ready_fd": passed.ready_fd,
+    }
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        # The interpreter by its path, not by the name it was called with: PATH may have changed since.
+        arguments = [sys.executable, *sys.orig_argv[1:]]
+        environment = {**os.environ, VARIABLE: json.dumps(told)}
+        return os.posix_spawn(sys.executable, arguments, environment, setsigmask=(), setsigdef=CAUGHT)
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+
+
+def _descriptors(passed: Passed) -> Iterable[int]:
+    for listener in (*passed.listeners, passed.control, passed.metrics):
+        if listener:
+            yield listener.sock.fileno()
+    for pair in passed.pairs:
+        yield from (end.fileno() for end in pair)
+    yield passed.ready_fd
+
+
+def _described(listener: Listener) -> dict[str, Any]:
+    return {"endpoint": listener.endpoint, "fd": listener.sock.fileno(), "identity": listener.identity}
+
+
+def _adopted(told: dict[str, Any]) -> Listener:
+    listener = adopt(told["fd"], tuple(told["identity"]) if told["identity"] else None)
+    # Its name among the sockets is the one that it was bound under; the settings call it by its path.
+    listener.endpoint = told["endpoint"]
+    return listener

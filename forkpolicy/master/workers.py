@@ -1,0 +1,285 @@
+"""The workers that live: born, told, heard, buried. Keeps as many as are wanted.
+
+Owns the processes and their links; knows no reload, no upgrade and no operator: what a worker says is passed on
+to `heed`, its death to `gone`. Nothing here waits for a worker. Raises nothing: trouble is logged and met.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.master.backoff import Backoff
+from forkpolicy.master.loop import READ, WRITE
+from forkpolicy.master.reaping import how, kill
+from forkpolicy.master.spawn import spawn
+from forkpolicy.process import usable_cores
+from forkpolicy.scoreboard import MAX_WORKERS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.link import Message
+    from forkpolicy.log import LogPipe
+    from forkpolicy.master.generation import Generation
+    from forkpolicy.master.loop import Loop
+    from forkpolicy.master.spawn import Worker
+    from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.settings import Settings
+
+    RunWorker = Callable[[Any, int, int, socket.socket], None]
+
+# What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
+DUMP_BEFORE_KILL_S = 1.0
+# A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
+INFANT_S = 2.0
+
+
+class Workers:
+    """All of them, by pid. `wanted`: how many there should be."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        run: RunWorker,
+        loop: Loop,
+        log: LogPipe,
+        scoreboard: Scoreboard,
+        heed: Callable[[Worker, Message], None],
+        gone: Callable[[Worker], None],
+    ) -> None:
+        """`heed` may raise whatever comes of a message that is none: such a worker is killed."""
+        self.wanted = worker_count(generation.settings)
+        self.alive: dict[int, Worker] = {}
+        self.scoreboard = scoreboard
+        self.backoff = Backoff()
+        self._generation = generation
+        self._run = run
+        self._loop = loop
+        self._log = log
+        self._heed = heed
+        self._gone = gone
+
+    def __bool__(self) -> bool:
+        """Whether anybody lives."""
+        return bool(self.alive)
+
+    def __len__(self) -> int:
+        """How many live."""
+        return len(self.alive)
+
+    @property
+    def all_ready(self) -> bool:
+        """Whether every one of them serves."""
+        return all(worker.ready for worker in self.alive.values())
+
+    def scale_to(self, count: int) -> None:
+        """Want that many from now on."""
+        # Successors need slots while the old ones leave.
+        self.wanted = max(1, min(count, MAX_WORKERS // 2))
+        self._log.event("info", "scaled", workers=self.wanted)
+
+    # Births
+
+    def keep(self, drop: Iterable[Callable[[], None]]) -> None:
+        """Have as many as wanted: start some, or let the newest go. `drop`: what a worker closes of the master's."""
+        present = [worker for worker in self.alive.values() if worker.wanted]
+        for worker in sorted(present, key=lambda each: each.born_s)[self.wanted :]:
+            self.retire(worker)
+        missing = self.wanted - len(present)
+        # While births fail, one at a time shows whether they still do.
+        births = min(missing, 1) if self.backoff.failures else missing
+        if self.backoff.wait_s(time.monotonic()) == 0:
+            for _ in range(births):
+                self._start_one(drop)
+
+    def _start_one(self, drop: Iterable[Callable[[], None]]) -> None:
+        taken = {worker.slot for worker in self.alive.values()}
+        slot = next(number for number in range(MAX_WORKERS) if number not in taken)
+        loaded, number = self._generation.loaded, self._generation.number
+        try:
+            worker = spawn(slot, number, lambda link: self._run(loaded, number, slot, link), drop, self._tell_bug)
+        except OSError as error:
+            delay_s = self.backoff.died_at_birth(time.monotonic())
+            self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
+            return
+        self.alive[worker.pid] = worker
+        self._loop.attend(worker, lambda events: self._hear(worker, events))
+        self._loop.attend(worker.stderr, lambda _events: self._hear_stderr(worker))
+
+    def _tell_bug(self, trace: str) -> None:
+        """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
+        self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace[-2500:])
+
+    def drop_in_child(self) -> None:
+        """What a child closes: it is nobody's master."""
+        for worker in self.alive.values():
+            worker.sock.close()
+            worker.stderr.close()
+
+    # Words
+
+    def tell(self, worker: Worker, message: Message) -> None:
+        """Send a message, and wait for room where there is none."""
+        if worker.sock.fileno() >= 0:
+            worker.send(message)
+            self._loop.await_room(worker)
+
+    def send_to(self, pid: int, message: Message) -> None:
+        """Send a message to whoever has that pid, if it lives."""
+        if pid in self.alive:
+            self.tell(self.alive[pid], message)
+
+    def _hear(self, worker: Worker, events: int) -> None:
+        """Take a worker's messages; at the end of its link it is dying, and SIGCHLD will say how."""
+        if worker.pid not in self.alive:
+            return
+        if events & WRITE:
+            worker.flush()
+            self._loop.await_room(worker)
+        if events & READ and not self._heed_all(worker):
+            self._loop.leave(worker)
+            worker.sock.close()
+            # Closed without dying is a death that somebody has to bring about.
+            worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
+
+    def _heed_all(self, worker: Worker) -> bool:
+        """Pass on what it says; False when that is over."""
+        try:
+            messages = worker.receive()
+            for message in messages or ():
+                self._heed(worker, message)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
+            fields = {"worker": worker.slot, "worker_pid": worker.pid}
+            self._log.event("critical", "worker talks nonsense", **fields, reason=repr(error), action="kill")
+            kill(worker.pid, signal.SIGKILL)
+            return False
+        return messages is not None
+
+    def _hear_stderr(self, worker: Worker) -> None:
+        """Take what a worker writes to standard error."""
+        if worker.stderr.fileno() >= 0 and not worker.stderr.read():
+            self._loop.leave(worker.stderr)
+            worker.stderr.close()
+
+    def _tell_stderr(self, worker: Worker, now_s: float) -> None:
+        """Log what a worker has said."""
+        while text := worker.stderr.said(now_s):
+            self._log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text)
+
+    # Ends
+
+    def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
+        """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
+        worker.wanted = False
+        self.tell(worker, {"do": "retire", "others_wait": others_wait})
+
+    def retire_all(self) -> None:
+        """Let everybody go: those of another master take their connections."""
+        for worker in self.alive.values():
+            self.retire(worker, others_wait=True)
+
+    def stop_all(self) -> None:
+        """Let everybody answer what is in hand, and end."""
+        for worker in self.alive.values():
+            worker.wanted = False
+            self.tell(worker, {"do": "stop"})
+
+    def kill_all(self, reason: str) -> None:
+        """End everybody now."""
+        self._log.event("warning", "killing workers", reason=reason, workers=len(self))
+        for pid in self.alive:
+            kill(pid, signal.SIGKILL)
+
+    def bury(self, pid: int, status: int) -> bool:
+        """Take note of a death; whoever is missing is started by `keep`. False: it was none of them."""
+        worker = self.alive.pop(pid, None)
+        if worker is None:
+            return False
+        self._leave(worker)
+        slot = self.scoreboard.slot(worker.slot)
+        slot["connections"] = slot["pid"] = slot["serving"] = slot["load"] = 0
+        self._gone(worker)
+        if not worker.wanted and status == 0:
+            self._log.event("info", "worker ended", worker=worker.slot, worker_pid=pid)
+        else:
+            self._tell_death(worker, status)
+        return True
+
+    def _leave(self, worker: Worker) -> None:
+        """Hear its last words and close everything that led to it."""
+        # They were written before; those of its children, if a library had any, do not matter.
+        while worker.stderr.fileno() >= 0 and worker.stderr.pending:
+            self._hear_stderr(worker)
+        if worker.stderr.fileno() >= 0:
+            self._loop.leave(worker.stderr)
+            worker.stderr.close()
+        self._tell_stderr(worker, float("inf"))
+        if worker.sock.fileno() >= 0:
+            self._loop.leave(worker)
+            worker.sock.close()
+
+    def _tell_death(self, worker: Worker, status: int) -> None:
+        now_s = time.monotonic()
+        more: dict[str, object] = {}
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        # On its first job: what killed it will kill the next one, unless it came from outside.
+        if not worker.ready or (not killed and now_s - worker.born_s < INFANT_S):
+            more["next_try_s"] = self.backoff.died_at_birth(now_s)
+        if killed:
+            more["hint"] = "killed from outside, or by the kernel for want of memory: see dmesg"
+        level = "warning" if worker.ready else "error"
+        self._log.event(level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=how(status), **more)
+
+    # Time
+
+    def look_after_time(self, now_s: float, *, slept: bool) -> None:
+        """What nobody sends a message for. `slept`: the master has seen no beats, which is not the workers' fault."""
+        if not slept:
+            self._kill_the_hung(now_s)
+        if self.backoff.failures and any(self._has_lived(worker, now_s) for worker in self.alive.values()):
+            self.backoff.served()
+        for worker in self.alive.values():
+            self._tell_stderr(worker, now_s)
+
+    def beating(self, now_s: float) -> bool:
+        """Whether any worker's loop turns: what the watchdog is fed for."""
+        limit_s = self._generation.settings.server.hang_timeout
+        return any(self._silent_s(worker, now_s) < limit_s for worker in self.alive.values())
+
+    def _kill_the_hung(self, now_s: float) -> None:
+        """Workers whose loop has not turned for too long, and those whose time to go is over."""
+        # A worker's loop beats twice a second; one that has not for so long is stuck in something.
+        limit_s = self._generation.settings.server.hang_timeout
+        for worker in self.alive.values():
+            silent_s = self._silent_s(worker, now_s)
+            if worker.kill_at_s is not None:
+                if now_s >= worker.kill_at_s:
+                    kill(worker.pid, signal.SIGKILL)
+            elif silent_s > limit_s:
+                worker.kill_at_s = now_s + DUMP_BEFORE_KILL_S
+                fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
+                self._log.event("error", "worker hangs", **fields, limit_s=limit_s, action="stack dump, then kill")
+                kill(worker.pid, signal.SIGQUIT)
+
+    def _has_lived(self, worker: Worker, now_s: float) -> bool:
+        """Whether a worker that was born after the last death at birth has outlived that age."""
+        return worker.ready and worker.born_s > self.backoff.failed_at_s and now_s - worker.born_s > INFANT_S
+
+    def _silent_s(self, worker: Worker, now_s: float) -> float:
+        """How long a worker's loop has not turned; a new one is given the time since its birth."""
+        slot = self.scoreboard.slot(worker.slot)
+        beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
+        return now_s - max(beat_s, worker.born_s)
+
+
+def worker_count(settings: Settings) -> int:
+    """The number of the settings; `auto`: one per core that this process may use, quotas included."""
+    if settings.server.workers == "auto":
+        return max(1, math.ceil(usable_cores(os.getpid())))
+    return int(settings.server.workers)
