@@ -193,7 +193,8 @@ def _finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) -> Find:
     return _key_finder(cursor)
 
 
-# The finders are closures over bound methods: a look-up then costs one call, 0.2 us less than a method with attributes.
+# The finders are closures over bound methods, and the common form of a key is made in place: a look-up takes a
+# microsecond, and each call of a Python function would be a tenth of that.
 
 
 def _cidr_finder(cursor: lmdb.Cursor[bytes]) -> Find:
@@ -202,13 +203,11 @@ def _cidr_finder(cursor: lmdb.Cursor[bytes]) -> Find:
 
     def find(text: str) -> bytes | None:
         try:
-            key = b"4" + inet_pton(AF_INET, text)
+            # Nothing else than an IPv4 address as Postfix writes it passes here; the rest is the careful way's.
+            key = ip_key(text) if ":" in text else b"4" + inet_pton(AF_INET, text)
         except (OSError, ValueError):
-            other = ip_key(text)
-            if other is None:
-                return None
-            key = other
-        if set_range(key):
+            key = ip_key(text)
+        if key is not None and set_range(key):
             raw = value()
             # The family byte comes first, so the first IPv6 range never passes for the last IPv4 address.
             if raw[: len(key)] <= key:
@@ -241,38 +240,40 @@ def _key_finder(cursor: lmdb.Cursor[bytes]) -> Find:
 
 
 def _domain_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
-    get = _getter(cursor)
-    find_parent = _parent_finder(cursor, record)
-    fold_domain = keys.fold_domain
-
-    def find_name(text: str) -> bytes | None:
-        return get(encode_key(fold_domain(text)))
+    set_key, value, fold_domain = cursor.set_key, cursor.value, keys.fold_domain
+    find_parent = _parent_finder(cursor, record) if record.traits.get("wildcard_labels") else None
 
     def find(text: str) -> bytes | None:
-        name = fold_domain(text)
-        found = get(encode_key(name))
-        return find_parent(name) if found is None else found
+        name = text.lower() if text.isascii() and text[-1:] != "." else fold_domain(text)
+        try:
+            key = name.encode()
+        except UnicodeEncodeError:
+            key = encode_key(name)
+        try:
+            if set_key(key):
+                return value()
+        except lmdb.BadValsizeError:
+            # Empty, or longer than any key can be: a hostile request, of whose parents there may be an entry.
+            pass
+        return find_parent(name) if find_parent else None
 
-    return find if record.traits.get("wildcard_labels") else find_name
+    return find
 
 
 def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     """Look up `.parent` keys of a folded name from the longest, but only with label counts that the table has."""
     get = _getter(cursor)
-    label_counts = frozenset(record.traits.get("wildcard_labels", ()))
+    label_counts = sorted(record.traits.get("wildcard_labels", ()), reverse=True)
 
     def find_parent(name: str) -> bytes | None:
         if len(name) > keys.PARENTS_WITHIN_CHARS:
             name = name[-keys.PARENTS_WITHIN_CHARS :]
-        at = name.find(".", 1)
-        labels = name.count(".", 1)
-        while at >= 0:
-            if labels in label_counts:
-                found = get(encode_key(name[at:]))
+        for labels in label_counts:
+            child, *rest = name.rsplit(".", labels)
+            if child and len(rest) == labels:
+                found = get(encode_key(name[len(child) :]))
                 if found is not None:
                     return found
-            at = name.find(".", at + 1)
-            labels -= 1
         return None
 
     return find_parent

@@ -76,6 +76,10 @@ class TableSlot:
 
     def take(self, file: VerifiedFile) -> bool:
         """Serve from a verified file from now on; False, with `refused` saying why, if it cannot be."""
+        if self.table and file.identity[:2] == self.table.identity[:2]:
+            # Touched, or written in place and verified since: LMDB opens no file twice in one process, and what is
+            # mapped is no longer what was opened.
+            self.close()
         try:
             table = reader.open_verified(file, self.name, self.kind, delimiter=self.delimiter)
         except TableError as error:

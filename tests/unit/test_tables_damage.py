@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import lmdb
@@ -71,6 +72,27 @@ def test_another_kind_name_version_or_machine(compiler: Compiler, monkeypatch: p
         assert "has format 1, this forkpolicy reads 2: compile it again" in refusal(compiler)
     monkeypatch.setattr(layout, "MACHINE", b"b64 ")
     assert "written on a 64-bit little-endian machine, this one is 64-bit big-endian" in refusal(compiler)
+
+
+@pytest.mark.parametrize(
+    ("sealed_as", "reason"),
+    [(b"b64 ", "written on a 64-bit big-endian machine"), (layout.MACHINE, "is no LMDB file of this version")],
+)
+def test_a_file_with_its_bytes_the_other_way_round(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, sealed_as: bytes, reason: str
+) -> None:
+    """Pages of the other byte order are refused by what the trailer says, and by LMDB where the trailer lies."""
+    pages = bytearray(compiler.table_path().read_bytes()[: -layout.TRAILER_BYTES])
+    words = struct.Struct("<1024I")
+    for at in range(0, len(pages), PAGE_BYTES):
+        pages[at : at + PAGE_BYTES] = struct.pack(">1024I", *words.unpack(pages[at : at + PAGE_BYTES]))
+    compiler.table_path().write_bytes(pages)
+    fd = os.open(compiler.table_path(), os.O_RDWR)
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "MACHINE", sealed_as)
+        layout.seal(fd, len(pages))
+    os.close(fd)
+    assert reason in refusal(compiler)
 
 
 def test_a_foreign_lmdb_file(compiler: Compiler, tmp_path: Path) -> None:
@@ -176,4 +198,32 @@ def test_a_copy_in_place_does_not_change_what_serves(compiler: Compiler) -> None
     assert slot.find("192.0.2.1")
     assert slot.refresh()
     assert slot.find("192.0.2.1") is None
+    slot.close()
+
+
+def test_a_touched_file_serves_on(compiler: Compiler) -> None:
+    """Another time on the same file is no damage: LMDB would not open it a second time beside the first."""
+    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    assert slot.refresh()
+    os.utime(compiler.table_path(), ns=(0, 0))
+    assert slot.changed()
+    assert slot.refresh()
+    assert slot.refused == ""
+    assert slot.find("192.0.2.1")
+    slot.close()
+
+
+def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
+    """Whoever copies over a table in use changes what is mapped; the whole new file is opened anew."""
+    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    assert slot.refresh()
+    kept = compiler.tables / "kept"
+    compiler.table_path().rename(kept)
+    compiler.one("cidr", "198.51.100.0/24 new\n2001:db8::/32 new\n")
+    content = compiler.table_path().read_bytes()
+    kept.rename(compiler.table_path())
+    compiler.table_path().write_bytes(content)
+    assert slot.refresh()
+    assert slot.find("192.0.2.1") is None
+    assert slot.find("198.51.100.1")
     slot.close()
