@@ -65,14 +65,13 @@ def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     try:
         with _locked(str(Path(path).parent)):
             _refuse_live(path)
-            identity = _bind(sock, path, ownership)
+            identity = _bind(sock, path, ownership, backlog)
     except OSError as error:
         sock.close()
         raise CannotWriteError(f"{path}: cannot listen there: {error.strerror or error}") from error
     except ConfigError:
         sock.close()
         raise
-    sock.listen(backlog)
     sock.setblocking(False)
     return Listener(f"unix:{path}", sock, identity)
 
@@ -161,8 +160,10 @@ def _refuse_live(path: str) -> None:
     raise _wrong(path, "another server listens there: stop it first (forkpolicy stop), or choose another path")
 
 
-def _bind(sock: socket.socket, path: str, ownership: Ownership) -> tuple[int, int]:
-    """Bind under a name of our own, then move it to its place: never reachable with a wrong mode, never missing."""
+def _bind(sock: socket.socket, path: str, ownership: Ownership, backlog: int) -> tuple[int, int]:
+    """Bind under a name of our own, then move it to its place: never reachable with a wrong mode, never missing, and
+    never refusing: who finds it so takes it for left over.
+    """
     own = f"{Path(path).parent}/.fp{os.getpid()}"
     Path(own).unlink(missing_ok=True)
     before = os.umask(0o177)
@@ -176,6 +177,7 @@ def _bind(sock: socket.socket, path: str, ownership: Ownership) -> tuple[int, in
         Path(bound).chmod(ownership.mode)
         if (ownership.uid, ownership.gid) != (-1, -1):
             os.chown(bound, ownership.uid, ownership.gid)
+        sock.listen(backlog)
         Path(bound).replace(path)
     except OSError:
         Path(bound).unlink(missing_ok=True)

@@ -146,6 +146,20 @@ def test_a_socket_file_has_its_mode_from_the_first_moment(tmp_path):
     assert not path.exists()
 
 
+def test_a_socket_is_listened_on_from_the_first_moment(tmp_path, monkeypatch):
+    """Whoever finds it refusing takes it for a stale one: of two masters that start at once, both would serve."""
+    path, replace, connected = tmp_path / "socket", os.replace, []
+
+    def replace_and_connect(*names):
+        replace(*names)
+        with socket.socket(socket.AF_UNIX) as second:
+            connected.append(second.connect_ex(str(path)))
+
+    monkeypatch.setattr(os, "replace", replace_and_connect)
+    listener.open_unix(str(path), listener.Ownership(0o640), 8).close(remove=True)
+    assert connected == [0]
+
+
 def test_what_is_no_socket_is_left_alone(tmp_path):
     """A file in the way is the operator's to move."""
     path = tmp_path / "socket"
