@@ -135,8 +135,7 @@ def _merge_keys(blocks: Iterable[list[str]], tally: Tally, kind: Kind) -> Iterat
                     tally.conflict(_readable(key), tail, before_tail)
                 continue
             before_key, before_tail = key, tail
-            raw_key = key.encode("latin-1")
-            batch.append((raw_key, from_hex(tail) + raw_key))
+            batch.append((key.encode("latin-1"), from_hex(tail)))
         tally.entries += len(batch)
         _learn_traits(kind, batch, tally)
         yield batch

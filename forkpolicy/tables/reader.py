@@ -24,7 +24,7 @@ from forkpolicy.tables import keys
 from forkpolicy.tables.format import Entry, Kind, Record, Trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Find = Callable[[str], bytes | None]
 
@@ -88,13 +88,16 @@ class Table:
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its raw entry, in key order."""
         with self._txn.cursor(self._entries) as cursor:
-            yield from cursor
+            yield from self._with_keys(cursor)
 
     def entries_from(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The same from the first key that is not below `key`."""
         with self._txn.cursor(self._entries) as cursor:
             if cursor.set_range(key):
-                yield from cursor
+                yield from self._with_keys(cursor)
+
+    def _with_keys(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+        return pairs if self.kind == "cidr" else ((key, raw + key) for key, raw in pairs)
 
     def close(self) -> None:
         """Close map and file; an old generation that was renamed away vanishes with its last reader."""
@@ -222,7 +225,7 @@ def _getter(cursor: lmdb.Cursor[bytes]) -> Callable[[bytes], bytes | None]:
 
     def get(key: bytes) -> bytes | None:
         try:
-            return value() if set_key(key) else None
+            return value() + key if set_key(key) else None
         except lmdb.BadValsizeError:
             # Empty, or longer than any key can be: a hostile request, not an error.
             return None
@@ -251,7 +254,7 @@ def _domain_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
             key = encode_key(name)
         try:
             if set_key(key):
-                return value()
+                return value() + key
         except lmdb.BadValsizeError:
             # Empty, or longer than any key can be: a hostile request, of whose parents there may be an entry.
             pass
