@@ -7,6 +7,7 @@ allowed (/8, IPv6 /16, and what is wide by nature at the end of IPv6). Where wid
 from __future__ import annotations
 
 import marshal
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # More parts than cores: the first can be written while the last are flattened, and unequal parts even out.
 _PARTS_A_CORE: Final = 4
+
+# Before each batch of a part's file.
+_LENGTH: Final = struct.Struct("=Q")
 
 _FAMILY_CHARS: Final = 2
 _V4_CUT_CHARS: Final = _FAMILY_CHARS + keys.WIDEST_V4 // 4
@@ -90,15 +94,14 @@ def _flatten_part(part: _Part) -> tuple[int, Tally]:
     """What a child does with a part."""
     with writing(part.path), part.path.open("xb") as file:
         for batch in flatten(part.kind, merge_runs(part.runs, part.low, part.high), part.tally):
-            marshal.dump(batch, file)
+            # marshal.load from a file takes every object with a read of its own: 1.5 us an entry.
+            packed = marshal.dumps(batch)
+            file.write(_LENGTH.pack(len(packed)) + packed)
     return part.number, part.tally
 
 
 def _batches(path: Path) -> Iterator[list[Pair]]:
     with path.open("rb") as file:
-        while True:
-            try:
-                yield marshal.load(file)  # noqa: S302 - from our own child
-            except EOFError:
-                break
+        while head := file.read(_LENGTH.size):
+            yield marshal.loads(file.read(*_LENGTH.unpack(head)))  # noqa: S302 - from our own child
     path.unlink()
