@@ -23,8 +23,7 @@ def sabotaged(self):
     if kind == "bug":
         raise RuntimeError("a bug at birth")
     if kind == "first job":
-        os.set_blocking(self._master.fileno(), True)
-        self._say({"is": "ready", "state": self._state()})
+        self.orders.report({"is": "ready", "state": self._state()})
         os._exit(3)
     run(self)
 

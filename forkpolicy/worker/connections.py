@@ -1,0 +1,116 @@
+"""The connections that a worker holds: where they come from (accepted, or taken over from a sibling) and where they
+go (closed, or given to a sibling). Counts them in the worker's slot, which is how siblings see them.
+
+Called by the entrances (accept.py), by the balance, and by the end of a worker (leaving.py). Raises nothing.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+from typing import TYPE_CHECKING
+
+from forkpolicy.worker.allow import Allowed
+from forkpolicy.worker.connection import Connection
+from forkpolicy.worker.exchange import Exchange
+from forkpolicy.worker.limit import Peers, peer_of
+
+if TYPE_CHECKING:
+    from forkpolicy.scoreboard import Slot
+    from forkpolicy.worker.exchange import Given, Pair
+    from forkpolicy.worker.serving import Serving
+
+# Descriptors that are not connections: sockets, pipes, tables of two generations.
+SPARE_DESCRIPTORS = 32
+
+
+class Connections:
+    """Those of one worker. `exchange` is the pair for many and the pair for busy ones."""
+
+    def __init__(self, serving: Serving, slot: Slot, exchange: tuple[Pair, Pair]) -> None:
+        self.held: set[Connection] = set()
+        self.exchange, self.hot_exchange = Exchange(*exchange[0]), Exchange(*exchange[1])
+        self._serving = serving
+        self._slot = slot
+        self._peers = Peers()
+        self._allowed_networks: tuple[str, ...] = ()
+        self._allows = Allowed(())
+        self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def accepted(self, sock: socket.socket) -> None:
+        """Serve a new one, if its peer may ask."""
+        if not self._allowed().admits(sock):
+            self._serving.log_seldom("warning", "peer refused", f"{peer_of(sock)} is not in server.allow")
+            sock.close()
+            return
+        self._slot.add("accepted", 1)
+        self._serve(sock, b"")
+
+    def accept_failed(self, error: OSError) -> None:
+        """Say why there is none."""
+        reason = error.strerror or str(error)
+        self._serving.log_seldom("error", "cannot accept", reason, connections=len(self.held))
+
+    def has_descriptors(self) -> bool:
+        """Whether one more may be taken over: where none is free, the kernel closes what arrives."""
+        return len(self.held) + SPARE_DESCRIPTORS < self._limit
+
+    def take(self, exchange: Exchange) -> Given | None:
+        """Take over one that a sibling gave away; None if none waits."""
+        given = exchange.take()
+        if given:
+            self._slot.add("taken", 1)
+            self._serve(socket.socket(fileno=given.fd), given.pending)
+        return given
+
+    def give(self, connection: Connection, load: int, hot: bool) -> bool:
+        """Pass one to a sibling; False: not now, it is served here as before."""
+        if connection.unsent or connection.closed:
+            return False
+        exchange = self.hot_exchange if hot else self.exchange
+        if not exchange.give(connection.fileno(), connection.pending, load):
+            return False
+        fd, _ = connection.detach()
+        socket.close(fd)
+        self._forget(connection)
+        self._slot.add("given", 1)
+        return True
+
+    def _serve(self, sock: socket.socket, pending: bytes) -> None:
+        sock.setblocking(False)
+        server = self._serving.loaded.settings.server
+        connection = Connection(
+            sock,
+            self._serving,
+            self._forget,
+            idle_timeout_s=server.idle_timeout,
+            max_request_bytes=server.max_request,
+            pending=pending,
+        )
+        if len(self.held) >= server.max_connections:
+            self._make_room()
+        self.held.add(connection)
+        self._peers.add(connection, sock)
+        self._slot["connections"] = len(self.held)
+        connection.start()
+
+    def _forget(self, connection: Connection) -> None:
+        self.held.discard(connection)
+        self._peers.remove(connection)
+        self._slot["connections"] = len(self.held)
+
+    def _allowed(self) -> Allowed:
+        networks = self._serving.loaded.settings.server.allow
+        if networks != self._allowed_networks:
+            self._allowed_networks, self._allows = networks, Allowed(networks)
+        return self._allows
+
+    def _make_room(self) -> None:
+        found = self._peers.to_close()
+        if found is None:
+            # All of them are being answered at this very moment: one more does no harm.
+            return
+        connection, peer, count = found
+        reason = f"max_connections is reached; {peer} has {count}"
+        self._serving.log_seldom("warning", "connection closed for another", reason, connections=len(self.held))
+        connection.close()

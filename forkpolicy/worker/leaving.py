@@ -1,0 +1,92 @@
+"""How a worker ends: by retiring (every connection goes to a sibling) or by stopping (what has arrived is answered,
+then connections are closed). A stop ends a retirement.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+from setproctitle import setproctitle
+
+from forkpolicy.scoreboard import LEAVING_SOON
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkpolicy.scoreboard import Scoreboard, Slot
+    from forkpolicy.worker.accept import Acceptor, Turnstile
+    from forkpolicy.worker.connections import Connections
+
+# Between two attempts of a worker that retires to give away what is left.
+RETIRE_PAUSE_S = 0.005
+# How long a stopping worker waits for a request that is half here, or a reply that is half gone.
+STOP_PATIENCE_S = 5.0
+# Between two looks of a worker that stops: for what has arrived to be read.
+STOP_PAUSE_S = 0.01
+
+
+class Leaving:
+    """One worker's end. `begun`: it is on its way. `done` is set when nothing is left to do."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        entrances: Sequence[Acceptor | Turnstile],
+        scoreboard: Scoreboard,
+        slot: Slot,
+    ) -> None:
+        self.begun = False
+        self.done = Event()
+        self._stopping = False
+        self._connections = connections
+        self._entrances = entrances
+        self._scoreboard = scoreboard
+        self._slot = slot
+
+    def retire(self, *, others_wait: bool = False) -> None:
+        """Hand every connection over to the siblings and end. Until one can go it is served here as before.
+        `others_wait`: those of another master, whom our scoreboard does not know.
+        """
+        if self.begun:
+            return
+        self.begun = True
+        self._slot["serving"] = LEAVING_SOON
+        # The last worker waits for a successor and serves meanwhile: a connection on its way is one that waits.
+        while not (others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
+            gevent.sleep(RETIRE_PAUSE_S)
+        self._take_no_more()
+        while self._connections.held and not self._stopping:
+            for connection in list(self._connections.held):
+                self._connections.give(connection, 0, False)
+            # For room in the exchange, or a client that does not read its reply.
+            gevent.sleep(RETIRE_PAUSE_S)
+        if not self._stopping:
+            self.done.set()
+
+    def stop(self) -> None:
+        """Answer what is here, close every connection, end."""
+        if self._stopping:
+            return
+        self._stopping = self.begun = True
+        self._take_no_more()
+        deadline_s = time.monotonic() + STOP_PATIENCE_S
+        # Once round the loop: what has arrived by now is read and answered.
+        gevent.sleep(STOP_PAUSE_S)
+        held = self._connections.held
+        while held:
+            late = time.monotonic() > deadline_s
+            for connection in [each for each in held if late or (each.idle and not each.readable)]:
+                connection.close()
+            gevent.sleep(STOP_PAUSE_S)
+        self.done.set()
+
+    def _take_no_more(self) -> None:
+        if not self._slot["serving"]:
+            return
+        self._slot["serving"] = 0
+        setproctitle(f"forkpolicy: worker {self._slot.number}, leaving")
+        for entrance in self._entrances:
+            entrance.stop()
