@@ -30,6 +30,8 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 # not waited for longer than that.
 QUIET_S = 0.2
 LONGEST_BURST_S = 1.0
+# What failed (a full disk, a kernel that is busy) is tried again, for no event may ever come to wake us.
+RETRY_S = 10.0
 READ_BYTES = 1 << 16
 
 
@@ -46,23 +48,25 @@ def watch(settings_path: str, log: EventLog) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
         events.bind((0, GROUPS))
         events.setblocking(False)
-        compile_own(settings_path, log)
+        done = compile_own(settings_path, log)
         while True:
-            select.select([events], [], [])
-            _let_it_settle(events)
-            compile_own(settings_path, log)
+            if select.select([events], [], [], None if done else RETRY_S)[0]:
+                _let_it_settle(events)
+            done = compile_own(settings_path, log)
 
 
-def compile_own(settings_path: str, log: EventLog) -> None:
-    """Compile the tables that have `interfaces:` sources, if these have changed; say how it went."""
+def compile_own(settings_path: str, log: EventLog) -> bool:
+    """Compile the tables that have `interfaces:` sources, if these have changed; say how it went, and return whether
+    the tables are now what the kernel says.
+    """
     try:
         settings = load_settings(settings_path)
         names = [each.name for each in declared_tables(settings.policy, settings.shadow) if _asks_kernel(each)]
     except ConfigError as error:
         log.event("error", "networks not compiled", reason=str(error))
-        return
+        return False
     if not names:
-        return
+        return True
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         # The networks of a machine may well become fewer; what fails to be listed is an error and no empty list.
@@ -71,6 +75,7 @@ def compile_own(settings_path: str, log: EventLog) -> None:
         log.event("error", "networks not compiled", tables=",".join(names), reason=err.getvalue().strip())
     elif "compiled" in out.getvalue() + err.getvalue():
         log.event("info", "networks compiled", tables=",".join(names))
+    return not status
 
 
 def _asks_kernel(declaration: TableDeclaration) -> bool:

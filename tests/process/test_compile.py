@@ -255,6 +255,54 @@ def test_kill_at_any_point(compiler: Compiler, where: str, times: int) -> None:
     assert compiler.files() == {"t.lmdb"}
 
 
+# Where the compiler is when a timer ends it: anywhere, in C code and system calls too. SIGALRM ends a process as
+# SIGKILL does: nothing of it runs any more.
+KILL_WHEN = """
+import os, signal, sys, time
+from forkpolicy.compile import sources
+from forkpolicy.compile.command import main
+from forkpolicy.tables.reader import open_table
+sources.BLOCK_BYTES = 50_000
+table, kills, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+old = open(table, "rb").read()
+def compile_for(seconds):
+    with open(f"{table}.old", "wb") as file:
+        file.write(old)
+    os.rename(f"{table}.old", table)
+    pid = os.fork()
+    if pid == 0:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os._exit(main(arguments))
+    return os.waitpid(pid, 0)[1]
+started = time.monotonic()
+assert compile_for(60) == 0
+whole_s = time.monotonic() - started
+for number in range(kills):
+    status = compile_for(whole_s * 1.2 * (number + 0.5) / kills)
+    assert status in (0, signal.SIGALRM), status
+    found = open_table(table, "t", "cidr")
+    print(found.value(found.find("10.0.0.7")), status, found.record.entries)
+    found.close()
+"""
+
+
+def test_kill_at_any_moment(compiler: Compiler) -> None:
+    """Ended at a hundred moments from begin to end, it leaves the old table or the new one, whole."""
+    count = 15_000
+    compiler.one("cidr", many(count, value="old"))
+    compiler.source("list", many(count, value="new"))
+    script = [sys.executable, "-c", KILL_WHEN, str(compiler.table_path()), "100", "-c", str(compiler.settings)]
+    done = subprocess.run(script, capture_output=True, timeout=100, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    outcomes = {tuple(line.split()) for line in done.stdout.splitlines()}
+    assert {entries for *_, entries in outcomes} == {str(count)}
+    assert ("old", str(int(signal.SIGALRM)), str(count)) in outcomes
+    assert ("old", "0", str(count)) not in outcomes, "whoever comes to the end has put the new one in place"
+    assert compiler.run().status == 0
+    assert compiler.files() == {"t.lmdb"}
+
+
 def test_children_do_not_outlive_a_killed_compiler(compiler: Compiler) -> None:
     """The lock is free, and so every process gone, right after the compiler was killed in the midst of parsing."""
     compiler.policy("table t cidr fifo")

@@ -77,6 +77,34 @@ def test_an_overrun_of_events_is_one_listing_more(server, namespace):
         assert client.ask(request(client_address="10.11.249.1")) == "DUNNO"
 
 
+def test_a_compile_that_failed_is_tried_again(server, namespace, monkeypatch):
+    """What stood in the way goes away without an event of the kernel's: the table still becomes true."""
+    tables = server.directory / "compiled"
+    # An IPv6 address is an event again when the kernel has found it to be nobody else's.
+    eventually(lambda: not subprocess.check_output(["ip", "-n", namespace, "addr", "show", "tentative"]))
+    with PolicyClient(server.socket_path) as client:
+        (tables / ".compile.lock").unlink()
+        (tables / ".compile.lock").mkdir()
+        run_ip("-n", namespace, "addr", "add", "198.51.100.1/24", "dev", "veth0")
+        eventually(lambda: "networks not compiled" in server.said())
+        assert client.ask(ASKED) == "REJECT from outside"
+        (tables / ".compile.lock").rmdir()
+        eventually(lambda: client.ask(ASKED) == "DUNNO", 20)
+
+
+def test_a_bridge_is_named_in_a_warning(server, namespace):
+    """Whatever hangs on a bridge counts as local, so the compile says so; interfaces that are named are meant."""
+    if subprocess.run(["ip", "-n", namespace, "link", "add", "br0", "type", "bridge"], check=False).returncode:
+        pytest.skip("this kernel has no bridges")
+    run_ip("-n", namespace, "link", "set", "br0", "up")
+    run_ip("-n", namespace, "addr", "add", "172.17.0.1/16", "dev", "br0")
+    inside = ["ip", "netns", "exec", namespace, *COMPILE, "-c", str(server.settings), "--allow-shrink"]
+    said = subprocess.run(inside, capture_output=True, text=True, check=True).stderr
+    assert "br0 is a bridge: every container and virtual machine behind it counts as local" in said
+    server.write_policy(POLICY.replace("interfaces:", "interfaces:lo,br0"))
+    assert "bridge" not in subprocess.run(inside, capture_output=True, text=True, check=True).stderr
+
+
 def test_the_watcher_is_replaced_and_ends_with_its_master(server):
     """A killed watcher comes back; none is left behind (the fixture looks)."""
     watcher = eventually(lambda: _watcher(server))

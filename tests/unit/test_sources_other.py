@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import lmdb
+import pyroute2
 import pytest
 
 from forkpolicy.compile import interfaces, postfix
@@ -166,6 +167,21 @@ def test_interfaces_of_this_machine(compiler: Compiler) -> None:
     assert compiler.run().status == 0
     assert compiler.keys("cidr", "127.0.0.1", "fe80::1") == ["127.0.0.0/8", None]
     assert compiler.keys("cidr", "127.9.9.9", "8.8.8.8", name="lo") == ["127.0.0.0/8", None]
+
+
+def test_a_listing_that_fails_leaves_the_table(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that gives no answer is an error with a reason, never an empty table, --allow-shrink or not."""
+    compiler.policy("table t cidr interfaces:")
+    assert compiler.run().status == 0
+
+    def busy(*_: object) -> None:
+        raise pyroute2.NetlinkError(16, "Device or resource busy")
+
+    monkeypatch.setattr(pyroute2.IPRoute, "get_addr", busy, raising=False)
+    outcome = compiler.run("--allow-shrink")
+    assert outcome.status == 78
+    assert "the kernel does not list its interfaces" in outcome.err
+    assert compiler.keys("cidr", "127.0.0.1") == ["127.0.0.0/8"]
 
 
 def test_an_unknown_interface_is_named(compiler: Compiler) -> None:
