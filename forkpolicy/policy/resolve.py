@@ -13,7 +13,7 @@ from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers.types import build_parts, type_complaint
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Line, Model
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
-from forkpolicy.policy.template import Template, parse_template
+from forkpolicy.policy.template import ADDRESS_PARTS, Template, parse_template
 from forkpolicy.protocol.reply import Reply, encode, parse_reply
 
 if TYPE_CHECKING:
@@ -141,10 +141,13 @@ class Resolver:
             template = parse_template(rest if verb.lower() == "log" else word.text)
             self._check_matches(word, template.matches)
             if verb.lower() == "log":
+                if not rest.strip():
+                    raise ValueError('a log without a text: expected "log" and what is to be noted')
                 return Action(name, "log", word.place, Reply("log", rest), template)
             _refuse_names_in_verb(verb)
-            # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon.
-            plain = "".join(literal or "x@x:" for literal, _ in template.pieces)
+            # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon. Parts of
+            # addresses have neither.
+            plain = "".join(literal or ("x" if put in ADDRESS_PARTS else "x@x:") for literal, put in template.pieces)
             reply = parse_reply(plain)
         except ValueError as error:
             self.around.complaints.append(word.complaint(str(error)))

@@ -307,6 +307,8 @@ MISTAKES = [
     ("acl x{ sender @a.example", "1:5", "is no name", ""),
     ("acl x#c sender @a.example", "1:5", "is no name", "line of its own"),
     ("action a", "1:8", "expected action NAME REPLY", ""),
+    ("action a REDIRECT {recipient_localpart}", "1:10", "REDIRECT needs a mail address", ""),
+    ("action a log", "1:10", "a log without a text", ""),
     ("action a FOO", "1:10", "no action of access(5)", ""),
     ("action a 550", "1:10", "bare number", ""),
     ("action a REJECT {sendr}", "1:10", 'did you mean "{sender}"?', ""),
