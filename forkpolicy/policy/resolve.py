@@ -141,9 +141,7 @@ class Resolver:
             template = parse_template(rest if verb.lower() == "log" else word.text)
             self._check_matches(word, template.matches)
             if verb.lower() == "log":
-                if not rest.strip():
-                    raise ValueError('a log without a text: expected "log" and what is to be noted')
-                return Action(name, "log", word.place, Reply("log", rest), template)
+                return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)
             # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon. Parts of
             # addresses have neither.
@@ -219,6 +217,12 @@ ALWAYS_HINT = 'what holds for every request is the action "default"'
 def reply_action(name: str, reply: Reply) -> Action:
     """An action that no statement declares."""
     return Action(name, "reply", None, reply, encoded=encode(reply.text))
+
+
+def _log_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError('a log without a text: expected "log" and what is to be noted')
+    return text
 
 
 def _amount(text: str) -> float:
