@@ -114,6 +114,7 @@ def send(stage: Path, day: Day, target: Target, options: argparse.Namespace, com
         expected=sum(len(timed.mail.recipients) for timed in day.mails()),
         samples=sampler.samples,
         titles=sampler.titles,
+        held_up=sampler.held_up,
         workers=[(each["pid"], each["connections"], each["requests"]) for each in workers],
     )
 

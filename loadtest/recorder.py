@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Enough to see what went wrong; all of them are counted.
 EXAMPLES = 50
+SLOWEST = 5
 
 
 @dataclass(slots=True)
@@ -43,13 +44,17 @@ class Recorder:
         self.lost: list[str] = []
         self.lost_count = 0
         self.late_us = 0
+        # Latency, second of the run, words; the slowest one last.
+        self.slowest: list[tuple[int, float, str]] = []
 
     def verdict(self, kind: str, *, refused: bool, right: bool, latency_us: int, words: str) -> None:
-        """One reply that was a verdict; `words` describe it where it was wrong."""
+        """One reply that was a verdict; `words` describe it where it was wrong or slow."""
         second = self._second()
         second.verdicts["refused" if refused else "passed"] += 1
         second.latency.record(latency_us)
         self.kinds[kind] += 1
+        if len(self.slowest) < SLOWEST or latency_us > self.slowest[0][0]:
+            self._keep_slowest([(latency_us, round(time.time() - self.start_s, 1), words)])
         if not right:
             second.verdicts["wrong"] += 1
             self.wrong_count += 1
@@ -77,7 +82,8 @@ class Recorder:
         """For `merged`."""
         seconds = {number: [dict(second.verdicts), second.latency.pairs()] for number, second in self.seconds.items()}
         rest = {
-            name: getattr(self, name) for name in ("start_s", "wrong", "wrong_count", "lost", "lost_count", "late_us")
+            name: getattr(self, name)
+            for name in ("start_s", "wrong", "wrong_count", "lost", "lost_count", "late_us", "slowest")
         }
         path.write_text(json.dumps({**rest, "kinds": self.kinds, "seconds": seconds}))
 
@@ -93,6 +99,10 @@ class Recorder:
         self.wrong_count += other["wrong_count"]
         self.lost_count += other["lost_count"]
         self.late_us = max(self.late_us, other["late_us"])
+        self._keep_slowest([(us, at_s, words) for us, at_s, words in other["slowest"]])
+
+    def _keep_slowest(self, more: list[tuple[int, float, str]]) -> None:
+        self.slowest = sorted([*self.slowest, *more])[-SLOWEST:]
 
     def _second(self) -> Second:
         return self.seconds.setdefault(int(time.time() - self.start_s), Second())

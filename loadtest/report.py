@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import html
+import math
+import re
+import statistics
 import time
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from loadtest.processes import machine
-from loadtest.svg import Line, chart
+from loadtest.recorder import Second
+from loadtest.svg import STYLE, Line, chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,15 +23,9 @@ if TYPE_CHECKING:
     from loadtest.sampler import Sample
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #1c2126; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 1.6em; }
-table { border-collapse: collapse; } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top; }
-td.n, th.n { text-align: right; } tr + tr td { border-top: 1px solid #e3e6e9; }
-svg { width: 100%; height: auto; margin: .6em 0; } svg text { font: 12px system-ui, sans-serif; fill: #4a5560; }
-svg text.title { font-weight: 600; fill: #1c2126; } svg .grid { stroke: #e3e6e9; }
-.good { color: #2c8a4b; } .bad { color: #b3261e; } code, pre { font-size: .9em; } pre { overflow-x: auto; }
-"""
+T = TypeVar("T")
+# More points than this are more than a chart has room for.
+MOST_POINTS = 600
 
 
 @dataclass(slots=True)
@@ -41,6 +40,11 @@ class Run:
     titles: dict[int, str] = field(default_factory=dict)
     workers: Sequence[tuple[int, int, int]] = ()  # process id, connections, requests
     events: Sequence[tuple[float, str]] = field(default_factory=list)
+    # How long the load test itself got no CPU, and when that ended: replies of that moment were held up with it.
+    held_up: tuple[float, float] = (0.0, 0.0)
+    # What else there is to tell, and what else went wrong.
+    notes: Sequence[str] = ()
+    failures: Sequence[str] = ()
 
     @property
     def missing(self) -> int:
@@ -49,8 +53,8 @@ class Run:
 
     @property
     def good(self) -> bool:
-        """Every verdict came and was right."""
-        return not (self.recorder.wrong_count or self.recorder.lost_count or self.missing)
+        """Every verdict came and was right, and nothing else failed."""
+        return not (self.recorder.wrong_count or self.recorder.lost_count or self.missing or self.failures)
 
     @property
     def length_s(self) -> int:
@@ -69,8 +73,11 @@ class Run:
             ("latency", ", ".join(f"p{percent:g} {_us(latency.percentile(percent))}" for percent in PERCENTILES)),
             ("longest", _us(latency.highest())),
         ]
+        if self.samples:
+            length_s, at_s = self.held_up
+            rows.append(("the load test itself held up", f"at most {_us(int(length_s * 1e6))}, at {at_s:.1f} s"))
         if recorder.late_us > 0:
-            rows.append(("furthest behind the clock of the day", _us(recorder.late_us)))
+            rows.append(("furthest behind its clock", _us(recorder.late_us)))
         if self.samples:
             cpu_s = sum(sum(sample.cpu.values()) for sample in self.samples)
             rows.append(("server's CPU", f"{cpu_s:.1f} s, {cpu_s * 1e6 / max(1, recorder.replies):.1f} us a verdict"))
@@ -88,8 +95,10 @@ def text(run: Run) -> str:
     if run.workers:
         lines += ["", "worker   connections    requests"]
         lines += [f"{pid:<8} {connections:>11} {requests:>11,}" for pid, connections, requests in run.workers]
-    lines += [f"{at_s:7.1f} s  {what}" for at_s, what in run.events]
-    lines += ["", *_judgement(run)]
+    kinds = Counter(re.sub(r"\d+", "N", what) for _, what in run.events)
+    lines += ["", "what happened", *(f"{count:>4} x {kind}" for kind, count in kinds.items())] if kinds else []
+    lines += ["", "slowest replies", *(f"{_us(us):>9}, at {at_s} s: {words}" for us, at_s, words in _slowest(run))]
+    lines += ["", *run.notes, *_judgement(run)]
     return "\n".join(lines)
 
 
@@ -115,7 +124,12 @@ def page(run: Run) -> str:
         parts += ["<h2>Workers at the end</h2>", _table(rows)]
     if run.events:
         parts += ["<h2>What happened</h2>", _table([(f"{at_s:.1f} s", what) for at_s, what in run.events])]
-    for title, examples in (("Wrong verdicts", recorder.wrong), ("Lost replies", recorder.lost)):
+    if run.notes:
+        parts += ["<h2>At the end</h2>", f"<pre>{html.escape(chr(10).join(run.notes))}</pre>"]
+    rows = [(_us(us), f"at {at_s} s", words) for us, at_s, words in _slowest(run)]
+    parts += ["<h2>Slowest replies</h2>", _table(rows)]
+    failed = ("Failures", run.failures)
+    for title, examples in (("Wrong verdicts", recorder.wrong), ("Lost replies", recorder.lost), failed):
         if examples:
             parts += [
                 f"<h2>{title} (the first {len(examples)})</h2>",
@@ -130,26 +144,28 @@ def charts(run: Run) -> list[str]:
     seconds = sorted(run.recorder.seconds.items())
     # The first and the last second are not whole ones.
     whole = seconds[1:-1] or seconds
+    step = math.ceil(len(whole) / MOST_POINTS)
+    groups = [_together(group) for group in _groups(whole, step)]
     verdicts = [
-        Line(name, [(at, second.verdicts[name]) for at, second in whole])
+        Line(name, [(at, second.verdicts[name] / step) for at, second in groups])
         for name in ("refused", "passed", "wrong", "lost")
-        if name in ("refused", "passed") or any(second.verdicts[name] for _, second in whole)
+        if name in ("refused", "passed") or any(second.verdicts[name] for _, second in groups)
     ]
     latency = [
         Line(
-            f"p{percent:g}", [(at, second.latency.percentile(percent)) for at, second in whole if second.latency.total]
+            f"p{percent:g}", [(at, second.latency.percentile(percent)) for at, second in groups if second.latency.total]
         )
         for percent in PERCENTILES
     ]
     drawn = [
         "<h2>Over time</h2>",
-        chart("Verdicts", "a second", verdicts),
-        chart("Latency", "microseconds, logarithmic", latency, logarithmic=True),
+        chart("Verdicts", "verdicts a second", verdicts),
+        chart("Latency", "microseconds", latency, logarithmic=True),
     ]
     if run.samples:
         pids = sorted({pid for sample in run.samples for pid in sample.cpu})
-        drawn.append(chart("CPU of each process", "percent of a core", _per_process(run, pids, "cpu", 100)))
-        drawn.append(chart("Memory of each process (PSS)", "MiB", _per_process(run, pids, "memory_kib", 1 / 1024)))
+        drawn.append(chart("CPU of each process", "% of a core", _per_process(run, pids, "cpu", 100)))
+        drawn.append(chart("Memory of each process", "MiB (PSS)", _per_process(run, pids, "memory_kib", 1 / 1024)))
     return drawn
 
 
@@ -163,25 +179,46 @@ def write(run: Run, directory: Path) -> None:
 def _per_process(run: Run, pids: Sequence[int], name: str, factor: float) -> list[Line]:
     # A soak kills workers by the dozen; eight lines are what a reader can tell apart.
     shown = pids if len(pids) <= 8 else sorted(pids, key=lambda pid: -sum(pid in each.cpu for each in run.samples))[:8]
-    return [
-        Line(
-            run.titles.get(pid, str(pid)),
-            [(each.at_s, getattr(each, name)[pid] * factor) for each in run.samples if pid in getattr(each, name)],
-        )
-        for pid in shown
-    ]
+    step = math.ceil(len(run.samples) / MOST_POINTS)
+    # One after the other may have the same name.
+    names = Counter(run.titles.get(pid, str(pid)) for pid in shown)
+    lines = []
+    for pid in shown:
+        points = [(each.at_s, getattr(each, name)[pid] * factor) for each in run.samples if pid in getattr(each, name)]
+        thinned = [(group[0][0], statistics.fmean(value for _, value in group)) for group in _groups(points, step)]
+        title = run.titles.get(pid, str(pid))
+        lines.append(Line(f"{title} ({pid})" if names[title] > 1 else title, thinned))
+    return lines
+
+
+def _groups(values: Sequence[T], step: int) -> list[Sequence[T]]:
+    return [values[at : at + step] for at in range(0, len(values), step)]
+
+
+def _together(seconds: Sequence[tuple[int, Second]]) -> tuple[int, Second]:
+    total = Second()
+    for _, second in seconds:
+        total.verdicts.update(second.verdicts)
+        total.latency.add(second.latency)
+    return seconds[0][0], total
 
 
 def _judgement(run: Run) -> list[str]:
     recorder = run.recorder
     if run.good:
         return ["Every verdict came, and every one was right."]
-    words = f"{recorder.wrong_count} wrong verdicts, {recorder.lost_count} lost replies, {run.missing} never asked for."
+    words = f"{recorder.wrong_count} wrong verdicts, {recorder.lost_count} lost replies, {run.missing} never asked for"
+    words += f", {len(run.failures)} other failures." if run.failures else "."
     return [
         words,
         *(f"  wrong: {each}" for each in recorder.wrong[:5]),
         *(f"  lost: {each}" for each in recorder.lost[:5]),
+        *(f"  failed: {each}" for each in run.failures[:5]),
     ]
+
+
+def _slowest(run: Run) -> list[tuple[int, float, str]]:
+    return run.recorder.slowest[::-1]
 
 
 def _table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:

@@ -1,4 +1,8 @@
-"""What a server's processes cost while a run goes on: CPU, memory and descriptors, once a second, from the kernel."""
+"""What a server's processes cost while a run goes on: CPU, memory and descriptors, once a second, from the kernel.
+
+And how late its own thread wakes, twenty times a second: where a machine has too much to do, the load test is held up
+like the server is, and a slow reply of that moment says nothing about the server.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 INTERVAL_S = 1.0
+WAKE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,15 @@ class Sampler:
         self.samples: list[Sample] = []
         # What ps calls them: "master", "log", "worker 0".
         self.titles: dict[int, str] = {}
+        self._held_up_s = self._held_up_at_s = 0.0
         self._process_ids = process_ids
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    @property
+    def held_up(self) -> tuple[float, float]:
+        """The longest time for which the load test itself was held up, and when that ended, in seconds."""
+        return self._held_up_s, self._held_up_at_s
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -49,21 +60,30 @@ class Sampler:
         self._thread.join()
 
     def _run(self) -> None:
-        started = last = time.monotonic()
+        started = looked_s = woken_s = time.monotonic()
         before = {pid: cpu_us([pid]) for pid in self._process_ids()}
-        while not self._stopping.wait(INTERVAL_S):
-            now, pids = time.monotonic(), self._process_ids()
-            self.titles |= {pid: title(pid) for pid in pids if pid not in self.titles}
-            memory = {pid: memory_kib(pid) for pid in pids}
-            used = {pid: cpu_us([pid]) for pid in pids}
-            shares = {pid: (used[pid] - before.get(pid, 0.0)) / 1e6 / (now - last) for pid in pids}
-            self.samples.append(
-                Sample(
-                    now - started,
-                    shares,
-                    {pid: share for pid, (share, _) in memory.items()},
-                    {pid: anonymous for pid, (_, anonymous) in memory.items()},
-                    {pid: descriptors(pid) for pid in pids},
-                )
+        while not self._stopping.wait(WAKE_S):
+            now_s = time.monotonic()
+            late_s = now_s - woken_s - WAKE_S
+            if late_s > self._held_up_s:
+                self._held_up_s, self._held_up_at_s = late_s, now_s - started
+            if now_s - looked_s >= INTERVAL_S:
+                before, looked_s = self._look(before, now_s - started, now_s - looked_s), now_s
+            woken_s = time.monotonic()
+
+    def _look(self, before: dict[int, float], at_s: float, passed_s: float) -> dict[int, float]:
+        """One sample; the CPU that everybody has used by now."""
+        pids = self._process_ids()
+        self.titles |= {pid: title(pid) for pid in pids if pid not in self.titles}
+        memory = {pid: memory_kib(pid) for pid in pids}
+        used = {pid: cpu_us([pid]) for pid in pids}
+        self.samples.append(
+            Sample(
+                at_s,
+                {pid: (used[pid] - before.get(pid, 0.0)) / 1e6 / passed_s for pid in pids},
+                {pid: share for pid, (share, _) in memory.items()},
+                {pid: anonymous for pid, (_, anonymous) in memory.items()},
+                {pid: descriptors(pid) for pid in pids},
             )
-            before, last = used, now
+        )
+        return used

@@ -84,7 +84,9 @@ def page(points: Sequence[Point]) -> str:
             Line(server, [(p.answered, getattr(p, name)) for p in points if p.server == server and p.offered])
             for server in servers
         ]
-        charts.append(chart(what, "microseconds against requests a second", lines, x_unit="/s", logarithmic=True))
+        charts.append(
+            chart(what, "microseconds against requests a second", lines, x_label="requests a second", logarithmic=True)
+        )
     style = "body{font:15px system-ui,sans-serif;max-width:960px;margin:2em auto}"
     style += "svg text{font:12px system-ui}.grid{stroke:#ddd}"
     head = f'<meta charset="utf-8"><title>Saturation</title><style>{style}</style>'

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
+import time
 
 import pytest
 
+from loadtest import flatness
 from loadtest.errors import SetupError
 from loadtest.histogram import Histogram, bucket_of, lowest_of
 from loadtest.mail import Transaction, policy_request, unquoted
 from loadtest.oracle import Oracle, domain_of
 from loadtest.profile import load_profile, names
 from loadtest.recorder import Recorder, merged
-from loadtest.report import Run, page, text
+from loadtest.report import Run, charts, page, text
+from loadtest.sampler import Sample
 from loadtest.stream import Day
 from loadtest.svg import Line, chart
 
@@ -145,6 +149,67 @@ def test_records_of_processes_add_up(tmp_path):
     assert (total.replies, total.wrong_count, total.lost_count) == (6, 3, 3)
     assert total.latency().total == 6
     assert sorted(total.wrong) == ["wrong 0", "wrong 1", "wrong 2"]
+
+
+def test_the_slowest_replies_are_kept_with_their_second(tmp_path):
+    """Of all processes together, the five slowest, the worst one last; each with when it came and what it was about."""
+    for number in range(2):
+        recorder = Recorder()
+        for latency_us in range(100 * number, 100 * number + 20):
+            recorder.verdict("forged", refused=True, right=True, latency_us=latency_us, words=f"mail {latency_us}")
+        recorder.write(tmp_path / f"{number}.json")
+    slowest = merged(tmp_path.glob("*.json")).slowest
+    assert [(us, words) for us, _, words in slowest] == [(us, f"mail {us}") for us in range(115, 120)]
+    assert all(0 <= at_s < 5 for _, at_s, _ in slowest)
+    run = a_run(Recorder(), 0)
+    run.recorder.slowest = slowest
+    assert "119 us, at 0.0 s: mail 119" in text(run)
+
+
+def a_sample(at_s, anonymous_kib, descriptors):
+    """A look at processes by their ids."""
+    return Sample(at_s, dict.fromkeys(anonymous_kib, 0.0), anonymous_kib, anonymous_kib, descriptors)
+
+
+def test_what_grows_through_a_run_is_found():
+    """Memory by a fifth, descriptors by more than what is chance; a worker that was born later is not looked at."""
+    samples = []
+    for at_s in range(100):
+        memory = {1: 1000, 2: 1000 + 5 * at_s, 3: 1000}
+        descriptors = {1: 20 + at_s % 8, 2: 10, 3: 10 + at_s // 5}
+        if at_s > 50:
+            memory[4], descriptors[4] = 10 * at_s, at_s
+        samples.append(a_sample(at_s, memory, descriptors))
+    found = flatness.lives(samples, {1: "master", 2: "worker 0", 3: "worker 1", 4: "worker 2"})
+    assert [(life.title, life.grown(spare_descriptors=8)) for life in found] == [
+        ("master", False),
+        ("worker 0", True),
+        ("worker 1", True),
+    ]
+    assert not flatness.lives(samples[:20], {})
+    assert flatness.table([]) == ["Too short to say whether memory and descriptors are flat."]
+
+
+def test_a_run_fails_for_what_else_went_wrong():
+    """A reload that was refused, a process that grew: as bad as a wrong verdict, and named."""
+    recorder = Recorder()
+    recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
+    run = a_run(recorder, 1)
+    run.failures = ["worker 0 has grown"]
+    assert not run.good
+    assert "1 other failures.\n  failed: worker 0 has grown" in text(run)
+    assert "<pre>worker 0 has grown</pre>" in page(run)
+
+
+def test_a_long_run_is_drawn_with_as_many_points_as_there_is_room_for():
+    """An hour's charts are no larger than those of ten minutes, and a second that was slow can still be seen."""
+    recorder = Recorder()
+    for second in range(3600):
+        recorder.start_s = time.time() - second
+        recorder.verdict("forged", refused=True, right=True, latency_us=90_000 if second == 1800 else 100, words="")
+    drawn = charts(a_run(recorder, 3600))
+    assert all(len(points.split()) <= 600 for chart in drawn for points in re.findall(r'points="([^"]*)"', chart))
+    assert "100,000" in drawn[2]
 
 
 def test_a_report_says_what_was_wrong():
