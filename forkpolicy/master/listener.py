@@ -47,6 +47,13 @@ class Listener:
     sock: socket.socket
     identity: tuple[int, int] | None = None
 
+    def refuse(self) -> None:
+        """Let nobody connect any more; who waits in the queue can still be accepted. Of a TCP socket the kernel would
+        throw the queue away, so there it is full of whoever comes until it is closed.
+        """
+        if self.sock.family == socket.AF_UNIX:
+            self.sock.shutdown(socket.SHUT_RD)
+
     def close(self, *, remove: bool) -> None:
         """Close, and remove the socket file if it is still ours."""
         self.sock.close()

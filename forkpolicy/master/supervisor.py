@@ -65,6 +65,7 @@ class Master:
         watcher: Companion | None = None,
     ) -> None:
         """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
+        self.sockets = sockets
         self.listeners = sockets.listeners
         self.before = before
         self.logger = logger
@@ -246,14 +247,20 @@ class Master:
         self.workers.scale_to(self.workers.wanted + count)
 
     def stop(self) -> None:
-        """Begin the end: every worker answers what it has in hand and goes."""
+        """Begin the end: every worker answers what it has in hand and what waits in the queues, and goes."""
         if self.stopping:
             return
         self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
         self.upgrader.give_up("stopped meanwhile")
         self.log.event("info", "stopping", workers=len(self.workers))
         self.notifier.stopping()
-        self.workers.stop_all()
+        # Connections are for the new master, and systemd's sockets keep their queue for whoever is next.
+        ours = not (self.replaced or self.sockets.activated)
+        if ours:
+            for listener in self.listeners:
+                listener.refuse()
+        if not self.replaced:
+            self.workers.stop_all(drain=ours)
 
     def stop_or_kill(self) -> None:
         """INT: once is graceful, twice is now."""

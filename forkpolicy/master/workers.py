@@ -184,11 +184,11 @@ class Workers:
         for worker in self.alive.values():
             self.retire(worker, others_wait=True)
 
-    def stop_all(self) -> None:
-        """Let everybody answer what is in hand, and end."""
+    def stop_all(self, *, drain: bool) -> None:
+        """Let everybody answer what is in hand, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
             worker.wanted = False
-            self.tell(worker, {"do": "stop"})
+            self.tell(worker, {"do": "stop", "drain": drain})
 
     def kill_all(self, reason: str) -> None:
         """End everybody now."""

@@ -96,6 +96,20 @@ class Acceptor:
         """Accept no more."""
         self._turnstile.stop()
 
+    def drain(self, at_most: int) -> bool:
+        """Accept what waits in the queue, so many at most; False: more may wait. After `stop`."""
+        for _ in range(at_most):
+            try:
+                self._take(self._listener.accept()[0])
+            except BlockingIOError:
+                return True
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                self._failed(error)
+                break
+        return False
+
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
@@ -108,3 +122,43 @@ class Acceptor:
             self._turnstile.pause(BACK_OFF_S)
             return
         self._take(sock)
+
+
+class Taker:
+    """Takes over what siblings give away. `take` takes one and says whether there was one, `has_room` whether it
+    may.
+    """
+
+    # The worker that gives sees them first, and has to wait for siblings with less.
+    STEPS_ASIDE = 5
+
+    def __init__(
+        self, fd: int, take: Callable[[], bool], has_its_share: Callable[[], bool], has_room: Callable[[], bool]
+    ) -> None:
+        self._take = take
+        self._has_room = has_room
+        self._turnstile = Turnstile(fd, self._take_one, has_its_share, self.STEPS_ASIDE)
+
+    def start(self) -> None:
+        """Take from now on."""
+        self._turnstile.start()
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._turnstile.stop()
+
+    def drain(self, at_most: int) -> bool:
+        """Take what is on its way, so many at most; False: more may be. After `stop`."""
+        for _ in range(at_most):
+            if not self._has_room():
+                break
+            if not self._take():
+                return True
+        return False
+
+    def _take_one(self) -> None:
+        if self._has_room():
+            self._take()
+        else:
+            # Leave it to a sibling.
+            self._turnstile.pause(BACK_OFF_S)

@@ -55,6 +55,11 @@ class Connections:
         """Whether one more may be taken over: where none is free, the kernel closes what arrives."""
         return len(self.held) + SPARE_DESCRIPTORS < self._limit
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether somebody is served here, or was given away and is not taken yet, by us or by a sibling."""
+        return bool(self.held) or self.exchange.waiting or self.hot_exchange.waiting
+
     def take(self, exchange: Exchange) -> Given | None:
         """Take over one that a sibling gave away; None if none waits."""
         given = exchange.take()

@@ -13,6 +13,7 @@ upgrade in place passes them on. Never blocks.
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ class Exchange:
     def fileno(self) -> int:
         """What is readable while a connection waits to be taken."""
         return self._taking.fileno()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a connection waits to be taken."""
+        return bool(select.select([self._taking], [], [], 0)[0])
 
     def give(self, fd: int, pending: bytes, load: int = 0) -> bool:
         """Pass a connection on: from here on the descriptor is only to be closed. False: not now, go on serving

@@ -1,5 +1,8 @@
 """How a worker ends: by retiring (every connection goes to a sibling) or by stopping (what has arrived is answered,
 then connections are closed). A stop ends a retirement.
+
+What has arrived is also what nobody has accepted yet, and what is on its way between two workers. Whoever gives a
+connection away looks for it until it is taken, so the last worker that stops leaves none behind.
 """
 
 from __future__ import annotations
@@ -17,15 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkpolicy.scoreboard import Scoreboard, Slot
-    from forkpolicy.worker.accept import Acceptor, Turnstile
+    from forkpolicy.worker.accept import Acceptor, Taker
     from forkpolicy.worker.connections import Connections
 
 # Between two attempts of a worker that retires to give away what is left.
 RETIRE_PAUSE_S = 0.005
 # How long a stopping worker waits for a request that is half here, or a reply that is half gone.
 STOP_PATIENCE_S = 5.0
-# Between two looks of a worker that stops: for what has arrived to be read.
+# Between two looks of a worker that stops: for what has arrived to be read, and for who has just connected to ask.
 STOP_PAUSE_S = 0.01
+# So many are taken between two looks, lest those before them wait.
+DRAINED_A_LOOK = 64
 
 
 class Leaving:
@@ -34,7 +39,8 @@ class Leaving:
     def __init__(
         self,
         connections: Connections,
-        entrances: Sequence[Acceptor | Turnstile],
+        acceptors: Sequence[Acceptor],
+        takers: Sequence[Taker],
         scoreboard: Scoreboard,
         slot: Slot,
     ) -> None:
@@ -42,7 +48,8 @@ class Leaving:
         self.done = Event()
         self._stopping = False
         self._connections = connections
-        self._entrances = entrances
+        self._acceptors = acceptors
+        self._takers = takers
         self._scoreboard = scoreboard
         self._slot = slot
 
@@ -58,29 +65,31 @@ class Leaving:
         while not (others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
             gevent.sleep(RETIRE_PAUSE_S)
         self._take_no_more()
-        while self._connections.held and not self._stopping:
+        while self._connections.unsettled and not self._stopping:
             for connection in list(self._connections.held):
                 self._connections.give(connection, 0, False)
-            # For room in the exchange, or a client that does not read its reply.
+            # For room in the exchange, a client that does not read its reply, or siblings to take what was given.
             gevent.sleep(RETIRE_PAUSE_S)
         if not self._stopping:
             self.done.set()
 
-    def stop(self) -> None:
-        """Answer what is here, close every connection, end."""
+    def stop(self, *, drain: bool) -> None:
+        """Answer what has arrived, close every connection, end. `drain`: the sockets' queues end with us, too."""
         if self._stopping:
             return
         self._stopping = self.begun = True
         self._take_no_more()
+        entrances: list[Taker | Acceptor] = [*self._takers, *(self._acceptors if drain else ())]
         deadline_s = time.monotonic() + STOP_PATIENCE_S
-        # Once round the loop: what has arrived by now is read and answered.
-        gevent.sleep(STOP_PAUSE_S)
         held = self._connections.held
-        while held:
+        while True:
             late = time.monotonic() > deadline_s
+            drained = all(entrance.drain(DRAINED_A_LOOK) for entrance in entrances)
+            gevent.sleep(STOP_PAUSE_S)
             for connection in [each for each in held if late or (each.idle and not each.readable)]:
                 connection.close()
-            gevent.sleep(STOP_PAUSE_S)
+            if not held and (drained or late):
+                break
         self.done.set()
 
     def _take_no_more(self) -> None:
@@ -88,5 +97,6 @@ class Leaving:
             return
         self._slot["serving"] = 0
         setproctitle(f"forkpolicy: worker {self._slot.number}, leaving")
-        for entrance in self._entrances:
+        entrances: list[Taker | Acceptor] = [*self._takers, *self._acceptors]
+        for entrance in entrances:
             entrance.stop()

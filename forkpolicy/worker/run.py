@@ -21,7 +21,7 @@ from setproctitle import setproctitle
 from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.scoreboard import STAYING
 from forkpolicy.tables.keys import fold_domain
-from forkpolicy.worker.accept import BACK_OFF_S, Acceptor, Turnstile
+from forkpolicy.worker.accept import Acceptor, Taker
 from forkpolicy.worker.age import Age
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connections import Connections
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from forkpolicy.worker.exchange import Exchange, Pair
 
 BEAT_S = 0.5
-# Given connections are for siblings with less: the worker that gives sees them first, and has to wait for the others.
-STEPS_ASIDE_GIVEN = 5
 
 
 def preload() -> None:
@@ -76,12 +74,12 @@ class WorkerProcess:
         self.orders = Orders(master, self._obey)
         self.connections = Connections(self.serving, self.slot, exchange)
         self.balance = Balance(scoreboard, self.slot, self.connections.give)
-        self._entrances: list[Acceptor | Turnstile] = [
-            *(self._acceptor(listener) for listener in listeners),
+        self._acceptors = [self._acceptor(listener) for listener in listeners]
+        self._takers = [
             self._taker(self.connections.exchange, self.balance.has_its_connections),
             self._taker(self.connections.hot_exchange, self.balance.has_its_load),
         ]
-        self.leaving = Leaving(self.connections, self._entrances, scoreboard, self.slot)
+        self.leaving = Leaving(self.connections, self._acceptors, self._takers, scoreboard, self.slot)
         self._told_state: dict[str, object] = {}
         hub = gevent.get_hub()
         # Where a watcher's callback raises: into the log, and on, since the next request is none of its business.
@@ -104,7 +102,8 @@ class WorkerProcess:
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
         self.slot["serving"] = STAYING
-        for entrance in self._entrances:
+        entrances: list[Acceptor | Taker] = [*self._acceptors, *self._takers]
+        for entrance in entrances:
             entrance.start()
         self.orders.report({"is": "ready", "state": self._state()})
         self.leaving.done.wait()
@@ -129,18 +128,14 @@ class WorkerProcess:
         connections = self.connections
         return Acceptor(listener, connections.accepted, self.balance.has_its_share, connections.accept_failed)
 
-    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> Turnstile:
-        def take() -> None:
-            if not self.connections.has_descriptors():
-                # Leave it to a sibling.
-                turnstile.pause(BACK_OFF_S)
-                return
+    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> Taker:
+        def take() -> bool:
             given = self.connections.take(exchange)
             if given:
                 self.balance.took(given.load)
+            return given is not None
 
-        turnstile = Turnstile(exchange.fileno(), take, has_its_share, STEPS_ASIDE_GIVEN)
-        return turnstile
+        return Taker(exchange.fileno(), take, has_its_share, self.connections.has_descriptors)
 
     # The master
 
@@ -159,7 +154,7 @@ class WorkerProcess:
         elif what == "retire":
             self.leaving.retire(others_wait=message["others_wait"])
         else:
-            self.leaving.stop()
+            self.leaving.stop(drain=message["drain"])
 
     def _state(self) -> dict[str, object]:
         self._told_state = self.serving.describe()
