@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A second policy on trial, and the tables that only it declares."""
+    """A second policy on trial, the tables that it declares, and where it declares them."""
 
     policy: Policy
     slots: dict[str, TableSlot]
+    declarations: dict[str, TableDeclaration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shado
     """The policy on trial. One that does not load is told and left out: what counts is the real one."""
     if not settings.shadow:
         return None, []
-    slots.begin()
+    declarations = slots.begin()
     try:
         policy, _ = load_policy(
             settings.shadow, slots.slot_for, files=files, delimiter=settings.mail.recipient_delimiter
@@ -109,7 +110,7 @@ def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shado
     except ConfigError as error:
         left_out = Complaint(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
         return None, [replace(each, severity="warning") for each in (*error.complaints, left_out)]
-    return Shadow(policy, slots.made), []
+    return Shadow(policy, slots.made, declarations), []
 
 
 class _Slots:

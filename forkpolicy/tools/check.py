@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import Files
@@ -19,8 +19,12 @@ from forkpolicy.tools.postfix import PostfixError, read_postfix
 from forkpolicy.tools.postfix_setup import look_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkpolicy.loading import Loaded
+    from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.settings import Settings
+    from forkpolicy.tables.slot import TableSlot
     from forkpolicy.tools.postfix_setup import Setup
 
 
@@ -73,17 +77,25 @@ def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | Non
     return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
 
 
-def _table_complaints(loaded: Loaded) -> list[Complaint]:
-    complaints = []
+def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
     for name, slot in loaded.slots.items():
-        slot.refresh()
-        if slot.table is None:
-            declared = loaded.declarations[name]
-            message = f'table "{name}" cannot be used: {slot.refused}'
-            hint = f"forkpolicy-compile {name} makes it from its sources"
-            complaints.append(Complaint(declared.path, declared.line, 0, message, hint=hint))
-        slot.close()
-    return complaints
+        yield from _unusable(slot, loaded.declarations[name], "error")
+    shadow = loaded.shadow
+    for name, slot in shadow.slots.items() if shadow else ():
+        if name not in loaded.slots:
+            # Without it the shadow fails, and nothing else does.
+            yield from _unusable(slot, shadow.declarations[name], "warning")
+
+
+def _unusable(
+    slot: TableSlot, declared: TableDeclaration, severity: Literal["error", "warning"]
+) -> Iterator[Complaint]:
+    slot.refresh()
+    if slot.table is None:
+        message = f'table "{slot.name}" cannot be used: {slot.refused}'
+        hint = f"forkpolicy-compile {slot.name} makes it from its sources"
+        yield Complaint(declared.path, declared.line, 0, message, hint=hint, severity=severity)
+    slot.close()
 
 
 def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:

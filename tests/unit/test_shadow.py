@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forkpolicy.loading import load_everything
+from forkpolicy.tools import check
 from forkpolicy.worker import trial
 from forkpolicy.worker.serving import Serving
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
@@ -177,3 +178,16 @@ def test_the_tables_of_a_shadow_are_compiled_too(tmp_path):
     (tmp_path / "candidate.conf").write_text("table ours domain two\ntable trial key three\n")
     declared = declared_tables(str(tmp_path / "policy.conf"), str(tmp_path / "candidate.conf"))
     assert [(each.name, each.sources) for each in declared] == [("ours", ("one",)), ("trial", ("three",))]
+
+
+def test_check_opens_the_tables_of_a_shadow(tmp_path, capsys):
+    """A table that only the shadow declares and nobody compiled is a warning: the real policy answers all the same."""
+    (tmp_path / "forkpolicy.toml").write_text('policy = "policy.conf"\nshadow = "candidate.conf"\ntables = "tables"\n')
+    (tmp_path / "policy.conf").write_text("acl a sender example.com\naction no REJECT\naccess a no\n")
+    (tmp_path / "candidate.conf").write_text(
+        "\ntable trial key three\nacl t sasl_username table:trial\naction no REJECT\naccess t no\n"
+    )
+    assert check.run(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix="none") == 0
+    told = capsys.readouterr().out
+    assert f'{tmp_path}/candidate.conf:2: warning: table "trial" cannot be used' in told
+    assert "forkpolicy-compile trial makes it" in told
