@@ -24,7 +24,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.errors import SetupError, VerdictError
 from loadtest.mail import policy_request
-from loadtest.policy_client import LostReplyError, PolicyClient
+from loadtest.policy_client import LostReplyError, PostfixClient
 from loadtest.profile import load_profile
 from loadtest.recorder import Recorder
 from loadtest.shapes import SHAPES
@@ -140,9 +140,9 @@ class PolicyUser(MailUser):
     """Asks as Postfix's smtpd does: one connection for its whole life, one request at a time."""
 
     def on_start(self) -> None:
-        """Connect."""
+        """Make the client; it connects with its first request."""
         super().on_start()
-        self.client = PolicyClient(self.run.options.policy_socket)
+        self.client = PostfixClient(self.run.options.policy_socket)
 
     def on_stop(self) -> None:
         """Disconnect."""
@@ -154,14 +154,12 @@ class PolicyUser(MailUser):
         for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True):
             request = policy_request(timed.mail, recipient, timed.number)
             started = time.perf_counter()
-            try:
-                action = self.client.ask(request)
-            except LostReplyError:
-                self.client.close()
-                self.client = PolicyClient(self.run.options.policy_socket)
-                raise
+            action = self.client.ask(request)
             answer = {"REJECT": True, "DUNNO": False}.get(action.split()[0])
+            if self.client.tally.overlooked:
+                raise LostReplyError("a reply had more in it than one action")
             self.judge(timed.mail, recipient, refuse, answer, started, action)
+        self.client.between_sessions()
 
 
 class SmtpUser(MailUser):
