@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.loading import Loaded
     from forkpolicy.master.companion import Companion
-    from forkpolicy.master.listener import Listener
+    from forkpolicy.master.listener import Listener, Ownership
     from forkpolicy.master.logger import Logger
     from forkpolicy.master.passing import Passed
     from forkpolicy.settings import Settings
@@ -76,9 +76,9 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     leave_no_core()
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
-    logger = Logger(target, settings.log.format, "forkpolicy: log")
-    logger.start()
     before = inherited()
+    logger = Logger(target, settings.log.format, "forkpolicy: log")
+    logger.start([before.drop_in_logger] if before else [])
     sockets, control = open_sockets(settings, before)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
     watcher = make_watcher(settings_path, logger) if settings.watch_interfaces else None
@@ -122,19 +122,26 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
     """All sockets of the settings: those that a master before us has passed, those of systemd, the rest made. What is
     left of `before` is not in the settings any more.
     """
-    from forkpolicy.master.listener import inherited
+    from forkpolicy.master.listener import Ownership, inherited
     from forkpolicy.master.passing import Passed
     from forkpolicy.worker.exchange import make_exchange
 
+    passed = before or Passed([])
     activated = inherited() if before is None else before.listeners if before.activated else []
-    if before and activated:
-        before.listeners = []
+    if activated:
+        passed.listeners = []
     opened: list[Listener] = []
     try:
-        listeners = activated or [_listener(settings, each, before, opened) for each in settings.server.listen]
+        if not activated:
+            ownership, backlog = socket_ownership(settings), settings.server.backlog
+            for endpoint in settings.server.listen:
+                opened += _listen(settings, endpoint, ownership, backlog, passed.listeners)
+        listeners = activated or list(opened)
         control = _passed_control(settings, before) or open_control(settings)
         opened.append(control)
-        metrics = _passed_metrics(settings, before) or open_metrics(settings)
+        # A socket file is for whoever may reach its directory.
+        endpoint = settings.metrics.listen
+        metrics = _listen(settings, endpoint, Ownership(0o666), METRICS_BACKLOG, passed.metrics) if endpoint else []
     except BaseException:
         for listener in opened:
             listener.close(remove=before is None)
@@ -143,18 +150,17 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
     return Passed(listeners, control, metrics, pairs, activated=bool(activated)), control
 
 
-def _listener(settings: Settings, endpoint: str, before: Passed | None, opened: list[Listener]) -> Listener:
-    from forkpolicy.master.listener import open_inet, open_unix
+def _listen(
+    settings: Settings, endpoint: str, ownership: Ownership, backlog: int, passed: list[Listener]
+) -> list[Listener]:
+    """The sockets of one endpoint: those that were passed, the others made."""
+    from forkpolicy.master.inet import open_inet
+    from forkpolicy.master.listener import open_unix, take
 
-    server = settings.server
-    named = _full_name(settings, endpoint)
-    found = before.listener(named) if before else None
-    if found is None and endpoint.startswith("unix:"):
-        found = open_unix(named.removeprefix("unix:"), socket_ownership(settings), server.backlog)
-    elif found is None:
-        found = open_inet(endpoint, server.backlog)
-    opened.append(found)
-    return found
+    if not endpoint.startswith("unix:"):
+        return open_inet(endpoint, backlog, passed)
+    path = unix_path(endpoint, Path(settings.path).parent)
+    return [take(passed, f"unix:{path}") or open_unix(path, ownership, backlog)]
 
 
 def _passed_control(settings: Settings, before: Passed | None) -> Listener | None:
@@ -162,20 +168,6 @@ def _passed_control(settings: Settings, before: Passed | None) -> Listener | Non
         return None
     found, before.control = before.control, None
     return found
-
-
-def _passed_metrics(settings: Settings, before: Passed | None) -> Listener | None:
-    endpoint = _full_name(settings, settings.metrics.listen)
-    if not (before and before.metrics and before.metrics.endpoint == endpoint):
-        return None
-    found, before.metrics = before.metrics, None
-    return found
-
-
-def _full_name(settings: Settings, endpoint: str) -> str:
-    if not endpoint.startswith("unix:"):
-        return endpoint
-    return f"unix:{unix_path(endpoint, Path(settings.path).parent)}"
 
 
 def open_control(settings: Settings) -> Any:
@@ -191,16 +183,6 @@ def open_control(settings: Settings) -> Any:
             f"{Path(path).parent}: cannot be made for the control socket: {error.strerror}"
         ) from error
     return open_unix(path, Ownership(0o600), 16)
-
-
-def open_metrics(settings: Settings) -> Any:
-    """Where Prometheus connects; None for nowhere. A socket file is for whoever may reach its directory."""
-    from forkpolicy.master.listener import Ownership, open_inet, open_unix
-
-    endpoint = settings.metrics.listen
-    if not endpoint.startswith("unix:"):
-        return open_inet(endpoint, METRICS_BACKLOG) if endpoint else None
-    return open_unix(unix_path(endpoint, Path(settings.path).parent), Ownership(0o666), METRICS_BACKLOG)
 
 
 def socket_ownership(settings: Settings) -> Any:

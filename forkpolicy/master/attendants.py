@@ -51,7 +51,8 @@ class Attendants:
     @property
     def dropped_by_workers(self) -> Drop:
         """What a worker closes of theirs."""
-        return [self._logger.drop_in_child, *([self._exporter.listener.sock.close] if self._exporter else [])]
+        metrics = self._exporter.listeners if self._exporter else []
+        return [self._logger.drop_in_child, *(each.sock.close for each in metrics)]
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
@@ -80,8 +81,8 @@ class Attendants:
 
     def finish(self, *, remove: bool) -> None:
         """The master's last act but one. `remove`: the metrics socket is ours to remove."""
-        if self._exporter:
-            self._exporter.listener.close(remove=remove)
+        for listener in self._exporter.listeners if self._exporter else ():
+            listener.close(remove=remove)
         self._end_companion()
 
     def _start_exporter(self, exporter: Exporter, adopt: Callable[[socket.socket], None]) -> None:

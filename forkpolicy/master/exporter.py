@@ -40,8 +40,8 @@ READ_BYTES = 1 << 16
 class Exporter:
     """The master's side: starts the process, and starts it again."""
 
-    def __init__(self, listener: Listener, identity: Identity | None, title: str) -> None:
-        self.listener = listener
+    def __init__(self, listeners: list[Listener], identity: Identity | None, title: str) -> None:
+        self.listeners = listeners
         self._identity = identity
         self._title = title
         self.pid = 0
@@ -78,7 +78,7 @@ class Exporter:
             die_with_parent(signal.SIGKILL, master)
             # At last: whoever sees the title sees a process without privileges.
             setproctitle(self._title)
-            _Serving(self.listener.sock, master_socket).run()
+            _Serving([each.sock for each in self.listeners], master_socket).run()
         finally:
             os._exit(0)
 
@@ -90,27 +90,28 @@ class _MasterGoneError(Exception):
 class _Serving:
     """The process's whole life."""
 
-    def __init__(self, listener: socket.socket, master: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, listeners: list[socket.socket], master: socket.socket) -> None:
+        self._listeners = listeners
         self._master = master
         self._master.settimeout(MASTER_TIMEOUT_S)
 
     def run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._listener, self._master], [], [])
+            ready, _, _ = select.select([*self._listeners, self._master], [], [])
             if self._master in ready:
                 # It never speaks first: this is its end.
                 return
             try:
-                self._serve()
+                for listener in ready:
+                    self._serve(listener)
             except _MasterGoneError:
                 return
             except OSError:
                 # A client that is gone, mute or slow: the next one.
                 continue
 
-    def _serve(self) -> None:
-        client, _ = self._listener.accept()
+    def _serve(self, listener: socket.socket) -> None:
+        client, _ = listener.accept()
         with client:
             deadline_s = time.monotonic() + CLIENT_TIMEOUT_S
             head = _read_head(client, deadline_s)

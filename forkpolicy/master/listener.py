@@ -1,4 +1,5 @@
-"""The listening sockets: probe, bind, hand over, remove. Runs in the master only; workers accept.
+"""The listening sockets: probe, bind, hand over, remove; those of TCP are made by inet.py. Runs in the master only;
+workers accept.
 
 A socket file gets its mode and owner before it is reachable under its name, and replaces a stale one in one step; a
 live one is left alone. Two starters at once cannot both win: the directory is locked meanwhile. At the end only a
@@ -16,12 +17,15 @@ import pwd
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    # As the socket module has it: host and port, and of IPv6 two numbers more.
+    Address = tuple[Any, ...]
 
 # sockaddr_un.sun_path has 108 bytes with its final NUL (unix(7)).
 MAX_PATH_BYTES = 107
@@ -67,7 +71,7 @@ class Listener:
 def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     """Listen on a UNIX socket. Raises ConfigError, CannotWriteError."""
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise _wrong(path, f"the path has {len(os.fsencode(path))} bytes: a socket's path has {MAX_PATH_BYTES} at most")
+        raise wrong(path, f"the path has {len(os.fsencode(path))} bytes: a socket's path has {MAX_PATH_BYTES} at most")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _locked(str(Path(path).parent)):
@@ -83,28 +87,13 @@ def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     return Listener(f"unix:{path}", sock, identity)
 
 
-def open_inet(endpoint: str, backlog: int) -> Listener:
-    """Listen on `inet:host:port`. Raises ConfigError."""
-    host, _, port = endpoint.removeprefix("inet:").rpartition(":")
-    host = host.strip("[]")
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        sock = socket.socket(family, kind)
-    except (OSError, OverflowError) as error:
-        raise _wrong(endpoint, f"cannot listen there: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # Otherwise [::] takes the port of 0.0.0.0 too, and whoever names both gets an error.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-    except (OSError, OverflowError) as error:
-        sock.close()
-        raise _wrong(endpoint, f"cannot listen there: {getattr(error, 'strerror', None) or error}") from error
-    sock.listen(backlog)
-    sock.setblocking(False)
-    return Listener(endpoint, sock)
+def take(passed: list[Listener], endpoint: str) -> Listener | None:
+    """The passed listener of that endpoint, no longer among those that are left."""
+    for each in passed:
+        if each.endpoint == endpoint:
+            passed.remove(each)
+            return each
+    return None
 
 
 def inherited() -> list[Listener]:
@@ -124,13 +113,19 @@ def adopt(fd: int, identity: tuple[int, int] | None = None) -> Listener:
         sock = socket.socket(fileno=fd)
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise _wrong(f"descriptor {fd}", f"was passed for listening and is no socket: {error.strerror}") from error
+        raise wrong(f"descriptor {fd}", f"was passed for listening and is no socket: {error.strerror}") from error
     if not listening:
-        raise _wrong(f"descriptor {fd}", "was passed for listening and does not listen")
+        raise wrong(f"descriptor {fd}", "was passed for listening and does not listen")
     sock.setblocking(False)
     name = sock.getsockname()
-    endpoint = f"unix:{name}" if sock.family == socket.AF_UNIX else f"inet:{name[0]}:{name[1]}"
+    endpoint = f"unix:{name}" if sock.family == socket.AF_UNIX else inet_name(name)
     return Listener(endpoint, sock, identity)
+
+
+def inet_name(address: Address) -> str:
+    """An address as an endpoint of the settings."""
+    host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
+    return f"inet:{host}:{address[1]}"
 
 
 def user_id(name: str, setting: str) -> int:
@@ -139,7 +134,7 @@ def user_id(name: str, setting: str) -> int:
         return pwd.getpwnam(name).pw_uid
     except KeyError as error:
         message = f'user "{name}" does not exist on this machine: create it, or set {setting}'
-        raise _wrong(setting, message) from error
+        raise wrong(setting, message) from error
 
 
 def group_id(name: str, setting: str) -> int:
@@ -148,13 +143,13 @@ def group_id(name: str, setting: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError as error:
         message = f'group "{name}" does not exist on this machine: create it, or set {setting}'
-        raise _wrong(setting, message) from error
+        raise wrong(setting, message) from error
 
 
 def _refuse_live(path: str) -> None:
     if not Path(path).is_socket():
         if Path(path).exists():
-            raise _wrong(path, "is there and is no socket: move it away, or choose another path")
+            raise wrong(path, "is there and is no socket: move it away, or choose another path")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_TIMEOUT_S)
@@ -164,7 +159,7 @@ def _refuse_live(path: str) -> None:
             return  # nobody listens: a file left over by one who was killed
         except (TimeoutError, BlockingIOError):
             pass  # its queue is full: somebody lives there
-    raise _wrong(path, "another server listens there: stop it first (forkpolicy stop), or choose another path")
+    raise wrong(path, "another server listens there: stop it first (forkpolicy stop), or choose another path")
 
 
 def _bind(sock: socket.socket, path: str, ownership: Ownership, backlog: int) -> tuple[int, int]:
@@ -207,5 +202,6 @@ def _locked(directory: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _wrong(what: str, message: str) -> ConfigError:
+def wrong(what: str, message: str) -> ConfigError:
+    """A mistake of the operator's, and where it is."""
     return ConfigError([Complaint(what, 0, 0, message)])

@@ -31,28 +31,37 @@ class Passed:
 
     listeners: list[Listener]
     control: Listener | None = None
-    metrics: Listener | None = None
+    metrics: list[Listener] = field(default_factory=list)
     pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
     activated: bool = False
     generation: int = 0
     ready_fd: int = -1
 
-    def listener(self, endpoint: str) -> Listener | None:
-        """The passed listener of that endpoint, no longer among those that are left."""
-        for each in self.listeners:
-            if each.endpoint == endpoint:
-                self.listeners.remove(each)
-                return each
-        return None
+    @property
+    def every_listener(self) -> list[Listener]:
+        """All that listen, whatever for."""
+        return [*self.listeners, *self.metrics, *([self.control] if self.control else [])]
 
     def tell_serving(self) -> None:
         """The new master's word; and sockets that its settings do not name are given up."""
-        for left in (*self.listeners, self.control, self.metrics):
-            if left:
-                left.close(remove=True)
+        for left in self.every_listener:
+            left.close(remove=True)
         with contextlib.suppress(OSError):
             os.write(self.ready_fd, SERVING)
             os.close(self.ready_fd)
+
+    def drop_in_child(self) -> None:
+        """What a child of the new master closes: what is left, which would listen on in it."""
+        for left in self.every_listener:
+            left.sock.close()
+        os.close(self.ready_fd)
+
+    def drop_in_logger(self) -> None:
+        """What the logger closes, which is born before anybody has taken anything."""
+        self.drop_in_child()
+        for pair in self.pairs:
+            for end in pair:
+                end.close()
 
 
 def inherited() -> Passed | None:
@@ -68,7 +77,7 @@ def inherited() -> Passed | None:
     return Passed(
         listeners=[_adopted(each) for each in told["listeners"]],
         control=_adopted(told["control"]),
-        metrics=_adopted(told["metrics"]) if told["metrics"] else None,
+        metrics=[_adopted(each) for each in told["metrics"]],
         pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
         activated=told["activated"],
         generation=told["generation"],
@@ -82,7 +91,7 @@ def start_again(passed: Passed) -> int:
     told = {
         "listeners": [_described(each) for each in passed.listeners],
         "control": _described(passed.control) if passed.control else None,
-        "metrics": _described(passed.metrics) if passed.metrics else None,
+        "metrics": [_described(each) for each in passed.metrics],
         "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in passed.pairs],
         "activated": passed.activated,
         "generation": passed.generation,
@@ -101,9 +110,8 @@ def start_again(passed: Passed) -> int:
 
 
 def _descriptors(passed: Passed) -> Iterable[int]:
-    for listener in (*passed.listeners, passed.control, passed.metrics):
-        if listener:
-            yield listener.sock.fileno()
+    for listener in passed.every_listener:
+        yield listener.sock.fileno()
     for pair in passed.pairs:
         yield from (end.fileno() for end in pair)
     yield passed.ready_fd

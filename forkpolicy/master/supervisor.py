@@ -80,7 +80,7 @@ class Master:
         verbs = Verbs(self.describe, self.reload, self.workers.scale_to, self.stop)
         self.operators = Operators(control_listener, self.loop, verbs)
         parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader)
-        self.dropped_by_children = [part.drop_in_child for part in parts]
+        self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
         self.attendants = Attendants(logger, exporter, watcher, log, self.dropped_by_children, self.listeners)
         self.started = False
         self.replaced = False
@@ -93,6 +93,11 @@ class Master:
     def stopping(self) -> bool:
         """Whether the end has begun."""
         return self.stop_deadline_s is not None
+
+    def drop_what_was_passed(self) -> None:
+        """In a child: close what the master before us has passed and nobody wants."""
+        if self.before:
+            self.before.drop_in_child()
 
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""

@@ -14,6 +14,7 @@ from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError
 from forkpolicy.master import listener
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
+from forkpolicy.master.inet import open_inet
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
 
@@ -188,4 +189,26 @@ def test_a_port_in_use_is_told():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ConfigError, match="in use"):
-            listener.open_inet(f"inet:127.0.0.1:{taken.getsockname()[1]}", 8)
+            open_inet(f"inet:127.0.0.1:{taken.getsockname()[1]}", 8, [])
+
+
+def test_a_socket_that_was_passed_is_not_bound_again():
+    """The address says which one it is; it is no longer among those that are given up."""
+    (first,) = open_inet("inet:127.0.0.1:0", 8, [])
+    passed = [first]
+    assert open_inet(first.endpoint, 8, passed) == [first]
+    assert passed == []
+    first.close(remove=False)
+
+
+def test_a_descriptor_of_tcp_has_the_name_that_the_settings_give_it():
+    """Brackets around an IPv6 address: what is passed and what is wanted are compared by it."""
+    with socket.socket(socket.AF_INET6) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error.strerror}")
+        sock.listen()
+        adopted = listener.adopt(os.dup(sock.fileno()))
+        assert adopted.endpoint == f"inet:[::1]:{sock.getsockname()[1]}"
+        adopted.close(remove=False)
