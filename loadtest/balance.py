@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadtest.chaos import POLICY, REQUEST
+from loadtest.crowd import REQUEST
+from loadtest.happenings import POLICY
 from loadtest.server import Server
 
 if TYPE_CHECKING:

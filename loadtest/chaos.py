@@ -1,8 +1,10 @@
 """`python -m loadtest chaos`: a server under full load to which everything happens at once, and what its clients saw.
 
-Gentle: reloads, scaling, retiring and upgrades. No connection may be closed, every request has exactly one answer, by a
-policy not older than the last finished reload. Rough adds what no server survives whole: killed and stopped workers;
-then only requests in a killed worker's hands may have to be asked again. Exit status 1 when a promise was broken.
+Gentle: a reload and a HUP each second, scaling up and down each second, recycling by max_requests, retired workers, an
+upgrade in place every five. No connection may be closed, every request has exactly one answer, by a policy not older
+than the last finished reload. Rough adds killed, stopped and hanging processes, no descriptors, a full log disk (as
+root), a stepped wall clock (with a C compiler) and a suspended machine; then no more connections may be lost than the
+killed workers held, and who held one is answered at the second try. Exit status 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -11,133 +13,122 @@ import argparse
 import contextlib
 import json
 import os
-import random
+import re
 import resource
-import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadtest.crowd import Crowd
+from loadtest.crowd import REQUEST, Crowd, Smtpd
+from loadtest.happenings import POLICY, Happenings
+from loadtest.mishaps import HANG_TIMEOUT_S, Mishaps
+from loadtest.policy_client import Tally
 from loadtest.server import Server
+from loadtest.stage import leave_mounts, staged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from loadtest.crowd import Tally
+    from loadtest.crowd import CrowdTally
+    from loadtest.stage import Stage
 
-REQUEST = b"request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=203.0.113.5\nsender=a@example.com\n\n"
-POLICY = "acl all sender example.com\naction later 450 4.7.1 version {version}\naccess all later\n"
-UPGRADE_TIMEOUT_S = 30.0
-
-
-class Chaos:
-    """What is done to one server."""
-
-    def __init__(self, server: Server, crowd: Crowd, seed: int) -> None:
-        """Nothing has happened yet; `seed` makes it happen again."""
-        self.server, self.crowd = server, crowd
-        self.random = random.Random(seed)
-        self.version = 1
-        self.done: dict[str, int] = {}
-
-    def reload(self) -> None:
-        """A new policy; from the command's return on nothing older may answer."""
-        self.version += 1
-        self.server.write_policy(POLICY.format(version=self.version))
-        if self.server.reload().returncode == 0:
-            self.crowd.floor = self.version
-
-    def scale(self) -> None:
-        """Some other number of workers."""
-        self.server.command("scale", str(self.random.randint(1, 4)))
-
-    def retire(self) -> None:
-        """TERM to some worker."""
-        self._signal(signal.SIGTERM)
-
-    def upgrade(self) -> None:
-        """USR2, and wait for the new master."""
-        old = self.server.status()["pid"]
-        os.kill(old, signal.SIGUSR2)
-        until = time.monotonic() + UPGRADE_TIMEOUT_S
-        while time.monotonic() < until and self.server.status()["pid"] == old:
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """KILL to some worker."""
-        self._signal(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """STOP to some worker, CONT a moment later."""
-        pid = self._signal(signal.SIGSTOP)
-        time.sleep(0.3)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-    def run(self, seconds: float, happenings: Sequence[Callable[[], None]]) -> None:
-        """One thing after the other."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.crowd.is_alive():
-            happening = self.random.choice(happenings)
-            happening()
-            self.done[happening.__name__] = self.done.get(happening.__name__, 0) + 1
-
-    def _signal(self, signum: int) -> int:
-        pid = self.random.choice(self.server.worker_pids())
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
-        return pid
+# A worker is that old within a few seconds.
+MAX_REQUESTS = 20_000
+SMTPDS = 8
+SAID = ("worker retires", "worker died", "worker hangs", "cannot accept", "worker not started", "log lines lost")
 
 
-def run(seconds: float, connections: int, seed: int, *, rough: bool) -> dict[str, Any]:
+def run(seconds: float, connections: int, seed: int, *, rough: bool, only: str = "") -> dict[str, Any]:
     """One run; what happened, what the clients saw, and which promises were broken."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="forkpolicy-chaos-") as name:
-        Path(name).chmod(0o755)
-        server = Server(Path(name) / "server", POLICY.format(version=1), workers=2, decisions="none")
-        server.start()
-        crowd = Crowd(server.socket_path, REQUEST, connections)
-        chaos = Chaos(server, crowd, seed)
-        crowd.start()
-        began_s = time.monotonic()
-        gentle = [chaos.reload, chaos.scale, chaos.retire, chaos.upgrade]
-        try:
-            chaos.run(seconds, [*gentle, chaos.kill, chaos.pause] if rough else gentle)
+        directory = Path(name)
+        directory.chmod(0o755)
+        with staged(directory, rough=rough) as stage, _serving(directory, stage) as server:
+            crowd = Crowd(server.socket_path, REQUEST, connections)
+            smtpds = [Smtpd(server.socket_path, REQUEST) for _ in range(SMTPDS)]
+            happenings = Mishaps(server, crowd, seed, stage, only) if rough else Happenings(server, crowd, seed)
+            for each in (crowd, *smtpds):
+                each.start()
+            began_s = time.monotonic()
+            happenings.run(seconds, happenings.plan())
             tally = crowd.finish()
             took_s = time.monotonic() - began_s
-        finally:
-            said = server.said()
-            server.command("stop")
-            server.process = None
-    return {"seed": seed, "done": chaos.done, **_seen(tally, took_s), "broken": _broken(tally, said, rough=rough)}
+            return _report(happenings, tally, smtpds, took_s)
 
 
-def _seen(tally: Tally, took_s: float) -> dict[str, Any]:
-    return {
+@contextlib.contextmanager
+def _serving(directory: Path, stage: Stage) -> Iterator[Server]:
+    server = Server(
+        directory / "server",
+        POLICY.format(version=1),
+        workers=2,
+        decisions="none",
+        more=f"max_requests = {MAX_REQUESTS}\nhang_timeout = {HANG_TIMEOUT_S}",
+        log=stage.logs / "log",
+        environment=stage.clock.environment if stage.clock else {},
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.command("stop")
+        server.process = None
+
+
+def _report(happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took_s: float) -> dict[str, Any]:
+    said = happenings.server.said()
+    cost = Tally()
+    for each in smtpds:
+        cost.add(each.finish())
+        tally.wrong += each.wrong
+    report = {
+        "happened": dict(sorted(happenings.done.items())),
+        "server_said": {event: len(re.findall(rf'event="{event}"', said)) for event in SAID},
+        "recycled": said.count('reason="max_requests'),
         "sent": tally.sent,
         "answered": tally.answered,
+        "lost": tally.lost,
         "asked_again": tally.asked_again,
+        "waited_s": tally.waited_s,
+        "closed_in_use": tally.closed_in_use,
         "closed_idle": tally.closed_idle,
         "refused_connects": tally.refused_connects,
+        "outdated_replies": tally.outdated,
         "requests_per_s": round(tally.sent / took_s),
         "latency_us": {f"p{share}": tally.latency.percentile(share) for share in (50, 99, 99.9)},
+        "smtpds": vars(cost),
     }
+    if isinstance(happenings, Mishaps):
+        report |= {"sockets_of_killed_workers": happenings.held, "skipped": happenings.skipped}
+    return {**report, "broken": [*happenings.failures, *_broken(happenings, tally, cost, said)]}
 
 
-def _broken(tally: Tally, said: str, *, rough: bool) -> list[str]:
-    broken = [f"a wrong reply: {each}" for each in tally.wrong[:5]]
-    if tally.answered != tally.sent:
-        broken.append(f"{tally.sent - tally.answered} requests were never answered")
+def _broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) -> Iterator[str]:
+    """Each promise that was not kept."""
+    held = happenings.held if isinstance(happenings, Mishaps) else 0
+    closed = tally.closed_in_use + tally.closed_idle
+    yield from (f"a wrong reply: {each}" for each in tally.wrong[:5])
+    if tally.lost + cost.given_up:
+        yield f"{tally.lost + cost.given_up} requests were never answered"
     if tally.outdated:
-        broken.append(f"{tally.outdated} replies by a policy older than the last finished reload")
-    if not rough and tally.asked_again + tally.closed_idle:
-        broken.append(f"{tally.asked_again} connections closed in use, {tally.closed_idle} idle ones")
-    if "event=bug" in said:
-        broken.append("a bug: " + next(line for line in said.splitlines() if "event=bug" in line))
-    return broken
+        yield f"{tally.outdated} replies by a policy older than the last finished reload"
+    if closed + cost.asked_again > held:
+        yield f"{closed} connections closed, of smtpds {cost.asked_again}; killed workers held {held}"
+    if tally.refused_connects:
+        yield f"{tally.refused_connects} connects were refused"
+    done = happenings.done
+    for event, allowed in (("worker hangs", done["hang"]), ("worker died", done["kill"] + done["hang"])):
+        count = len(re.findall(rf'event="{event}"', said))
+        if count > allowed:
+            yield f"{count} times {event}, and {allowed} were our doing"
+            yield from (line for line in said.splitlines() if f'event="{event}"' in line)
+    for line in said.splitlines():
+        if "level=critical" in line:
+            yield f"a bug: {line}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -145,9 +136,14 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest chaos", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
     parser.add_argument("--connections", type=int, default=500, help="how many (default: 500)")
-    parser.add_argument("--seed", type=int, default=1, help="what happens when (default: 1)")
-    parser.add_argument("--rough", action="store_true", help="workers are killed and stopped, too")
+    parser.add_argument("--seed", type=int, default=1, help="who is hit (default: 1)")
+    parser.add_argument("--rough", action="store_true", help="with mishaps")
+    parser.add_argument("--only", default="", metavar="MISHAP,...", help="some mishaps only")
     arguments = parser.parse_args(argv)
-    report = run(arguments.seconds, arguments.connections, arguments.seed, rough=arguments.rough)
+    if arguments.rough and os.geteuid() == 0:
+        leave_mounts()
+    report = run(arguments.seconds, arguments.connections, arguments.seed, rough=arguments.rough, only=arguments.only)
     print(json.dumps(report, indent=2))
+    for name in report.get("skipped", ()):
+        print(f"{name}: left out, it needs root or a C compiler", file=sys.stderr)
     return 1 if report["broken"] else 0

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from forkpolicy.master import control
 from loadtest.errors import SetupError
 from loadtest.processes import descendants
 
@@ -37,6 +38,7 @@ user = "{user}"
 group = "{group}"
 workers = {workers}
 control = "unix:control"
+{more}
 [mail]
 recipient_delimiter = "{delimiter}"
 [log]
@@ -58,11 +60,17 @@ class Server:
         workers: int = 1,
         delimiter: str = "",
         decisions: str = "acted",
+        more: str = "",
+        log: Path | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
-        """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`."""
+        """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`.
+        `more`: lines for [server].
+        """
         self.directory = directory
         self.settings = directory / "forkpolicy.toml"
-        self.log = directory / "log"
+        self.log = log or directory / "log"
+        self._environment = environment or {}
         self.socket_path = socket_path or directory / "policy"
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -83,6 +91,7 @@ class Server:
             delimiter=delimiter,
             decisions=decisions,
             target=self.log,
+            more=more,
         )
         self.settings.write_text(settings)
 
@@ -97,8 +106,10 @@ class Server:
         self.stop()
 
     def write_policy(self, text: str) -> None:
-        """Replace the policy; `reload` makes it count."""
-        (self.directory / "policy.conf").write_text(text)
+        """Replace the policy; `reload` makes it count. By renaming: somebody else's reload must not read half of it."""
+        new = self.directory / ".policy.conf"
+        new.write_text(text)
+        new.rename(self.directory / "policy.conf")
 
     def write_source(self, name: str, text: str) -> None:
         """Replace the source of a table; `compile` makes it count."""
@@ -118,7 +129,7 @@ class Server:
             with (self.directory / "stderr").open("wb") as stderr:
                 self.process = subprocess.Popen(
                     [*FORKPOLICY, "serve", "-c", str(self.settings)],
-                    env={**os.environ, "NOTIFY_SOCKET": str(ready)},
+                    env={**os.environ, **self._environment, "NOTIFY_SOCKET": str(ready)},
                     stdin=subprocess.DEVNULL,
                     stderr=stderr,
                 )
@@ -140,6 +151,10 @@ class Server:
         """`forkpolicy status --json`."""
         answer: dict[str, Any] = json.loads(self._run(*FORKPOLICY, "status", "--json", "-c", str(self.settings)))
         return answer
+
+    def obey(self, command: str, timeout_s: float = START_TIMEOUT_S, **more: object) -> dict[str, Any]:
+        """A command without the cost of a program: straight to the control socket. Raises NotRunningError."""
+        return control.ask(str(self.directory / "control"), {"command": command, **more}, timeout_s)
 
     def command(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Any other `forkpolicy` command of this server's settings, `text` as its standard input."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Successors need slots while the old ones leave.
 MAX_WANTED = MAX_WORKERS // 2
+# After a failed accept.
+ACCEPT_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ class Operators:
         self.listener.sock.close()
 
     def _hear_listener(self, _events: int) -> None:
-        sock = accept(self.listener)
+        try:
+            sock = accept(self.listener)
+        except OSError:
+            # EMFILE and its like: whoever connects waits, and so do we.
+            self._loop.rest(self.listener.sock, ACCEPT_PAUSE_S)
+            return
         if sock and len(self._clients) < MAX_CLIENTS:
             self.adopt(sock)
         elif sock:

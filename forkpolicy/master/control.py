@@ -79,10 +79,12 @@ class ControlClient:
 
 
 def accept(listener: Listener) -> socket.socket | None:
-    """The next client's connection, if it may; one that may not is closed at once."""
+    """The next client's connection, if it may; one that may not is closed at once. Raises OSError without a
+    descriptor for it.
+    """
     try:
         sock, _ = listener.sock.accept()
-    except OSError:
+    except (BlockingIOError, ConnectionAbortedError):
         return None
     if peer_uid(sock) not in (0, os.geteuid()):
         sock.close()

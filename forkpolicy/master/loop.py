@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self._resting: list[tuple[float, Readable, Hear]] = []
 
     def attend(self, what: Readable, hear: Hear) -> None:
         """Call `hear` with the events (READ, WRITE) when there is something to read."""
@@ -48,11 +50,23 @@ class Loop:
 
     def leave(self, what: Readable) -> None:
         """Attend no more; before it is closed. Harmless when it was left before."""
+        self._resting = [each for each in self._resting if each[1] is not what]
         with contextlib.suppress(KeyError):
             self._selector.unregister(what)
 
+    def rest(self, what: Readable, seconds: float) -> None:
+        """Attend no more for a while: what cannot be taken now would only wake us again."""
+        hear: Hear = self._selector.get_key(what).data
+        self.leave(what)
+        self._resting.append((time.monotonic() + seconds, what, hear))
+
     def wait(self, pause_s: float) -> list[tuple[Hear, int]]:
         """Sleep until somebody has something, or for so long; whom to hear, with the events."""
+        now_s = time.monotonic()
+        rested = [each for each in self._resting if each[0] <= now_s]
+        self._resting = [each for each in self._resting if each[0] > now_s]
+        for _, what, hear in rested:
+            self.attend(what, hear)
         return [(key.data, events) for key, events in self._selector.select(pause_s)]
 
     def drop_in_child(self) -> None:

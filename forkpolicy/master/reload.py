@@ -112,6 +112,7 @@ class Reloader:
         self._notifier = notifier
         self._reload: Reload | None = None
         self._askers: list[Asker] = []
+        self._askers_of_next: list[Asker] = []
         self._again = False
 
     @property
@@ -120,8 +121,8 @@ class Reloader:
         return self._reload is not None
 
     def ask(self, asker: Asker) -> None:
-        """Call `asker` with the outcome of the next reload that ends."""
-        self._askers.append(asker)
+        """Call `asker` with the outcome of the next reload that begins: one that is under way has read its files."""
+        (self._askers_of_next if self._reload else self._askers).append(asker)
 
     def begin(self) -> None:
         """Read everything again; what is wrong with it leaves the old one serving. Several at once are one more."""
@@ -134,7 +135,8 @@ class Reloader:
         except ConfigError as error:
             self.refuse([str(complaint) for complaint in error.complaints])
             return
-        pids = [worker.pid for worker in self._workers.alive.values() if worker.wanted]
+        # Also who is about to go: until its last connection has gone, it answers.
+        pids = list(self._workers.alive)
         number = self._generation.number + 1
         self._reload = Reload(loaded, number, pids, self._workers.send_to, time.monotonic())
         self._end()
@@ -178,6 +180,7 @@ class Reloader:
             self.refuse(reload.outcome)
         else:
             self._take_up(reload)
+        self._askers, self._askers_of_next = self._askers_of_next, []
         if self._again:
             self._again = False
             self.begin()

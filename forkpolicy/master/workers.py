@@ -63,6 +63,7 @@ class Workers:
         self._log = log
         self._heed = heed
         self._gone = gone
+        self._awake_s = 0.0
 
     def __bool__(self) -> bool:
         """Whether anybody lives."""
@@ -157,7 +158,7 @@ class Workers:
             # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
             self._log.event("critical", "worker talks nonsense", **fields, reason=repr(error), action="kill")
-            kill(worker.pid, signal.SIGKILL)
+            worker.kill_at_s = time.monotonic()
             return False
         return messages is not None
 
@@ -198,10 +199,11 @@ class Workers:
 
     def bury(self, pid: int, status: int) -> bool:
         """Take note of a death; whoever is missing is started by `keep`. False: it was none of them."""
-        worker = self.alive.pop(pid, None)
+        worker = self.alive.get(pid)
         if worker is None:
             return False
         self._leave(worker)
+        del self.alive[pid]
         slot = self.scoreboard.slot(worker.slot)
         slot["connections"] = slot["pid"] = slot["serving"] = slot["load"] = 0
         self._gone(worker)
@@ -221,6 +223,8 @@ class Workers:
             worker.stderr.close()
         self._tell_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
+            # Its farewell may have come after this turn's messages were taken. More than one look has not room for.
+            self._heed_all(worker)
             self._loop.leave(worker)
             worker.sock.close()
 
@@ -239,9 +243,12 @@ class Workers:
     # Time
 
     def look_after_time(self, now_s: float, *, slept: bool) -> None:
-        """What nobody sends a message for. `slept`: the master has seen no beats, which is not the workers' fault."""
-        if not slept:
-            self._kill_the_hung(now_s)
+        """What nobody sends a message for. `slept`: the master was stopped or suspended, and so perhaps was everybody:
+        they are given as long as at their birth.
+        """
+        if slept:
+            self._awake_s = now_s
+        self._kill_the_hung(now_s)
         if self.backoff.failures and any(self._has_lived(worker, now_s) for worker in self.alive.values()):
             self.backoff.served()
         for worker in self.alive.values():
@@ -272,10 +279,10 @@ class Workers:
         return worker.ready and worker.born_s > self.backoff.failed_at_s and now_s - worker.born_s > INFANT_S
 
     def _silent_s(self, worker: Worker, now_s: float) -> float:
-        """How long a worker's loop has not turned; a new one is given the time since its birth."""
+        """How long a worker's loop has not turned, as far as it could."""
         slot = self.scoreboard.slot(worker.slot)
         beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
-        return now_s - max(beat_s, worker.born_s)
+        return now_s - max(beat_s, worker.born_s, self._awake_s)
 
 
 def worker_count(settings: Settings) -> int:

@@ -6,6 +6,7 @@ Called by the entrances (accept.py), by the balance, and by the end of a worker 
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from forkpolicy.worker.exchange import Given, Pair
     from forkpolicy.worker.serving import Serving
 
-# Descriptors that are not connections: sockets, pipes, tables of two generations.
+# Descriptors that stay free for what is not a connection, such as new tables.
 SPARE_DESCRIPTORS = 32
 
 
@@ -35,7 +36,6 @@ class Connections:
         self._peers = Peers()
         self._allowed_networks: tuple[str, ...] = ()
         self._allows = Allowed(())
-        self._limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def accepted(self, sock: socket.socket) -> None:
         """Serve a new one, if its peer may ask."""
@@ -52,8 +52,15 @@ class Connections:
         self._serving.log_seldom("error", "cannot accept", reason, connections=len(self.held))
 
     def has_descriptors(self) -> bool:
-        """Whether one more may be taken over: where none is free, the kernel closes what arrives."""
-        return len(self.held) + SPARE_DESCRIPTORS < self._limit
+        """Whether one more may be taken over: where none is free, the kernel closes what arrives. Tried, not
+        calculated: the limit may have been changed, and tables have descriptors, too.
+        """
+        try:
+            free = os.dup(self.exchange.fileno())
+        except OSError:
+            return False
+        os.close(free)
+        return free + SPARE_DESCRIPTORS < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     @property
     def unsettled(self) -> bool:

@@ -47,6 +47,7 @@ class Leaving:
         self.begun = False
         self.done = Event()
         self._stopping = False
+        self._others_wait = False
         self._connections = connections
         self._acceptors = acceptors
         self._takers = takers
@@ -55,14 +56,15 @@ class Leaving:
 
     def retire(self, *, others_wait: bool = False) -> None:
         """Hand every connection over to the siblings and end. Until one can go it is served here as before.
-        `others_wait`: those of another master, whom our scoreboard does not know.
+        `others_wait`: those of another master, whom our scoreboard does not know. That may be learnt on the way.
         """
+        self._others_wait |= others_wait
         if self.begun:
             return
         self.begun = True
         self._slot["serving"] = LEAVING_SOON
         # The last worker waits for a successor and serves meanwhile: a connection on its way is one that waits.
-        while not (others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
+        while not (self._others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
             gevent.sleep(RETIRE_PAUSE_S)
         self._take_no_more()
         while self._connections.unsettled and not self._stopping:
