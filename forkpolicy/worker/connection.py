@@ -5,6 +5,9 @@ the socket does not take at once is kept and the connection is not read until it
 connection for hours and sends the same names in the same order, so the connection remembers the layout that matched
 last.
 
+Who sends many requests at once, which Postfix never does, has some of them answered and then waits for its next turn
+like everybody else; until all of them are answered nothing more is read.
+
 Closes by itself only for what is no request, for `idle_timeout`, and when Postfix has closed. `run` closes it when the
 worker stops, or where `max_connections` makes it give way.
 """
@@ -31,6 +34,8 @@ READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536
 MSG_PEEK = 2
 NO_LAYOUT = -1
+# Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms in which nobody else is served.
+REQUESTS_A_TURN = 16
 
 
 class Connection:
@@ -81,13 +86,16 @@ class Connection:
         self.requests = 0
 
     def start(self) -> None:
-        """Serve from now on."""
-        self._readable_watcher.start(self._readable)
+        """Serve from now on. What came along from another worker may be whole requests that wait for their turn."""
+        if self._reader:
+            self._writable_watcher.start(self._writable)
+        else:
+            self._readable_watcher.start(self._readable)
         self._timer.start(self._idle_check)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is owed: no request half read, no reply half sent."""
+        """Whether nothing is owed: no request read and not answered, be it half read, no reply half sent."""
         return not self._reader and not self._unsent
 
     @property
@@ -113,7 +121,7 @@ class Connection:
 
     @property
     def pending(self) -> bytes:
-        """The bytes of an unfinished request."""
+        """The bytes of requests that are not answered yet, the last of them unfinished perhaps."""
         return self._reader.pending
 
     def fileno(self) -> int:
@@ -121,9 +129,7 @@ class Connection:
         return self._sock.fileno()
 
     def detach(self) -> tuple[int, bytes]:
-        """Stop serving and give the descriptor and the unfinished request's bytes away. Only without an unsent
-        reply.
-        """
+        """Stop serving and give the descriptor and the `pending` bytes away. Only without an unsent reply."""
         assert not self._unsent
         self._stop_watchers()
         return self._sock.detach(), self._reader.pending
@@ -195,20 +201,32 @@ class Connection:
 
     def _read_exactly(self, data: bytes, started_ns: int) -> None:
         """Whatever is no single request of the known layout: parts, several at once, another layout, no request."""
+        self._reader.feed(data)
+        self._serve_what_was_read(started_ns)
+
+    def _serve_what_was_read(self, started_ns: int) -> None:
         reader, serving = self._reader, self._serving
-        reader.feed(data)
         try:
-            while (raw := reader.next_request()) is not None:
+            for _ in range(REQUESTS_A_TURN):
+                raw = reader.next_request()
+                if raw is None:
+                    self._readable_watcher.start(self._readable)
+                    return
                 request = Request.parse(raw)
                 self._learn(request)
                 values = serving.values_of(request)
                 self._finish(serving.decide(values), values, raw, started_ns)
-                if self._sock.fileno() < 0:
+                if self._unsent or self._sock.fileno() < 0:
                     return
+                started_ns = perf_counter_ns()
         except ProtocolError as error:
             serving.counters.protocol_errors += 1
             serving.log_seldom("warning", "no policy request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
+            return
+        # Nearly always it is writable in the next turn, and then so are others: theirs come in between.
+        self._readable_watcher.stop()
+        self._writable_watcher.start(self._writable)
 
     def _learn(self, request: Request) -> None:
         self._layout = self._serving.layout_of(request)
@@ -216,9 +234,6 @@ class Connection:
         self._epoch = self._serving.layouts_epoch if self._layout else NO_LAYOUT
 
     def _send(self, reply: bytes) -> None:
-        if self._unsent:
-            self._unsent += reply
-            return
         try:
             sent = self._sock.send(reply)
         except BlockingIOError:
@@ -232,11 +247,14 @@ class Connection:
             self._writable_watcher.start(self._writable)
 
     def _writable(self) -> None:
-        reply, self._unsent = self._unsent, b""
+        """The rest of a reply has to go, or requests wait for their turn, or both."""
+        started_ns = perf_counter_ns()
         self._writable_watcher.stop()
-        self._send(reply)
+        if self._unsent:
+            reply, self._unsent = self._unsent, b""
+            self._send(reply)
         if not self._unsent and self._sock.fileno() >= 0:
-            self._readable_watcher.start(self._readable)
+            self._serve_what_was_read(started_ns)
 
     def _idle_check(self) -> None:
         left_s = self._idle_timeout_s - (perf_counter_ns() - self.last_used_ns) / 1e9

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import socket
+import time
 
 import gevent
 import gevent.socket
 import pytest
 
 from forkpolicy.loading import load_everything
-from forkpolicy.worker.connection import Connection
+from forkpolicy.worker.connection import REQUESTS_A_TURN, Connection
 from forkpolicy.worker.serving import Serving
 
 POLICY = """
@@ -78,13 +79,16 @@ class Peer:
         for chunk in chunks:
             self.ours.sendall(chunk)
             gevent.sleep(0)
-        read = b""
+        read, found = bytearray(), 0
         with gevent.Timeout(5):
-            while read.count(b"\n\n") < replies:
+            while found < replies:
                 data = self.ours.recv(65536)
                 assert data, f"closed after {read!r}"
+                # An end may have come in two pieces.
+                seen = max(0, len(read) - 1)
                 read += data
-        return read
+                found += read.count(b"\n\n", seen)
+        return bytes(read)
 
     def ended(self):
         """What is read until the connection ends."""
@@ -191,6 +195,62 @@ def test_a_reader_that_is_slow_gets_every_reply(peer):
     assert peer.ask(replies=count) == FORGED * count
     sender.join()
     assert peer.connection.idle
+
+
+@pytest.fixture
+def other(peer):
+    """Another connection of the same worker, as the client sees it."""
+    ours, theirs = gevent.socket.socketpair()
+    connection = serve(peer, theirs.detach())
+    yield ours
+    connection.close()
+    ours.close()
+
+
+def serve(peer, fd, pending=b""):
+    raw = socket.socket(fileno=fd)
+    raw.setblocking(False)
+    connection = Connection(
+        raw, peer.serving, peer.closed.append, idle_timeout_s=60, max_request_bytes=65536, pending=pending
+    )
+    connection.start()
+    return connection
+
+
+def test_a_flood_leaves_others_their_turn(peer, other):
+    """Hundreds of requests in one read: another's single request, sent after them, does not wait for all of them; and
+    the time spent is counted once.
+    """
+    count, order = 300, []
+    decide, wanted = peer.serving.decide, peer.serving.policy.wanted
+
+    def note(values):
+        order.append(values[wanted.index("sender")])
+        return decide(values)
+
+    peer.serving.decide = note
+    started_ns = time.perf_counter_ns()
+    peer.ours.sendall(request() * count)
+    other.sendall(OTHER)
+    assert peer.ask(replies=count) == FORGED * count
+    assert other.recv(1000) == PASS
+    assert peer.serving.counters.busy_ns < time.perf_counter_ns() - started_ns
+    assert len(order) == count + 1
+    assert order.index("x@elsewhere.example") <= 2 * REQUESTS_A_TURN
+    assert peer.connection.idle
+
+
+def test_a_flood_goes_on_in_another_worker(peer):
+    """Requests that were read and not answered yet come along when the connection is given away."""
+    count = 300
+    peer.ours.sendall(request() * count)
+    while not peer.connection.pending:
+        gevent.sleep(0)
+    fd, pending = peer.connection.detach()
+    assert pending.count(b"\n\n") > 100
+    peer.connection = serve(peer, fd, pending)
+    assert peer.ask(replies=count) == FORGED * count
+    assert peer.ask(OTHER) == PASS
 
 
 def test_an_idle_connection_ends(tmp_path):
