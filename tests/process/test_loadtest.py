@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -64,11 +65,14 @@ def test_a_wrong_set_up_is_said_in_one_line(words, said):
 
 def test_a_short_soak_with_everything_that_may_happen(tmp_path):
     """Reload, tables, scaling and a killed worker under mail: no wrong verdict, no lost reply."""
-    words = ("--profile", "small", "--minutes", 0.1, "--every", 0.5, "--users", 4, "--report", tmp_path)
-    done = loadtest("soak", *words)
+    words = ("--profile", "small", "--minutes", 0.15, "--every", 0.3, "--users", 4, "--rate", 300)
+    done = loadtest("soak", *words, "--report", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "worker" in done.stdout
-    assert "reload: done" in done.stdout
+    for what in ("reload: done", "table of domains compiled anew", "log rotated", "scale N: done", "worker N killed"):
+        assert what in done.stdout
+    # 300 mails a second, most of them to one recipient, for nine seconds.
+    verdicts = int(re.search(r"verdicts +([\d,]+) of", done.stdout)[1].replace(",", ""))
+    assert 1000 < verdicts < 9 * 300 * 2
 
 
 def test_saturation_is_measured_beside_an_echo(tmp_path):
