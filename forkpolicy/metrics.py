@@ -4,7 +4,8 @@ Pure: the answer of the master's `status` command in, text out. Every metric is 
 compares contrib/grafana with it.
 
 Counters carry the worker's slot as a label: they only grow within a slot, also over a worker's death, except the hits
-of lines, which begin anew with each worker and each generation of the policy; rate() and increase() see that.
+of lines and the counts of a shadow policy, which begin anew with each worker and each generation of the policy; rate()
+and increase() see that.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ METRICS: Final = (
     Metric("forkpolicy_line_hits_total", "counter", "How often each access line fired; 0 for ever is a dead one."),
     Metric("forkpolicy_sampled_requests_total", "counter", "Requests that were looked at closely, about two a second."),
     Metric("forkpolicy_exempted_requests_total", "counter", "Sampled requests that the first ACL of a line exempted."),
+    Metric("forkpolicy_shadow_compared_total", "counter", "Requests that the shadow policy was asked about, too."),
+    Metric("forkpolicy_shadow_differs_total", "counter", "Of those, requests that it would have answered otherwise."),
+    Metric("forkpolicy_shadow_failed_total", "counter", "Of those, requests that one of the two could not answer."),
+    Metric("forkpolicy_shadow_pair_differs_total", "counter", "Differences by the pair of lines responsible."),
     Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker serves from."),
     Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
     Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
@@ -103,6 +108,7 @@ def _samples(status: Status) -> Iterator[Sample]:
         yield from _of_worker(worker, labels, status["monotonic_ns"])
         yield from _of_histogram(worker, labels)
         yield from _of_lines(worker, labels, status["lines"])
+        yield from _of_shadow(worker.get("shadow"), labels)
         yield from _of_tables(worker["tables"], labels)
 
 
@@ -142,6 +148,17 @@ def _of_lines(worker: Status, labels: Labels, lines: Sequence[str]) -> Iterator[
         _, first, *rest = text.split()
         if rest and number < len(worker.get("exempted", ())):
             yield "forkpolicy_exempted_requests_total", "", {**more, "acl": first}, worker["exempted"][number]
+
+
+def _of_shadow(trial: Status | None, labels: Labels) -> Iterator[Sample]:
+    """`pairs` are named `line -> line of the shadow`."""
+    if trial is None:
+        return
+    for name in ("compared", "differs", "failed"):
+        yield f"forkpolicy_shadow_{name}_total", "", labels, trial[name]
+    for pair, count in trial["pairs"].items():
+        line, _, other = pair.partition(" -> ")
+        yield "forkpolicy_shadow_pair_differs_total", "", {**labels, "line": line, "shadow": other}, count
 
 
 def _of_tables(tables: Iterable[Status], labels: Labels) -> Iterator[Sample]:

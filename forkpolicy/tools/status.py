@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import EXIT_DONE
@@ -19,7 +20,12 @@ def as_object(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer for `--json`: numbers as they are, and those that take computing."""
     workers = [_worker_object(worker) for worker in answer["workers"]]
     kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping")
-    return {**{name: answer[name] for name in kept}, "workers": workers, "lines": _lines(answer)}
+    return {
+        **{name: answer[name] for name in kept},
+        "shadow": _shadow(answer),
+        "workers": workers,
+        "lines": _lines(answer),
+    }
 
 
 def _worker_object(worker: dict[str, Any]) -> dict[str, Any]:
@@ -40,6 +46,18 @@ def _worker_object(worker: dict[str, Any]) -> dict[str, Any]:
         },
         "counters": counters,
     }
+
+
+def _shadow(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """The counts of the shadow policy over all workers, the most frequent pair of lines first; None without one."""
+    trials = [worker["shadow"] for worker in answer["workers"] if worker["shadow"]]
+    if not trials:
+        return None
+    pairs: Counter[str] = Counter()
+    for trial in trials:
+        pairs.update(trial["pairs"])
+    counts = {name: sum(trial[name] for trial in trials) for name in ("compared", "differs", "failed")}
+    return {**counts, "pairs": dict(pairs.most_common())}
 
 
 def _lines(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -88,20 +106,14 @@ def _shadow_rows(seen: dict[str, Any]) -> list[str]:
     """The shadow policy, if there is one: how often it would have answered otherwise, and which lines are
     responsible.
     """
-    trials = [worker["shadow"] for worker in seen["workers"] if worker["shadow"]]
-    if not trials:
+    trial = seen["shadow"]
+    if trial is None:
         # One that does not load.
         wanted = seen["policy"].get("shadow")
         return [f"shadow   {wanted}"] if wanted else []
-    pairs: dict[str, int] = {}
-    for trial in trials:
-        for pair, count in trial["pairs"].items():
-            pairs[pair] = pairs.get(pair, 0) + count
-    differs, compared = (sum(trial[name] for trial in trials) for name in ("differs", "compared"))
-    failed = sum(trial["failed"] for trial in trials)
-    more = f", and could not answer {failed:,}" if failed else ""
-    rows = [f"shadow   would have answered {differs:,} of {compared:,} requests otherwise{more}"]
-    return rows + [f"{count:>12}  {pair}" for pair, count in sorted(pairs.items(), key=lambda each: -each[1])]
+    more = f", and could not answer {trial['failed']:,}" if trial["failed"] else ""
+    rows = [f"shadow   would have answered {trial['differs']:,} of {trial['compared']:,} requests otherwise{more}"]
+    return rows + [f"{count:>12}  {pair}" for pair, count in trial["pairs"].items()]
 
 
 def _table_rows(seen: dict[str, Any]) -> list[str]:

@@ -111,6 +111,26 @@ def test_numbers_are_what_was_asked(server):
     assert total(found, "forkpolicy_worker_ready") == 2
 
 
+def test_a_shadow_shows_in_the_metrics_and_in_the_status(server):
+    """What it would have answered otherwise, over all workers and by the lines responsible; none without a shadow."""
+    assert server.status()["shadow"] is None
+    (server.directory / "candidate.conf").write_text(POLICY.replace("REJECT", "450"))
+    server.settings.write_text(f'shadow = "candidate.conf"\n{server.settings.read_text()}')
+    assert server.reload().returncode == 0
+    clients = [PolicyClient(server.socket_path) for _ in range(6)]
+    for client in clients:
+        client.ask(request())
+        client.ask(request(client="192.0.2.1"))
+        client.close()
+    found = settled(server, "forkpolicy_shadow_compared_total", 12)
+    assert total(found, "forkpolicy_shadow_differs_total") == 6
+    assert total(found, "forkpolicy_shadow_failed_total") == 0
+    where = {"line": f"{server.directory}/policy.conf:5", "shadow": f"{server.directory}/candidate.conf:5"}
+    assert total(found, "forkpolicy_shadow_pair_differs_total", **where) == 6
+    expected = {"compared": 12, "differs": 6, "failed": 0, "pairs": {f"{where['line']} -> {where['shadow']}": 6}}
+    assert server.status()["shadow"] == expected
+
+
 def test_only_metrics_are_served(server):
     """Other paths and methods are told so; HEAD has no body."""
     assert "404" in fetch(server, "GET /etc/passwd HTTP/1.1\r\n\r\n")[0]

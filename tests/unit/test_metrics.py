@@ -25,6 +25,7 @@ def status(**worker):
                 "slot": 0,
                 "ready": True,
                 "generation": 3,
+                "shadow": {"compared": 8, "differs": 3, "failed": 1, "pairs": {"policy.conf:4 -> other.conf:5": 3}},
                 "tables": [{"name": "nets", "entries": 7, "created": 1700000000.5, "refused": "damaged"}],
                 "counters": {**dict.fromkeys(FIELDS, 0), "requests": 9, "busy_ns": 2_500_000, "sampled": 4},
                 "actions": {"DUNNO": 9},
@@ -62,6 +63,18 @@ def test_first_acl_is_the_label_of_what_it_exempts():
     """Lines without ACLs (the end of the policy) exempt nothing."""
     lines = [line for line in render(status()).splitlines() if line.startswith("forkpolicy_exempted")]
     assert lines == ['forkpolicy_exempted_requests_total{worker="0",line="policy.conf:4",acl="!inside"} 3']
+
+
+def test_a_shadow_is_counted_by_the_lines_responsible():
+    """The pair's two lines are two labels; without a shadow there is nothing of it."""
+    lines = [line for line in render(status()).splitlines() if line.startswith("forkpolicy_shadow_")]
+    assert lines == [
+        'forkpolicy_shadow_compared_total{worker="0"} 8',
+        'forkpolicy_shadow_differs_total{worker="0"} 3',
+        'forkpolicy_shadow_failed_total{worker="0"} 1',
+        'forkpolicy_shadow_pair_differs_total{worker="0",line="policy.conf:4",shadow="other.conf:5"} 3',
+    ]
+    assert "shadow" not in render(status(shadow=None))
 
 
 def test_a_worker_that_starts_has_no_age():
