@@ -248,6 +248,9 @@ def _reload(arguments: argparse.Namespace) -> int:
     answer = _ask(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
     for complaint in answer["complaints"]:
         print(complaint, file=sys.stderr)
+    # What the start prints, too; a shadow policy that is left out is among them.
+    for warning in answer.get("warnings", ()):
+        print(warning, file=sys.stderr)
     for note in answer["notes"]:
         print(f"note: {note}", file=sys.stderr)
     if not answer["ok"]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Generation:
-    """The one that serves. Of `loaded` the master knows `settings`, `snapshot`, `summary` and `line_texts`."""
+    """The one that serves. Of `loaded` the master knows `settings`, `snapshot`, `summary`, `line_texts` and `warnings`."""
 
     loaded: Any
     number: int

@@ -144,7 +144,7 @@ class Reloader:
     def refuse(self, complaints: list[str]) -> None:
         """The old generation goes on."""
         self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(complaints))
-        self._tell(complaints, [])
+        self._tell(complaints, [], [])
 
     def prepared(self, pid: int, message: Message) -> None:
         """A worker has prepared, or says why it cannot."""
@@ -195,12 +195,18 @@ class Reloader:
         self._log.event("info", "reloaded", generation=reload.generation, **reload.loaded.summary)
         for note in notes:
             self._log.event("warning", "setting not taken up", reason=note)
-        self._tell([], notes)
+        self._tell([], notes, [str(warning) for warning in reload.loaded.warnings])
 
-    def _tell(self, complaints: list[str], notes: list[str]) -> None:
+    def _tell(self, complaints: list[str], notes: list[str], warnings: list[str]) -> None:
         number = self._generation.number
         self._notifier.ready(f"{len(self._workers)} workers serve generation {number}")
-        answer = {"ok": not complaints, "generation": number, "complaints": complaints, "notes": notes}
+        answer = {
+            "ok": not complaints,
+            "generation": number,
+            "complaints": complaints,
+            "notes": notes,
+            "warnings": warnings,
+        }
         askers, self._askers = self._askers, []
         for asker in askers:
             asker(answer)

@@ -70,6 +70,16 @@ def test_settings_that_need_a_restart_are_named(server):
     eventually(lambda: len(server.worker_pids()) == 3)
 
 
+def test_warnings_are_told_with_the_reload(server):
+    """As at the start: a shadow policy that does not load, with its mistake and its place, and that it is left out."""
+    (server.directory / "candidate.conf").write_text("acces x\n")
+    server.settings.write_text(f'shadow = "candidate.conf"\n{server.settings.read_text()}')
+    done = server.reload()
+    assert (done.returncode, done.stdout.strip()) == (0, "every worker serves generation 2")
+    assert 'candidate.conf:1:1: warning: unknown statement "acces"' in done.stderr
+    assert "candidate.conf: warning: the shadow policy is left out" in done.stderr
+
+
 def test_a_new_table_is_taken_up_within_a_second(server, client):
     """Compile and nothing else: every worker serves it, status shows its generation; a damaged one is refused."""
     assert client.ask(FINE) == "DUNNO"
