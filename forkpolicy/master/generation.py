@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Generation:
-    """The one that serves. Of `loaded` the master knows `settings`, `snapshot`, `summary`, `line_texts` and `warnings`."""
+    """The one that serves. Of `loaded` the master knows settings, snapshot, summary, texts of lines, and warnings."""
 
     loaded: Any
     number: int
