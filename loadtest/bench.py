@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 
 from loadtest import generator
 from loadtest.echo import echo_server
-from loadtest.errors import SetupError, VerdictError
+from loadtest.errors import VerdictError
 from loadtest.postfix import traversable_directory
 from loadtest.processes import cpu_us, machine
 from loadtest.profile import load_profile
 from loadtest.server import Server
-from loadtest.stream import POLICY, Day
+from loadtest.stream import PASSED, POLICY, Day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from loadtest.generator import Load
+    from loadtest.generator import Load, Requests
 
 WARM_UP_S = 0.3
 
@@ -88,8 +88,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
     requests = day.requests()
-    # What an echo server answers is always the same, so nothing about it is right or wrong.
-    unjudged = [(text, False) for text, _ in requests]
+    # What an echo server answers is always the same.
+    unjudged = [(text, PASSED) for text, _ in requests]
     echoes: dict[tuple[str, int], float] = {}
     for connections in map(int, options.connections.split(",")):
         for name, path, pids, verdicts in _servers(stage, day):
@@ -136,16 +136,14 @@ class _Running:
 
 
 def _measure(
-    path: Path, pids: Sequence[int], requests: Sequence[tuple[bytes, bool]], connections: int, seconds: float
+    path: Path, pids: Sequence[int], requests: Requests, connections: int, seconds: float
 ) -> tuple[Load, float]:
     generator.run(path, requests, connections=connections, seconds=WARM_UP_S)
     before = cpu_us(pids)
     load = generator.run(path, requests, connections=connections, seconds=seconds)
     cpu = cpu_us(pids) - before
-    if load.lost:
-        raise SetupError(f"{load.lost} replies were lost on {path}: what did the server say?")
-    if load.wrong:
-        raise VerdictError(f"{load.wrong} of {load.replies} verdicts were wrong")
+    if trouble := load.trouble(requests):
+        raise VerdictError(f"{path}: {trouble}")
     return load, cpu
 
 

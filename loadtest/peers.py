@@ -1,15 +1,17 @@
 """Other policy servers of Debian, each started below a directory with the founding rule or the nearest job that it has.
 
-`postfwd` has the rule itself; `mtpolicyd` a part of it (one pattern on the sender); `postgrey` and
-`policyd-rate-limit` have jobs of their own, which need a database. All on UNIX sockets, none with a cache of answers,
-which no real traffic would hit as a benchmark does. A peer that is not installed is skipped by its caller.
+`postfwd` and `mtpolicyd` have the rule itself; `postgrey` and `policyd-rate-limit` have jobs of their own, which need a
+database. Each takes of the site's lists what it can, and comes with what is right for it to answer. All on UNIX
+sockets, none with a cache of answers, which no real traffic would hit as a benchmark does. A peer that is not installed
+is skipped by its caller.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,15 +21,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loadtest.errors import SetupError
+from loadtest.oracle import Oracle
 from loadtest.processes import descendants
+from loadtest.stream import PASSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from loadtest.mail import Transaction
     from loadtest.stream import Day
 
-START_TIMEOUT_S = 60.0
+# Some read lists of a hundred thousand for a minute.
+START_TIMEOUT_S = 240.0
 PAUSE_S = 0.05
 OWNER = ("nobody", "nogroup")
 
@@ -46,11 +52,11 @@ limits:
 limits_by_id: {{}}
 limit_by_sasl: True
 limit_by_sender: False
-limit_by_ip: False
-limited_networks: []
+limit_by_ip: True
+limited_networks: {networks}
 success_action: "dunno"
 fail_action: "defer_if_permit Rate limit reached"
-db_error_action: "dunno"
+db_error_action: "defer_if_permit No database"
 delay_to_close: 300
 report: False
 report_from: null
@@ -62,6 +68,7 @@ smtp_server: ["localhost", 25]
 smtp_starttls: False
 smtp_credentials: null
 """
+# One process serves one connection. Addresses are looked up in a Berkeley database, octet by octet from the end.
 MTPOLICYD = """\
 user={owner[0]}
 group={owner[1]}
@@ -79,27 +86,51 @@ max_keepalive=0
 request_timeout=20
 <VirtualHost {here}/peer.sock>
     name="founding"
-    <Plugin spoof>
+    <Plugin inside>
+        module = "PostfixMap"
+        db_file = "{here}/networks.db"
+        match_action = "dunno"
+    </Plugin>
+    <Plugin signed_in>
+        module = "Condition"
+        key = "sasl_username"
+        match = ""
+        invert = 1
+        action = "dunno"
+    </Plugin>
+    <Plugin from_us>
         module = "Condition"
         key = "sender"
-        re_match = "@example\\.(com|net)$"
-        action = "reject Authentication required"
+        re_match = "{domains}"
+        <Plugin to_us>
+            module = "Condition"
+            key = "recipient"
+            re_match = "{domains}"
+            action = "reject no"
+        </Plugin>
     </Plugin>
 </VirtualHost>
+"""
+BERKELEY_DB = """\
+use BerkeleyDB;
+tie my %map, "BerkeleyDB::Hash", -Filename => $ARGV[0], -Flags => DB_CREATE or die "$ARGV[0]: $!";
+while (<STDIN>) { chomp; $map{"$_\\0"} = "OK\\0"; }
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One server: its program, its Debian package, what it does here, and the words that start it."""
+    """One server: its program, its Debian package, what it does here, the words that start it, and what is right."""
 
     name: str
     program: str
+    package: str
     job: str
     words: Callable[[Path, Day, int], list[str]]
+    # What the right reply to a mail and one of its recipients begins with.
+    right: Callable[[Day], Callable[[Transaction, str], bytes]]
     # It goes into the background by itself and leaves its process id in a file.
     daemon: bool = False
-    takes_lists: bool = False
 
     def installed(self) -> bool:
         """Whether Debian's package is there."""
@@ -120,37 +151,82 @@ def postfwd2(here: Path, day: Day, connections: int) -> list[str]:
     return ["postfwd2", *_postfwd(here, day), *servers, *cache]
 
 
-def postgrey(here: Path, _day: Day, _connections: int) -> list[str]:
-    """Greylisting in a Berkeley database."""
-    return [
-        "postgrey",
-        f"--unix={here}/peer.sock",
-        f"--dbdir={here}",
-        f"--user={OWNER[0]}",
-        f"--group={OWNER[1]}",
-        f"--pidfile={here}/pid",
-    ]
+def postgrey(here: Path, day: Day, _connections: int) -> list[str]:
+    """Greylisting in a Berkeley database, but not of the site's own networks."""
+    (here / "clients").write_text("".join(f"{network}\n" for network in day.networks))
+    (here / "recipients").touch()
+    words = f"postgrey --unix={here}/peer.sock --dbdir={here} --pidfile={here}/pid --user={OWNER[0]} --group={OWNER[1]}"
+    words += f" --whitelist-clients={here}/clients --whitelist-recipients={here}/recipients"
+    # Whoever asks again is told again to come later, for as long as this runs.
+    return [*words.split(), "--delay=86400"]
 
 
-def rate_limit(here: Path, _day: Day, _connections: int) -> list[str]:
-    """Counting in SQLite."""
-    (here / "settings.yaml").write_text(RATE_LIMIT.format(here=here, owner=OWNER))
+def rate_limit(here: Path, day: Day, _connections: int) -> list[str]:
+    """Counting in SQLite who has signed in, and clients of the site's networks."""
+    (here / "settings.yaml").write_text(RATE_LIMIT.format(here=here, owner=OWNER, networks=json.dumps(day.networks)))
     return ["policyd-rate-limit", "--file", f"{here}/settings.yaml"]
 
 
-def mtpolicyd(here: Path, _day: Day, connections: int) -> list[str]:
-    """One condition."""
-    text = MTPOLICYD.format(here=here, owner=OWNER, servers=connections + 2, most=connections + 10)
+def mtpolicyd(here: Path, day: Day, connections: int) -> list[str]:
+    """Networks as keys, domains as one regular expression."""
+    database = f"{here}/networks.db"
+    keys = "".join(f"{_key(network)}\n" for network in day.networks)
+    subprocess.run(["/usr/bin/perl", "-e", BERKELEY_DB, database], input=keys, text=True, check=True)
+    names = "|".join(re.escape(name) for name in day.domains if not name.startswith("."))
+    parents = "|".join(re.escape(name) for name in day.domains if name.startswith("."))
+    text = MTPOLICYD.format(
+        here=here,
+        owner=OWNER,
+        servers=connections + 2,
+        most=connections + 10,
+        domains=f"(?:@(?:{names})|{parents})$".replace("\\", "\\\\"),
+    )
     (here / "settings.conf").write_text(text)
     return ["mtpolicyd", "-f", "-c", f"{here}/settings.conf"]
 
 
+def founding(refused: bytes, passed: bytes) -> Callable[[Day], Callable[[Transaction, str], bytes]]:
+    """What is right where the founding rule is."""
+
+    def of(day: Day) -> Callable[[Transaction, str], bytes]:
+        return lambda mail, recipient: refused if day.oracle.refuses(mail, recipient) else passed
+
+    return of
+
+
+def founding_of_ipv4(day: Day) -> Callable[[Transaction, str], bytes]:
+    """What is right for postfwd, whose networks are IPv4's: nobody else is inside."""
+    oracle = Oracle(_of_ipv4(day.networks), day.domains)
+    return lambda mail, recipient: b"action=REJECT no\n\n" if oracle.refuses(mail, recipient) else PASSED
+
+
+def greylisted(day: Day) -> Callable[[Transaction, str], bytes]:
+    """Later, for everybody who is not inside, whatever the mail is."""
+    later = b"action=DEFER_IF_PERMIT 4.2.0 Greylisted"
+    return lambda mail, _: PASSED if day.oracle.is_inside(mail.client) else later
+
+
+def below_the_limit(_day: Day) -> Callable[[Transaction, str], bytes]:
+    """A limit that nobody reaches."""
+    return lambda _mail, _recipient: b"action=dunno\n\n"
+
+
+RULE = "the founding rule"
 PEERS = (
-    Peer("postfwd1", "postfwd1", "the founding rule", postfwd1, daemon=True, takes_lists=True),
-    Peer("postfwd2", "postfwd2", "the founding rule", postfwd2, daemon=True, takes_lists=True),
-    Peer("mtpolicyd", "mtpolicyd", "one pattern on the sender", mtpolicyd),
-    Peer("postgrey", "postgrey", "greylisting", postgrey),
-    Peer("policyd-rate-limit", "policyd-rate-limit", "counting, whoever has signed in", rate_limit),
+    Peer("postfwd1", "postfwd1", "postfwd", f"{RULE}, IPv4", postfwd1, founding_of_ipv4, daemon=True),
+    Peer("postfwd2", "postfwd2", "postfwd", f"{RULE}, IPv4", postfwd2, founding_of_ipv4, daemon=True),
+    Peer(
+        "mtpolicyd", "mtpolicyd", "mtpolicyd", RULE, mtpolicyd, founding(b"action=reject no\n\n", b"action=dunno\n\n")
+    ),
+    Peer("postgrey", "postgrey", "postgrey", "greylisting, but of our networks", postgrey, greylisted),
+    Peer(
+        "policyd-rate-limit",
+        "policyd-rate-limit",
+        "policyd-rate-limit",
+        "counting by login or network",
+        rate_limit,
+        below_the_limit,
+    ),
 )
 
 
@@ -179,21 +255,34 @@ def running(peer: Peer, here: Path, day: Day, connections: int) -> Iterator[tupl
 
 
 def _postfwd(here: Path, day: Day) -> list[str]:
-    # Its networks are IPv4's; a list is the same item several times.
-    networks = [each for each in day.networks if ipaddress.ip_network(each).version == 4]
-    domains = [each.lstrip(".") for each in day.domains]
+    (here / "networks").write_text("\n".join(_of_ipv4(day.networks)) + "\n")
+    (here / "domains").write_text("\n".join(name for name in day.domains if not name.startswith(".")) + "\n")
+    parents = [name.replace(".", "\\.") for name in day.domains if name.startswith(".")]
+    # The same item several times is a list.
+    ours = [
+        " ".join([f"{item}==file:{here}/domains;", *(f"{item}=~{name}$;" for name in parents)])
+        for item in ("sender_domain", "recipient_domain")
+    ]
     rules = [
-        f"id=INSIDE; {_items('client_address', networks)} action=DUNNO",
+        f"id=INSIDE; client_address==file:{here}/networks; action=DUNNO",
         "id=SIGNED_IN; sasl_method=~.; action=DUNNO",
-        f"id=FORGED; {_items('sender_domain', domains)} {_items('recipient_domain', domains)} action=REJECT no",
+        f"id=FORGED; {' '.join(ours)} action=REJECT no",
     ]
     (here / "rules.cf").write_text("\n".join(rules) + "\n")
     words = f"--file {here}/rules.cf --daemon --proto unix --port {here}/peer.sock --pidfile {here}/pid"
     return [*words.split(), *f"--user {OWNER[0]} --group {OWNER[1]} --umask 000 -n -c 0 --norulelog".split()]
 
 
-def _items(name: str, values: list[str]) -> str:
-    return " ".join(f"{name}={value};" for value in values)
+def _of_ipv4(networks: Iterable[str]) -> list[str]:
+    return [each for each in networks if ":" not in each]
+
+
+def _key(network: str) -> str:
+    """A network of whole octets, or whole groups of an IPv6 address, as mtpolicyd's map has it."""
+    address, _, length = network.partition("/")
+    if ":" in network:
+        return ":".join(address.split(":")[: int(length) // 16])
+    return ".".join(address.split(".")[: int(length) // 8])
 
 
 def _wait(path: Path, process: subprocess.Popen[bytes], peer: Peer, log: Path) -> None:

@@ -8,8 +8,11 @@ server on the same machine in the same run says what of it is the machine's. Gen
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
+import shlex
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +21,26 @@ from loadtest import generator
 from loadtest.echo import echo_server
 from loadtest.errors import VerdictError
 from loadtest.postfix import traversable_directory
-from loadtest.processes import machine
+from loadtest.processes import cpu_us, machine
 from loadtest.profile import load_profile
 from loadtest.server import Server
-from loadtest.stream import POLICY, Day
-from loadtest.svg import Line, chart
+from loadtest.stream import PASSED, POLICY, Day
+from loadtest.svg import STYLE, Line, chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from loadtest.generator import Load
+    from loadtest.generator import Requests
 
 PARTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 WARM_UP_S = 0.5
+HEADS = ("server", "offered/s", "answered/s", "CPU us/request", "p50 us", "p99 us", "p99.9 us", "longest us")
+EXPLAINED = """\
+In a closed loop every connection asks again as soon as it is answered: the highest rate. At an offered rate requests
+fall due one after the other whatever the server does, and latency counts from then: what waits because the server is
+behind is not forgiven. CPU is that of all of the server's processes. The generator runs on the same cores and needs its
+part of them; the echo server, which answers without reading, shows how much is left.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,58 +50,105 @@ class Point:
     server: str
     offered: float
     answered: float
+    cpu_us: float
     p50_us: int
     p99_us: int
     p999_us: int
     longest_us: int
 
+    def cells(self) -> list[str]:
+        """As a row of the table, see HEADS."""
+        offered = f"{self.offered:,.0f}" if self.offered else "closed loop"
+        latency = (self.p50_us, self.p99_us, self.p999_us, self.longest_us)
+        return [self.server, offered, f"{self.answered:,.0f}", f"{self.cpu_us:.1f}", *(f"{us:,}" for us in latency)]
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """One run: where, when, and what was measured."""
+
+    command: str
+    when: str
+    machine: str
+    # How many processes wanted a core before it began: with more than none, rates are lower bounds.
+    load_average: float
+    connections: int
+    points: list[Point]
+
+    @property
+    def head(self) -> str:
+        """When, where and how busy."""
+        return f"{self.when}, {self.machine}, load average before {self.load_average:.1f}"
+
 
 def main(argv: Sequence[str]) -> int:
     """Run it, print the table; a wrong verdict or a lost reply is VerdictError."""
     options = _options(argv)
-    requests = Day(load_profile(options.profile)).requests()
+    when, busy = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
     with traversable_directory() as stage:
-        points = list(_points(stage, requests, options))
-    if options.json:
-        print(json.dumps({"machine": machine(), "points": [asdict(point) for point in points]}, indent=2))
-    else:
-        print(table(points))
+        points = list(_points(stage, Day(load_profile(options.profile)), options))
+    command = f"python -m loadtest saturate {shlex.join(argv)}".strip()
+    found = Saturation(command, when, machine(), busy, options.connections, points)
+    figures = json.dumps(asdict(found), indent=2)
+    print(figures if options.json else table(found))
     if options.report:
         options.report.mkdir(parents=True, exist_ok=True)
-        (options.report / "saturate.html").write_text(page(points))
+        for name, text in (("html", page(found)), ("json", figures), ("txt", table(found))):
+            (options.report / f"saturate.{name}").write_text(text + "\n")
     return 0
 
 
-def table(points: Sequence[Point]) -> str:
+def table(found: Saturation) -> str:
     """The points as text."""
-    lines = [machine(), "", f"{'server':<22}{'offered/s':>11}{'answered/s':>12}{'p50 us':>9}{'p99 us':>9}"]
-    lines[-1] += f"{'p99.9 us':>10}{'longest us':>12}"
-    for point in points:
-        offered = f"{point.offered:,.0f}" if point.offered else "closed loop"
-        lines.append(
-            f"{point.server:<22}{offered:>11}{point.answered:>12,.0f}{point.p50_us:>9,}{point.p99_us:>9,}"
-            f"{point.p999_us:>10,}{point.longest_us:>12,}"
-        )
-    return "\n".join(lines)
+    widths = (22, 12, 12, 16, 9, 9, 10, 12)
+    rows = [HEADS, *(point.cells() for point in found.points)]
+    lines = [
+        row[0].ljust(widths[0]) + "".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return "\n".join([found.head, f"$ {found.command}", "", *lines])
 
 
-def page(points: Sequence[Point]) -> str:
-    """The curves as an HTML page."""
-    servers = dict.fromkeys(point.server for point in points)
-    charts = []
+def page(found: Saturation) -> str:
+    """The highest rates and the curves as an HTML page."""
+    highest = [point for point in found.points if not point.offered]
+    limit = highest[0].answered
+    best = [[point.server, f"{point.answered:,.0f}", f"{point.answered / limit:.0%}"] for point in highest]
+    parts = [
+        "<h1>The highest rate, and latency against load</h1>",
+        f"<p>{html.escape(found.head)}, {found.connections} connections</p>",
+        f"<p><code>{html.escape(found.command)}</code></p>",
+        f"<p>{html.escape(EXPLAINED)}</p>",
+        "<h2>Highest rate</h2>",
+        _table(("server", "requests/s", f"of the {highest[0].server}'s"), best),
+        "<h2>Latency against offered load</h2>",
+        *_charts(found, [point.server for point in highest]),
+        "<h2>All figures</h2>",
+        _table(HEADS, [point.cells() for point in found.points]),
+    ]
+    head = f'<meta charset="utf-8"><title>Saturation</title><style>{STYLE}</style>'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
+
+
+def _charts(found: Saturation, servers: Sequence[str]) -> Iterator[str]:
     for name, what in (("p50_us", "Median latency"), ("p99_us", "p99 latency"), ("p999_us", "p99.9 latency")):
         lines = [
-            Line(server, [(p.answered, getattr(p, name)) for p in points if p.server == server and p.offered])
+            Line(server, [(p.offered, getattr(p, name)) for p in found.points if p.server == server and p.offered])
             for server in servers
         ]
-        charts.append(
-            chart(what, "microseconds against requests a second", lines, x_label="requests a second", logarithmic=True)
-        )
-    style = "body{font:15px system-ui,sans-serif;max-width:960px;margin:2em auto}"
-    style += "svg text{font:12px system-ui}.grid{stroke:#ddd}"
-    head = f'<meta charset="utf-8"><title>Saturation</title><style>{style}</style>'
-    body = f"<h1>Latency against load</h1>{''.join(charts)}<pre>{table(points)}</pre>"
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+        x_label = "requests a second that fall due"
+        yield chart(what, "microseconds", lines, x_label=x_label, logarithmic=True, x_from_zero=True)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [_row("th", heads), *(_row("td", row) for row in rows)]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    """The first one is a name, the others are numbers."""
+    name, *numbers = map(html.escape, cells)
+    return f"<tr><{tag}>{name}</{tag}>" + "".join(f'<{tag} class="n">{each}</{tag}>' for each in numbers) + "</tr>"
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -101,40 +158,49 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=64, help="(%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each point (%(default)s)")
     parser.add_argument("--profile", default="bench", help="where the requests come from (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    parser.add_argument("--report", type=Path, help="directory for saturate.html")
+    parser.add_argument("--json", action="store_true", help="figures for programs instead of a table")
+    parser.add_argument("--report", type=Path, help="directory for saturate.html, .json and .txt")
     return parser.parse_args(argv)
 
 
-def _points(stage: Path, requests: list[tuple[bytes, bool]], options: argparse.Namespace) -> Iterator[Point]:
-    # What an echo server answers is always the same, so nothing about it is right or wrong.
-    unjudged = [(text, False) for text, _ in requests]
+def _points(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Point]:
+    requests = day.requests()
+    # What an echo server answers is always the same.
+    unjudged = [(text, PASSED) for text, _ in requests]
     for native in (True, False):
         with echo_server(stage / "echo", native=native) as pid:
             if pid is not None:
-                yield from _curve(f"{'C' if native else 'Python'} echo", stage / "echo", unjudged, options)
+                yield from _curve(f"{'C' if native else 'Python'} echo", stage / "echo", [pid], unjudged, options)
                 break
-    day = Day(load_profile(options.profile))
     for workers in range(1, options.workers + 1):
         directory = stage / f"server{workers}"
         with Server(directory, POLICY, sources=day.sources, workers=workers, decisions="none") as server:
-            yield from _curve(
-                f"forkpolicy, {workers} worker{'s'[: workers - 1]}", server.socket_path, requests, options
-            )
+            name = f"forkpolicy, {workers} worker{'s'[: workers - 1]}"
+            yield from _curve(name, server.socket_path, server.process_ids(), requests, options)
 
 
-def _curve(name: str, path: Path, requests: list[tuple[bytes, bool]], options: argparse.Namespace) -> Iterator[Point]:
+def _curve(
+    name: str, path: Path, pids: Sequence[int], requests: Requests, options: argparse.Namespace
+) -> Iterator[Point]:
     generator.run(path, requests, connections=options.connections, seconds=WARM_UP_S)
-    highest = generator.run(path, requests, connections=options.connections, seconds=options.seconds)
-    yield _point(name, 0.0, highest)
+    highest = _point(name, path, pids, requests, options)
+    yield highest
     for part in PARTS:
-        rate = highest.rate * part
-        load = generator.run(path, requests, connections=options.connections, seconds=options.seconds, rate=rate)
-        yield _point(name, rate, load)
+        yield _point(name, path, pids, requests, options, highest.answered * part)
 
 
-def _point(name: str, offered: float, load: Load) -> Point:
-    if load.wrong or load.lost:
-        raise VerdictError(f"{name}: {load.wrong} wrong verdicts and {load.lost} lost replies of {load.replies}")
+def _point(
+    name: str,
+    path: Path,
+    pids: Sequence[int],
+    requests: Requests,
+    options: argparse.Namespace,
+    offered: float = 0.0,
+) -> Point:
+    before_us = cpu_us(pids)
+    load = generator.run(path, requests, connections=options.connections, seconds=options.seconds, rate=offered)
+    used_us = cpu_us(pids) - before_us
+    if trouble := load.trouble(requests):
+        raise VerdictError(f"{name}: {trouble}")
     p50, p99, p999 = (load.latency.percentile(percent) for percent in (50, 99, 99.9))
-    return Point(name, offered, load.rate, p50, p99, p999, load.latency.highest())
+    return Point(name, offered, load.rate, used_us / max(1, load.replies), p50, p99, p999, load.latency.highest())

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from loadtest.profile import Profile
 
 HOUR_S = 3600
+# What forkpolicy's right replies begin with.
+REFUSED = b"action=REJECT 5.7.1 Authentication required to send as "
+PASSED = b"action=DUNNO\n\n"
 POLICY = """\
 table  local_networks  cidr    local-networks.cidr
 table  local_domains   domain  local-domains
@@ -73,10 +76,10 @@ class Day:
             refused = tuple(self.oracle.refuses(mail, recipient) for recipient in mail.recipients)
             yield Timed(number, at_s, mail, refused)
 
-    def requests(self) -> list[tuple[bytes, bool]]:
-        """The day as policy requests with their verdicts, for generators that only send bytes."""
+    def requests(self) -> list[tuple[bytes, bytes]]:
+        """The day as policy requests, each with what the right reply begins with, for generators that send bytes."""
         return [
-            (policy_request(timed.mail, recipient, timed.number), refuse)
+            (policy_request(timed.mail, recipient, timed.number), REFUSED if refuse else PASSED)
             for timed in self.mails()
             for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True)
         ]
@@ -94,6 +97,7 @@ class Day:
 
 def _network(number: int) -> str:
     """A customer's network: every fourth one is IPv6."""
+    block, number = divmod(number, 65536)
     if number % 4 == 3:
-        return f"fd00:{number:x}::/32"
-    return f"10.{number // 256}.{number % 256}.0/24" if number < 65536 else f"100.{number // 256}.{number % 256}.0/24"
+        return f"fd{block:02x}:{number:x}::/32"
+    return f"{10 + block}.{number // 256}.{number % 256}.0/24"

@@ -2,11 +2,12 @@
  *
  *   generate SOCKET REQUESTS CONNECTIONS SECONDS RATE
  *
- * REQUESTS is a file of records: length (u32, little endian), 1 where a refusal is the right answer, the request.
+ * REQUESTS is a file of records: length of the request (u32, little endian), length of what the right reply begins with
+ * (u8), that beginning, the request.
  * RATE 0 is closed loop: a connection sends its next request as soon as it has a reply. Otherwise requests fall due
  * at RATE a second whatever the server does, and latency counts from that moment (no coordinated omission).
  *
- * Prints one line of JSON. A reply that is not exactly one reply, or a connection that the server closes, is lost.
+ * Prints one line of JSON, with the first wrong reply in hexadecimal. A reply that is not exactly one reply, or a connection that the server closes, is lost.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,12 +24,15 @@
 #define BUCKETS 2048 /* loadtest/histogram.py has the same layout */
 #define BATCH 256
 
-struct request { const char *text; uint32_t length; int refuse; };
-struct connection { int fd; int refuse; uint64_t due_ns; size_t filled; char reply[1024]; };
+#define GRACE_NS 60000000000u /* as in loadtest/generator.py */
+
+struct request { const char *text, *right; uint32_t length; unsigned char right_length; };
+struct connection { int fd; const struct request *request; uint64_t due_ns; size_t filled; char reply[1024]; };
 
 static struct request *requests;
 static size_t request_count, next_request;
 static uint64_t histogram[BUCKETS], replies, wrong, lost, in_flight;
+static struct connection first_wrong;
 
 static void fail(const char *what) { perror(what); exit(2); }
 
@@ -57,9 +61,10 @@ static void read_requests(const char *path) {
     for (long at = 0; at < size;) {
         struct request *request = &requests[request_count++];
         memcpy(&request->length, all + at, 4);
-        request->refuse = all[at + 4];
-        request->text = all + at + 5;
-        at += 5 + request->length;
+        request->right_length = (unsigned char)all[at + 4];
+        request->right = all + at + 5;
+        request->text = request->right + request->right_length;
+        at += 5 + request->right_length + request->length;
     }
 }
 
@@ -75,7 +80,7 @@ static int send_next(struct connection *connection, uint64_t due_ns) {
     const struct request *request = &requests[next_request];
     next_request = (next_request + 1) % request_count;
     connection->due_ns = due_ns;
-    connection->refuse = request->refuse;
+    connection->request = request;
     connection->filled = 0;
     /* A request fits into a socket's buffer: there is never more than one. */
     if (send(connection->fd, request->text, request->length, MSG_NOSIGNAL) != (ssize_t)request->length) {
@@ -98,9 +103,9 @@ static int receive(struct connection *connection) {
     if (memmem(reply, connection->filled - 2, "\n\n", 2)) { lost++; return -1; }
     replies++;
     record((now_ns() - connection->due_ns) / 1000);
-    int refused = connection->filled > 13 && !memcmp(reply, "action=REJECT", 13);
-    int passed = connection->filled == 14 && !memcmp(reply, "action=DUNNO", 12);
-    if (connection->refuse ? !refused : !passed) wrong++;
+    const struct request *request = connection->request;
+    if (connection->filled < request->right_length || memcmp(reply, request->right, request->right_length))
+        if (!wrong++) first_wrong = *connection;
     return 1;
 }
 
@@ -113,7 +118,13 @@ static void print_result(double seconds) {
             printf("%s\"%zu\": %llu", comma, at, (unsigned long long)histogram[at]);
             comma = ", ";
         }
-    printf("}}\n");
+    printf("}");
+    if (wrong) {
+        printf(", \"first_wrong\": [%zu, \"", (size_t)(first_wrong.request - requests));
+        for (size_t at = 0; at < first_wrong.filled; at++) printf("%02x", (unsigned char)first_wrong.reply[at]);
+        printf("\"]");
+    }
+    printf("}\n");
 }
 
 int main(int argc, char **argv) {
@@ -131,7 +142,7 @@ int main(int argc, char **argv) {
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, connections[at].fd, &event)) fail("epoll_ctl");
         idle[idle_count++] = at;
     }
-    uint64_t start = now_ns(), end = start + length_ns, grace = end + 2000000000u, now = start;
+    uint64_t start = now_ns(), end = start + length_ns, grace = end + GRACE_NS, now = start;
     if (rate == 0)
         while (idle_count) send_next(&connections[idle[--idle_count]], now_ns());
     while (now < end ? 1 : in_flight && now < grace) {

@@ -95,7 +95,7 @@ def test_the_bench_prints_its_ratio():
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start the other servers")
 def test_other_servers_are_measured_or_named_as_missing():
     """Each peer is in the table, or is said not to be installed."""
-    done = loadtest("compare", "--seconds", 0.1, "--connections", 1)
+    done = loadtest("compare", "--seconds", 0.1, "--connections", 2, "--entries", 50)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "forkpolicy" in done.stdout
     for name in ("postfwd1", "postfwd2", "mtpolicyd", "postgrey", "policyd-rate-limit"):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
-from loadtest import flatness
+from loadtest import flatness, generator
+from loadtest.echo import echo_server
 from loadtest.errors import SetupError
 from loadtest.histogram import Histogram, bucket_of, lowest_of
 from loadtest.mail import Transaction, policy_request, unquoted
 from loadtest.oracle import Oracle, domain_of
+from loadtest.peers import PEERS
 from loadtest.profile import load_profile, names
 from loadtest.recorder import Recorder, merged
 from loadtest.report import Run, charts, page, text
 from loadtest.sampler import Sample
-from loadtest.stream import Day
+from loadtest.stream import PASSED, REFUSED, Day
 from loadtest.svg import Line, chart
 
 ORACLE = Oracle(["192.0.2.0/24", "2001:db8:1::/48"], ["example.com", ".example.net"])
@@ -87,6 +91,50 @@ def test_a_mistake_in_a_profile_is_said(tmp_path, old, new, words):
     with pytest.raises(SetupError, match=r"mine\.toml: ") as raised:
         load_profile(str(path))
     assert words in str(raised.value)
+
+
+def test_a_hundred_thousand_networks_are_networks():
+    """As many as a large provider has: each is one, none twice, and none has another inside."""
+    day = Day(load_profile("bench", extra_networks=100_000, extra_domains=0))
+    networks = [ipaddress.ip_network(network) for network in day.networks]
+    assert len(set(networks)) == 100_003
+    assert {(network.version, network.prefixlen) for network in networks[3:]} == {(4, 24), (6, 32)}
+
+
+def test_what_is_right_for_a_peer():
+    """Each has its own words, and postfwd knows no network of IPv6."""
+    day = Day(load_profile("bench", transactions=1, extra_networks=0, extra_domains=0))
+    right = {peer.name: peer.right(day) for peer in PEERS}
+    inside_ipv6 = replace(FORGED, client="2001:db8:1::1", recipients=("bob@x.example.net",))
+    elsewhere = replace(FORGED, sender="alice@example.org")
+    answers = {
+        name: [judge(mail, "bob@x.example.net") for mail in (FORGED, inside_ipv6, elsewhere)]
+        for name, judge in right.items()
+    }
+    no, fine, later = b"action=REJECT no\n\n", b"action=DUNNO\n\n", b"action=DEFER_IF_PERMIT 4.2.0 Greylisted"
+    assert answers["postfwd1"] == answers["postfwd2"] == [no, no, fine]
+    assert answers["mtpolicyd"] == [no.replace(b"REJECT", b"reject"), *[fine.replace(b"DUNNO", b"dunno")] * 2]
+    assert answers["postgrey"] == [later, fine, later]
+    assert answers["policyd-rate-limit"] == [b"action=dunno\n\n"] * 3
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_generator_compares_every_reply(tmp_path, monkeypatch, native):
+    """A server that passes everything has as many wrong verdicts as refusals were due; the first one is shown."""
+    if not native:
+        monkeypatch.setattr(generator, "program", lambda _: None)
+    requests = Day(load_profile("bench", transactions=20)).requests()
+    refusals = sum(right == REFUSED for _, right in requests)
+    with echo_server(tmp_path / "echo", native=False):
+        load = generator.run(tmp_path / "echo", requests, connections=2, seconds=0.1)
+        good = generator.run(tmp_path / "echo", [(requests[0][0], PASSED)], connections=2, seconds=0.1)
+    assert load.replies > len(requests)
+    assert load.wrong == pytest.approx(load.replies * refusals / len(requests), rel=0.2)
+    trouble = load.trouble(requests)
+    assert trouble.startswith(f"{load.wrong} wrong verdicts and 0 lost replies of {load.replies}; the first wrong one")
+    assert f"b'action=DUNNO\\n\\n' instead of {REFUSED!r}" in trouble
+    assert good.replies
+    assert not good.trouble(requests)
 
 
 def test_an_unknown_profile_names_the_known_ones():
