@@ -46,7 +46,8 @@ def main(argv: Sequence[str]) -> int:
     """Run it; the exit code."""
     options = make_parser().parse_args(argv)
     _refuse_missing(options)
-    day = Day(load_profile(options.profile, transactions=options.transactions, seed=options.seed))
+    profile = load_profile(options.profile, transactions=options.transactions, seed=options.seed)
+    day = Day(profile, options.between)
     with contextlib.ExitStack() as stack:
         stage = stack.enter_context(traversable_directory())
         target = prepare(stack, stage, day, options)
@@ -59,11 +60,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options; a soak has the same and a few more."""
+    """The options."""
     parser = argparse.ArgumentParser(prog="python -m loadtest day", description=__doc__)
     parser.add_argument("--profile", default="small", help=f"{', '.join(names())}, or a file *.toml (%(default)s)")
     parser.add_argument("--transactions", type=int, help="more or fewer mails than the profile has")
     parser.add_argument("--seed", type=int, help="another day of the same profile")
+    parser.add_argument("--between", default="", help="a part of the day, such as 09:00-09:05")
     parser.add_argument("--speedup", type=float, default=0.0, help="1: as in real life; 0: as fast as it goes")
     parser.add_argument("--through", choices=("postfix", "protocol"), default="postfix", help="(%(default)s)")
     parser.add_argument("--socket", type=Path, help="ask the server on this socket instead of one of our own")
@@ -106,9 +108,10 @@ def send(stage: Path, day: Day, target: Target, options: argparse.Namespace, com
     records = list(results.glob("record-*.json"))
     if len(records) != options.processes:
         raise SetupError(f"locust ended with {code} before the day was over: {len(records)} records")
+    between = f" between {options.between.replace('-', ' and ')}" if options.between else ""
     workers = target.server.status()["workers"] if target.server else []
     return report.Run(
-        title=f"A day of {day.profile.name}, {'through Postfix' if target.smtp_port else 'at the protocol'}",
+        title=f"A day of {day.profile.name}{between}, {'through Postfix' if target.smtp_port else 'at the protocol'}",
         command=command,
         recorder=merged(records),
         expected=sum(len(timed.mail.recipients) for timed in day.mails()),
@@ -125,6 +128,7 @@ def _locust(day: Day, target: Target, results: Path, options: argparse.Namespace
     words += ["--policy-socket", str(target.socket_path), "--headless", "--only-summary", "--loglevel", "WARNING"]
     words += ["--users", str(options.users), "--spawn-rate", str(options.users), "--day-profile", options.profile]
     words += ["--day-speedup", str(options.speedup), "--day-results", str(results)]
+    words += ["--day-between", options.between] if options.between else []
     words += ["--day-seed", str(day.profile.seed), "--day-transactions", str(day.profile.transactions)]
     if options.processes > 1:
         words += ["--processes", str(options.processes)]

@@ -59,7 +59,8 @@ class Run:
         self.index = index
         self.recorder = Recorder()
         self.active = 0
-        self._mails = self._share(Day(profile).mails(), count)
+        self._day = Day(profile, options.day_between)
+        self._mails = self._share(self._day.mails(), count)
 
     def next_mail(self) -> Timed:
         """The next mail, when it is due. StopUser at midnight."""
@@ -67,7 +68,8 @@ class Run:
         if timed is None:
             raise StopUser
         if self.options.day_speedup:
-            early_s = self.recorder.start_s + timed.at_s / self.options.day_speedup - time.time()
+            due_s = (timed.at_s - self._day.begin_s) / self.options.day_speedup
+            early_s = self.recorder.start_s + due_s - time.time()
             self.recorder.late_us = max(self.recorder.late_us, int(-early_s * 1e6))
             gevent.sleep(max(0.0, early_s))
         return timed
@@ -205,6 +207,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--day-profile", default="small", help="a profile's name, or a file *.toml")
     parser.add_argument("--day-speedup", type=float, default=0.0, help="1: as in real life; 0: as fast as it goes")
     parser.add_argument("--day-seed", type=int, default=0, help="another day of the same profile")
+    parser.add_argument("--day-between", default="", help="a part of the day, such as 09:00-09:05")
     parser.add_argument("--day-transactions", type=int, default=0, help="more or fewer mails than the profile has")
     parser.add_argument("--day-results", default="", help="directory for the record in microseconds")
     parser.add_argument("--policy-socket", default="", help="the policy server's UNIX socket, for PolicyUser")

@@ -7,9 +7,11 @@ never in memory at once.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loadtest.errors import SetupError
 from loadtest.kinds import KINDS, Site
 from loadtest.mail import policy_request
 from loadtest.oracle import Oracle
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from loadtest.mail import Transaction
     from loadtest.profile import Profile
 
-HOUR_S = 3600
+HOUR_S, DAY_S = 3600, 86400
 # What forkpolicy's right replies begin with.
 REFUSED = b"action=REJECT 5.7.1 Authentication required to send as "
 PASSED = b"action=DUNNO\n\n"
@@ -48,11 +50,12 @@ class Timed:
 
 
 class Day:
-    """One day of a profile."""
+    """One day of a profile, or a part of it: the same mails in the same order as in the whole."""
 
-    def __init__(self, profile: Profile) -> None:
-        """Make up the rest of its tables."""
+    def __init__(self, profile: Profile, between: str = "") -> None:
+        """Make up the rest of its tables. `between` is a part such as 09:00-09:05; SetupError where it is none."""
         self.profile = profile
+        self.begin_s, self.end_s = part_of_day(between) if between else (0, DAY_S)
         self.domains = [*profile.domains, *(f"customer{n}.example" for n in range(profile.extra_domains))]
         self.networks = [*profile.networks, *(_network(n) for n in range(profile.extra_networks))]
         self.oracle = Oracle(self.networks, self.domains)
@@ -66,15 +69,29 @@ class Day:
         }
 
     def mails(self) -> Iterator[Timed]:
-        """The day from midnight to midnight."""
-        rng = random.Random(self.profile.seed)
+        """The day from midnight to midnight, or the part of it."""
+        whole, passed = sum(self.profile.hours), 0.0
+        for hour, weight in enumerate(self.profile.hours):
+            first = round(self.profile.transactions * passed / whole)
+            passed += weight
+            after = round(self.profile.transactions * passed / whole)
+            if self.begin_s < (hour + 1) * HOUR_S and hour * HOUR_S < self.end_s:
+                for timed in self._hour(hour, range(first, after)):
+                    if timed.at_s >= self.end_s:
+                        return
+                    if timed.at_s >= self.begin_s:
+                        yield timed
+
+    def _hour(self, hour: int, numbers: range) -> Iterator[Timed]:
+        """One hour, whose mails come evenly. It has a chance of its own: no other hour is needed to make it."""
+        rng = random.Random(f"{self.profile.seed} {hour}")
         site = Site(rng, self.domains, self.networks, self.profile.outside)
         kinds, weights = list(self.profile.shares), list(self.profile.shares.values())
-        for number, at_s in enumerate(self._times()):
+        for place, number in enumerate(numbers):
             kind = rng.choices(kinds, weights)[0]
             mail = KINDS[kind](site)
             refused = tuple(self.oracle.refuses(mail, recipient) for recipient in mail.recipients)
-            yield Timed(number, at_s, mail, refused)
+            yield Timed(number, (hour + place / len(numbers)) * HOUR_S, mail, refused)
 
     def requests(self) -> list[tuple[bytes, bytes]]:
         """The day as policy requests, each with what the right reply begins with, for generators that send bytes."""
@@ -84,15 +101,17 @@ class Day:
             for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True)
         ]
 
-    def _times(self) -> Iterator[float]:
-        """When each mail comes: every hour has its share, and within an hour they come evenly."""
-        whole, done, passed = sum(self.profile.hours), 0, 0.0
-        for hour, weight in enumerate(self.profile.hours):
-            passed += weight
-            until = round(self.profile.transactions * passed / whole)
-            count = until - done
-            yield from ((hour + place / count) * HOUR_S for place in range(count))
-            done = until
+
+def part_of_day(text: str) -> tuple[int, int]:
+    """09:00-09:05 in seconds from midnight."""
+    found = re.fullmatch(r"(\d\d?):(\d\d)-(\d\d?):(\d\d)", text)
+    if not found:
+        raise SetupError(f"{text} is no part of a day: expected two times such as 09:00-09:05")
+    hours, minutes, until_hours, until_minutes = map(int, found.groups())
+    begin_s, end_s = (60 * hours + minutes) * 60, (60 * until_hours + until_minutes) * 60
+    if max(minutes, until_minutes) > 59 or not begin_s < end_s <= DAY_S:
+        raise SetupError(f"{text} is no part of a day: expected an earlier and a later time, at most 24:00")
+    return begin_s, end_s
 
 
 def _network(number: int) -> str:

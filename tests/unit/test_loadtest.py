@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import random
 import re
 import time
@@ -55,6 +56,31 @@ def test_a_day_repeats_by_its_seed():
     days = [list(Day(load_profile("small", transactions=200, seed=seed)).mails()) for seed in (1, 1, 2)]
     assert days[0] == days[1]
     assert days[0] != days[2]
+
+
+def test_a_part_of_a_day_is_the_same_as_in_the_whole():
+    """Its mails are those of the day that come in that time, number by number, and no others."""
+    profile = load_profile("founding", transactions=2400)
+    part = list(Day(profile, "08:30-10:15").mails())
+    whole = [mail for mail in Day(profile).mails() if 8.5 * 3600 <= mail.at_s < 10.25 * 3600]
+    assert part == whole
+    assert len(part) > 100
+
+
+def test_a_part_of_a_large_day_ends_at_once():
+    """The rest of the day is not made to find out that there is no more: users would wait for it."""
+    part = Day(load_profile("provider", extra_domains=0, extra_networks=0), "09:00-09:01").mails()
+    assert sum(1 for _ in itertools.takewhile(lambda mail: mail.at_s < 9 * 3600 + 59, part)) > 5000
+    began_s = time.process_time()
+    assert sum(1 for _ in part) < 200
+    assert time.process_time() - began_s < 1
+
+
+@pytest.mark.parametrize("words", ["9-10", "10:00-09:00", "09:00-24:01", "09:61-10:00", "morning"])
+def test_what_is_no_part_of_a_day_is_refused(words):
+    """With what was expected."""
+    with pytest.raises(SetupError, match="is no part of a day: expected"):
+        Day(load_profile("small"), words)
 
 
 @pytest.mark.parametrize("name", names())
