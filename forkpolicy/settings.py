@@ -68,7 +68,7 @@ class ServerSettings:
     )
     max_connections: int = setting(
         4096,
-        "Connections of one worker; one more, and the peer with the most loses its least used one.",
+        "Connections of one worker, half of them at most for one peer; more than that wait to be accepted.",
         ge=16,
         le=1000000,
     )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 READ = 1
 STEP_ASIDE_S = 0.001
-# After a failed accept (no descriptor free): long enough to cost nothing, short enough that nobody in the queue
-# gives up.
+# After a failed accept (no descriptor free), or without room for one more: long enough to cost nothing, short enough
+# that nobody in the queue gives up.
 BACK_OFF_S = 0.5
 
 
@@ -70,7 +70,9 @@ class Turnstile:
 
 
 class Acceptor:
-    """Accepts on one listening socket. `take` gets each new connection, `failed` why there was none."""
+    """Accepts on one listening socket while there is room. `take` gets each new connection, `failed` why there was
+    none.
+    """
 
     # As long as a sibling's turn of the loop may take under load; a client that connects for each request pays it
     # when all are busy.
@@ -81,10 +83,12 @@ class Acceptor:
         listener: socket.socket,
         take: Callable[[socket.socket], None],
         above_share: Callable[[], bool],
+        has_room: Callable[[], bool],
         failed: Callable[[OSError], None],
     ) -> None:
         self._listener = listener
         self._take = take
+        self._has_room = has_room
         self._failed = failed
         self._turnstile = Turnstile(listener.fileno(), self._accept, above_share, self.STEPS_ASIDE)
 
@@ -111,6 +115,9 @@ class Acceptor:
         return False
 
     def _accept(self) -> None:
+        if not self._has_room():
+            self._turnstile.pause(BACK_OFF_S)
+            return
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):

@@ -8,8 +8,8 @@ last.
 Who sends many requests at once, which Postfix never does, has some of them answered and then waits for its next turn
 like everybody else; until all of them are answered nothing more is read.
 
-Closes by itself only for what is no request, for `idle_timeout`, and when Postfix has closed. `run` closes it when the
-worker stops, or where `max_connections` makes it give way.
+Closes by itself only for what is no request, for `idle_timeout`, and when Postfix has closed; others close it only when
+the server stops.
 """
 
 from __future__ import annotations

@@ -38,13 +38,23 @@ class Connections:
         self._allows = Allowed(())
 
     def accepted(self, sock: socket.socket) -> None:
-        """Serve a new one, if its peer may ask."""
+        """Serve a new one, if its peer may ask and does not hold too many."""
+        peer, most = peer_of(sock), self._serving.loaded.settings.server.max_connections
         if not self._allowed().admits(sock):
-            self._serving.log_seldom("warning", "peer refused", f"{peer_of(sock)} is not in server.allow")
-            sock.close()
-            return
-        self._slot.add("accepted", 1)
-        self._serve(sock, b"")
+            self._refuse(sock, f"{peer} is not in server.allow")
+        elif self._peers.has_its_share(peer, most):
+            self._refuse(sock, f"{peer} has half of server.max_connections ({most}), which is all that one may have")
+        else:
+            self._slot.add("accepted", 1)
+            self._serve(sock, b"")
+
+    def has_room(self) -> bool:
+        """Whether one more may be accepted. Where not, it waits in the queue for a sibling, or for one to close."""
+        most = self._serving.loaded.settings.server.max_connections
+        if len(self.held) < most:
+            return True
+        self._serving.log_seldom("warning", "connections wait", f"server.max_connections ({most}) is reached")
+        return False
 
     def accept_failed(self, error: OSError) -> None:
         """Say why there is none."""
@@ -88,6 +98,10 @@ class Connections:
         self._slot.add("given", 1)
         return True
 
+    def _refuse(self, sock: socket.socket, why: str) -> None:
+        self._serving.log_seldom("warning", "peer refused", why)
+        sock.close()
+
     def _serve(self, sock: socket.socket, pending: bytes) -> None:
         sock.setblocking(False)
         server = self._serving.loaded.settings.server
@@ -99,8 +113,6 @@ class Connections:
             max_request_bytes=server.max_request,
             pending=pending,
         )
-        if len(self.held) >= server.max_connections:
-            self._make_room()
         self.held.add(connection)
         self._peers.add(connection, sock)
         self._slot["connections"] = len(self.held)
@@ -116,13 +128,3 @@ class Connections:
         if networks != self._allowed_networks:
             self._allowed_networks, self._allows = networks, Allowed(networks)
         return self._allows
-
-    def _make_room(self) -> None:
-        found = self._peers.to_close()
-        if found is None:
-            # All of them are being answered at this very moment: one more does no harm.
-            return
-        connection, peer, count = found
-        reason = f"max_connections is reached; {peer} has {count}"
-        self._serving.log_seldom("warning", "connection closed for another", reason, connections=len(self.held))
-        connection.close()

@@ -1,14 +1,15 @@
-"""A worker's limit of connections, kept so that one peer cannot keep the others out.
+"""Who holds how many of a worker's connections, so that one peer cannot keep the others out.
 
-Postfix closes what it does not use, so a worker at its limit has met somebody who does not: when one more connection
-comes, the peer with the most gives up the one that it has not used for longest. A peer is a process on a UNIX socket
-(SO_PEERCRED) and an address on the others. Who is below everybody else's share loses nothing.
+A peer is a process on a UNIX socket (SO_PEERCRED) and an address on the others. It may hold half of what a worker holds
+at most: the other half is for everybody else, whatever it does. What it connects beyond that is closed before it has
+asked anything; a connection that has asked is never closed for the sake of another.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.worker.connection import Connection
 
+SHARE_OF_ONE = 0.5
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -23,31 +25,26 @@ class Peers:
     """Who holds which connections."""
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, dict[Connection, None]] = {}
         self._peer_of: dict[Connection, Hashable] = {}
+        self._counts: Counter[Hashable] = Counter()
 
     def add(self, connection: Connection, sock: socket.socket) -> None:
         """Note a connection."""
         peer = peer_of(sock)
         self._peer_of[connection] = peer
-        self._held.setdefault(peer, {})[connection] = None
+        self._counts[peer] += 1
 
     def remove(self, connection: Connection) -> None:
         """Forget it."""
         peer = self._peer_of.pop(connection, None)
-        held = self._held.get(peer)
-        if held is not None:
-            held.pop(connection, None)
-            if not held:
-                del self._held[peer]
+        if peer is not None:
+            self._counts[peer] -= 1
+            if not self._counts[peer]:
+                del self._counts[peer]
 
-    def to_close(self) -> tuple[Connection, Hashable, int] | None:
-        """Which connection has to go, whose it is and how many they have; None while nobody has an idle one."""
-        for peer, held in sorted(self._held.items(), key=lambda each: -len(each[1])):
-            idle = [connection for connection in held if connection.idle]
-            if idle:
-                return min(idle, key=lambda connection: connection.last_used_ns), peer, len(held)
-        return None
+    def has_its_share(self, peer: Hashable, max_connections: int) -> bool:
+        """Whether it holds all that one peer may."""
+        return self._counts[peer] >= max_connections * SHARE_OF_ONE
 
 
 def peer_of(sock: socket.socket) -> Hashable:

@@ -125,8 +125,8 @@ class WorkerProcess:
     # Entrances
 
     def _acceptor(self, listener: socket.socket) -> Acceptor:
-        connections = self.connections
-        return Acceptor(listener, connections.accepted, self.balance.has_its_share, connections.accept_failed)
+        held, has_its_share = self.connections, self.balance.has_its_share
+        return Acceptor(listener, held.accepted, has_its_share, held.has_room, held.accept_failed)
 
     def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> Taker:
         def take() -> bool:

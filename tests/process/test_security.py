@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from forkpolicy.errors import NotRunningError
 from forkpolicy.master.control import ask
-from loadtest.policy_client import PolicyClient
+from loadtest.policy_client import LostReplyError, PolicyClient
 from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -226,42 +227,77 @@ def test_a_worker_killed_by_any_signal_is_replaced(server):
     assert f'how="signal {signal.SIGRTMIN + 5}"' in server.said()
 
 
-def test_one_peer_cannot_keep_the_others_out(make_server):
-    """A peer that opens connections without end loses its own oldest ones; another peer keeps its one and gets more."""
+@pytest.fixture
+def limited(make_server):
+    """One worker for sixteen connections."""
     server = make_server(workers=1, extra="max_connections = 16")
     server.start()
-    other = subprocess.Popen(
-        [sys.executable, "-c", OTHER_PEER, str(server.socket_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert other.stdout.readline() == b"connected\n"
-    greedy = [PolicyClient(server.socket_path) for _ in range(60)]
-    assert greedy[-1].ask(FORGED) == REJECT
-    # Held and newly opened ones of the other peer both answer, after all of that.
-    assert other.communicate(b"go\n", timeout=20)[0] == b"answered\nanswered\n"
-    eventually(lambda: server.status()["workers"][0]["connections"] <= 16)
-    assert greedy[-1].ask(FINE) == "DUNNO"
-    assert server.said().count("connection closed for another") == 1
-    for each in greedy:
-        each.close()
+    return server
+
+
+def test_one_peer_cannot_keep_the_others_out(limited):
+    """A peer that opens connections without end gets half of them; another peer keeps its own and gets more. Nobody
+    loses a connection that has asked.
+    """
+    with other_peer(limited, 1) as other:
+        greedy = [PolicyClient(limited.socket_path) for _ in range(60)]
+        answered = []
+        for client in greedy:
+            with contextlib.suppress(LostReplyError):
+                assert client.ask(FORGED) == REJECT
+                answered.append(client)
+        assert len(answered) == 8
+        # Held and newly opened ones of the other peer both answer, after all of that.
+        assert other("ask") == other("more") == other("ask") == "answered"
+        assert {client.ask(FINE) for client in answered} == {"DUNNO"}
+        assert limited.said().count('event="peer refused"') == 1
+        assert "has half of server.max_connections (16)" in limited.said()
+        for client in greedy:
+            client.close()
+
+
+def test_above_the_limit_connections_wait(limited):
+    """Of three peers two have everything that there is: the third is answered as soon as one of them goes."""
+    with other_peer(limited, 8) as first, contextlib.ExitStack() as stack:
+        with other_peer(limited, 8):
+            own = stack.enter_context(PolicyClient(limited.socket_path))
+            own._socket.sendall(FORGED)
+            eventually(lambda: 'event="connections wait"' in limited.said())
+            assert select.select([own._socket], [], [], 0)[0] == []
+            assert limited.status()["workers"][0]["connections"] == 16
+            assert first("ask") == "answered"
+        assert own._socket.recv(4096) == f"action={REJECT}\n\n".encode()
+        assert first("ask") == "answered"
+
+
+@contextlib.contextmanager
+def other_peer(server, count):
+    """Another process with so many connections, all of which have asked; a function that tells it what to do."""
+    words = [sys.executable, "-c", OTHER_PEER, str(server.socket_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def do(what):
+            process.stdin.write(f"{what}\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        for _ in range(count):
+            assert do("more") == "answered"
+        yield do
+        process.stdin.close()
 
 
 OTHER_PEER = f"""
 import socket, sys
-def connect():
-    own = socket.socket(socket.AF_UNIX)
-    own.settimeout(15)
-    own.connect(sys.argv[1])
-    return own
-def ask(own):
-    own.sendall({FORGED!r})
-    print("answered" if own.recv(4096).startswith(b"action=REJECT") else "lost", flush=True)
-held = connect()
-held.sendall({FORGED!r})
-held.recv(4096)
-print("connected", flush=True)
-sys.stdin.readline()
-ask(held)
-ask(connect())
+held = []
+for line in sys.stdin:
+    if line == "more\\n":
+        held.append(socket.socket(socket.AF_UNIX))
+        held[-1].settimeout(15)
+        held[-1].connect(sys.argv[1])
+    for own in held:
+        own.sendall({FORGED!r})
+    print("answered" if all(own.recv(4096)[:13] == b"action=REJECT" for own in held) else "lost", flush=True)
 """
 
 
