@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "FORKPOLICY_UPGRADE"
 SERVING = b"serving"
+# A client that is in the middle of a long request for so long keeps nobody else waiting.
+HANDING_OVER_S = 10.0
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Passed:
     activated: bool = False
     generation: int = 0
     ready_fd: int = -1
+    master: int = 0
 
     @property
     def every_listener(self) -> list[Listener]:
@@ -82,7 +86,21 @@ def inherited() -> Passed | None:
         activated=told["activated"],
         generation=told["generation"],
         ready_fd=told["ready_fd"],
+        master=told.get("master", 0),
     )
+
+
+class Predecessor:
+    """The master that we replace: until its workers have handed over, some requests are decided by what they serve."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._until_s = time.monotonic() + HANDING_OVER_S
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether it still does. It ends with the last of its workers, and until then it is our parent."""
+        return os.getppid() == self._pid and time.monotonic() < self._until_s
 
 
 def start_again(passed: Passed) -> int:
@@ -96,6 +114,7 @@ def start_again(passed: Passed) -> int:
         "activated": passed.activated,
         "generation": passed.generation,
         "ready_fd": passed.ready_fd,
+        "master": os.getpid(),
     }
     for fd in fds:
         os.set_inheritable(fd, True)

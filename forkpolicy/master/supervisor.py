@@ -22,6 +22,7 @@ from forkpolicy.master.describing import describe
 from forkpolicy.master.generation import Generation
 from forkpolicy.master.loop import Loop
 from forkpolicy.master.notify import Notifier
+from forkpolicy.master.passing import Predecessor
 from forkpolicy.master.reaping import the_dead
 from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
@@ -82,6 +83,8 @@ class Master:
         parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader)
         self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
         self.attendants = Attendants(logger, exporter, watcher, log, self.dropped_by_children, self.listeners)
+        self.predecessor: Predecessor | None = None
+        self.reload_later = False
         self.started = False
         self.replaced = False
         self.failed_start = False
@@ -132,6 +135,10 @@ class Master:
         slept = now_s - self.last_turn_s > self.generation.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
         self.reloader.look_after_time(now_s)
+        if self.predecessor and not self.predecessor.hands_over:
+            self.predecessor = None
+            if self.reload_later:
+                self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
             self.failed_start = True
             self.stop()
@@ -210,6 +217,7 @@ class Master:
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
         if self.before:
             self.before.tell_serving()
+            self.predecessor = Predecessor(self.before.master)
             self.before = None
             self.operators.obey()
 
@@ -225,7 +233,10 @@ class Master:
         """Read everything again. `asker` is told the outcome, where there is one."""
         if asker:
             self.reloader.ask(asker)
-        if self.upgrader.under_way:
+        if self.predecessor:
+            # What a reload has replaced must not answer any more, and workers of before still do.
+            self.reload_later = True
+        elif self.upgrader.under_way:
             # The new master has perhaps read the files already: both must serve the same.
             self.reloader.refuse(["an upgrade is under way: reload when it is done"])
         elif not (self.stopping or self.replaced):
@@ -233,7 +244,7 @@ class Master:
 
     def upgrade(self) -> None:
         """Start a new master on our sockets."""
-        if self.stopping or self.replaced or self.upgrader.under_way or self.reloader.under_way:
+        if self.stopping or self.replaced or self.upgrader.under_way or self.reloader.under_way or self.predecessor:
             self.upgrader.refuse("an upgrade, a reload or a stop is under way")
         else:
             self.upgrader.begin(self.generation.number)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import pathlib
+import struct
 import tempfile
+import termios
 import time
 
 import pytest
@@ -56,6 +59,11 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def unread_bytes(sock):
+    """How much was sent that the other end has not read yet (SIOCOUTQ, unix(7))."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 @pytest.fixture

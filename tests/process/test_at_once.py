@@ -12,7 +12,7 @@ import threading
 from loadtest.mishaps import limit_descriptors, starve, state
 from loadtest.policy_client import PolicyClient
 from loadtest.processes import cpu_us
-from tests.process.conftest import FINE, FORGED, POLICY, REJECT, alive, eventually, request
+from tests.process.conftest import FINE, FORGED, POLICY, REJECT, alive, eventually, request, unread_bytes
 
 ENOUGH = 1024
 
@@ -73,22 +73,13 @@ def test_a_worker_that_cannot_go_yet_takes_part_in_a_reload(make_server):
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FINE) == "DUNNO"
         client.connect().sendall(long[:-10])
-        eventually(lambda: unread(client.connect()) == 0)
+        eventually(lambda: unread_bytes(client.connect()) == 0)
         os.kill(worker, signal.SIGTERM)
         eventually(lambda: [w["retiring"] for w in server.status()["workers"] if w["ready"]] == [True, False])
         server.write_policy(POLICY.replace("5.7.1", "5.7.2"))
         assert server.reload().returncode == 0
         assert alive(worker)
         assert client.ask(long[-10:]) == "REJECT 5.7.2 authenticate first"
-
-
-def unread(sock):
-    """Bytes that were sent and that the other end has not read (SIOCOUTQ)."""
-    import fcntl
-    import struct
-    import termios
-
-    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def test_the_farewell_of_a_worker_that_has_gone_is_heard(make_server):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually
+from loadtest.policy_client import PolicyClient, readable
+from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request, unread_bytes
 
 
 @pytest.fixture
@@ -136,3 +137,27 @@ def test_a_stop_ends_an_upgrade_under_way(upgradable):
     assert server.process.wait(15) == 0
     eventually(lambda: not alive(new))
     assert not server.socket_path.exists()
+
+
+def test_a_reload_waits_for_the_workers_of_before(upgradable):
+    """A worker that cannot go yet answers by what it serves; no reload ends before it has, and the next request is
+    decided by the new policy.
+    """
+    server = upgradable
+    long = request(stress="x" * 40_000)
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+        client.connect().sendall(long[:-10])
+        eventually(lambda: unread_bytes(client.connect()) == 0)
+        old = server.status()["pid"]
+        os.kill(old, signal.SIGUSR2)
+        eventually(lambda: server.status()["pid"] != old)
+        server.write_policy(POLICY.replace("5.7.1", "5.7.2"))
+        with PolicyClient(server.directory / "control") as operator:
+            control = operator.connect()
+            control.sendall(b'{"command": "reload"}\n')
+            threading.Event().wait(1.0)
+            assert not readable(control), "a reload has ended while an old worker was alive"
+            assert client.ask(long[-10:]) == REJECT
+            assert json.loads(control.recv(65536))["ok"]
+        assert client.ask(FORGED) == "REJECT 5.7.2 authenticate first"
