@@ -57,6 +57,8 @@ class Exchange:
     def __init__(self, giving: socket.socket, taking: socket.socket) -> None:
         self._giving = giving
         self._taking = taking
+        self._waits = select.poll()
+        self._waits.register(taking, select.POLLIN)
 
     def fileno(self) -> int:
         """What is readable while a connection waits to be taken."""
@@ -65,7 +67,7 @@ class Exchange:
     @property
     def waiting(self) -> bool:
         """Whether a connection waits to be taken."""
-        return bool(select.select([self._taking], [], [], 0)[0])
+        return bool(self._waits.poll(0))
 
     def give(self, fd: int, pending: bytes, load: int = 0) -> bool:
         """Pass a connection on: from here on the descriptor is only to be closed. False: not now, go on serving

@@ -131,9 +131,13 @@ def test_every_address_of_a_name_answers(make_named):
         assert ask((host, port)) == ANSWER
     expected = {f"inet:127.0.0.1:{port}", f"inet:[::1]:{port}", f"inet:127.0.0.2:{port}"}
     assert set(server.status()["sockets"]) == expected
-    metrics_port = int(server.settings.read_text().rpartition(":")[2].partition('"')[0])
     for host in ("127.0.0.1", "::1"):
-        assert b"forkpolicy_info" in fetch((host, metrics_port))
+        assert b"forkpolicy_info" in fetch((host, metrics_port(server)))
+
+
+def metrics_port(server):
+    """The last number in its settings."""
+    return int(server.settings.read_text().rpartition(":")[2].partition('"')[0])
 
 
 def fetch(address):
@@ -145,7 +149,7 @@ def fetch(address):
 @both_families
 def test_an_upgrade_follows_the_addresses_of_a_name(make_named):
     """Sockets of addresses that stay are passed on, not bound again; those that are gone are closed, new ones made."""
-    server, port = make_named("127.0.0.1", "::1")
+    server, port = make_named("127.0.0.1", "::1", metrics=True)
     server.start()
     before = listening(port)
     make_named.resolve("127.0.0.1", "127.0.0.3")
@@ -159,6 +163,9 @@ def test_an_upgrade_follows_the_addresses_of_a_name(make_named):
     assert {name.partition(":")[0] for name in after} == {stays, "0300007F"}
     assert after[f"{stays}:{port:04X}"] == before[f"{stays}:{port:04X}"]
     assert ask(("127.0.0.3", port)) == ask(("127.0.0.1", port)) == ANSWER
+    assert len(listening(metrics_port(server))) == 2
+    for host in ("127.0.0.1", "127.0.0.3"):
+        assert b"forkpolicy_info" in fetch((host, metrics_port(server)))
     assert server.command("stop").returncode == 0
 
 
