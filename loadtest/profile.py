@@ -63,21 +63,48 @@ def load_profile(name: str, **changes: Any) -> Profile:
 
 
 def _mistakes(document: dict[str, Any]) -> list[str]:
+    """All of one kind: a file with an unknown key may lack a known one, and sums of texts are no sums."""
     known = [each.name for each in fields(Profile) if each.name != "name"]
     mistakes = _unknown(document, known, "key")
     required = ("transactions", "domains", "networks", "outside", "shares")
     mistakes += [f'"{key}" is missing' for key in required if key not in document]
     if mistakes:
         return mistakes
+    mistakes = [wrong for key, value in document.items() if (wrong := _wrong_kind(key, value))]
+    if mistakes:
+        return mistakes
     shares = document["shares"]
-    mistakes += _unknown(shares, list(KINDS), "kind of mail")
+    mistakes = _unknown(shares, list(KINDS), "kind of mail")
     if not mistakes and abs(sum(shares.values()) - 1) > 0.001:
         mistakes.append(f"the shares add up to {sum(shares.values()):g} and not to 1")
-    if len(document.get("hours", [1] * 24)) != 24:
-        mistakes.append(f"hours has {len(document['hours'])} values and not 24")
+    hours = document.get("hours", [1] * 24)
+    if len(hours) != 24:
+        mistakes.append(f"hours has {len(hours)} values and not 24")
+    if not sum(hours):
+        mistakes.append("hours: no mail comes in any of them")
     for key in ("networks", "outside"):
         mistakes += [f"{key}: {wrong}" for wrong in map(_network_mistake, document[key]) if wrong]
     return mistakes
+
+
+def _wrong_kind(key: str, value: object) -> str:
+    """What the value of a key should have been; empty when it is that."""
+    if key in ("domains", "networks", "outside"):
+        right, expected = _all(value, str) and bool(value), "a list of texts with at least one"
+    elif key == "hours":
+        right, expected = _all(value, int, float), "24 numbers, none below 0"
+    elif key == "shares":
+        right, expected = isinstance(value, dict) and _all(list(value.values()), int, float), "numbers, none below 0"
+    else:
+        least = 1 if key == "transactions" else 0
+        right, expected = _all([value], int) and value >= least, f"a whole number, at least {least}"  # type: ignore[operator]
+    return "" if right else f"{key} = {value!r}: expected {expected}"
+
+
+def _all(values: object, *kinds: type) -> bool:
+    if not isinstance(values, list) or not all(isinstance(each, kinds) for each in values):
+        return False
+    return str in kinds or all(each >= 0 and not isinstance(each, bool) for each in values)
 
 
 def _unknown(given: dict[str, Any], known: list[str], what: str) -> list[str]:

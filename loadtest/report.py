@@ -192,7 +192,7 @@ def _per_process(run: Run, pids: Sequence[int], name: str, factor: float) -> lis
 
 
 def _groups(values: Sequence[T], step: int) -> list[Sequence[T]]:
-    return [values[at : at + step] for at in range(0, len(values), step)]
+    return [values[at : at + step] for at in range(0, len(values), max(1, step))]
 
 
 def _together(seconds: Sequence[tuple[int, Second]]) -> tuple[int, Second]:

@@ -105,6 +105,14 @@ def test_a_built_in_profile_holds_its_shares(name):
         ("forged = 0.40", "forged = 0.90", "the shares add up to 1.5 and not to 1"),
         ("192.0.2.0/24", "192.0.2.1/24", "has host bits set"),
         ("[1, 1,", "[1,", "hours has 23 values and not 24"),
+        ("1, 1]", "1, -1]", "-1]: expected 24 numbers, none below 0"),
+        ("hours = [", f"hours = [{'0, ' * 24}] # [", "hours: no mail comes in any of them"),
+        ("transactions = 5000", 'transactions = "many"', "transactions = 'many': expected a whole number, at least 1"),
+        ("transactions = 5000", "transactions = 0", "transactions = 0: expected a whole number, at least 1"),
+        ("transactions = 5000", "transactions = 9\nextra_domains = -1", "extra_domains = -1: expected a whole number"),
+        ('["example.com", "example.net", ".example.net"]', '"example.com"', "'example.com': expected a list of texts"),
+        ('["198.18.0.0/15", ', "[5, ", "expected a list of texts with at least one"),
+        ("forged = 0.40", "forged = true", "'forged': True"),
         ("[shares]", "[shares", "Expected"),
     ],
 )
@@ -299,6 +307,12 @@ def test_a_report_says_what_was_wrong():
     assert "<script>" not in html
     assert "src=" not in html
     assert "href=" not in html
+
+
+def test_a_report_of_nothing_is_one():
+    """Nobody asked anything: no charts, and no error."""
+    assert "Verdicts: nothing was measured." in page(a_run(Recorder(), 0))
+    assert "0 of 1" in text(a_run(Recorder(), 1))
 
 
 def test_a_report_of_a_good_run_says_so():
