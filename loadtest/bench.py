@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from loadtest import generator
 from loadtest.echo import echo_server
 from loadtest.errors import VerdictError
+from loadtest.options import counts, positive
 from loadtest.postfix import traversable_directory
 from loadtest.processes import cpu_us, machine
 from loadtest.profile import load_profile
@@ -79,8 +80,10 @@ def table(rows: Sequence[Row]) -> str:
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest bench", description=__doc__)
-    parser.add_argument("--connections", default="1,32,500", help="numbers of connections (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default %(default)s)")
+    parser.add_argument(
+        "--connections", type=counts, default="1,32,500", help="numbers of connections (default %(default)s)"
+    )
+    parser.add_argument("--seconds", type=positive, default=2.0, help="for each figure (default %(default)s)")
     parser.add_argument("--profile", default="bench", help="where the requests come from (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="figures for programs")
     return parser.parse_args(argv)
@@ -91,7 +94,7 @@ def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
     # What an echo server answers is always the same.
     unjudged = [(text, PASSED) for text, _ in requests]
     echoes: dict[tuple[str, int], float] = {}
-    for connections in map(int, options.connections.split(",")):
+    for connections in options.connections:
         for name, path, pids, verdicts in _servers(stage, day):
             judged = requests if verdicts else unjudged
             load, cpu = _measure(path, pids, judged, connections, options.seconds)

@@ -19,6 +19,7 @@ from loadtest import generator
 from loadtest.echo import echo_server
 from loadtest.errors import SetupError
 from loadtest.mail import policy_request
+from loadtest.options import at_least, counts, positive
 from loadtest.peers import PEERS, RULE, running
 from loadtest.postfix import traversable_directory
 from loadtest.processes import cpu_us, descendants, machine
@@ -84,44 +85,47 @@ def table(rows: Sequence[Row], entries: int) -> str:
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest compare", description=__doc__)
-    parser.add_argument("--connections", default="1,16,64", help="numbers of connections (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default %(default)s)")
-    parser.add_argument("--entries", type=int, default=1000, help="more domains, and networks (default %(default)s)")
-    parser.add_argument("--only", default="", help="these servers of the table, separated by commas")
+    parser.add_argument(
+        "--connections", type=counts, default="1,16,64", help="numbers of connections (default %(default)s)"
+    )
+    parser.add_argument("--seconds", type=positive, default=2.0, help="for each figure (default %(default)s)")
+    parser.add_argument(
+        "--entries", type=at_least(0), default=1000, help="more domains, and networks (default %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", choices=[peer.name for peer in PEERS], help="not all of the others")
     parser.add_argument("--json", action="store_true", help="figures for programs")
     return parser.parse_args(argv)
 
 
 def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
-    counts = [int(count) for count in options.connections.split(",")]
     requests = day.requests()
     with echo_server(stage / "echo", native=True) as pid:
         # What an echo server answers is always the same.
         unjudged = [(text, PASSED) for text, _ in requests]
-        for count in counts if pid else []:
+        for count in options.connections if pid else []:
             yield _row("C echo", "none: the limit", stage / "echo", [pid], unjudged, count, options.seconds)
     with Server(stage / "server", POLICY, sources=day.sources, workers=1, decisions="none") as server:
-        for count in counts:
+        for count in options.connections:
             path, pids = server.socket_path, server.process_ids()
             yield _row("forkpolicy", RULE, path, pids, requests, count, options.seconds)
     for peer in PEERS:
-        if options.only and peer.name not in options.only.split(","):
+        if options.only and peer.name not in options.only:
             continue
         if not peer.installed():
             print(f"{peer.name} is not installed, and skipped: apt-get install {peer.package}", file=sys.stderr)
             continue
-        yield from _rows_of(peer, stage, day, counts, options.seconds)
+        yield from _rows_of(peer, stage, day, options)
 
 
-def _rows_of(peer: Peer, stage: Path, day: Day, counts: Sequence[int], seconds: float) -> Iterator[Row]:
+def _rows_of(peer: Peer, stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
     requests = list(_judged(day, peer))
     request_s = 0.0
-    for count in counts:
+    for count in options.connections:
         if request_s * count > LONGEST_ROUND_S:
             print(f"{peer.name} not asked on {count} connections: a request takes {request_s:.1f} s", file=sys.stderr)
             continue
         with running(peer, stage / f"{peer.name}-{count}", day, count) as (path, pids):
-            row = _row(peer.name, peer.job, path, pids, requests, count, seconds)
+            row = _row(peer.name, peer.job, path, pids, requests, count, options.seconds)
         request_s = row.cpu_us / 1e6
         yield row
 

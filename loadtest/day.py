@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from loadtest import report
 from loadtest.errors import SetupError
+from loadtest.options import at_least, not_negative, report_directory
 from loadtest.postfix import PrivatePostfix, missing, traversable_directory
 from loadtest.profile import load_profile, names
 from loadtest.recorder import merged
@@ -63,17 +64,17 @@ def make_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m loadtest day", description=__doc__)
     parser.add_argument("--profile", default="small", help=f"{', '.join(names())}, or a file *.toml (%(default)s)")
-    parser.add_argument("--transactions", type=int, help="more or fewer mails than the profile has")
-    parser.add_argument("--seed", type=int, help="another day of the same profile")
+    parser.add_argument("--transactions", type=at_least(1), help="more or fewer mails than the profile has")
+    parser.add_argument("--seed", type=at_least(0), help="another day of the same profile")
     parser.add_argument("--between", default="", help="a part of the day, such as 09:00-09:05")
-    parser.add_argument("--speedup", type=float, default=0.0, help="1: as in real life; 0: as fast as it goes")
+    parser.add_argument("--speedup", type=not_negative, default=0.0, help="1: as in real life; 0: as fast as it goes")
     parser.add_argument("--through", choices=("postfix", "protocol"), default="postfix", help="(%(default)s)")
     parser.add_argument("--socket", type=Path, help="ask the server on this socket instead of one of our own")
-    parser.add_argument("--port", type=int, default=0, help="for Postfix, on 127.0.0.1; 0: any free one")
-    parser.add_argument("--users", type=int, default=16, help="that send at the same time (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="of locust (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="of forkpolicy (%(default)s)")
-    parser.add_argument("--report", type=Path, default=Path("demo/loadtest"), help="directory (%(default)s)")
+    parser.add_argument("--port", type=at_least(0), default=0, help="for Postfix, on 127.0.0.1; 0: any free one")
+    parser.add_argument("--users", type=at_least(1), default=16, help="that send at the same time (%(default)s)")
+    parser.add_argument("--processes", type=at_least(1), default=1, help="of locust (%(default)s)")
+    parser.add_argument("--workers", type=at_least(1), default=2, help="of forkpolicy (%(default)s)")
+    parser.add_argument("--report", type=report_directory, default="demo/loadtest", help="directory (%(default)s)")
     parser.add_argument(
         "--locust", default="", help="more arguments for locust, such as '--csv demo/day --html x.html'"
     )

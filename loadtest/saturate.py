@@ -14,12 +14,12 @@ import os
 import shlex
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest import generator
 from loadtest.echo import echo_server
 from loadtest.errors import VerdictError
+from loadtest.options import at_least, positive, report_directory
 from loadtest.postfix import traversable_directory
 from loadtest.processes import cpu_us, machine
 from loadtest.profile import load_profile
@@ -29,6 +29,7 @@ from loadtest.svg import STYLE, Line, chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from loadtest.generator import Requests
 
@@ -92,7 +93,6 @@ def main(argv: Sequence[str]) -> int:
     figures = json.dumps(asdict(found), indent=2)
     print(figures if options.json else table(found))
     if options.report:
-        options.report.mkdir(parents=True, exist_ok=True)
         for name, text in (("html", page(found)), ("json", figures), ("txt", table(found))):
             (options.report / f"saturate.{name}").write_text(text + "\n")
     return 0
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
 
 def table(found: Saturation) -> str:
     """The points as text."""
-    widths = (22, 12, 12, 16, 9, 9, 10, 12)
+    widths = (22, 13, 12, 16, 11, 11, 11, 12)
     rows = [HEADS, *(point.cells() for point in found.points)]
     lines = [
         row[0].ljust(widths[0]) + "".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
@@ -154,12 +154,12 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest saturate", description=__doc__)
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=int, default=cores, help="try 1 to this many (%(default)s)")
-    parser.add_argument("--connections", type=int, default=64, help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each point (%(default)s)")
+    parser.add_argument("--workers", type=at_least(1), default=cores, help="try 1 to this many (%(default)s)")
+    parser.add_argument("--connections", type=at_least(1), default=64, help="(%(default)s)")
+    parser.add_argument("--seconds", type=positive, default=3.0, help="for each point (%(default)s)")
     parser.add_argument("--profile", default="bench", help="where the requests come from (%(default)s)")
     parser.add_argument("--json", action="store_true", help="figures for programs instead of a table")
-    parser.add_argument("--report", type=Path, help="directory for saturate.html, .json and .txt")
+    parser.add_argument("--report", type=report_directory, help="directory for saturate.html, .json and .txt")
     return parser.parse_args(argv)
 
 

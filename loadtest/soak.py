@@ -17,12 +17,12 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest import flatness, report
 from loadtest.errors import SetupError
 from loadtest.mail import policy_request
+from loadtest.options import at_least, not_negative, positive, report_directory
 from loadtest.policy_client import PostfixClient, Tally
 from loadtest.postfix import traversable_directory
 from loadtest.profile import load_profile, names
@@ -33,6 +33,7 @@ from loadtest.stream import POLICY, Day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from loadtest.stream import Timed
 
@@ -72,14 +73,16 @@ def main(argv: Sequence[str]) -> int:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest soak", description=__doc__)
     parser.add_argument("--profile", default="provider", help=f"{', '.join(names())}, or a file *.toml (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=60.0, help="(%(default)s)")
-    parser.add_argument("--rate", type=float, default=0.0, help="mails a second; 0: as fast as it goes (%(default)s)")
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between two events (%(default)s)")
+    parser.add_argument("--minutes", type=positive, default=60.0, help="(%(default)s)")
+    parser.add_argument(
+        "--rate", type=not_negative, default=0.0, help="mails a second; 0: as fast as it goes (%(default)s)"
+    )
+    parser.add_argument("--every", type=positive, default=5.0, help="seconds between two events (%(default)s)")
     parser.add_argument("--no-kills", action="store_true", help="leave the workers alive")
-    parser.add_argument("--seed", type=int, help="another day of the same profile, other events")
-    parser.add_argument("--users", type=int, default=16, help="that send at the same time (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="of forkpolicy, at first (%(default)s)")
-    parser.add_argument("--report", type=Path, default=Path("demo/loadtest"), help="directory (%(default)s)")
+    parser.add_argument("--seed", type=at_least(0), help="another day of the same profile, other events")
+    parser.add_argument("--users", type=at_least(1), default=16, help="that send at the same time (%(default)s)")
+    parser.add_argument("--workers", type=at_least(1), default=2, help="of forkpolicy, at first (%(default)s)")
+    parser.add_argument("--report", type=report_directory, default="demo/loadtest", help="directory (%(default)s)")
     return parser.parse_args(argv)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -52,6 +53,18 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("day", "--profile", "nonsense"), "no profile 'nonsense': built in are "),
         (("day", "--socket", "/nonexistent/socket"), "no server answers on /nonexistent/socket (No such file"),
         (("day", "--through", "protocol", "--users", 1, "--processes", 2), "2 processes need at least as many --users"),
+        (("day", "--users", 0), "argument --users: expected a whole number, at least 1, and not 0"),
+        (("day", "--transactions", -3), "argument --transactions: expected a whole number, at least 1, and not -3"),
+        (("day", "--between", "9-10"), "9-10 is no part of a day: expected two times such as 09:00-09:05"),
+        (
+            ("day", "--report", "/proc/nothing"),
+            "argument --report: cannot make the directory /proc/nothing: No such file",
+        ),
+        (("soak", "--minutes", "long"), "argument --minutes: expected a number above 0, and not long"),
+        (("soak", "--rate", -1), "argument --rate: expected a number, at least 0, and not -1"),
+        (("saturate", "--workers", 0), "argument --workers: expected a whole number, at least 1"),
+        (("bench", "--connections", "1,x"), "argument --connections: expected a whole number, at least 1, and not x"),
+        (("compare", "--only", "nothing"), "argument --only: invalid choice: 'nothing' (choose from 'postfwd1',"),
         (("nonsense",), ""),
     ],
 )
@@ -81,7 +94,13 @@ def test_saturation_is_measured_beside_an_echo(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "echo" in done.stdout
     assert "forkpolicy, 1 worker" in done.stdout
-    assert (tmp_path / "saturate.html").exists()
+    assert "<svg" in (tmp_path / "saturate.html").read_text()
+    figures = json.loads((tmp_path / "saturate.json").read_text())
+    echo, highest = (point for point in figures["points"] if not point["offered"])
+    assert (echo["server"].endswith("echo"), highest["server"]) == (True, "forkpolicy, 1 worker")
+    offered = [point["offered"] for point in figures["points"] if point["server"] == highest["server"]][1:]
+    assert offered == [highest["answered"] * part for part in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)]
+    assert all(point["cpu_us"] > 0 and point["p99_us"] <= point["longest_us"] for point in figures["points"])
 
 
 def test_the_bench_prints_its_ratio():
