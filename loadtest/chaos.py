@@ -15,6 +15,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from loadtest.crowd import REQUEST, Crowd, Smtpd
 from loadtest.happenings import POLICY, Happenings
 from loadtest.mishaps import HANG_TIMEOUT_S, Mishaps
 from loadtest.policy_client import Tally
+from loadtest.processes import command_line, descendants, everybody, title
 from loadtest.server import Server
 from loadtest.stage import leave_mounts, staged
 
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
     from loadtest.crowd import CrowdTally
     from loadtest.stage import Stage
 
-# A worker is that old within a few seconds.
-MAX_REQUESTS = 20_000
+# A worker is that old within a second or two.
+MAX_REQUESTS = 10_000
 SMTPDS = 8
+STOP_S = 15.0
 SAID = ("worker retires", "worker died", "worker hangs", "cannot accept", "worker not started", "log lines lost")
 
 
@@ -57,7 +60,9 @@ def run(seconds: float, connections: int, seed: int, *, rough: bool, only: str =
             happenings.run(seconds, happenings.plan())
             tally = crowd.finish()
             took_s = time.monotonic() - began_s
-            return _report(happenings, tally, smtpds, took_s)
+            report = _report(happenings, tally, smtpds, took_s)
+        report["broken"] += _outlived(directory)
+        return report
 
 
 @contextlib.contextmanager
@@ -77,6 +82,18 @@ def _serving(directory: Path, stage: Stage) -> Iterator[Server]:
     finally:
         server.command("stop")
         server.process = None
+
+
+def _outlived(directory: Path) -> Iterator[str]:
+    """Who is still there when the server has stopped; and ends them."""
+    until_s = time.monotonic() + STOP_S
+    while masters := [pid for pid in everybody() if str(directory) in command_line(pid)]:
+        if time.monotonic() > until_s:
+            for pid in [each for master in masters for each in (master, *descendants(master))]:
+                yield f"process {pid} has outlived the stop: {title(pid)}"
+                os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
 
 
 def _report(happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took_s: float) -> dict[str, Any]:
@@ -104,10 +121,10 @@ def _report(happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took
     }
     if isinstance(happenings, Mishaps):
         report |= {"sockets_of_killed_workers": happenings.held, "skipped": happenings.skipped}
-    return {**report, "broken": [*happenings.failures, *_broken(happenings, tally, cost, said)]}
+    return {**report, "broken": [*happenings.failures, *broken(happenings, tally, cost, said)]}
 
 
-def _broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) -> Iterator[str]:
+def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) -> Iterator[str]:
     """Each promise that was not kept."""
     held = happenings.held if isinstance(happenings, Mishaps) else 0
     closed = tally.closed_in_use + tally.closed_idle
@@ -118,6 +135,8 @@ def _broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) -
         yield f"{tally.outdated} replies by a policy older than the last finished reload"
     if closed + cost.asked_again > held:
         yield f"{closed} connections closed, of smtpds {cost.asked_again}; killed workers held {held}"
+    if cost.overlooked:
+        yield f"{cost.overlooked} replies had more in them than one action"
     if tally.refused_connects:
         yield f"{tally.refused_connects} connects were refused"
     done = happenings.done

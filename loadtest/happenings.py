@@ -59,7 +59,7 @@ class Happenings:
             thread.join()
 
     def _repeat(self, every_s: float, what: Callable[[], None]) -> None:
-        due_s = time.monotonic() + every_s
+        due_s = time.monotonic() + every_s / 2
         while not self.ending.wait(max(0.0, due_s - time.monotonic())):
             due_s = max(due_s + every_s, time.monotonic())
             try:

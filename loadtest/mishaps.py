@@ -34,6 +34,8 @@ HANG_TIMEOUT_S = 4.0
 BETWEEN_S = 1.5
 PAUSE_S = 0.3
 SHORTAGE_S = 1.5
+# Until the last page of the log is full, too.
+FULL_S = 3.0
 VISITORS = 40
 DAY_S = 86400
 STEPS_S = (1, -1, 3600, -3600, DAY_S, -DAY_S, 3650 * DAY_S, -3650 * DAY_S)
@@ -90,7 +92,7 @@ class Mishaps(Happenings):
 
     def suspend(self) -> None:
         """STOP and CONT to all, as a suspended machine: nobody was awake, so nobody has hung."""
-        pids = [*self._processes()]
+        pids = _tree(self.master())
         for pid in pids:
             self._signal(pid, signal.SIGSTOP)
         time.sleep(HANG_TIMEOUT_S * 1.5)
@@ -101,13 +103,16 @@ class Mishaps(Happenings):
     def exhaust(self) -> None:
         """No process may open another descriptor; meanwhile new clients come, who have to wait and no more."""
         enough, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        master = self.master()
         with contextlib.ExitStack() as visitors:
-            for pid in self._processes():
-                starve(pid)
-            waiting = [visitors.enter_context(self._visitor()) for _ in range(VISITORS)]
-            self.ending.wait(SHORTAGE_S)
-            for pid in self._processes():
-                limit_descriptors(pid, enough)
+            try:
+                for pid in _tree(master):
+                    starve(pid)
+                waiting = [visitors.enter_context(self._visitor()) for _ in range(VISITORS)]
+                self.ending.wait(SHORTAGE_S)
+            finally:
+                for pid in _tree(master):
+                    limit_descriptors(pid, enough)
             for each in waiting:
                 if not each.recv(4096).startswith(b"action="):
                     self.failures.append("exhaust: a new connection was closed")
@@ -122,7 +127,7 @@ class Mishaps(Happenings):
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-        self.ending.wait(SHORTAGE_S)
+        self.ending.wait(FULL_S)
         filler.unlink()
 
     def step_clock(self) -> None:
@@ -132,7 +137,7 @@ class Mishaps(Happenings):
 
     def kill_logger(self) -> None:
         """KILL to the logger: its master starts another."""
-        for pid in self._processes():
+        for pid in _tree(self.master()):
             if title(pid) == "log":
                 self._signal(pid, signal.SIGKILL)
 
@@ -145,10 +150,6 @@ class Mishaps(Happenings):
         self.held += sum(name.startswith("socket:") for name in descriptors(pid).values())
         return pid
 
-    def _processes(self) -> list[int]:
-        master = self.master()
-        return [master, *descendants(master)]
-
     @contextlib.contextmanager
     def _visitor(self) -> Iterator[socket.socket]:
         with socket.socket(socket.AF_UNIX) as visitor:
@@ -156,6 +157,10 @@ class Mishaps(Happenings):
             visitor.connect(str(self.server.socket_path))
             visitor.sendall(self.crowd.request)
             yield visitor
+
+
+def _tree(pid: int) -> list[int]:
+    return [pid, *descendants(pid)]
 
 
 def descriptors(pid: int) -> dict[int, str]:

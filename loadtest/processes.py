@@ -48,11 +48,22 @@ def descriptors(pid: int) -> int:
 
 def title(pid: int) -> str:
     """What a forkpolicy process calls itself: "master", "log", "worker 0"; for any other its number."""
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0 ")
-        if words.startswith("forkpolicy: "):
-            return words.removeprefix("forkpolicy: ").partition(" /")[0]
+    words = command_line(pid)
+    if words.startswith("forkpolicy: "):
+        return words.removeprefix("forkpolicy: ").partition(" /")[0]
     return str(pid)
+
+
+def command_line(pid: int) -> str:
+    """With what it was started, or what it calls itself; empty when it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
+    return ""
+
+
+def everybody() -> list[int]:
+    """Every process of this machine."""
+    return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
 
 
 def descendants(pid: int) -> list[int]:
