@@ -26,6 +26,7 @@ from forkpolicy.master.passing import Predecessor
 from forkpolicy.master.reaping import the_dead
 from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
+from forkpolicy.master.stopping import Stopper
 from forkpolicy.master.upgrade import Upgrader
 from forkpolicy.master.workers import Workers
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 # How often the loop looks after time when nothing happens.
 TURN_S = 0.5
-STOP_TIMEOUT_S = 10.0
 # So many deaths at birth, and never a worker that served: the start has failed, and whoever started us should know.
 FAILED_STARTS = 6
 
@@ -66,7 +66,6 @@ class Master:
         watcher: Companion | None = None,
     ) -> None:
         """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
-        self.sockets = sockets
         self.listeners = sockets.listeners
         self.before = before
         self.logger = logger
@@ -78,6 +77,7 @@ class Master:
         self.workers = Workers(self.generation, run_worker, self.loop, log, scoreboard, self.heed, self.worker_gone)
         self.reloader = Reloader(self.generation, load, self.workers, log, self.notifier)
         self.upgrader = Upgrader(sockets, self.loop, log, self.step_aside)
+        self.stopper = Stopper(sockets, self.workers, log, self.notifier)
         verbs = Verbs(self.describe, self.reload, self.workers.scale_to, self.stop)
         self.operators = Operators(control_listener, self.loop, verbs)
         parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader)
@@ -86,16 +86,20 @@ class Master:
         self.predecessor: Predecessor | None = None
         self.reload_later = False
         self.started = False
-        self.replaced = False
+        self.successor = 0
         self.failed_start = False
-        self.stop_deadline_s: float | None = None
         self.last_turn_s = time.monotonic()
         self.watchdog_at_s = 0.0
 
     @property
     def stopping(self) -> bool:
         """Whether the end has begun."""
-        return self.stop_deadline_s is not None
+        return self.stopper.under_way
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another master serves in our place."""
+        return self.successor != 0
 
     def drop_what_was_passed(self) -> None:
         """In a child: close what the master before us has passed and nobody wants."""
@@ -146,8 +150,7 @@ class Master:
         self.upgrader.look_after_time(now_s)
         if not self.stopping:
             self.attendants.keep(now_s, self.operators.adopt)
-        if self.stop_deadline_s is not None and now_s > self.stop_deadline_s:
-            self.kill_all("did not stop in time")
+        self.stopper.look_after_time(now_s)
         if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.workers.beating(now_s):
             self.notifier.watchdog()
             self.watchdog_at_s = now_s + self.notifier.watchdog_s
@@ -226,7 +229,12 @@ class Master:
     def reap(self) -> None:
         """Every child that has died belongs to somebody."""
         for pid, status in the_dead():
-            if not (self.workers.bury(pid, status) or self.upgrader.bury(pid, status)):
+            if pid == self.successor:
+                # What our workers have given away nobody takes any more: they take it back and answer it.
+                self.successor = 0
+                self.operators.obey()
+                self.stopper.begin(replaced=False)
+            elif not (self.workers.bury(pid, status) or self.upgrader.bury(pid, status)):
                 self.attendants.bury(pid, status, stopping=self.stopping)
 
     def reload(self, asker: Callable[[dict[str, Any]], None] | None = None) -> None:
@@ -252,7 +260,7 @@ class Master:
     def step_aside(self, new_pid: int) -> None:
         """Let the new master have everything: commands, metrics, and the connections of our workers."""
         self.log.event("info", "upgraded", new_pid=new_pid, workers=len(self.workers))
-        self.replaced = True
+        self.successor = new_pid
         self.notifier.replaced_by(new_pid)
         self.attendants.leave_to_successor()
         self.operators.obey_no_more()
@@ -263,31 +271,16 @@ class Master:
         self.workers.scale_to(self.workers.wanted + count)
 
     def stop(self) -> None:
-        """Begin the end: every worker answers what it has in hand and what waits in the queues, and goes."""
-        if self.stopping:
-            return
-        self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        self.upgrader.give_up("stopped meanwhile")
-        self.log.event("info", "stopping", workers=len(self.workers))
-        self.notifier.stopping()
-        # Connections are for the new master, and systemd's sockets keep their queue for whoever is next.
-        ours = not (self.replaced or self.sockets.activated)
-        if ours:
-            for listener in self.listeners:
-                listener.refuse()
-        if not self.replaced:
-            self.workers.stop_all(drain=ours)
+        """Begin the end."""
+        if not self.stopping:
+            self.upgrader.give_up("stopped meanwhile")
+            self.stopper.begin(replaced=self.replaced)
 
     def stop_or_kill(self) -> None:
         """INT: once is graceful, twice is now."""
         if self.stopping:
-            self.kill_all("interrupted twice")
+            self.stopper.kill("interrupted twice")
         self.stop()
-
-    def kill_all(self, reason: str) -> None:
-        """End every worker now."""
-        self.workers.kill_all(reason)
-        self.stop_deadline_s = time.monotonic() + STOP_TIMEOUT_S
 
     SIGNALS: ClassVar[dict[int, Callable[[Master], None]]] = {
         signal.SIGCHLD: reap,

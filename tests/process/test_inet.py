@@ -101,10 +101,13 @@ def make_named(make_server, folder, monkeypatch):
     def resolve(*addresses):
         hosts.write_text("".join(f"{address} policy.test\n" for address in addresses))
 
+    made = []
+
     def make(*addresses, metrics=False):
         resolve(*addresses)
         port = free_port()
         server = make_server()
+        made.append(server)
         text = server.settings.read_text().replace(f'"unix:{server.socket_path}"', f'"inet:policy.test:{port}"')
         if metrics:
             text += f'[metrics]\nlisten = "inet:policy.test:{free_port()}"\n'
@@ -112,7 +115,10 @@ def make_named(make_server, folder, monkeypatch):
         return server, port
 
     make.resolve = resolve
-    return make
+    yield make
+    for server in made:
+        # After an upgrade that is another master than the one which was started.
+        server.command("stop")
 
 
 def listening(port):

@@ -30,6 +30,21 @@ def connected(address, count):
         yield clients
 
 
+@pytest.fixture
+def make_upgradable(make_server):
+    """As make_server; whichever master is the last is ended, whatever became of the test."""
+    made = []
+
+    def make():
+        made.append(make_server())
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.command("stop")
+
+
 def read_to_end(client):
     read = b""
     while data := client.recv(4096):
@@ -148,10 +163,9 @@ def test_the_queue_of_a_socket_that_is_not_ours_is_for_the_next_server(make_serv
             assert {client.recv(4096) for client in clients} == {ANSWER}
 
 
-def test_a_replaced_master_that_is_told_to_stop_hands_over(make_server):
+def test_a_replaced_master_that_is_told_to_stop_hands_over(make_upgradable):
     """TERM to a master whose successor serves: its connections go there all the same, however long that takes."""
-    server = make_server()
-    server.start()
+    server = make_upgradable()
     (old,) = server.worker_pids()
     # More than can be on their way at once.
     with connected(str(server.socket_path), 500) as clients:
@@ -170,6 +184,34 @@ def test_a_replaced_master_that_is_told_to_stop_hands_over(make_server):
             client.sendall(FORGED)
             assert client.recv(4096) == ANSWER
         assert server.command("stop").returncode == 0
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_successor_that_ends_early_leaves_nobody_behind(make_upgradable, how):
+    """The new master has gone before the old one's connections had come to it: they are answered by the old one, which
+    then ends like any that stops.
+    """
+    server = make_upgradable()
+    (old,) = server.worker_pids()
+    with connected(str(server.socket_path), 20) as clients:
+        for client in clients:
+            client.sendall(FINE)
+            assert client.recv(4096) == PASSED
+        os.kill(old, signal.SIGSTOP)
+        server.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: "event=upgraded" in server.said())
+        if how == "stopped":
+            assert server.command("stop").returncode == 0
+        else:
+            os.kill(server.status()["pid"], signal.SIGKILL)
+        eventually(lambda: f"event=stopping process=master pid={server.process.pid} " in server.said())
+        if how == "killed":
+            assert server.status()["stopping"]
+        for client in clients:
+            client.sendall(FORGED)
+        os.kill(old, signal.SIGCONT)
+        assert [read_to_end(client) for client in clients] == [ANSWER] * 20
+        assert ended(server)
 
 
 def counts(server):

@@ -1,0 +1,56 @@
+"""The end of a master that serves: nobody connects any more, every worker answers what it has in hand and what waits in
+the queues, and goes. Who does not go in time is killed.
+
+A master that was replaced has nothing to answer: its workers hand their connections over, for as long as they may.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forkpolicy.log import LogPipe
+    from forkpolicy.master.notify import Notifier
+    from forkpolicy.master.passing import Passed
+    from forkpolicy.master.workers import Workers
+
+STOP_TIMEOUT_S = 10.0
+
+
+class Stopper:
+    """Whether the end has begun, and until when it may last."""
+
+    def __init__(self, sockets: Passed, workers: Workers, log: LogPipe, notifier: Notifier) -> None:
+        self._sockets = sockets
+        self._workers = workers
+        self._log = log
+        self._notifier = notifier
+        self._deadline_s: float | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the end has begun."""
+        return self._deadline_s is not None
+
+    def begin(self, *, replaced: bool) -> None:
+        """Stop. A second time it begins anew."""
+        self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        self._log.event("info", "stopping", workers=len(self._workers))
+        self._notifier.stopping()
+        if not replaced:
+            # A socket of systemd keeps its queue for whoever is next.
+            ours = not self._sockets.activated
+            for listener in self._sockets.listeners if ours else ():
+                listener.refuse()
+            self._workers.stop_all(drain=ours)
+
+    def kill(self, reason: str) -> None:
+        """End every worker now."""
+        self._workers.kill_all(reason)
+        self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
+
+    def look_after_time(self, now_s: float) -> None:
+        """Wait no longer than it may take."""
+        if self._deadline_s is not None and now_s > self._deadline_s:
+            self.kill("did not stop in time")
