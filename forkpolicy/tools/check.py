@@ -81,7 +81,9 @@ def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
     for name, slot in loaded.slots.items():
         yield from _unusable(slot, loaded.declarations[name], "error")
     shadow = loaded.shadow
-    for name, slot in shadow.slots.items() if shadow else ():
+    if shadow is None:
+        return
+    for name, slot in shadow.slots.items():
         if name not in loaded.slots:
             # Without it the shadow fails, and nothing else does.
             yield from _unusable(slot, shadow.declarations[name], "warning")
