@@ -8,6 +8,7 @@ from being compiled.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForkpolicyError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; what was compiled by then is in place.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO
     except KeyboardInterrupt:
         print("interrupted: the tables stay as they were", file=sys.stderr)
         return 130
@@ -83,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip-bad", action="store_true", help="leave wrong lines out and count them")
     add("--allow-wide", action="store_true", help="take networks wider than /8 (IPv6: /16)")
     add("--allow-shrink", action="store_true", help="take empty sources, and tables that lose more than half")
+    # For the watcher: a machine may well lose networks, and a list beside them is still no failed download.
+    add("--interfaces-may-shrink", action="store_true", help=argparse.SUPPRESS)
     add(
         "--protect",
         metavar="FILE-OR-TABLE",
@@ -110,6 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
         skip_bad=arguments.skip_bad,
         allow_wide=arguments.allow_wide,
         allow_shrink=arguments.allow_shrink,
+        interfaces_may_shrink=arguments.interfaces_may_shrink,
         dry_run=arguments.dry_run,
         if_changed=arguments.if_changed,
         stats=arguments.stats,
@@ -118,7 +126,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with locked(Path(settings.tables), _say) as directory:
         outcomes = [_compile(declaration, directory, options, arguments) for declaration in declared]
     if arguments.json:
-        print(report.as_json([each for each in outcomes if isinstance(each, Result)]))
+        _tell(report.as_json([each for each in outcomes if isinstance(each, Result)]))
     return _exit_status(outcomes)
 
 
@@ -152,7 +160,7 @@ def _compile(
     if result.state == "refused":
         _say(report.refusal(result))
     elif not arguments.json:
-        print(report.summary(result), flush=True)
+        _tell(report.summary(result))
     return result
 
 
@@ -174,6 +182,15 @@ def _verify(declared: list[TableDeclaration], directory: Path, *, as_json: bool)
             findings.append({"name": each.name, "ok": True, "entries": record.entries, "path": str(path)})
     report.print_findings(findings, as_json=as_json)
     return EXIT_DONE if all(finding["ok"] for finding in findings) else EXIT_NO
+
+
+def _tell(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Whoever read our output has gone, or its disk is full: no reason to leave the other tables as they are.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"standard output cannot be written: {error.strerror}")
 
 
 def _say(text: str) -> None:

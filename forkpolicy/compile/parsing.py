@@ -41,7 +41,8 @@ class Reading:
     complaints: list[Complaint] = field(default_factory=list)
     bad_line_complaints: list[Complaint] = field(default_factory=list)
     bad_lines: int = 0
-    empty_sources: list[Complaint] = field(default_factory=list)
+    # By the index of the source.
+    empty_sources: dict[int, Complaint] = field(default_factory=dict)
     warnings: list[Complaint] = field(default_factory=list)
     digest: str = ""
     _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -124,9 +125,8 @@ class SourcesReader:
             reading.complaints += complaints
             if not complaints and self._store.count + reading.bad_lines == before:
                 hint = "most often a download failed; --allow-shrink takes it as it is"
-                reading.empty_sources.append(
-                    sources.complaint_at(self._declaration, index, "the source is empty", hint)
-                )
+                complaint = sources.complaint_at(self._declaration, index, "the source is empty", hint)
+                reading.empty_sources[index] = complaint
         reading.digest = self._digest.hexdigest()
         reading.finish()
         return reading

@@ -80,6 +80,8 @@ def _in_order(parts: list[_Part], children: Children[_Part, tuple[int, Tally]], 
 def _bounds(kind: Kind, runs: list[Run], parts: int) -> list[str]:
     """Where the parts are cut, so that each has about as many records: from the marks of all runs."""
     marks = sorted(mark for run in runs for mark in run.marks)
+    if not marks:
+        return []
     found = {_cut(kind, marks[len(marks) * number // parts]) for number in range(1, parts)}
     return sorted(found)
 

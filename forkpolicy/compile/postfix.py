@@ -205,8 +205,11 @@ def _run(program: str, *arguments: str) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"{program} {' '.join(arguments)} has not answered within {_TIMEOUT_S} s") from error
-    complaint = re.sub(r"^\S*post\w+: (warning: |fatal: )?", "", done.stderr.strip().rpartition("\n")[2])
-    if done.returncode or "unknown parameter" in complaint:
+    said = [re.sub(r"^\S*post\w+: (warning: |fatal: )?", "", line) for line in done.stderr.strip().splitlines()]
+    # Postfix goes on to warn of other things behind what matters here.
+    unknown = [line for line in said if "unknown parameter" in line]
+    complaint = (unknown or said or [""])[-1]
+    if done.returncode or unknown:
         raise ValueError(f"{program} {' '.join(arguments)}: {complaint or f'exit status {done.returncode}'}")
     return done.stdout
 

@@ -157,21 +157,25 @@ def _refuse_impossible_keys(key: str) -> None:
 
 
 def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:
+    if item.value and item.value[0] in "-/":
+        joined = "".join(f"{item.key} {item.value}".split())
+        raise LineError(f"blanks within a network or a range: did you mean {joined}?", item.column)
     if item.value and _NETWORK_LIKE.match(item.value.split()[0]):
         both = f"{item.key} and {item.value.split()[0]}"
         raise LineError(f"two entries on one line ({both}): write one a line, or put commas between", item.column)
     start, dash, end = item.key.partition("-")
     if dash and "%" not in item.key:
         ranges = keys.split_range(*keys.parse_range(start, end))
+        if not parser.allow_wide:
+            for first, last in ranges:
+                keys.refuse_wide(first, keys.prefix_length(first, last))
     else:
         ranges = [keys.parse_network(item.key, allow_wide=parser.allow_wide)]
     return [_network_record(first, last, f"{parser.head}{line:08x}cc", tail) for first, last in ranges]
 
 
 def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
-    bits = (len(first) - 1) * 8
-    hosts = int.from_bytes(first[1:], "big") ^ int.from_bytes(last[1:], "big")
-    length = f"{bits - hosts.bit_length():02x}"
+    length = f"{keys.prefix_length(first, last):02x}"
     return f"{first.hex()}{length}{last.hex()}{head}{length}{tail}"
 
 

@@ -50,6 +50,8 @@ class TextSource:
     def blocks(self) -> Iterator[Block]:
         """The text in blocks. Raises OSError, and ConfigError for what is no text in UTF-8 at all."""
         if self.path == STDIN:
+            if sys.stdin is None:
+                raise ValueError("standard input is closed")
             yield from _blocks(sys.stdin.buffer, self.name)
             return
         with Path(self.path).open("rb") as stream:
@@ -63,6 +65,11 @@ _ROW_SOURCES: Final[dict[str, Callable[[str, Path], RowSource]]] = {
     "postconf": postfix.open_source,
     "sql": sql.open_source,
 }
+
+
+def is_of_kernel(word: str) -> bool:
+    """Whether a source is this machine's interfaces, which come and go."""
+    return word.startswith("interfaces:")
 
 
 def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSource:
@@ -101,7 +108,8 @@ def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
     first_line, rest, is_first, at_end = 1, b"", True, False
     while not at_end:
         data = stream.read(BLOCK_BYTES)
-        at_end = not data
+        # The stream is buffered: less than asked for is the rest.
+        at_end = len(data) < BLOCK_BYTES
         rest += data
         if is_first:
             _refuse_utf16(rest, name)
@@ -110,7 +118,6 @@ def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
         if not cut:
             continue
         text, rest = _with_newlines(rest[:cut]), rest[cut:]
-        at_end = at_end or (not rest and len(data) < BLOCK_BYTES and not stream.read(0))
         yield Block(text, first_line, is_first and at_end)
         is_first = False
         first_line += text.count(b"\n")
@@ -122,10 +129,10 @@ def _refuse_utf16(data: bytes, name: str) -> None:
 
 
 def _safe_cut(data: bytes) -> int:
-    """Behind the last line that no indented line follows, because the two may belong together."""
+    """Before the last line that begins an entry: an indented one belongs to the one above, comments between or not."""
     at = data.rfind(b"\n", 0, len(data) - 1)
     for _ in range(_CUT_TRIES):
-        if at < 0 or data[at + 1] not in b" \t":
+        if at < 0 or data[at + 1] not in b" \t#;\r\n":
             return at + 1
         at = data.rfind(b"\n", 0, at)
     return data.rfind(b"\n") + 1

@@ -16,7 +16,7 @@ from forkpolicy.compile.parsing import SourcesReader, digest_sources
 from forkpolicy.compile.parts import flatten_in_parts
 from forkpolicy.compile.protect import Protection
 from forkpolicy.compile.records import MAX_COMPLAINTS
-from forkpolicy.compile.sources import with_whole_queries
+from forkpolicy.compile.sources import is_of_kernel, with_whole_queries
 from forkpolicy.compile.statistics import statistics_of
 from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
@@ -49,6 +49,7 @@ class Options:
     skip_bad: bool = False
     allow_wide: bool = False
     allow_shrink: bool = False
+    interfaces_may_shrink: bool = False
     dry_run: bool = False
     if_changed: bool = False
     stats: bool = False
@@ -195,7 +196,7 @@ class _TableCompiler:
             lines = "one line was" if reading.bad_lines == 1 else f"{reading.bad_lines} lines were"
             yield _warning(self._at_table(f"{lines} left out, first {first.place}: {first.message}"))
         if not self._options.allow_shrink:
-            yield from reading.empty_sources
+            yield from (each for at, each in reading.empty_sources.items() if not self._may_shrink(at))
         yield from reading.warnings
 
     def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:
@@ -241,18 +242,32 @@ class _TableCompiler:
         )
 
     def _refuse_shrinking(self, entries: int, before: Table | None) -> None:
-        if self._options.allow_shrink:
-            return
-        if before and entries < before.record.entries * _SMALLEST_PART:
-            message = f"{entries} entries, and the table in use has {before.record.entries}"
+        if before and not (self._options.allow_shrink or self._options.interfaces_may_shrink):
+            self._compare_sizes(entries, before.record.entries)
+
+    def _compare_sizes(self, entries: int, before: int) -> None:
+        if entries < before * _SMALLEST_PART:
+            message = f"{entries} entries, and the table in use has {before}"
             hint = "less than half is refused because most often a download failed: --allow-shrink takes it"
             self._result.complaints.append(self._at_table(message, hint))
+
+    def _may_shrink(self, source: int) -> bool:
+        return self._options.interfaces_may_shrink and is_of_kernel(self._declaration.sources[source])
+
+    def _entries_of_lists(self, table: Table) -> int:
+        """How many entries are not of this machine's interfaces."""
+        of_kernel = {name for name in table.record.sources if is_of_kernel(name)}
+        return sum(table.entry(raw).source not in of_kernel for _, raw in table.entries())
 
     def _judge(self, aside: Path, before: Table | None) -> Result:
         """Look at the finished file, then put it in place unless something speaks against it."""
         table = open_table(str(aside), self._declaration.name, self._kind)
         try:
             self._describe(table, "compiled")
+            if before and self._options.interfaces_may_shrink:
+                self._compare_sizes(self._entries_of_lists(table), self._entries_of_lists(before))
+                if self._result.errors:
+                    return self._result.refuse()
             protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
             offences = protection.offences(table)
             if offences:

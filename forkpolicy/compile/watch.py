@@ -17,6 +17,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Protocol
 
 from forkpolicy.compile.command import main as compile_tables
+from forkpolicy.compile.sources import is_of_kernel
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import declared_tables
 from forkpolicy.settings import load_settings
@@ -69,8 +70,8 @@ def compile_own(settings_path: str, log: EventLog) -> bool:
         return True
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        # The networks of a machine may well become fewer; what fails to be listed is an error and no empty list.
-        status = compile_tables(["-c", settings_path, "--if-changed", "--allow-shrink", *names])
+        # What fails to be listed is an error and no empty list.
+        status = compile_tables(["-c", settings_path, "--if-changed", "--interfaces-may-shrink", *names])
     if status:
         log.event("error", "networks not compiled", tables=",".join(names), reason=err.getvalue().strip())
     elif "compiled" in out.getvalue() + err.getvalue():
@@ -79,7 +80,7 @@ def compile_own(settings_path: str, log: EventLog) -> bool:
 
 
 def _asks_kernel(declaration: TableDeclaration) -> bool:
-    return any(source.startswith("interfaces:") for source in declaration.sources)
+    return any(is_of_kernel(source) for source in declaration.sources)
 
 
 def _let_it_settle(events: socket.socket) -> None:

@@ -7,6 +7,7 @@ instead of an error. Raises CannotWriteError.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from forkpolicy.compile.flatten import Pair
 
 _FIRST_MAP_BYTES: Final = 1 << 20
+_NO_SPACE_BYTES: Final = 1 << 16
 
 # The file format of LMDB 0.9, which Postfix and every tool of it reads.
 _LMDB_MAJOR: Final = 0
@@ -98,4 +100,7 @@ def _seal(path: Path, lmdb_bytes: int) -> layout.Trailer:
 
 
 def _cannot_write(path: Path, error: lmdb.Error) -> CannotWriteError:
-    return CannotWriteError(f"{path} cannot be written: {error}")
+    # LMDB calls a write that a full disk cut short an input/output error.
+    disk = os.statvfs(path.parent)
+    is_full = disk.f_bavail * disk.f_frsize < _NO_SPACE_BYTES
+    return CannotWriteError(f"{path} cannot be written: {os.strerror(errno.ENOSPC) if is_full else error}")

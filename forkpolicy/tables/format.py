@@ -45,7 +45,7 @@ MACHINE: Final = f"{sys.byteorder[0]}{struct.calcsize('P') * 8}".encode("ascii")
 # The first address of a range stands before a cidr entry and begins with its family; msgpack arrays begin with 0x94.
 FIRST_ADDRESS_BYTES: Final = {b"4": 5, b"6": 17}
 
-_MAGIC: Final = b"fkp-tbl\n"
+MAGIC: Final = b"fkp-tbl\n"
 _HEAD: Final = struct.Struct(">8sI4sQ8x")
 TRAILER_BYTES: Final = _HEAD.size + hashlib.sha256().digest_size
 _CHUNK_BYTES: Final = 1 << 20
@@ -128,7 +128,7 @@ class Trailer:
 def seal(fd: int, lmdb_bytes: int) -> Trailer:
     """Cut the file behind its LMDB pages and append the trailer. The caller syncs. Raises OSError."""
     os.ftruncate(fd, lmdb_bytes)
-    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, MACHINE, lmdb_bytes)
+    head = _HEAD.pack(MAGIC, FORMAT_VERSION, MACHINE, lmdb_bytes)
     digest = _digest(fd, lmdb_bytes, head)
     end = memoryview(head + digest)
     while end:
@@ -156,7 +156,7 @@ def verify(fd: int) -> Trailer:
 def _check_head(end: bytes, size: int) -> int:
     if size == 0:
         raise TableError("is empty (0 bytes)")
-    if len(end) < TRAILER_BYTES or not end.startswith(_MAGIC):
+    if len(end) < TRAILER_BYTES or not end.startswith(MAGIC):
         raise TableError("is no whole table of forkpolicy: cut off, or written by something else")
     _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
     if version != FORMAT_VERSION:

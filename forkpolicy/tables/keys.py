@@ -225,7 +225,7 @@ def parse_network(text: str, *, allow_wide: bool = False) -> IpRange:
         pass  # the careful way below finds the words for it
     first_key, length = _parse_network_exactly(address, mask if slash else None)
     if not allow_wide:
-        _refuse_wide(first_key, length)
+        refuse_wide(first_key, length)
     return first_key, _last_key(first_key, length)
 
 
@@ -267,6 +267,11 @@ def split_range(first: bytes, last: bytes) -> list[IpRange]:
         networks.append((family + low.to_bytes(size, "big"), family + (low + block - 1).to_bytes(size, "big")))
         low += block
     return networks
+
+
+def prefix_length(first: bytes, last: bytes) -> int:
+    """The prefix length of the network from its first to its last address."""
+    return _BITS[first[:1]] - (_number(first) ^ _number(last)).bit_length()
 
 
 def _number(key: bytes) -> int:
@@ -370,7 +375,8 @@ def _refuse_host_bits(key: bytes, length: int, address: str) -> None:
         )
 
 
-def _refuse_wide(key: bytes, length: int) -> None:
+def refuse_wide(key: bytes, length: int) -> None:
+    """Raises ValueError where a network is wider than one entry may be without --allow-wide."""
     if any(key.startswith(first) and length >= shortest for first, shortest in _WIDE_BY_NATURE):
         return
     widest = WIDEST_V4 if key[:1] == _V4 else WIDEST_V6

@@ -153,10 +153,11 @@ class Serving:
         except ConfigError as error:
             return [str(complaint) for complaint in error.complaints]
         for slot in _slots_of(loaded):
-            if slot.table is None and (file := pool.apply(slot.prepare)):
+            if file := pool.apply(slot.prepare):
                 slot.take(file)
-        # A table that only the shadow lacks keeps nothing from serving.
-        complaints = [slot.refused for slot in loaded.slots.values() if slot.table is None]
+        # Whoever reloads is told of a table that is damaged or gone, also where the one before goes on serving. A table
+        # that only the shadow lacks keeps nothing from serving.
+        complaints = [slot.refused for slot in loaded.slots.values() if slot.table is None or slot.refused]
         self._prepared = loaded
         if complaints:
             self.abort()

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
 from forkpolicy.compile.directory import TablesDirectory
@@ -448,3 +449,89 @@ def test_json_of_a_refusal(compiler: Compiler) -> None:
     document = json.loads(outcome.out)[0]
     assert document["state"] == "refused"
     assert document["complaints"][0]["line"] == 2
+
+
+@pytest.mark.parametrize("kind", ["cidr", "domain", "address", "key"])
+def test_sources_without_an_entry_are_taken_when_asked_for(compiler: Compiler, kind: str) -> None:
+    """Several lines and no entry in them: an empty table with --allow-shrink, and else refused."""
+    assert compiler.one(kind, "# one\n# two\n\n").status == 78
+    outcome = compiler.one(kind, "# one\n# two\n\n", "--allow-shrink")
+    assert outcome.status == 0, outcome.err
+    assert "0 entries" in outcome.out
+
+
+def test_all_lines_wrong_and_skipped(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of nonsense in many blocks leaves no record at all, and no traceback."""
+    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", 1000)
+    outcome = compiler.one("cidr", "no network\n" * 2000, "--skip-bad", "--allow-shrink")
+    assert outcome.status == 0
+    assert "2000 lines were left out" in outcome.err
+
+
+def test_ranges_are_no_way_around_the_widest_network(compiler: Compiler) -> None:
+    """A range is as wide as the networks that it consists of."""
+    outcome = compiler.one("cidr", "0.0.0.0-255.255.255.255\n10.0.0.0-11.255.255.255\n::-ffff::\n192.0.2.0-192.0.2.9\n")
+    assert outcome.err.count("use --allow-wide if it is meant") == 3
+    assert compiler.one("cidr", "10.0.0.0-11.255.255.255\n", "--allow-wide").status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"), [("192.0.2.5 - 192.0.2.9", "192.0.2.5-192.0.2.9"), ("10.0.0.0 /8", "10.0.0.0/8")]
+)
+def test_blanks_within_a_network(compiler: Compiler, line: str, meant: str) -> None:
+    """Half of a network or range would be read as all of it."""
+    assert f"did you mean {meant}?" in compiler.one("cidr", f"{line}\n").err
+
+
+def test_a_continuation_behind_comments_at_a_blocks_end(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever blocks end, an indented line still meets the entry that it continues."""
+    entry = "user@example.com REJECT\n# reason\n\n   go away\n"
+    for block_bytes in range(len(entry) - 30, len(entry) + 5):
+        monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+        for content in (entry, f"{entry}other@example.com OK\n"):
+            assert "indented below an entry with a value" in compiler.one("address", content).err, block_bytes
+
+
+def test_lmdb_sources_that_are_no_whole_map(compiler: Compiler) -> None:
+    """A map that was cut, and a table of ours, are refused in words."""
+    path = str(compiler.directory / "map.lmdb")
+    with lmdb.open(path, subdir=False, lock=False, map_size=1 << 24) as env, env.begin(write=True) as txn:
+        for number in range(5000):
+            txn.put(b"name%d.example\0" % number, b"OK\0")
+    whole = (compiler.directory / "map.lmdb").read_bytes()
+    (compiler.directory / "cut.lmdb").write_bytes(whole[:8192])
+    compiler.policy("table whole domain lmdb:map", "table cut domain lmdb:cut")
+    assert compiler.run("whole").status == 0
+    (compiler.directory / "ours.lmdb").write_bytes(compiler.table_path("whole").read_bytes())
+    outcome = subprocess.run(
+        [*PROGRAM, "-c", str(compiler.settings), "cut"], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 78
+    assert "cut.lmdb is cut off" in outcome.stderr
+    compiler.policy("table again domain lmdb:ours")
+    assert "is a table of forkpolicy" in compiler.run().err
+
+
+def test_a_reader_that_goes_away_stops_no_table(compiler: Compiler) -> None:
+    """Nobody reads what we say, or its disk is full: every table is compiled all the same."""
+    compiler.policy("table a cidr list", "table b cidr list")
+    compiler.source("list", "192.0.2.0/24\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "-c", str(compiler.settings)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert "standard output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert compiler.files() == {"a.lmdb", "b.lmdb"}
+
+
+def test_what_only_interfaces_may_lose(compiler: Compiler) -> None:
+    """The watcher takes fewer networks of the machine, and never an emptied or halved list beside them."""
+    compiler.policy("table t cidr list interfaces:lo")
+    compiler.source("list", many(20))
+    assert compiler.run().status == 0
+    for content in ("", many(5)):
+        compiler.source("list", content)
+        assert compiler.run("--interfaces-may-shrink").status == 78
+    compiler.source("list", many(19))
+    assert compiler.run("--interfaces-may-shrink").status == 0

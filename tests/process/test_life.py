@@ -222,6 +222,30 @@ with socket.socket(socket.AF_UNIX) as control:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, and only root can become one")
+def test_a_reload_says_which_table_is_damaged_or_gone(make_server):
+    """`check` and `reload` give one verdict; the table before goes on serving, and so does the policy before."""
+    server = make_server("table ours domain domains\nacl us sender table:ours\naction no REJECT\naccess us no\n")
+    server.start()
+    table = server.directory / "compiled" / "ours.lmdb"
+    whole = table.read_bytes()
+    aside = table.with_name("aside")
+    with PolicyClient(server.socket_path) as client:
+        for content, told in ((whole[:8192], "no whole table"), (None, "out of reach")):
+            if content is None:
+                table.unlink()
+            else:
+                aside.write_bytes(content)
+                aside.rename(table)
+            refused = server.reload()
+            assert refused.returncode == 1
+            assert told in refused.stdout + refused.stderr
+            assert server.command("check").returncode == 1
+            assert client.ask(request(sender="a@example.com")) == "REJECT"
+    aside.write_bytes(whole)
+    aside.rename(table)
+    assert server.reload().returncode == 0
+
+
 def test_the_control_socket_is_for_its_owner_and_root(server):
     """Mode 0600; and whoever is somebody else is hung up on even if the mode were changed."""
     path = server.directory / "control"
