@@ -1,8 +1,8 @@
 """The birth of a worker: fork, in one function that lists what each side keeps and drops; and the master's end of
 its link.
 
-Signals are blocked around the fork and unblocked in the child once the master's handlers are gone from it, so that
-a signal in between reaches whom it was meant for.
+Signals are blocked around the fork, so that one in between reaches whom it was meant for. In the child they stay so:
+`run` lets them in when it has handlers for them.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def spawn(
     drop: Iterable[Callable[[], None]],
     told: Callable[[str], None],
 ) -> Worker:
-    """Fork one worker. `run(link)` is its life; `drop` are what it closes of the master's; `told` gets the traceback
-    of a bug that ends it. Raises OSError.
+    """Fork one worker. `run(link)` is its life, and begins with the master's signals blocked; `drop` are what it
+    closes of the master's; `told` gets the traceback of a bug that ends it. Raises OSError.
     """
     ours, theirs = socket.socketpair()
     heard, said = os.pipe()
@@ -163,7 +163,6 @@ def _live(
         ours.close()
         for each in drop:
             each()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         theirs.setblocking(False)
         run(theirs)
         status = 0

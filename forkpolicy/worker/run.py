@@ -101,6 +101,8 @@ class WorkerProcess:
         self.orders.start()
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
+        # Blocked since before the fork: one that came meanwhile would have been the death of us.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self.slot["serving"] = STAYING
         entrances: list[Acceptor | Taker] = [*self._acceptors, *self._takers]
         for entrance in entrances:

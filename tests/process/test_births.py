@@ -10,6 +10,7 @@ import pytest
 
 from loadtest.errors import SetupError
 from loadtest.policy_client import PolicyClient
+from loadtest.processes import descendants
 from tests.process.conftest import FORGED, REJECT, eventually
 
 # The real program, whose workers meet a bug of the kind named by a file as long as that file is there.
@@ -103,3 +104,23 @@ def test_a_bug_outside_of_requests_is_logged_with_its_traceback(make_server, sab
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
     assert server.log.read_text().count("event=bug") == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1], ids=lambda signum: signum.name)
+def test_a_signal_to_a_worker_that_is_being_born(server, signum):
+    """It comes before the worker has a handler for it: TERM retires it when it can, the others are ignored as ever."""
+    master = server.process.pid
+    known = set(descendants(master))
+    hit = 0
+    while hit < 10:
+        # Who retires is replaced by itself; who does not leaves at the next step.
+        server.obey("scale", workers=1)
+        server.obey("scale", workers=4)
+        new = eventually(lambda: set(descendants(master)).difference(known))
+        known.update(new)
+        hit += len(new)
+        for pid in new:
+            os.kill(pid, signum)
+    eventually(lambda: [w["ready"] and not w["retiring"] for w in server.obey("status")["workers"]] == [True] * 4)
+    assert "worker died" not in server.said()
+    assert ('event="worker retires"' in server.said()) == (signum == signal.SIGTERM)
