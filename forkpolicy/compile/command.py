@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip-bad", action="store_true", help="leave wrong lines out and count them")
     add("--allow-wide", action="store_true", help="take networks wider than /8 (IPv6: /16)")
     add("--allow-shrink", action="store_true", help="take empty sources, and tables that lose more than half")
-    # For the watcher: a machine may well lose networks, and an empty list beside them is a failed download all the same.
+    # For the watcher: a machine may lose networks, and an empty list beside them is a failed download all the same.
     add("--interfaces-may-shrink", action="store_true", help="take fewer networks of this machine, and of them alone")
     add(
         "--protect",
