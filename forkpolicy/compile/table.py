@@ -124,7 +124,9 @@ class _TableCompiler:
         before = self._open_present()
         try:
             if self._options.if_changed and before and self._is_unchanged(before):
-                return self._describe(before, "unchanged")
+                # What is protected may have changed.
+                offences = self._offences(before)
+                return self._result.refuse(*offences) if offences else self._describe(before, "unchanged")
             return self._compile_beside(before)
         finally:
             if before:
@@ -268,8 +270,7 @@ class _TableCompiler:
                 self._compare_sizes(self._entries_of_lists(table), self._entries_of_lists(before))
                 if self._result.errors:
                     return self._result.refuse()
-            protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
-            offences = protection.offences(table)
+            offences = self._offences(table)
             if offences:
                 return self._result.refuse(*offences)
             if self._options.dry_run:
@@ -280,6 +281,10 @@ class _TableCompiler:
             table.close()
         self._directory.put_in_place(aside, self._declaration.name)
         return self._result
+
+    def _offences(self, table: Table) -> list[Complaint]:
+        protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
+        return protection.offences(table)
 
     def _describe(self, table: Table, state: State) -> Result:
         result, record = self._result, table.record

@@ -535,3 +535,31 @@ def test_what_only_interfaces_may_lose(compiler: Compiler) -> None:
         assert compiler.run("--interfaces-may-shrink").status == 78
     compiler.source("list", many(19))
     assert compiler.run("--interfaces-may-shrink").status == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "nothing would be protected"),
+        ("# none\n", "nothing would be protected"),
+        ("300.1.1.1\n", "larger than 255"),
+        ("10.0.0.5/24\n", "host bits set"),
+    ],
+)
+def test_a_protection_that_protects_nothing(compiler: Compiler, content: str, told: str) -> None:
+    """A cut or mistyped list of what is ours must not let everything pass."""
+    own = compiler.source("own", content)
+    outcome = compiler.one("domain", "example.com\n", "--protect", str(own))
+    assert outcome.status in (2, 78)
+    assert told in outcome.err
+    assert not compiler.table_path().exists()
+
+
+def test_protection_is_looked_at_where_nothing_else_changed(compiler: Compiler) -> None:
+    """--if-changed saves work, not the question whether an entry must not be there."""
+    own = compiler.source("own", "example.org\n")
+    assert compiler.one("domain", "example.com\n", "--protect", str(own)).status == 0
+    compiler.source("own", "example.org\nexample.com\n")
+    outcome = compiler.run("--if-changed", "--protect", str(own))
+    assert outcome.status == 78
+    assert "example.com must not be in this table" in outcome.err
