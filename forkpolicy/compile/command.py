@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-c", dest="settings", metavar="FILE", default=DEFAULT_PATH, help="settings file (default: %(default)s)")
     add("tables", metavar="TABLE", nargs="*", help="a declared table; none: all of them")
     add("--json", action="store_true", help="results as one JSON document")
-    add("--dry-run", action="store_true", help="write nothing; show the difference to the table in use")
+    add("--dry-run", action="store_true", help="put nothing in place; show the difference to the table in use")
     add("--if-changed", action="store_true", help="leave tables alone whose sources are what they were")
     add("--verify", action="store_true", help="compile nothing; check the compiled tables from end to end")
     add("--stats", action="store_true", help="show what the tables consist of")

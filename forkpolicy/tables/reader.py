@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING
@@ -114,12 +115,15 @@ def open_table(path: str, name: str, kind: Kind, *, delimiter: str = "") -> Tabl
 def verify_file(path: str) -> VerifiedFile:
     """Open a file and check its digest; touches no LMDB, so that it may run in any thread. Raises TableError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Whatever stands there, opening it must not wait: the other tables are taken up after this one.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise TableError(f"{path} {_why_not_open(error)}") from error
     try:
-        identity = identity_of(os.fstat(fd))
-        return VerifiedFile(path, fd, layout.verify(fd), identity)
+        status = os.fstat(fd)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise TableError("is no file: a pipe, a device or the like")  # noqa: TRY301 - told with the path below
+        return VerifiedFile(path, fd, layout.verify(fd), identity_of(status))
     except TableError as error:
         os.close(fd)
         raise TableError(f"{path} {error}") from error
@@ -134,9 +138,9 @@ def open_verified(file: VerifiedFile, name: str, kind: Kind, *, delimiter: str =
         raise TableError(f"{file.path} {_why_not_table(error)}") from error
 
 
-def identity_of(stat: os.stat_result) -> tuple[int, ...]:
+def identity_of(status: os.stat_result) -> tuple[int, ...]:
     """What tells one file under a name from the next: a rename changes it, and so does a write in place."""
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _why_not_open(error: OSError) -> str:

@@ -227,3 +227,15 @@ def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
     assert slot.find("192.0.2.1") is None
     assert slot.find("198.51.100.1")
     slot.close()
+
+
+def test_a_pipe_in_a_tables_place_keeps_nobody_waiting(compiler: Compiler) -> None:
+    """Opening it would wait for a writer that never comes, and no other table would be taken up."""
+    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    assert slot.refresh()
+    compiler.table_path().unlink()
+    os.mkfifo(compiler.table_path())
+    assert not slot.refresh()
+    assert "is no file" in slot.refused
+    assert slot.find("192.0.2.1")
+    slot.close()
