@@ -149,7 +149,8 @@ def test_a_burst_of_costly_requests_is_spread(make_server):
     lines = int(500 * COST_US / cost_us(server))
     server.write_policy(costly_policy(lines))
     assert server.reload().returncode == 0
-    assert COST_US / 2 < cost_us(server) < COST_US * 2
+    # More where others take the cores.
+    assert cost_us(server) > COST_US / 2
     eventually(lambda: settled(server))
     before = requests_of(server)
     with contextlib.ExitStack() as clients:
