@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import os
 import shlex
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from loadtest.errors import SetupError
 from loadtest.options import at_least, not_negative, report_directory
 from loadtest.postfix import PrivatePostfix, missing, traversable_directory
 from loadtest.profile import load_profile, names
+from loadtest.reachable import refuse_silent_socket
 from loadtest.recorder import merged
 from loadtest.sampler import Sampler
 from loadtest.server import Server
@@ -84,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
 def prepare(stack: contextlib.ExitStack, stage: Path, day: Day, options: argparse.Namespace) -> Target:
     """Start what the day is sent to; it ends with `stack`."""
     if options.socket:
-        _refuse_silence(options.socket)
+        refuse_silent_socket(options.socket, "start it, or leave --socket out")
         return Target(None, options.socket)
     if options.through == "protocol":
         server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers)
@@ -102,7 +101,6 @@ def send(stage: Path, day: Day, target: Target, options: argparse.Namespace, com
     with Sampler(target.server.process_ids if target.server else list) as sampler:
         code = subprocess.run(
             _locust(day, target, results, options),
-            env={**os.environ, "FORKPOLICY_PROCESSES": str(options.processes)},
             stdin=subprocess.DEVNULL,
             check=False,
         ).returncode
@@ -144,11 +142,3 @@ def _refuse_missing(options: argparse.Namespace) -> None:
         raise SetupError(f"{why}; or leave it out: --through protocol")
     if options.processes > options.users:
         raise SetupError(f"{options.processes} processes need at least as many --users")
-
-
-def _refuse_silence(path: Path) -> None:
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(path))
-    except OSError as error:
-        raise SetupError(f"no server answers on {path} ({error.strerror}): start it, or leave --socket out") from error

@@ -13,6 +13,7 @@ a load shape. Latency goes to locust in milliseconds, and in microseconds to a f
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from loadtest.errors import SetupError, VerdictError
 from loadtest.mail import policy_request
 from loadtest.policy_client import LostReplyError, PostfixClient
 from loadtest.profile import load_profile
+from loadtest.reachable import refuse_silent_port, refuse_silent_socket
 from loadtest.recorder import Recorder
 from loadtest.shapes import SHAPES
 from loadtest.smtp import SmtpClient
@@ -33,9 +35,10 @@ from loadtest.stream import Day
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from locust.env import Environment
+    from locust.runners import Runner
 
     from loadtest.mail import Transaction
     from loadtest.stream import Timed
@@ -44,22 +47,21 @@ REFUSAL = "Authentication required"
 
 if os.environ.get("FORKPOLICY_SHAPE"):
     # Locust uses any shape that it finds in this file, so there is one only when it is asked for.
+    if os.environ["FORKPOLICY_SHAPE"] not in SHAPES:
+        raise SystemExit(f"FORKPOLICY_SHAPE={os.environ['FORKPOLICY_SHAPE']}: expected one of {', '.join(SHAPES)}")
     Shape = SHAPES[os.environ["FORKPOLICY_SHAPE"]]
 
 
 class Run:
     """What the users of this process share: the rest of the day, and the record."""
 
-    def __init__(self, options: Namespace, index: int, count: int) -> None:
+    def __init__(self, options: Namespace, day: Day, index: int, count: int) -> None:
         """Process `index` of `count` takes every `count`-th mail."""
-        profile = load_profile(
-            options.day_profile, transactions=options.day_transactions or None, seed=options.day_seed or None
-        )
         self.options = options
         self.index = index
         self.recorder = Recorder()
         self.active = 0
-        self._day = Day(profile, options.day_between)
+        self._day = day
         self._mails = self._share(self._day.mails(), count)
 
     def next_mail(self) -> Timed:
@@ -195,10 +197,11 @@ def finish(environment: Environment) -> None:
     if run.options.day_results:
         run.recorder.write(Path(run.options.day_results) / f"record-{run.index}.json")
     if isinstance(environment.runner, WorkerRunner):
+        # Before it says that it is done: the last report that locust sends by itself may come when nobody listens.
+        environment.runner._send_stats()
         environment.runner.send_message("day_done")
     elif environment.runner is not None:
-        # Not from a user's own greenlet: quit waits for it.
-        gevent.spawn(environment.runner.quit)
+        _end(environment.runner)
 
 
 @events.init_command_line_parser.add_listener
@@ -220,20 +223,55 @@ def prepare(environment: Environment, **_: object) -> None:
     runner = environment.runner
     options = environment.parsed_options
     assert options is not None
-    if isinstance(runner, MasterRunner):
-        waiting = [len(runner.clients)]
-
-        def one_less(**_: object) -> None:
-            waiting[0] -= 1
-            if waiting[0] == 0:
-                gevent.spawn(runner.quit)
-
-        runner.register_message("day_done", one_less)
-        return
-    index, count = 0, 1
-    if isinstance(runner, WorkerRunner):
-        index, count = runner.worker_index, int(os.environ.get("FORKPOLICY_PROCESSES", "1"))
     try:
-        environment.run = Run(options, index, count)  # type: ignore[attr-defined]
+        if not isinstance(runner, MasterRunner) or options.processes:
+            _refuse_silence(environment.user_classes, options)
+        # In the master, too: it would wait for ever for processes that have ended for a wrong profile.
+        day = _day(options)
+        if isinstance(runner, MasterRunner):
+            _end_with_the_last(runner)
+            return
+        index, count = 0, 1
+        if isinstance(runner, WorkerRunner):
+            index, count = runner.worker_index, options.processes or int(os.environ.get("FORKPOLICY_PROCESSES", "1"))
+        environment.run = Run(options, day, index, count)  # type: ignore[attr-defined]
     except SetupError as error:
-        raise SystemExit(str(error)) from error
+        if isinstance(runner, WorkerRunner) and options.processes:
+            raise SystemExit(error.exit_code) from error  # and its master says why
+        print(error, file=sys.stderr)
+        if not isinstance(runner, MasterRunner):
+            raise SystemExit(error.exit_code) from error
+        # Processes whose master has gone wait for it for a minute: tell them.
+        environment.process_exit_code = error.exit_code
+        gevent.spawn(runner.quit)
+
+
+def _day(options: Namespace) -> Day:
+    changes = {"transactions": options.day_transactions or None, "seed": options.day_seed or None}
+    return Day(load_profile(options.day_profile, **changes), options.day_between)
+
+
+def _end_with_the_last(runner: MasterRunner) -> None:
+    waiting = [len(runner.clients)]
+
+    def one_less(**_: object) -> None:
+        waiting[0] -= 1
+        if waiting[0] == 0:
+            _end(runner)
+
+    runner.register_message("day_done", one_less)
+
+
+def _end(runner: Runner) -> None:
+    """Leave whoever looks at the web interface the figures, and the way to start once more."""
+    # Not from a user's own greenlet: both wait for it.
+    gevent.spawn(runner.stop if runner.environment.web_ui else runner.quit)
+
+
+def _refuse_silence(users: Sequence[type[User]], options: Namespace) -> None:
+    if any(issubclass(user, PolicyUser) for user in users):
+        if not options.policy_socket:
+            raise SetupError("--policy-socket is missing: PolicyUser asks the server that listens there")
+        refuse_silent_socket(options.policy_socket, "start it, and say where it is with --policy-socket")
+    if any(issubclass(user, SmtpUser) for user in users):
+        refuse_silent_port(options.smtp_port, "start Postfix, and say where it is with --smtp-port")

@@ -205,7 +205,8 @@ class Server:
                 if b"READY=1" in notifications.recv(4096):
                     return
         self._end(signal.SIGKILL)
-        raise SetupError(f"forkpolicy serve did not start:\n{self.said()}")
+        # The log of a run before may be long.
+        raise SetupError(f"forkpolicy serve did not start:\n{self.said()[-3000:]}")
 
     def _run(self, *words: str) -> str:
         done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 
 import pytest
 
 from loadtest.echo import echo_server
+from loadtest.postfix import free_port
+from loadtest.profile import load_profile
+from loadtest.server import Server
+from loadtest.stream import POLICY, REFUSED, Day
+from tests.process.conftest import eventually
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.timeout(120)
@@ -74,6 +83,117 @@ def test_a_wrong_set_up_is_said_in_one_line(words, said):
     assert done.returncode == 2, done
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def locust(*words, **environment):
+    """Locust by hand, as the README has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_locust_by_hand_in_two_processes(tmp_path):
+    """However short the run, its master has every figure of every process at the end, and wrong verdicts fail it."""
+    with echo_server(tmp_path / "socket", native=False):
+        words = ("PolicyUser", "--headless", "-u", 4, "-r", 4, "--processes", 2, "--csv", tmp_path / "day")
+        done = locust(*words, "--policy-socket", tmp_path / "socket", "--day-transactions", 60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    with (tmp_path / "day_stats.csv").open() as lines:
+        total = list(csv.DictReader(lines))[-1]
+    requests = Day(load_profile("small", transactions=60)).requests()
+    assert int(total["Request Count"]) == len(requests)
+    assert int(total["Failure Count"]) == sum(right == REFUSED for _, right in requests)
+
+
+def test_a_load_shape_and_reports_of_locust(folder, tmp_path):
+    """A shape decides how many users there are and when it is over; CSV and HTML are written; right verdicts pass."""
+    day = Day(load_profile("small"))
+    with Server(folder, POLICY, sources=day.sources) as server:
+        words = ("PolicyUser", "--headless", "--csv", tmp_path / "day", "--html", tmp_path / "day.html")
+        shape = {"FORKPOLICY_SHAPE": "spike", "FORKPOLICY_SHAPE_USERS": "3", "FORKPOLICY_SHAPE_S": "3"}
+        done = locust(*words, "--policy-socket", server.socket_path, "--day-transactions", 1_000_000, **shape)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Aggregated" in (tmp_path / "day_stats.csv").read_text()
+    assert (tmp_path / "day.html").exists()
+
+
+def test_the_web_interface_outlives_the_day(folder):
+    """A day that was started in the browser ends, its figures stay, and another one can be started."""
+    day = Day(load_profile("small"))
+    port = free_port()
+    words = [
+        "-m",
+        "locust",
+        "-f",
+        "loadtest/locustfile.py",
+        "PolicyUser",
+        "--web-host",
+        "127.0.0.1",
+        "--web-port",
+        port,
+    ]
+
+    def asked(path, **form):
+        data = urllib.parse.urlencode(form).encode() if form else None
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=10) as answer:
+            return json.load(answer)
+
+    def figures():
+        found = asked("/stats/requests")
+        return found["state"], sum(each["num_requests"] for each in found["stats"] if each["name"] == "Aggregated")
+
+    with Server(folder, POLICY, sources=day.sources) as server:
+        words += ["--policy-socket", server.socket_path]
+        with subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            try:
+                eventually(lambda: _answers(port), 30)
+                for mails in (100, 150):
+                    asked("/swarm", user_count=2, spawn_rate=2, day_transactions=mails)
+                    expected = "stopped", len(Day(load_profile("small", transactions=mails)).requests())
+                    eventually(lambda expected=expected: figures() == expected, 30)
+            finally:
+                process.terminate()
+
+
+def _answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "said"),
+    [
+        (
+            ("--policy-socket", "/nonexistent"),
+            "",
+            "no server answers on /nonexistent (No such file or directory): start it",
+        ),
+        ((), "", "--policy-socket is missing"),
+        (("--processes", 2, "-u", 2, "--policy-socket", "/nonexistent"), "", "no server answers on /nonexistent"),
+        (("--policy-socket", "/nonexistent"), "nonsense", "expected one of curve, ramp, spike, soak"),
+    ],
+)
+def test_a_wrong_set_up_of_locust_is_said(words, shape, said):
+    """Before a mail is sent, with the exit status of a wrong set-up and not of a wrong verdict."""
+    done = locust("PolicyUser", "--headless", *words, FORKPOLICY_SHAPE=shape)
+    assert done.returncode == (1 if shape else 2), done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_processes_end_for_a_wrong_profile(tmp_path):
+    """The master does not wait for ever for processes that cannot begin."""
+    with echo_server(tmp_path / "socket", native=False):
+        words = ("--processes", 2, "-u", 2, "--policy-socket", tmp_path / "socket", "--day-profile", "nonsense")
+        done = locust("PolicyUser", "--headless", *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "no profile 'nonsense': built in are" in done.stderr
 
 
 def test_a_short_soak_with_everything_that_may_happen(tmp_path):

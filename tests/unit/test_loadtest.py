@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest import flatness, generator
+from loadtest.__main__ import main
 from loadtest.echo import echo_server
 from loadtest.errors import SetupError
 from loadtest.histogram import Histogram, bucket_of, lowest_of
@@ -169,6 +170,16 @@ def test_a_generator_compares_every_reply(tmp_path, monkeypatch, native):
     assert f"b'action=DUNNO\\n\\n' instead of {REFUSED!r}" in trouble
     assert good.replies
     assert not good.trouble(requests)
+
+
+def test_without_postfix_a_day_says_what_to_install_and_how_to_do_without(monkeypatch, capsys):
+    """One line with the package and the way to leave it out, and the exit status of a wrong set-up."""
+    monkeypatch.setattr("loadtest.postfix.shutil.which", lambda *_, **__: None)
+    assert main(["day"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "loadtest day: Postfix is not installed: apt-get install postfix; or leave it out: --through protocol" in said
+    )
 
 
 def test_an_unknown_profile_names_the_known_ones():
