@@ -36,6 +36,7 @@ PAUSE_S = 0.3
 SHORTAGE_S = 1.5
 # Until the last page of the log is full, too.
 FULL_S = 3.0
+LOOKS = 10
 VISITORS = 40
 DAY_S = 86400
 STEPS_S = (1, -1, 3600, -3600, DAY_S, -DAY_S, 3650 * DAY_S, -3650 * DAY_S)
@@ -103,17 +104,20 @@ class Mishaps(Happenings):
     def exhaust(self) -> None:
         """No process may open another descriptor; meanwhile new clients come, who have to wait and no more."""
         enough, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        master = self.master()
+        starved = dict.fromkeys(_tree(self.master()))
         with contextlib.ExitStack() as visitors:
             try:
-                for pid in _tree(master):
+                for pid in starved:
                     starve(pid)
                 waiting = [visitors.enter_context(self._visitor()) for _ in range(VISITORS)]
                 self.ending.wait(SHORTAGE_S)
             finally:
-                for pid in _tree(master):
+                # Who was born meanwhile has the limit of its parent, which an upgrade may have outlived.
+                for pid in {child for each in starved for child in _tree(each)}:
                     limit_descriptors(pid, enough)
+            until_s = time.monotonic() + PATIENCE_S
             for each in waiting:
+                each.settimeout(max(0.1, until_s - time.monotonic()))
                 if not each.recv(4096).startswith(b"action="):
                     self.failures.append("exhaust: a new connection was closed")
 
@@ -176,7 +180,9 @@ def descriptors(pid: int) -> dict[int, str]:
 def starve(pid: int) -> None:
     """Let a process have no descriptor but those that it has now; it closes some and opens others meanwhile."""
     limit = -1
-    while is_there(pid) and limit != (limit := _lowest_free(pid)):
+    for _ in range(LOOKS):
+        if not is_there(pid) or limit == (limit := _lowest_free(pid)):
+            return
         limit_descriptors(pid, limit)
 
 
@@ -200,7 +206,7 @@ def is_there(pid: int) -> bool:
 
 def limit_descriptors(pid: int, soft: int) -> None:
     """Set the limit of a process. As its own user: root may not be allowed to (CAP_SYS_RESOURCE)."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         user, group = (int(status[name].split()[0]) for name in ("Uid", "Gid"))
         words = ["/usr/bin/prlimit", f"--pid={pid}", f"--nofile={soft}:"]
