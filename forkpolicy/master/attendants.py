@@ -56,6 +56,8 @@ class Attendants:
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
+        if not self._logger.pid:
+            self._replace_logger("it could not be started at once")
         if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
             self._start_exporter(self._exporter, adopt)
         if self._companion and not self._companion.pid and now_s >= self._companion.not_before_s:
@@ -64,8 +66,7 @@ class Attendants:
     def bury(self, pid: int, status: int, *, stopping: bool) -> None:
         """Take note of a death, if it is one of theirs. Without its logger nobody else is heard: another at once."""
         if pid == self._logger.pid:
-            self._logger.start([*self._drop, *self._listening])
-            self._log.event("error", "logger replaced", reason=how(status))
+            self._replace_logger(how(status))
         elif self._companion and pid == self._companion.pid:
             self._companion.pid = 0
             self._log.event("warning", f"{self._companion.name} ended", how=how(status))
@@ -84,6 +85,14 @@ class Attendants:
         for listener in self._exporter.listeners if self._exporter else ():
             listener.close(remove=remove)
         self._end_companion()
+
+    def _replace_logger(self, reason: str) -> None:
+        try:
+            self._logger.start([*self._drop, *self._listening])
+        except OSError:
+            # Nobody would read it; `keep` tries again with the next turn.
+            return
+        self._log.event("error", "logger replaced", reason=reason)
 
     def _start_exporter(self, exporter: Exporter, adopt: Callable[[socket.socket], None]) -> None:
         self._exporter_at_s = time.monotonic() + EXPORTER_DELAY_S

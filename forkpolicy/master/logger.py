@@ -136,7 +136,9 @@ def open_target(name: str) -> Target:
 
 
 class Logger:
-    """The master's side: starts the process, starts it again, asks it to reopen its target."""
+    """The master's side: starts the process, starts it again, asks it to reopen its target. `pid` is 0 while there is
+    none.
+    """
 
     def __init__(self, target: Target, style: str, title: str) -> None:
         self._target = target
@@ -146,16 +148,17 @@ class Logger:
         self.pid = 0
 
     def start(self, drop: Iterable[Callable[[], None]] = ()) -> None:
-        """Fork the process. `drop`: what it closes of the master's, where there is anything yet."""
-        master = os.getpid()
+        """Fork the process. `drop`: what it closes of the master's, where there is anything yet. Raises OSError."""
+        master, self.pid = os.getpid(), 0
         self.pid = os.fork()
         if not self.pid:
             self._run(master, drop)
 
     def reopen(self) -> None:
-        """Let it open its target again."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGUSR1)
+        """Let it open its target again. One that is still to be started does so by itself."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGUSR1)
 
     def drop_in_child(self) -> None:
         """A worker keeps the write end only. The read end in many hands would keep the pipe alive without reader, and
@@ -169,9 +172,10 @@ class Logger:
         writers have ended.
         """
         os.close(self.pipe.fd)
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self.pid, signal.SIGPROF)
-            os.waitpid(self.pid, 0)
+        if self.pid:
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                os.kill(self.pid, signal.SIGPROF)
+                os.waitpid(self.pid, 0)
 
     def _run(self, master: int, drop: Iterable[Callable[[], None]]) -> NoReturn:
         try:
@@ -198,6 +202,9 @@ class _Copying:
 
     def run(self) -> None:
         self._set_signals()
+        # What the master opened at its start may have been rotated away since; better that than none.
+        with contextlib.suppress(OSError):
+            self._target.reopen()
         rest = b""
         while data := self._read():
             *lines, rest = (rest + data).split(b"\n")

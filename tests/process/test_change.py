@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from loadtest.policy_client import PolicyClient
+from loadtest.processes import title
 from loadtest.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually
 
@@ -154,6 +155,19 @@ def test_usr1_reopens_the_log(server, client):
     assert client.ask(FORGED) == REJECT
     eventually(lambda: "event=decision" in server.log.read_text())
     assert rotated.read_text().count("event=decision") == 1
+
+
+def test_a_logger_that_is_replaced_writes_to_the_log_of_today(server, client):
+    """The master opened the file at its start; after a rotation that is the wrong one."""
+    rotated = server.log.with_suffix(".1")
+    server.log.rename(rotated)
+    server.process.send_signal(signal.SIGUSR1)
+    eventually(server.log.exists)
+    (logger,) = [pid for pid in server.process_ids() if title(pid) == "log"]
+    os.kill(logger, signal.SIGKILL)
+    eventually(lambda: 'event="logger replaced"' in server.log.read_text())
+    assert client.ask(FORGED) == REJECT
+    eventually(lambda: "event=decision" in server.log.read_text())
 
 
 def test_a_blocked_log_target_delays_nobody(make_server):

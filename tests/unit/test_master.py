@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError
 from forkpolicy.master import listener
+from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.inet import open_inet
+from forkpolicy.master.logger import Logger, StderrTarget
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
 
@@ -28,6 +30,26 @@ def test_back_off_grows_to_a_limit_and_ends_with_a_life():
     backoff.served()
     assert backoff.wait_s(110.0) == 0.0
     assert backoff.died_at_birth(0.0) == 0.5
+
+
+def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
+    """A fork that fails when the logger has died ends no master, and the next turn tries again."""
+    logger = Logger(StderrTarget(), "logfmt", "a log")
+    logger.pid = 77
+    told = []
+    log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["reason"])))
+    attendants = Attendants(logger, None, None, log, [], [])
+
+    def no_fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", no_fork)
+    attendants.bury(77, 9, stopping=False)
+    assert (logger.pid, told) == (0, [])
+    logger.reopen()
+    monkeypatch.setattr(os, "fork", lambda: 78)
+    attendants.keep(0.0, lambda _sock: None)
+    assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
 
 
 class Two:
