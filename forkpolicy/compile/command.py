@@ -8,6 +8,7 @@ from being compiled.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -59,10 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForkpolicyError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has gone; what was compiled by then is in place.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_NO
     except KeyboardInterrupt:
         print("interrupted: the tables stay as they were", file=sys.stderr)
         return 130
@@ -180,11 +177,16 @@ def _verify(declared: list[TableDeclaration], directory: Path, *, as_json: bool)
             findings.append({"name": each.name, "ok": False, "reason": str(error)})
         else:
             findings.append({"name": each.name, "ok": True, "entries": record.entries, "path": str(path)})
-    report.print_findings(findings, as_json=as_json)
+    if as_json:
+        _tell(json.dumps(findings, indent=2))
+    for found in findings if not as_json else ():
+        say = _tell if found["ok"] else _say
+        say(report.finding(found))
     return EXIT_DONE if all(finding["ok"] for finding in findings) else EXIT_NO
 
 
 def _tell(text: str) -> None:
+    """Results, on standard output."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -194,6 +196,7 @@ def _tell(text: str) -> None:
 
 
 def _say(text: str) -> None:
+    """Everything else, on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
 """`csv:FILE:COLUMN[:VALUE-COLUMN]`: keys (and values) from columns of a CSV file.
 
 A column is a name from the header line, or a number from 1, and then there is no header. Commas, semicolons and tabs
-separate, whichever the first line has most of. Rows without a key are skipped.
+separate, whichever the first line has most of. Rows without a key are left out, and one warning counts them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class CsvSource:
         header = None if self.column.isdecimal() else [name.strip() for name in next(reader, [])]
         key_at = _position(self.column, header)
         value_at = _position(self.value_column, header) if self.value_column else -1
+        without_key = 0
         for line in reader:
             number: int = reader.line_num  # type: ignore[attr-defined]
             if len(line) <= max(key_at, value_at):
@@ -57,6 +58,10 @@ class CsvSource:
             value = line[value_at].strip() if value_at >= 0 else ""
             if key:
                 yield Row(key, value or None, number)
+            elif any(cell.strip() for cell in line):
+                without_key += 1
+        if without_key:
+            self.warnings.append(f"rows without a key are left out ({without_key})")
 
 
 def _position(column: str, header: list[str] | None) -> int:

@@ -7,7 +7,6 @@ every domain or address table that would answer for it, and `.name` also what is
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from forkpolicy.tables.reader import Table
 
 _MAX_OFFENCES: Final = 50
-# No name ends like this: a mistyped address must not be protected as a name.
-_NUMERIC_TOP: Final = re.compile(r"(^|\.)\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,8 @@ class Protection:
                 try:
                     networks += [(each, place) for each in keys.parse_network_spec(text)]
                 except ValueError as error:
-                    if "/" in text or _NUMERIC_TOP.search(text):
+                    # A mistyped address must not be protected as a name.
+                    if "/" in text or names.NUMERIC_TOP.search(text):
                         raise ConfigError([Complaint(place, 0, 0, str(error))]) from error
                     hosts.append((_host_of(text, place), place))
             if len(networks) + len(hosts) == before:

@@ -46,7 +46,6 @@ _TOP_LABEL = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _COMMON_NAME = re.compile(rf"\.?(?:{_LABEL}\.)+{_TOP_LABEL}")
 _COMMON_ADDRESS = re.compile(rf"(?:[A-Za-z0-9._+=-]+@|\.)?(?:{_LABEL}\.)+{_TOP_LABEL}")
 _COMMON_KEY = re.compile(r"[A-Za-z0-9._@:/+=-]+")
-_NUMERIC_TOP = re.compile(r"(^|\.)\d+$")
 _NETWORK_LIKE = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
 
 
@@ -197,7 +196,7 @@ def _refuse_other_kinds(key: str) -> None:
     """What would be no name, and in which place it would be something."""
     if key.startswith("/"):
         raise ValueError("regular expressions are no table's business: write them into an acl of the policy")
-    if _NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
+    if names.NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
         raise ValueError(f"{key} is an address or a network: those go into a table of kind cidr")
 
 

@@ -109,13 +109,8 @@ def _json_of(result: Result) -> dict[str, object]:
     return document
 
 
-def print_findings(findings: list[dict[str, object]], *, as_json: bool) -> None:
-    """What --verify found: whole tables on standard output, others on standard error."""
-    if as_json:
-        print(json.dumps(findings, indent=2))
-        return
-    for finding in findings:
-        if finding["ok"]:
-            print(f"{finding['name']}: whole, {finding['entries']} entries")
-        else:
-            print(f"{finding['name']}: {finding['reason']}", file=sys.stderr)
+def finding(found: dict[str, object]) -> str:
+    """What --verify says of one table."""
+    if found["ok"]:
+        return f"{found['name']}: whole, {found['entries']} entries"
+    return f"{found['name']}: {found['reason']}"

@@ -101,7 +101,8 @@ def complaint_at(declaration: TableDeclaration, index: int, message: str, hint: 
     """A complaint at the word of a policy that names a source."""
     word = declaration.sources[index]
     column = declaration.source_columns[index] if index < len(declaration.source_columns) else 0
-    return Complaint(declaration.path, declaration.line, column, f"{word}: {message}", "", len(word), hint)
+    text = f"{sql.without_password(word)}: {message}"
+    return Complaint(declaration.path, declaration.line, column, text, "", len(word), hint)
 
 
 def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:

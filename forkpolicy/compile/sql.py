@@ -77,11 +77,14 @@ def _import_sqlalchemy() -> Any:
     return sqlalchemy
 
 
+def without_password(text: str) -> str:
+    """A text with a URL in it, to be shown: entries and complaints name their source to whoever asks."""
+    return re.sub(r"//([^:@/]*):[^@]*@", r"//\1:***@", text)
+
+
 def open_source(argument: str, base: Path) -> SqlSource:
     """The source of `URL:QUERY`. Raises ValueError."""
     found = _FORM.fullmatch(argument)
     if not found or "://" not in found["url"]:
         raise ValueError("expected sql:URL:QUERY, such as sql:sqlite:///mail.db:SELECT name FROM domains")
-    # Entries name their source to whoever asks: not with a password.
-    shown = re.sub(r"//([^:@/]*):[^@]*@", r"//\1:***@", found["url"])
-    return SqlSource(f"sql:{shown}", found["url"], found["query"], base)
+    return SqlSource(f"sql:{without_password(found['url'])}", found["url"], found["query"], base)

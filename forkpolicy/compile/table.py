@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # Entries name their source by one byte.
 _MAX_SOURCES: Final = 256
 
+# A file name has 255 bytes (NAME_MAX), of which what is written aside needs some.
+_MAX_NAME_CHARS: Final = 200
+
 # A table that loses more than this is a failed download more often than a cleaned list.
 _SMALLEST_PART: Final = 0.5
 
@@ -137,6 +140,9 @@ class _TableCompiler:
             return f'"{self._kind}" is no kind of table: expected {", ".join(KINDS)}'
         if len(self._declaration.sources) > _MAX_SOURCES:
             return f"a table has {_MAX_SOURCES} sources at most"
+        length = len(self._declaration.name)
+        if length > _MAX_NAME_CHARS:
+            return f"its name has {length} characters, and its file is named after it: {_MAX_NAME_CHARS} at most"
         return ""
 
     def _at_table(self, message: str, hint: str = "") -> Complaint:

@@ -16,6 +16,9 @@ from forkpolicy.tables.keys import MAX_NAME_CHARS, NULL_SENDER, fold_domain, spl
 # Underscores are no host names but real in mail (SRV-like names, HELO of appliances).
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
+# What ends in a number is an address, or was meant as one.
+NUMERIC_TOP: Final = re.compile(r"(^|\.)\d+$")
+
 
 def parse_host_pattern(text: str) -> str:
     """The key of `host.example.com` or `.example.com`. Raises ValueError."""

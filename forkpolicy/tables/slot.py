@@ -1,8 +1,9 @@
 """A table's place in a running worker: holds the generation that serves and takes up the next.
 
 A slot never goes from a good table to none: when a new file is refused, the one before stays in use and `refused` says
-why the new one is not. While there never was a good one, `find` raises TableError, which the policy's evaluation
-turns into `on_error`: a table that cannot be read is never "no match".
+why the new one is not. (A file that was written in place has overwritten the one before: should LMDB not open it,
+although it is whole, there is nothing to go back to.) While there never was a good one, `find` raises TableError, which
+the policy's evaluation turns into `on_error`: a table that cannot be read is never "no match".
 
 Taking up a new table has two steps, because the first reads the whole file: `prepare` (any thread, touches no LMDB)
 and `take` (the serving loop, 0.1 ms). `refresh` is both.

@@ -563,3 +563,35 @@ def test_protection_is_looked_at_where_nothing_else_changed(compiler: Compiler) 
     outcome = compiler.run("--if-changed", "--protect", str(own))
     assert outcome.status == 78
     assert "example.com must not be in this table" in outcome.err
+
+
+def test_standard_input_that_is_closed(compiler: Compiler) -> None:
+    """As a daemon's may be: said, and no traceback."""
+    compiler.policy("table t cidr -")
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "-c", str(compiler.settings)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "standard input is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_whose_name_is_too_long_for_a_file(compiler: Compiler) -> None:
+    """A mistake in the policy, and the other tables are compiled."""
+    compiler.policy(f"table {'x' * 300} cidr list", "table t cidr list")
+    compiler.source("list", "192.0.2.0/24\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "its name has 300 characters" in outcome.err
+    assert compiler.files() == {"t.lmdb"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_findings_that_nobody_reads(compiler: Compiler, arguments: list[str]) -> None:
+    """--verify to a full disk: the exit status says it all the same."""
+    compiler.one("cidr", "192.0.2.0/24\n")
+    command = [*PROGRAM, "-c", str(compiler.settings), "--verify", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "standard output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,15 @@ def test_csv(compiler: Compiler, content: str, columns: str) -> None:
     entry = compiler.found("cidr", "192.0.2.1")[0]
     assert entry is not None
     assert (entry.key, entry.value, entry.source) == ("192.0.2.0/24", "AD", str(compiler.directory / "list.csv"))
+
+
+def test_csv_rows_without_a_key(compiler: Compiler) -> None:
+    """They are left out, and one warning counts them; blank rows are nothing."""
+    compiler.policy("table t cidr csv:list.csv:network")
+    compiler.source("list.csv", "network,country\n192.0.2.0/24,AD\n,AE\n ,AF\n,\n")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert "warning: csv:list.csv:network: rows without a key are left out (2)" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,15 @@ def test_sql_that_is_wrong(compiler: Compiler, rest: str, message: str) -> None:
     assert outcome.status == 78
     assert "policy.conf:1:16: sql:" in outcome.err
     assert message in outcome.err
+
+
+def test_a_complaint_shows_no_password(compiler: Compiler) -> None:
+    """Nor does a mistake in a source: complaints go to logs and mails."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    compiler.policy("table t domain sql:postgresql://mail:s3cret@127.0.0.1:1/mail:SELECT 1")
+    said = compiler.run().err
+    assert "sql:postgresql://mail:***@127.0.0.1:1/mail" in said
+    assert "s3cret" not in said
 
 
 def test_sql_without_sqlalchemy(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +288,20 @@ def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch, value: 
     """A table that silently held less or more than Postfix means would be worse than none."""
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         FakePostconf(monkeypatch, mynetworks=value).rows("mynetworks")
+
+
+def test_an_unknown_parameter_among_other_warnings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Postfix ends well, says nothing of the value, and warns of other things behind what matters."""
+    program = tmp_path / "postconf"
+    program.write_text(
+        "#!/bin/sh\n"
+        "echo 'postconf: warning: relay_domain: unknown parameter' >&2\n"
+        "echo 'postconf: warning: /etc/postfix/main.cf: unused parameter: my_own=x' >&2\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ValueError, match="relay_domain: unknown parameter"):
+        list(postfix.open_source("relay_domain", tmp_path).rows())
 
 
 def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
