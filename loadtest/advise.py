@@ -106,7 +106,7 @@ def _mean_service_s(server: Server) -> float:
     replies = len(_Arrivals(server.socket_path, 1000.0).run(3.0))
     time.sleep(1.0)  # the scoreboard is as old as a beat
     after = server.status()
-    spent_ns = sum(each["counters"]["cpu_ns"] for each in after["workers"])
+    spent_ns: int = sum(each["counters"]["cpu_ns"] for each in after["workers"])
     spent_ns -= sum(each["counters"]["cpu_ns"] for each in before["workers"])
     return spent_ns / 1e9 / replies
 
@@ -150,7 +150,8 @@ class _Arrivals:
 
     def run(self, seconds: float) -> list[float]:
         """The latencies in seconds, each from when its request was due."""
-        idle, due_by = list(self._sockets), {}
+        idle = list(self._sockets)
+        due_by: dict[int, float] = {}
         latencies = []
         now = time.monotonic()
         due, end = now, now + seconds

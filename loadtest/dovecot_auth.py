@@ -80,7 +80,7 @@ class DovecotAuth:
 
 def _serve(connection: socket.socket, number: int) -> None:
     with connection, connection.makefile("rb") as lines:
-        greeting = [("VERSION", 1, 2), *(("MECH", name, "plaintext") for name in MECHANISMS)]
+        greeting: list[tuple[object, ...]] = [("VERSION", 1, 2), *(("MECH", name, "plaintext") for name in MECHANISMS)]
         greeting += [("SPID", os.getpid()), ("CUID", number), ("COOKIE", "0" * 32), ("DONE",)]
         connection.sendall(b"".join(_line(*words) for words in greeting))
         try:

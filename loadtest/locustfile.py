@@ -84,23 +84,24 @@ class MailUser(User):
     """What both kinds of users have in common; `send` is what differs."""
 
     abstract = True
-    run: Run
+    # Not `run`: that is locust's own.
+    part: Run
 
     def on_start(self) -> None:
         """Take part."""
-        self.run = self.environment.run  # type: ignore[attr-defined]
-        self.run.active += 1
+        self.part = self.environment.run
+        self.part.active += 1
 
     def on_stop(self) -> None:
         """The last user of this process ends it."""
-        self.run.active -= 1
-        if self.run.active == 0:
+        self.part.active -= 1
+        if self.part.active == 0:
             finish(self.environment)
 
     @task
     def one_mail(self) -> None:
         """Send the next mail of the day."""
-        timed = self.run.next_mail()
+        timed = self.part.next_mail()
         try:
             self.send(timed)
         except (LostReplyError, OSError, EOFError) as error:
@@ -120,12 +121,12 @@ class MailUser(User):
             self.lose(mail, words)
             return
         right = answer == refuse
-        self.run.recorder.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
+        self.part.recorder.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
         self.report(mail.kind, us, None if right else VerdictError(words))
 
     def lose(self, mail: Transaction, words: str) -> None:
         """A request that got no verdict."""
-        self.run.recorder.loss(words)
+        self.part.recorder.loss(words)
         self.report(mail.kind, 0, LostReplyError(words))
 
     def report(self, kind: str, us: int, error: Exception | None) -> None:
@@ -146,7 +147,7 @@ class PolicyUser(MailUser):
     def on_start(self) -> None:
         """Make the client; it connects with its first request."""
         super().on_start()
-        self.client = PostfixClient(self.run.options.policy_socket)
+        self.client = PostfixClient(self.part.options.policy_socket)
 
     def on_stop(self) -> None:
         """Disconnect."""
@@ -172,7 +173,7 @@ class SmtpUser(MailUser):
     def send(self, timed: Timed) -> None:
         """From the banner to QUIT; the message itself only where a recipient was accepted."""
         mail = timed.mail
-        with SmtpClient(self.run.options.smtp_port) as session:
+        with SmtpClient(self.part.options.smtp_port) as session:
             session.ehlo(mail.helo)
             session.xclient(mail.client, name=mail.client_name if mail.client_name != "unknown" else "[UNAVAILABLE]")
             session.ehlo(mail.helo)
@@ -204,7 +205,7 @@ def finish(environment: Environment) -> None:
         _end(environment.runner)
 
 
-@events.init_command_line_parser.add_listener
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: ArgumentParser) -> None:
     """Options of the day, beside locust's own."""
     parser.add_argument("--day-profile", default="small", help="a profile's name, or a file *.toml")
@@ -217,7 +218,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--smtp-port", type=int, default=0, help="Postfix's port on 127.0.0.1, for SmtpUser")
 
 
-@events.test_start.add_listener
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
 def prepare(environment: Environment, **_: object) -> None:
     """Before the first user: this process's part of the day."""
     runner = environment.runner

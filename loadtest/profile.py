@@ -58,7 +58,9 @@ def load_profile(name: str, **changes: Any) -> Profile:
     mistakes = list(_mistakes(document))
     if mistakes:
         raise SetupError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+    }
     return Profile(name=path.stem, **values)
 
 

@@ -15,13 +15,13 @@ class _Shape(LoadTestShape):
     abstract = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = int(os.environ.get("FORKPOLICY_SHAPE_USERS", "50"))
         self.length_s = float(os.environ.get("FORKPOLICY_SHAPE_S", "300"))
 
     def tick(self) -> tuple[int, float] | None:
         """Locust's question, once a second: users and how fast to get there, None at the end."""
-        passed = self.get_run_time() / self.length_s
+        passed: float = self.get_run_time() / self.length_s  # type: ignore[no-untyped-call]
         return None if passed >= 1 else (max(1, round(self.peak * self.part(passed))), self.peak)
 
     def part(self, passed: float) -> float:
