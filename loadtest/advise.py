@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loadtest.options import positive, shares
 from loadtest.postfix import traversable_directory
 from loadtest.processes import machine
 from loadtest.server import Server
@@ -81,8 +82,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtest advise", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each row (default %(default)s)")
-    parser.add_argument("--loads", default="0.2,0.4,0.6,0.75", help="busy share of each worker (default %(default)s)")
+    parser.add_argument("--seconds", type=positive, default=6.0, help="for each row (default %(default)s)")
+    parser.add_argument(
+        "--loads", type=shares, default="0.2,0.4,0.6,0.75", help="busy share of each worker (default %(default)s)"
+    )
     return parser.parse_args(argv)
 
 
@@ -93,8 +96,7 @@ def _rows(stage: Path, workers: int, options: argparse.Namespace) -> list[Row]:
         way_us = _quantile(_Arrivals(server.socket_path, 40.0, cheap=True).run(2.0), 0.5)
         per_worker = 1 / _mean_service_s(server)
         return [
-            _compare(server, workers, float(load) * per_worker * workers, options.seconds, way_us)
-            for load in options.loads.split(",")
+            _compare(server, workers, load * per_worker * workers, options.seconds, way_us) for load in options.loads
         ]
     finally:
         server.stop()

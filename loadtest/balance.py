@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest.crowd import REQUEST
 from loadtest.happenings import POLICY
+from loadtest.options import not_negative
 from loadtest.server import Server
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest balance", description=(__doc__ or "").partition("\n\n")[2]
     )
-    parser.add_argument("--settle", type=float, default=8.0, help="seconds before counting (default: 8)")
+    parser.add_argument("--settle", type=not_negative, default=8.0, help="seconds before counting (default: 8)")
     parser.add_argument("--taken-over", action="store_true", help="begin with one worker")
     arguments = parser.parse_args(argv)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

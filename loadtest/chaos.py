@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest.crowd import REQUEST, Crowd, Smtpd
 from loadtest.happenings import POLICY, Happenings
-from loadtest.mishaps import HANG_TIMEOUT_S, Mishaps
+from loadtest.mishaps import HANG_TIMEOUT_S, NAMES, Mishaps
+from loadtest.options import at_least, positive, some_of
 from loadtest.policy_client import Tally
 from loadtest.processes import command_line, descendants, everybody, title
 from loadtest.server import Server
 from loadtest.stage import leave_mounts, staged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from loadtest.crowd import CrowdTally
     from loadtest.stage import Stage
@@ -43,7 +44,7 @@ STOP_S = 15.0
 SAID = ("worker retires", "worker died", "worker hangs", "cannot accept", "worker not started", "log lines lost")
 
 
-def run(seconds: float, connections: int, seed: int, *, rough: bool, only: str = "") -> dict[str, Any]:
+def run(seconds: float, connections: int, seed: int, *, rough: bool, only: Collection[str] = NAMES) -> dict[str, Any]:
     """One run; what happened, what the clients saw, and which promises were broken."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -153,12 +154,14 @@ def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) ->
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m loadtest chaos", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
-    parser.add_argument("--connections", type=int, default=500, help="how many (default: 500)")
+    parser.add_argument("--seconds", type=positive, default=60.0, help="how long (default: 60)")
+    parser.add_argument("--connections", type=at_least(1), default=500, help="how many (default: 500)")
     parser.add_argument("--seed", type=int, default=1, help="who is hit (default: 1)")
     parser.add_argument("--rough", action="store_true", help="with mishaps")
-    parser.add_argument("--only", default="", metavar="MISHAP,...", help="some mishaps only")
+    parser.add_argument("--only", type=some_of(NAMES), default=NAMES, metavar="MISHAP,...", help="some mishaps only")
     arguments = parser.parse_args(argv)
+    if arguments.only != NAMES and not arguments.rough:
+        parser.error("--only chooses among the mishaps of --rough: give both")
     if arguments.rough and os.geteuid() == 0:
         leave_mounts()
     report = run(arguments.seconds, arguments.connections, arguments.seed, rough=arguments.rough, only=arguments.only)

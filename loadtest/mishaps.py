@@ -23,7 +23,7 @@ from loadtest.happenings import LOOK_S, PATIENCE_S, Happenings
 from loadtest.processes import descendants, title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from loadtest.crowd import Crowd
     from loadtest.server import Server
@@ -42,33 +42,34 @@ DAY_S = 86400
 STEPS_S = (1, -1, 3600, -3600, DAY_S, -DAY_S, 3650 * DAY_S, -3650 * DAY_S)
 
 
+NAMES = ("kill", "pause", "step_clock", "exhaust", "fill_disk", "suspend", "kill_logger", "hang")
+
+
 class Mishaps(Happenings):
     """`stage` has what some of them need; `held` counts the sockets that killed workers had."""
 
-    def __init__(self, server: Server, crowd: Crowd, seed: int, stage: Stage, only: str = "") -> None:
-        """All of them, or those that `only` names."""
+    def __init__(self, server: Server, crowd: Crowd, seed: int, stage: Stage, only: Collection[str] = NAMES) -> None:
+        """All of NAMES, or some."""
         super().__init__(server, crowd, seed)
         self.stage = stage
         self.held = 0
-        rough = [self.kill, self.pause, self.step_clock, self.exhaust, self.fill_disk, self.suspend]
-        rough += [self.kill_logger, self.hang]
-        missing = {self.step_clock: stage.clock is None, self.fill_disk: not stage.small_disk}
-        self.skipped = [each.__name__ for each, is_missing in missing.items() if is_missing]
-        names = set(only.split(",")) if only else {each.__name__ for each in rough}
-        chosen = [each for each in rough if each.__name__ in names and each.__name__ not in self.skipped]
+        missing = {"step_clock": stage.clock is None, "fill_disk": not stage.small_disk}
+        self.skipped = [name for name, is_missing in missing.items() if is_missing and name in only]
+        chosen = [name for name in NAMES if name in only and name not in self.skipped]
         # Killing is what happens most in real life.
-        others = [[each, self.kill] if self.kill in chosen else [each] for each in chosen if each != self.kill]
-        self._next = itertools.cycle([*itertools.chain.from_iterable(others)] or chosen)
+        others = [[name, "kill"] if "kill" in chosen else [name] for name in chosen if name != "kill"]
+        self._order = [*itertools.chain.from_iterable(others)] or chosen
+        self._next = itertools.cycle(self._order)
 
     def plan(self) -> list[tuple[float, Callable[[], None]]]:
         """Everything gentle, and one mishap after the other."""
-        return [*super().plan(), (BETWEEN_S, self.mishap)]
+        return [*super().plan(), *([(BETWEEN_S, self.mishap)] if self._order else [])]
 
     def mishap(self) -> None:
         """The next one."""
-        what = next(self._next)
-        what()
-        self.done[what.__name__] += 1
+        name = next(self._next)
+        getattr(self, name)()
+        self.done[name] += 1
         self.ending.wait(BETWEEN_S)
 
     def kill(self) -> None:

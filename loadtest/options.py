@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -42,6 +42,23 @@ def not_negative(text: str) -> float:
 def counts(text: str) -> list[int]:
     """Whole numbers with commas between them."""
     return [at_least(1)(each) for each in text.split(",")]
+
+
+def some_of(names: Collection[str]) -> Callable[[str], list[str]]:
+    """Names with commas between them."""
+
+    def chosen(text: str) -> list[str]:
+        wrong = [each for each in text.split(",") if each not in names]
+        if wrong:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(names)}, and not {wrong[0]}")
+        return text.split(",")
+
+    return chosen
+
+
+def shares(text: str) -> list[float]:
+    """Numbers above 0 with commas between them."""
+    return [positive(each) for each in text.split(",")]
 
 
 def report_directory(text: str) -> Path:

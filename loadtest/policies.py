@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
+from loadtest.options import counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +35,11 @@ ROUNDS = 5
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m loadtest policies", description=__doc__)
-    parser.add_argument("--lines", default="10,100,1000,10000", help="lengths (default %(default)s)")
+    parser.add_argument("--lines", type=counts, default="10,100,1000,10000", help="lengths (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="figures for programs")
     options = parser.parse_args(argv)
-    rows = [measure(count, options.seed) for count in map(int, options.lines.split(","))]
+    rows = [measure(count, options.seed) for count in options.lines]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0

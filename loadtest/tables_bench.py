@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.tables.keys import domain_keys
 from forkpolicy.tables.reader import open_table, verify_file
+from loadtest.options import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -331,7 +332,7 @@ def shown(figure: float | str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtest tables", description=__doc__)
-    parser.add_argument("sizes", nargs="*", type=int, default=[1_000, 100_000, 5_000_000], help="entries")
+    parser.add_argument("sizes", nargs="*", type=at_least(1), default=[1_000, 100_000, 5_000_000], help="entries")
     parser.add_argument("--kinds", nargs="*", default=["cidr", "domain"], choices=["cidr", "domain"])
     parser.add_argument("--alone", action="store_true", help="without the other libraries and Postfix")
     arguments = parser.parse_args(argv)
