@@ -20,10 +20,10 @@ class Backoff:
     not_before_s: float = 0.0
     failed_at_s: float = 0.0
 
-    def died_at_birth(self, now_s: float) -> float:
-        """Note such a death; the delay before the next birth."""
+    def died_at_birth(self, now_s: float, longest_s: float = LONGEST_DELAY_S) -> float:
+        """Note such a death; the delay before the next birth, `longest_s` at most."""
         self.failures += 1
-        delay_s: float = min(FIRST_DELAY_S * 2 ** (self.failures - 1), LONGEST_DELAY_S)
+        delay_s: float = min(FIRST_DELAY_S * 2 ** (self.failures - 1), longest_s)
         self.not_before_s = now_s + delay_s
         self.failed_at_s = now_s
         return delay_s

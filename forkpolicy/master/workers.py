@@ -38,6 +38,9 @@ DUMP_BEFORE_KILL_S = 1.0
 # A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
 INFANT_S = 2.0
 
+# No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
+NOT_BORN_DELAY_S = 1.0
+
 
 class Workers:
     """All of them, by pid. `wanted`: how many there should be."""
@@ -105,7 +108,7 @@ class Workers:
         try:
             worker = spawn(slot, number, lambda link: self._run(loaded, number, slot, link), drop, self._tell_bug)
         except OSError as error:
-            delay_s = self.backoff.died_at_birth(time.monotonic())
+            delay_s = self.backoff.died_at_birth(time.monotonic(), NOT_BORN_DELAY_S)
             self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
             return
         self.alive[worker.pid] = worker

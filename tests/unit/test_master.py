@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError
-from forkpolicy.master import listener
+from forkpolicy.master import listener, workers
 from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.inet import open_inet
 from forkpolicy.master.logger import Logger, StderrTarget
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
+from forkpolicy.master.workers import Workers
 
 
 def test_back_off_grows_to_a_limit_and_ends_with_a_life():
@@ -50,6 +51,24 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     monkeypatch.setattr(os, "fork", lambda: 78)
     attendants.keep(0.0, lambda _sock: None)
     assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
+
+
+def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):
+    """Descriptors that were out for a minute keep nobody waiting for half of one when they are back."""
+    settings = SimpleNamespace(server=SimpleNamespace(workers=1))
+    generation = SimpleNamespace(settings=settings, loaded=None, number=1)
+    told = []
+    log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["next_try_s"])))
+    born = Workers(generation, None, None, log, None, None, None)
+
+    def no_descriptors(*_):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(workers, "spawn", no_descriptors)
+    for _ in range(9):
+        born.backoff.not_before_s = 0.0
+        born.keep([])
+    assert told == [("worker not started", 0.5), *[("worker not started", 1.0)] * 8]
 
 
 class Two:
