@@ -275,9 +275,9 @@ def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     def find_parent(name: str) -> bytes | None:
         if len(name) > keys.PARENTS_WITHIN_CHARS:
             name = name[-keys.PARENTS_WITHIN_CHARS :]
+        dots = name.count(".")
         for labels in label_counts:
-            child, *rest = name.rsplit(".", labels)
-            if child and len(rest) == labels:
+            if labels <= dots and (child := name.rsplit(".", labels)[0]):
                 found = get(encode_key(name[len(child) :]))
                 if found is not None:
                     return found
