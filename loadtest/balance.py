@@ -2,6 +2,7 @@
 
 All connections are opened in a burst; one in eight asks without a pause, the others hardly ever. After a while for the
 connections to move, the busiest worker is compared with the mean: connections at the end, requests of the last seconds.
+First comes what a look at the balance costs a worker.
 With --taken-over everything is opened against one worker, and the others come later.
 """
 
@@ -18,6 +19,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forkpolicy.scoreboard import STAYING, Scoreboard
+from forkpolicy.worker.balance import Balance
+from forkpolicy.worker.run import BEAT_S
 from loadtest.crowd import REQUEST
 from loadtest.happenings import POLICY
 from loadtest.options import not_negative
@@ -30,6 +34,10 @@ HOT_ONE_IN = 8
 # A cold connection asks so often: a hundredth of what a hot one does on a small machine, or less.
 COLD_EVERY_S = 2.0
 COUNTED_S = 4.0
+# What a look costs is measured on so many of all.
+COST_WORKERS = 8
+COST_CONNECTIONS = 500
+COST_BEATS = 1000
 
 
 class Skewed(threading.Thread):
@@ -103,6 +111,36 @@ def measure(workers: int, connections: int, settle_s: float, *, taken_over: bool
     }
 
 
+class _Held:
+    """What the balance knows of a connection."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+
+def cost() -> dict[str, Any]:
+    """CPU time of a look at everybody's load, as each worker has one with each beat, and its share of a core."""
+    scoreboard = Scoreboard()
+    for number in range(COST_WORKERS):
+        slot = scoreboard.slot(number)
+        slot["pid"], slot["serving"], slot["connections"], slot["load"] = number + 1, STAYING, COST_CONNECTIONS, 500_000
+    balance = Balance(scoreboard, scoreboard.slot(0), lambda *_: False)
+    held: list[Any] = [_Held() for _ in range(COST_CONNECTIONS)]
+    started = time.process_time()
+    for _ in range(COST_BEATS):
+        for each in held:
+            each.requests += 1
+        balance.beat(held)
+    beat_s = (time.process_time() - started) / COST_BEATS
+    return {
+        "connections_of_each_worker": COST_CONNECTIONS,
+        "beat_us": round(beat_s * 1e6),
+        "percent_of_a_core": round(beat_s / BEAT_S * 100, 3),
+    }
+
+
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -113,6 +151,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(json.dumps(cost()))
     for workers in (2, 4, 8):
         for connections in (64, 500):
             print(
