@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, cast
 
 from forkpolicy.compile import sources
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
 
 _ROWS_A_CHUNK: Final = 10_000
 
+# Entries name their source by one byte.
+MAX_SOURCES: Final = 256
+
 
 @dataclass(slots=True)
 class Reading:
     """What reading all sources of a table brought, besides records."""
 
-    names: list[str] = field(default_factory=list)
+    # The declared sources in their order, then the files and maps that they lead to.
+    names: list[str]
     # Sources that cannot be had at all, and lines that are wrong: only the latter can be skipped.
     complaints: list[Complaint] = field(default_factory=list)
     bad_line_complaints: list[Complaint] = field(default_factory=list)
@@ -94,8 +99,8 @@ def digest_sources(declaration: TableDeclaration, flags: str) -> str:
             for block in source.blocks():
                 digest.update(block.text)
         else:
-            for row in source.rows():
-                digest.update(repr(row).encode("utf-8", "surrogateescape"))
+            for placed in sources.placed_rows(source):
+                digest.update(repr(placed).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -114,7 +119,7 @@ class SourcesReader:
         self._declaration, self._store = declaration, store
         self._allow_wide, self._progress = allow_wide, progress
         self._digest = new_digest(declaration, flags)
-        self._reading = Reading()
+        self._reading = Reading(list(declaration.sources))
 
     def read(self) -> Reading:
         """Read and parse everything. Raises CannotWriteError."""
@@ -132,18 +137,14 @@ class SourcesReader:
         return reading
 
     def _read_source(self, index: int) -> list[Complaint]:
-        declaration, names = self._declaration, self._reading.names
-        names.append(declaration.sources[index])
+        declaration = self._declaration
         try:
             source = sources.open_source(declaration, index)
-            names[index] = source.name
-            parser = RecordParser(
-                cast("Kind", declaration.kind), index, source.name, self._allow_wide, declaration.key_words
-            )
+            self._reading.names[index] = source.name
             if isinstance(source, TextSource):
-                self._read_text(source, parser)
+                self._read_text(source, self._parser(index))
             else:
-                self._read_rows(source, parser, index)
+                self._read_rows(source, index)
         except ConfigError as error:
             return list(error.complaints)
         except OSError as error:
@@ -152,14 +153,31 @@ class SourcesReader:
             return [sources.complaint_at(declaration, index, str(error))]
         return []
 
-    def _read_rows(self, source: RowSource, parser: RecordParser, index: int) -> None:
-        rows = source.rows()
-        while chunk := list(islice(rows, _ROWS_A_CHUNK)):
-            parsed = Parsed()
-            for row in chunk:
-                self._digest.update(repr(row).encode("utf-8", "surrogateescape"))
-                parser.parse_row(row.key, row.value, row.line, parsed)
-            self._take(parser.source_name, parsed, len(chunk))
+    def _parser(self, index: int) -> RecordParser:
+        kind, name = cast("Kind", self._declaration.kind), self._reading.names[index]
+        return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_words)
+
+    def _index_of(self, name: str) -> int:
+        """Where a file that a source leads to stands among the sources."""
+        names = self._reading.names
+        if name not in names:
+            if len(names) == MAX_SOURCES:
+                raise ValueError(
+                    f"a table has {MAX_SOURCES} sources at most, files and maps that they lead to included"
+                )
+            names.append(name)
+        return names.index(name)
+
+    def _read_rows(self, source: RowSource, index: int) -> None:
+        for name, placed in groupby(sources.placed_rows(source), key=itemgetter(0)):
+            parser = self._parser(index if name == source.name else self._index_of(name))
+            while chunk := list(islice(placed, _ROWS_A_CHUNK)):
+                parsed = Parsed()
+                for each in chunk:
+                    self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
+                    row = each[1]
+                    parser.parse_row(row.key, row.value, row.line, parsed)
+                self._take(name, parsed, len(chunk))
         for text in source.warnings:
             warning = sources.complaint_at(self._declaration, index, text)
             self._reading.warnings.append(_as_warning(warning))

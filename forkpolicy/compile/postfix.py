@@ -1,9 +1,10 @@
 """`postconf:PARAMETER`: a list of the running Postfix: `mynetworks`, `mydestination`, `relay_domains` and their like.
 
 The value comes expanded from postconf(1), with the configuration directory of `MAIL_CONFIG` where that is set. Files
-are read, maps are listed (`postmap -s`, or parsed where they are text). What Postfix can ask but nobody can list
-(ldap, sql, regexp ...) is an error that names it, and so is an exclusion (`!pattern`), because a table that silently
-held less or more than Postfix means would be worse than none.
+are read, maps are listed (`postmap -s`, or parsed where they are text), and each entry knows in which it stands. What
+Postfix can ask but nobody can list (ldap, sql, regexp ...) is a complaint that names it, and so is an exclusion
+(`!pattern`), because a table that silently held less or more than Postfix means would be worse than none. ConfigError
+has all of these in one run, each with its file and line; ValueError is for what keeps the parameter from being read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.rows import Row
+from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.tables.keys import ip_key
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 _SBIN: Final = "/usr/sbin:/usr/local/sbin"
 _TIMEOUT_S: Final = 60
-_MAX_DEPTH: Final = 10
 
 _LISTED_BY_POSTMAP: Final = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
 _ASKED_ONLY: Final = {
@@ -51,6 +52,10 @@ _ASKED_ONLY: Final = {
 _PARENTS: Final = "parent_domain_matches_subdomains"
 
 
+# A row, behind the name of the parameter, file or map that it stands in.
+Placed = tuple[str, Row]
+
+
 @dataclass(slots=True)
 class PostconfSource:
     """One parameter of Postfix that is a list."""
@@ -58,46 +63,83 @@ class PostconfSource:
     name: str
     parameter: str
     warnings: list[str] = field(default_factory=list)
+    _mistakes: list[Complaint] = field(default_factory=list)
     _skipped: int = 0
     _skipped_literals: int = 0
 
     def rows(self) -> Iterator[Row]:
-        """The members of the list. Raises ValueError, OSError."""
+        """The members of the list. Raises as `placed_rows` does."""
+        return (row for _, row in self.placed_rows())
+
+    def placed_rows(self) -> Iterator[Placed]:
+        """The members of the list, each with what it stands in. Raises ValueError, ConfigError."""
         value = _postconf(self.parameter)
         with_subdomains = self.parameter in re.split(r"[\s,]+", _postconf(_PARENTS))
-        for row in self._expand(value, 0):
-            yield row
+        for place, row in self._expand(value, self.name, 0, ()):
+            yield place, row
             if with_subdomains and _is_name(row.key):
                 # By default relay_domains names the domains below the listed ones too.
-                yield row._replace(key=f".{row.key}")
+                yield place, row._replace(key=f".{row.key}")
+        if self._mistakes:
+            raise ConfigError(self._mistakes)
         if self._skipped:
             self.warnings.append(f"mail addresses in maps are left out ({self._skipped}): they name no domain")
         if self._skipped_literals:
             self.warnings.append(f"address literals such as [192.0.2.1] are left out ({self._skipped_literals})")
 
-    def _expand(self, value: str, depth: int) -> Iterator[Row]:
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"files that include files {_MAX_DEPTH} deep")
+    def _expand(self, value: str, place: str, line: int, within: tuple[str, ...]) -> Iterator[Placed]:
+        """What the words of a list mean, `within` these files; what cannot be is noted, and the next word looked at."""
         for word in split_list(value):
-            if word.startswith("!"):
-                raise ValueError(f"the exclusion {word} cannot be part of a table: list what is meant")
-            if word.startswith("/"):
-                yield from self._expand(_list_file(word), depth + 1)
-            elif _is_map(word):
-                yield from self._members(_rows_of_map(word))
-            elif self.parameter != "mynetworks" and word.startswith("["):
-                self._skipped_literals += 1
-            else:
-                yield Row(word)
+            try:
+                yield from self._member(word, place, line, within)
+            except OSError as error:
+                self._note(place, line, f"{word} cannot be read: {error.strerror or error}")
+            except ValueError as error:
+                self._note(place, line, str(error))
 
-    def _members(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def _note(self, place: str, line: int, mistake: str) -> None:
+        self._mistakes.append(Complaint(place, line, 0, mistake))
+
+    def _member(self, word: str, place: str, line: int, within: tuple[str, ...]) -> Iterator[Placed]:
+        if word.startswith("!"):
+            raise ValueError(f"the exclusion {word} cannot be part of a table: list what is meant")
+        if word in within:
+            raise ValueError(f"{word} includes itself")
+        if word.startswith("/"):
+            for number, text in _lines(word):
+                yield from self._expand(text, word, number, (*within, word))
+        elif _is_map(word):
+            yield from self._keys(self._map(word, place, line))
+        elif self.parameter != "mynetworks" and word.startswith("["):
+            self._skipped_literals += 1
+        else:
+            yield place, Row(word, None, line)
+
+    def _keys(self, placed: Iterator[Placed]) -> Iterator[Placed]:
         """What a map says about a list of names or networks: its keys. Values count in parameters that are maps."""
         is_map = self.parameter.endswith("_maps")
-        for row in rows:
+        for place, row in placed:
             if not is_map and "@" in row.key:
                 self._skipped += 1
             else:
-                yield row if is_map else row._replace(value=None)
+                yield place, row if is_map else row._replace(value=None)
+
+    def _map(self, word: str, place: str, line: int) -> Iterator[Placed]:
+        kind, _, name = word.removeprefix("proxy:").partition(":")
+        if kind in _LISTED_BY_POSTMAP:
+            for text in _run("postmap", "-s", f"{kind}:{name}").splitlines():
+                key, _, value = text.partition("\t")
+                yield f"{kind}:{name}", Row(key, value or None)
+            return
+        if kind not in _PARSERS:
+            what = _ASKED_ONLY.get(kind, "a kind of map that is not known here")
+            raise ValueError(f"{word} cannot be listed: {kind} is {what}")
+        for where, number, text in _texts(kind, name, place, line):
+            try:
+                key, value = _PARSERS[kind](text)
+                yield where, Row(key, value.strip() or None, number)
+            except ValueError as error:
+                self._note(where, number, str(error))
 
 
 def _is_map(word: str) -> bool:
@@ -124,63 +166,60 @@ def _is_name(key: str) -> bool:
     return not key.startswith(".") and re.fullmatch(r"[^\s:/\[\]@]*[A-Za-z][^\s:/\[\]@]*", key) is not None
 
 
-def _list_file(path: str) -> str:
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+def _texts(kind: str, name: str, place: str, line: int) -> list[tuple[str, int, str]]:
+    """The texts of a map's entries, of its file or of its name, each with what it stands in and its line."""
+    if kind != "inline" and not name.startswith("{"):
+        return [(name, number, text) for number, text in _logical_lines(name)]
+    words = split_list(_without_braces(name))
+    texts = [word if kind == "inline" and not word.startswith("{") else _without_braces(word) for word in words]
+    return [(place, line, text) for text in texts if text and not text.startswith("#")]
 
 
-def _rows_of_map(word: str) -> Iterator[Row]:
-    kind, _, name = word.removeprefix("proxy:").partition(":")
-    if kind in _LISTED_BY_POSTMAP:
-        output = _run("postmap", "-s", f"{kind}:{name}")
-        return (_row(line) for line in output.splitlines() if line)
-    if kind in _PARSED:
-        return _PARSED[kind](name)
-    what = _ASKED_ONLY.get(kind, "a kind of map that is not known here")
-    raise ValueError(f"{word} cannot be listed: {kind} is {what}")
+def _without_braces(text: str) -> str:
+    if not (text.startswith("{") and text.endswith("}")):
+        raise ValueError(f'expected {{ ... }}, found "{text}"')
+    return text[1:-1].strip()
 
 
-def _row(line: str) -> Row:
-    key, _, value = line.replace("\t", " ", 1).partition(" ")
-    return Row(key, value.strip() or None)
+def _words(text: str) -> tuple[str, str]:
+    key, *value = text.split(maxsplit=1)
+    return key, "".join(value)
 
 
-def _texthash(name: str) -> Iterator[Row]:
-    for line in _logical_lines(name):
-        yield _row(line)
+def _rule(text: str) -> tuple[str, str]:
+    """The pattern and the action of a line of cidr_table(5)."""
+    if re.match(r"(if|endif)\b", text, re.IGNORECASE):
+        raise ValueError("if and endif of cidr_table(5) cannot be listed: write the networks that are meant")
+    if text.startswith("!"):
+        raise ValueError(f"the exclusion {_words(text)[0]} cannot be part of a table: list what is meant")
+    return _words(text)
 
 
-def _cidr(name: str) -> Iterator[Row]:
-    lines = [name[1:-1].strip()] if name.startswith("{") else _logical_lines(name)
-    for line in lines:
-        if re.match(r"(if|endif)\b", line, re.IGNORECASE):
-            raise ValueError(f"cidr:{name} has if and endif, which cannot be listed")
-        if line.startswith("!"):
-            raise ValueError(f"cidr:{name} has the exclusion {line.split()[0]}, which cannot be listed")
-        yield _row(line)
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f'expected key=value, found "{text}"')
+    return key.strip(), value
 
 
-def _inline(name: str) -> Iterator[Row]:
-    """`{ { key = value }, ... }`, or without inner braces where nothing has blanks."""
-    for word in split_list(name.strip()[1:-1]):
-        key, _, value = word.strip("{}").partition("=")
-        yield Row(key.strip(), value.strip() or None)
+def _lines(path: str) -> list[tuple[int, str]]:
+    """The lines of a file that are neither blank nor comments, with their numbers."""
+    lines = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line.lstrip()[0] != "#"]
 
 
-def _logical_lines(path: str) -> list[str]:
-    """A text map's lines, with indented ones joined to the one before and comments left out, as Postfix reads them."""
-    lines: list[str] = []
-    for line in Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+def _logical_lines(path: str) -> list[tuple[int, str]]:
+    """The same, with indented lines joined to the one before, as Postfix reads its text maps."""
+    lines: list[tuple[int, str]] = []
+    for number, line in _lines(path):
         if line[0].isspace() and lines:
-            lines[-1] += f" {line.strip()}"
+            lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         else:
-            lines.append(line.strip())
+            lines.append((number, line.strip()))
     return lines
 
 
-_PARSED: Final[dict[str, Callable[[str], Iterator[Row]]]] = {"texthash": _texthash, "cidr": _cidr, "inline": _inline}
+_PARSERS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {"texthash": _words, "cidr": _rule, "inline": _pair}
 
 
 def _postconf(parameter: str) -> str:

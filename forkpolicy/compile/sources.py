@@ -17,7 +17,7 @@ from forkpolicy.errors import Complaint, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkpolicy.compile.rows import RowSource
+    from forkpolicy.compile.rows import Row, RowSource
     from forkpolicy.policy.nodes import TableDeclaration
 
 STDIN: Final = "-"
@@ -65,6 +65,13 @@ _ROW_SOURCES: Final[dict[str, Callable[[str, Path], RowSource]]] = {
     "postconf": postfix.open_source,
     "sql": sql.open_source,
 }
+
+
+def placed_rows(source: RowSource) -> Iterator[tuple[str, Row]]:
+    """The rows of a source, each with the name of what it stands in: a parameter of Postfix leads to files and maps."""
+    if isinstance(source, postfix.PostconfSource):
+        return source.placed_rows()
+    return ((source.name, row) for row in source.rows())
 
 
 def is_of_kernel(word: str) -> bool:

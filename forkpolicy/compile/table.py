@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from forkpolicy.compile.difference import Difference, compare
 from forkpolicy.compile.flatten import Tally, flatten
-from forkpolicy.compile.parsing import SourcesReader, digest_sources
+from forkpolicy.compile.parsing import MAX_SOURCES, SourcesReader, digest_sources
 from forkpolicy.compile.parts import flatten_in_parts
 from forkpolicy.compile.protect import Protection
 from forkpolicy.compile.records import MAX_COMPLAINTS
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from forkpolicy.compile.flatten import Pair
     from forkpolicy.compile.parsing import Reading
     from forkpolicy.policy.nodes import TableDeclaration
-
-# Entries name their source by one byte.
-_MAX_SOURCES: Final = 256
 
 # A file name has 255 bytes (NAME_MAX), of which what is written aside needs some.
 _MAX_NAME_CHARS: Final = 200
@@ -138,8 +135,8 @@ class _TableCompiler:
     def _wrong_declaration(self) -> str:
         if self._kind not in KINDS:
             return f'"{self._kind}" is no kind of table: expected {", ".join(KINDS)}'
-        if len(self._declaration.sources) > _MAX_SOURCES:
-            return f"a table has {_MAX_SOURCES} sources at most"
+        if len(self._declaration.sources) > MAX_SOURCES:
+            return f"a table has {MAX_SOURCES} sources at most"
         length = len(self._declaration.name)
         if length > _MAX_NAME_CHARS:
             return f"its name has {length} characters, and its file is named after it: {_MAX_NAME_CHARS} at most"

@@ -44,6 +44,27 @@ def test_postconf_is_asked(compiler: Compiler, tmp_path: Path, monkeypatch: pyte
     assert compiler.keys("domain", "example.com", "example.org", "example.net") == ["example.com", "example.org", None]
 
 
+def test_maps_in_the_parameters_of_a_real_postfix(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What postconf makes of `cidr:{...}` and `inline:{...}`, over several lines and with variables, is understood."""
+    if postfix.shutil.which("postconf", path="/usr/sbin") is None:
+        pytest.skip("postconf is not installed")
+    (tmp_path / "main.cf").write_text(
+        "compatibility_level = 3.6\nours = 192.0.2.0/24\n"
+        "mynetworks = cidr:{\n  { $ours OK },\n  { 198.51.100.0/24   two words } } 127.0.0.1\n"
+        "virtual_alias_maps = inline:{ a@example.com=b@example.com, { c@example.com = d@example.com } }\n"
+    )
+    (tmp_path / "master.cf").write_text("")
+    monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
+    compiler.policy("table t cidr postconf:mynetworks", "table u address postconf:virtual_alias_maps")
+    outcome = compiler.run()
+    assert outcome.status == 0, outcome.err
+    assert compiler.keys("cidr", "192.0.2.1", "198.51.100.1") == ["192.0.2.0/24", "198.51.100.0/24"]
+    found = compiler.found("address", "a@example.com", "c@example.com", name="u")
+    assert [entry and entry.value for entry in found] == ["b@example.com", "d@example.com"]
+
+
 @pytest.fixture
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a private PostgreSQL server that listens on a socket file only."""
