@@ -1,8 +1,8 @@
 """`forkpolicy-compile`: the command line, and nothing but the command line.
 
 Exit status: 0 every table was compiled (or needed nothing); 1 --verify found a table that is not whole; 2 wrong usage;
-73 a table cannot be written; 78 a source, the policy or the settings are wrong. One bad table does not keep the others
-from being compiled.
+73 a table, or what there is to say, cannot be written; 78 a source, the policy or the settings are wrong. Neither one
+bad table nor outputs that nobody reads keep the others from being compiled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from forkpolicy import __version__
 from forkpolicy.compile import report
@@ -54,15 +54,16 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are told on standard error, never as a traceback."""
-    arguments = _parser().parse_args(argv)
+    arguments, outputs = _parser().parse_args(argv), _Outputs()
     try:
-        return _run(arguments)
+        status = _run(arguments, outputs)
     except ForkpolicyError as error:
-        print(error, file=sys.stderr)
+        outputs.say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: the tables stay as they were", file=sys.stderr)
+        outputs.say("interrupted: the tables stay as they were")
         return 130
+    return EXIT_CANNOT_WRITE if outputs.failed and not status else status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +98,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass(slots=True)
+class _Outputs:
+    """Standard output and standard error, and whether something could not be written there."""
+
+    failed: bool = False
+
+    def tell(self, text: str) -> None:
+        """Results, on standard output."""
+        reason = _why_not_written(text, sys.stdout)
+        if reason:
+            self.failed = True
+            self.say(f"standard output cannot be written: {reason}")
+
+    def say(self, text: str) -> None:
+        """Everything else, on standard error."""
+        self.failed |= bool(_why_not_written(text, sys.stderr))
+
+
+def _why_not_written(text: str, stream: TextIO | None) -> str:
+    """Write a line; the reason if that cannot be done."""
+    if stream is None:
+        return "it is closed"
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        # Whoever read it has gone, or its disk is full: no reason to leave the other tables as they are.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error.strerror or str(error)
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class _CannotWrite:
     """A table that could not be written."""
@@ -105,11 +137,11 @@ class _CannotWrite:
     error: CannotWriteError
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     settings = load_settings(arguments.settings)
     declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
     if arguments.verify:
-        return _verify(declared, Path(settings.tables), as_json=arguments.json)
+        return _verify(declared, Path(settings.tables), outputs, as_json=arguments.json)
     options = Options(
         skip_bad=arguments.skip_bad,
         allow_wide=arguments.allow_wide,
@@ -120,10 +152,10 @@ def _run(arguments: argparse.Namespace) -> int:
         stats=arguments.stats,
         protect=tuple(arguments.protect),
     )
-    with locked(Path(settings.tables), _say) as directory:
-        outcomes = [_compile(declaration, directory, options, arguments) for declaration in declared]
+    with locked(Path(settings.tables), outputs.say) as directory:
+        outcomes = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
     if arguments.json:
-        _tell(report.as_json([each for each in outcomes if isinstance(each, Result)]))
+        outputs.tell(report.as_json([each for each in outcomes if isinstance(each, Result)]))
     return _exit_status(outcomes)
 
 
@@ -142,22 +174,22 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 
 
 def _compile(
-    declaration: TableDeclaration, directory: TablesDirectory, options: Options, arguments: argparse.Namespace
+    declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
 ) -> Result | _CannotWrite:
     progress = report.Progress(declaration.name)
     try:
         result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
         progress.clear()
-        _say(f"table {declaration.name}: {error}; the table in use stays as it was")
+        outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
         return _CannotWrite(declaration.name, error)
     progress.clear()
     for complaint in result.complaints:
-        _say(str(complaint))
+        outputs.say(str(complaint))
     if result.state == "refused":
-        _say(report.refusal(result))
-    elif not arguments.json:
-        _tell(report.summary(result))
+        outputs.say(report.refusal(result))
+    elif not as_json:
+        outputs.tell(report.summary(result))
     return result
 
 
@@ -167,7 +199,7 @@ def _exit_status(outcomes: list[Result | _CannotWrite]) -> int:
     return EXIT_CANNOT_WRITE if any(isinstance(each, _CannotWrite) for each in outcomes) else EXIT_DONE
 
 
-def _verify(declared: list[TableDeclaration], directory: Path, *, as_json: bool) -> int:
+def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs, *, as_json: bool) -> int:
     findings: list[dict[str, object]] = []
     for each in declared:
         path = directory / f"{each.name}{SUFFIX}"
@@ -178,26 +210,11 @@ def _verify(declared: list[TableDeclaration], directory: Path, *, as_json: bool)
         else:
             findings.append({"name": each.name, "ok": True, "entries": record.entries, "path": str(path)})
     if as_json:
-        _tell(json.dumps(findings, indent=2))
+        outputs.tell(json.dumps(findings, indent=2))
     for found in findings if not as_json else ():
-        say = _tell if found["ok"] else _say
+        say = outputs.tell if found["ok"] else outputs.say
         say(report.finding(found))
     return EXIT_DONE if all(finding["ok"] for finding in findings) else EXIT_NO
-
-
-def _tell(text: str) -> None:
-    """Results, on standard output."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        # Whoever read our output has gone, or its disk is full: no reason to leave the other tables as they are.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _say(f"standard output cannot be written: {error.strerror}")
-
-
-def _say(text: str) -> None:
-    """Everything else, on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -253,6 +253,20 @@ def _run(program: str, *arguments: str) -> str:
     return done.stdout
 
 
+def refuse_map(word: str) -> None:
+    """Say what to write where a map of Postfix stands for a source. Raises ValueError; nothing for what is none."""
+    kind, _, name = word.removeprefix("proxy:").partition(":")
+    if kind in _ASKED_ONLY:
+        raise ValueError(f"a {kind} map of Postfix cannot be listed: it is {_ASKED_ONLY[kind]}")
+    if kind in (*_LISTED_BY_POSTMAP, *_PARSERS):
+        inline = kind == "inline" or name.startswith("{")
+        meant = "write its entries into a text file." if inline else f'did you mean the text file itself, "{name}"?'
+        raise ValueError(
+            f"a {kind} map of Postfix is no source: {meant} lmdb:FILE lists what postmap lmdb:FILE wrote, "
+            "postconf:PARAMETER the maps that a parameter names"
+        )
+
+
 def open_source(argument: str, _base: Path) -> PostconfSource:
     """The source of a parameter's name. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", argument):

@@ -22,7 +22,7 @@ class Progress:
         self._lines = 0
         self._started = self._drawn = time.monotonic()
         self._visible = False
-        self._on_terminal = sys.stderr.isatty()
+        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __call__(self, lines: int) -> None:
         """`lines` more have been read."""
@@ -98,6 +98,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "bytes": result.size_bytes,
         "seconds": round(result.seconds, 3),
         "generation": result.generation,
+        "digest": result.digest,
         "complaints": [complaint.as_json() for complaint in result.complaints],
     }
     if result.difference:

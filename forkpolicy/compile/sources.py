@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, sql
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import Complaint, ConfigError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,12 +87,22 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     try:
         if colon and prefix in _ROW_SOURCES:
             return _ROW_SOURCES[prefix](argument, base)
+        if colon and not (base / word).exists():
+            _refuse_what_is_no_path(word, prefix)
     except ValueError as error:
         raise ConfigError([complaint_at(declaration, index, str(error))]) from error
     if word == STDIN:
         return TextSource("standard input", STDIN)
     path = str(base / word)
     return TextSource(path, path)
+
+
+def _refuse_what_is_no_path(word: str, prefix: str) -> None:
+    """A word that names no file, and looks like a map of Postfix or a mistyped kind of source. Raises ValueError."""
+    postfix.refuse_map(word)
+    near = nearest(prefix, _ROW_SOURCES)
+    if near:
+        raise ValueError(f'there is no such file; did you mean "{near}:"?')
 
 
 def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:

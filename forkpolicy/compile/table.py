@@ -22,7 +22,7 @@ from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
 from forkpolicy.errors import Complaint, ConfigError, TableError
 from forkpolicy.tables.format import KINDS, Kind, Record
-from forkpolicy.tables.reader import Table, open_table
+from forkpolicy.tables.reader import Table, open_verified, verify_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +75,7 @@ class Result:
     size_bytes: int = 0
     seconds: float = 0.0
     generation: str = ""
+    digest: str = ""
     difference: Difference | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
 
@@ -115,6 +116,7 @@ class _TableCompiler:
         self._options, self._progress = options, progress
         self._kind = cast("Kind", declaration.kind)
         self._path = directory.table(declaration.name)
+        self._digest = ""
         self._result = Result(declaration.name, declaration.kind, str(self._path))
 
     def compile(self) -> Result:
@@ -151,11 +153,16 @@ class _TableCompiler:
         if not self._path.exists():
             return None
         try:
-            return open_table(str(self._path), self._declaration.name, self._kind)
+            return self._open(self._path)
         except TableError as error:
             message = f"the table in use cannot be compared with: {error}"
             self._result.complaints.append(_warning(self._at_table(message)))
             return None
+
+    def _open(self, path: Path) -> Table:
+        file = verify_file(str(path))
+        self._digest = file.trailer.digest
+        return open_verified(file, self._declaration.name, self._kind)
 
     def _is_unchanged(self, before: Table) -> bool:
         try:
@@ -266,7 +273,7 @@ class _TableCompiler:
 
     def _judge(self, aside: Path, before: Table | None) -> Result:
         """Look at the finished file, then put it in place unless something speaks against it."""
-        table = open_table(str(aside), self._declaration.name, self._kind)
+        table = self._open(aside)
         try:
             self._describe(table, "compiled")
             if before and self._options.interfaces_may_shrink:
@@ -291,7 +298,7 @@ class _TableCompiler:
 
     def _describe(self, table: Table, state: State) -> Result:
         result, record = self._result, table.record
-        result.state, result.generation = state, table.generation
+        result.state, result.generation, result.digest = state, table.generation, self._digest
         result.entries, result.counts = record.entries, dict(record.counts)
         result.size_bytes = table.size_bytes
         if self._options.stats:

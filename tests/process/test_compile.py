@@ -21,6 +21,7 @@ from forkpolicy.compile.directory import locked as locked_directory
 from forkpolicy.compile.table import Options, compile_table
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.load import declared_tables
+from forkpolicy.tables.reader import verify_file
 from forkpolicy.tables.slot import TableSlot
 from tests.compiling import PROGRAM, Compiler
 
@@ -512,17 +513,48 @@ def test_lmdb_sources_that_are_no_whole_map(compiler: Compiler) -> None:
     assert "is a table of forkpolicy" in compiler.run().err
 
 
-def test_a_reader_that_goes_away_stops_no_table(compiler: Compiler) -> None:
-    """Nobody reads what we say, or its disk is full: every table is compiled all the same."""
-    compiler.policy("table a cidr list", "table b cidr list")
-    compiler.source("list", "192.0.2.0/24\n")
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*PROGRAM, "-c", str(compiler.settings)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert "standard output cannot be written" in done.stderr
+def test_the_digest_of_a_table_in_json(compiler: Compiler) -> None:
+    """The whole digest, compiled, compared or unchanged; its begin is the generation that others show."""
+    compiler.one("cidr", "192.0.2.0/24\n")
+    for argument in ("--allow-shrink", "--if-changed"):
+        found = compiler.run("--json", argument).json[0]
+        assert len(found["digest"]) == 64
+        assert found["digest"].startswith(found["generation"])
+    file = verify_file(str(compiler.table_path()))
+    file.close()
+    assert found["digest"] == file.trailer.digest
+    compiler.source("list", "192.0.2.0/24 x\n")
+    other = compiler.run("--json", "--dry-run").json[0]["digest"]
+    assert len(other) == 64
+    assert other != found["digest"]
+    compiler.source("list", "x y z\n")
+    assert compiler.run("--json").json[0]["digest"] == ""
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>/dev/full", "2>&-", ">/dev/full 2>&1", ">&- 2>&-"])
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--dry-run", "--stats"], ["--verify"]])
+def test_outputs_that_cannot_be_written(compiler: Compiler, redirection: str, arguments: list[str]) -> None:
+    """A full disk or nobody at the other end: every table is compiled all the same, and the exit status says it."""
+    compiler.policy("table a domain list", "table b domain list")
+    compiler.source("list", "localhost\n")
+    if "--verify" in arguments:
+        compiler.run()
+        compiler.table_path("b").write_bytes(b"x")
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *PROGRAM, "-c", str(compiler.settings), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if "--verify" in arguments else 73)
+    assert ("standard output cannot be written" in done.stderr) is (redirection[0] == ">" and "2>" not in redirection)
     assert "Traceback" not in done.stderr
-    assert compiler.files() == {"a.lmdb", "b.lmdb"}
+    assert compiler.files() == (set() if "--dry-run" in arguments else {"a.lmdb", "b.lmdb"})
+
+
+def test_what_is_wrong_counts_more_than_an_output(compiler: Compiler) -> None:
+    """A refused table is told by its own exit status, whether or not somebody could read why."""
+    compiler.policy("table t cidr list")
+    compiler.source("list", "300.1.1.1\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*PROGRAM, "-c", str(compiler.settings)], stdout=full, stderr=full, check=False)
+    assert done.returncode == 78
 
 
 def test_what_only_interfaces_may_lose(compiler: Compiler) -> None:
@@ -587,11 +619,11 @@ def test_a_table_whose_name_is_too_long_for_a_file(compiler: Compiler) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_findings_that_nobody_reads(compiler: Compiler, arguments: list[str]) -> None:
-    """--verify to a full disk: the exit status says it all the same."""
+    """--verify to a full disk: whole tables or not, nobody has been told."""
     compiler.one("cidr", "192.0.2.0/24\n")
     command = [*PROGRAM, "-c", str(compiler.settings), "--verify", *arguments]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0
+    assert done.returncode == 73
     assert "standard output cannot be written" in done.stderr
     assert "Traceback" not in done.stderr

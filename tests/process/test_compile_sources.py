@@ -93,7 +93,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_sql_from_postgresql(compiler: Compiler, postgres: str) -> None:
-    """Networks in PostgreSQL's own types, names and values come through a real server."""
+    """Networks in PostgreSQL's own types, names, values, casts and literals come through a real server."""
     import psycopg
 
     with psycopg.connect(postgres) as connection:
@@ -108,9 +108,13 @@ def test_sql_from_postgresql(compiler: Compiler, postgres: str) -> None:
         f"table n cidr sql:{postgres}:SELECT net, note FROM nets",
         f"table d domain sql:{postgres}:select name from domains",
         f"table e domain sql:{postgres}:select name from nowhere",
+        f"table f domain sql:{postgres}:select name::text, ':e 100% %s'::text from domains where name like 'd1:%' "
+        "or name like 'd7.%'",
     )
     outcome = compiler.run()
     assert 'relation "nowhere" does not exist' in outcome.err
     found = compiler.found("cidr", "192.0.2.1", "2001:db8::1", "10.1.2.3", name="n")
     assert [entry and entry.value for entry in found] == ["doc", None, "one"]
+    found = compiler.found("domain", "d7.example", "d8.example", name="f")
+    assert [entry and entry.value for entry in found] == [":e 100% %s", None]
     assert compiler.keys("domain", "d25000.example", "d25001.example", name="d") == ["d25000.example", None]

@@ -121,6 +121,29 @@ def test_sql_that_is_wrong(compiler: Compiler, rest: str, message: str) -> None:
     assert message in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ("SELECT name FROM domains WHERE note LIKE '%:e%'", ["a.example"]),
+        ("SELECT name FROM domains WHERE note = 'x:e' OR note = '50%' -- :why", ["a.example", "b.example"]),
+        ("SELECT name FROM domains WHERE note LIKE '%\\:e%'", []),
+        ("SELECT name FROM domains WHERE note = '%s' OR note = '?'", ["c.example"]),
+    ],
+)
+def test_a_query_goes_to_the_database_as_it_stands(compiler: Compiler, query: str, keys: list[str]) -> None:
+    """Colons, percent signs and question marks in a literal are no parameters."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    with sqlite3.connect(compiler.directory / "mail.db") as database:
+        database.execute("create table domains (name text, note text)")
+        rows = [("a.example", "x:e"), ("b.example", "50%"), ("c.example", "?")]
+        database.executemany("insert into domains values (?, ?)", rows)
+    database.close()
+    compiler.policy(f"table t domain sql:sqlite:///mail.db:{query}")
+    outcome = compiler.run("--allow-shrink")
+    assert outcome.status == 0, outcome.err
+    assert [key for key in compiler.keys("domain", "a.example", "b.example", "c.example") if key] == keys
+
+
 def test_a_complaint_shows_no_password(compiler: Compiler) -> None:
     """Nor does a mistake in a source: complaints go to logs and mails."""
     pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
@@ -436,6 +459,42 @@ def test_an_unknown_parameter_among_other_warnings(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(ValueError, match="relay_domain: unknown parameter"):
         list(postfix.open_source("relay_domain", tmp_path).rows())
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("hash:/etc/postfix/access", 'did you mean the text file itself, "/etc/postfix/access"?'),
+        ("btree:access", 'did you mean the text file itself, "access"?'),
+        ("cidr:/etc/postfix/nets", 'did you mean the text file itself, "/etc/postfix/nets"?'),
+        ("texthash:/etc/postfix/x", 'did you mean the text file itself, "/etc/postfix/x"?'),
+        ("proxy:lmdb:/etc/postfix/x", 'did you mean the text file itself, "/etc/postfix/x"?'),
+        ("hash:x", "lmdb:FILE lists what postmap lmdb:FILE wrote, postconf:PARAMETER the maps that a parameter names"),
+        ("inline:{a.example=x}", "write its entries into a text file"),
+        ("cidr:{{192.0.2.0/24}}", "write its entries into a text file"),
+        ("pcre:/etc/postfix/x", "it is patterns; write them as /regex/ into an acl"),
+        ("proxy:mysql:/etc/postfix/x", "it is a database; use a sql: source instead"),
+        ("interface:eth0", 'there is no such file; did you mean "interfaces:"?'),
+        ("postcnf:mynetworks", 'there is no such file; did you mean "postconf:"?'),
+        ("feeds:x", "feeds:x: cannot be read: No such file"),
+    ],
+)
+def test_a_source_that_is_written_as_postfix_writes_maps(compiler: Compiler, word: str, meant: str) -> None:
+    """It is no file that is missing: what was meant is said, at its place."""
+    compiler.policy(f"table t domain list {word}")
+    compiler.source("list", "example.com\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert f"policy.conf:1:21: {word}: " in outcome.err
+    assert meant in outcome.err
+
+
+def test_a_file_with_a_colon_in_its_name(compiler: Compiler) -> None:
+    """Where it is there, it is what was meant."""
+    compiler.policy("table t domain hash:list interface:x")
+    compiler.source("hash:list", "example.com\n")
+    compiler.source("interface:x", "example.net\n")
+    assert compiler.run().err == ""
 
 
 def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
