@@ -4,17 +4,19 @@ addresses, links or routes have changed.
 A process of its own (`watch_interfaces` in the settings, started by the master); workers take the new tables up by
 themselves. Events only wake it: what is true is listed anew, so a lost event (an overrun of the socket's buffer) is
 one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the table before stays
-in use. Ends with the master; raises nothing but bugs.
+in use. What it has to say (a failure, a warning of the compile) goes to the log when it is new, not at every try.
+Ends with the master; raises nothing but bugs.
 """
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.compile.sources import is_of_kernel
@@ -49,34 +51,65 @@ def watch(settings_path: str, log: EventLog) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
         events.bind((0, GROUPS))
         events.setblocking(False)
-        done = compile_own(settings_path, log)
+        rebuilding = Rebuilding(settings_path, log)
+        done = rebuilding.attempt()
         while True:
             if select.select([events], [], [], None if done else RETRY_S)[0]:
                 _let_it_settle(events)
-            done = compile_own(settings_path, log)
+            done = rebuilding.attempt()
 
 
-def compile_own(settings_path: str, log: EventLog) -> bool:
-    """Compile the tables that have `interfaces:` sources, if these have changed; say how it went, and return whether
-    the tables are now what the kernel says.
-    """
-    try:
-        settings = load_settings(settings_path)
-        names = [each.name for each in declared_tables(settings.policy, settings.shadow) if _asks_kernel(each)]
-    except ConfigError as error:
-        log.event("error", "networks not compiled", reason=str(error))
-        return False
-    if not names:
-        return True
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        # What fails to be listed is an error and no empty list.
-        status = compile_tables(["-c", settings_path, "--if-changed", "--interfaces-may-shrink", *names])
-    if status:
-        log.event("error", "networks not compiled", tables=",".join(names), reason=err.getvalue().strip())
-    elif "compiled" in out.getvalue() + err.getvalue():
-        log.event("info", "networks compiled", tables=",".join(names))
-    return not status
+class Rebuilding:
+    """Compiles the tables that have `interfaces:` sources, and remembers what it has said about that."""
+
+    def __init__(self, settings_path: str, log: EventLog) -> None:
+        self._settings_path, self._log = settings_path, log
+        self._failure: dict[str, str] = {}
+        self._warnings: dict[str, list[str]] = {}
+
+    def attempt(self) -> bool:
+        """Compile what has changed; whether the tables are now what the kernel says."""
+        failure = self._compile()
+        if failure and failure != self._failure:
+            self._log.event("error", "networks not compiled", **failure)
+        if self._failure and not failure:
+            self._log.event("info", "networks compile again")
+        self._failure = failure
+        return not failure
+
+    def _compile(self) -> dict[str, str]:
+        """What went wrong, as a line of the log has it."""
+        try:
+            settings = load_settings(self._settings_path)
+            names = [each.name for each in declared_tables(settings.policy, settings.shadow) if _asks_kernel(each)]
+        except ConfigError as error:
+            return {"reason": str(error)}
+        if not names:
+            return {}
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            # What fails to be listed is an error and no empty list.
+            status = compile_tables(
+                ["-c", self._settings_path, "--json", "--if-changed", "--interfaces-may-shrink", *names]
+            )
+        results = json.loads(out.getvalue() or "[]")
+        self._tell([each for each in results if each["state"] == "compiled"])
+        return {"tables": ",".join(names), "reason": err.getvalue().strip()} if status else {}
+
+    def _tell(self, compiled: list[dict[str, Any]]) -> None:
+        for each in compiled:
+            warnings = [_in_words(said) for said in each["complaints"]]
+            for text in warnings:
+                if text not in self._warnings.get(each["name"], ()):
+                    self._log.event("warning", "networks compiled with a warning", table=each["name"], reason=text)
+            self._warnings[each["name"]] = warnings
+        if compiled:
+            self._log.event("info", "networks compiled", tables=",".join(each["name"] for each in compiled))
+
+
+def _in_words(complaint: dict[str, Any]) -> str:
+    place = ":".join(str(each) for each in (complaint["path"], complaint["line"]) if each)
+    return f"{place}: {complaint['message']}"
 
 
 def _asks_kernel(declaration: TableDeclaration) -> bool:

@@ -105,6 +105,18 @@ def test_a_bridge_is_named_in_a_warning(server, namespace):
     assert "bridge" not in subprocess.run(inside, capture_output=True, text=True, check=True).stderr
 
 
+def test_the_log_has_a_warning_when_it_is_new(server, namespace):
+    """A bridge is named in the log of the server when it comes, and not again whenever addresses change."""
+    if subprocess.run(["ip", "-n", namespace, "link", "add", "br0", "type", "bridge"], check=False).returncode:
+        pytest.skip("this kernel has no bridges")
+    run_ip("-n", namespace, "link", "set", "br0", "up")
+    for number in range(3):
+        before = server.said().count('"networks compiled"')
+        run_ip("-n", namespace, "addr", "add", f"172.1{number}.0.1/16", "dev", "br0")
+        eventually(lambda before=before: server.said().count('"networks compiled"') > before)
+    assert server.said().count("br0 is a bridge: every container") == 1
+
+
 def test_the_watcher_is_replaced_and_ends_with_its_master(server):
     """A killed watcher comes back; none is left behind (the fixture looks)."""
     watcher = eventually(lambda: _watcher(server))

@@ -1,0 +1,110 @@
+"""What the watcher of this machine's networks says, and that it says it once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkpolicy.compile import interfaces
+from forkpolicy.compile.rows import Row
+from forkpolicy.compile.watch import Rebuilding
+from tests.compiling import Compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Log:
+    """Remembers the events since it was last asked, and their reasons."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def event(self, level: str, event: str, **fields: object) -> None:
+        self.events.append((f"{level}: {event}", str(fields.get("reason", ""))))
+
+    def taken(self) -> list[str]:
+        events, self.events = self.events, []
+        return [event for event, _ in events]
+
+
+class Machine:
+    """Networks of a machine, or why the kernel does not list them, or warnings with them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.networks, self.failure, self.warnings = ["192.0.2.0/24"], "", list[str]()
+        machine = self
+
+        def rows(source: interfaces.InterfacesSource) -> Iterator[Row]:
+            if machine.failure:
+                raise ValueError(machine.failure)
+            source.warnings += machine.warnings
+            return iter([Row(each) for each in machine.networks])
+
+        monkeypatch.setattr(interfaces.InterfacesSource, "rows", rows)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def rebuilding(tmp_path: Path, log: Log) -> Rebuilding:
+    compiler = Compiler(tmp_path)
+    compiler.policy("table t cidr interfaces:", "table other cidr nowhere")
+    return Rebuilding(str(compiler.settings), log)
+
+
+def test_a_failure_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machine, log: Log) -> None:
+    """Tried again and again, it is one line; another failure is another, and the end of all is said."""
+    assert rebuilding.attempt()
+    assert log.taken() == ["info: networks compiled"]
+    machine.failure = "the kernel is busy"
+    assert [rebuilding.attempt() for _ in range(3)] == [False] * 3
+    assert "the kernel is busy" in log.events[0][1]
+    assert log.taken() == ["error: networks not compiled"]
+    machine.failure = "the kernel is gone"
+    assert [rebuilding.attempt() for _ in range(3)] == [False] * 3
+    assert log.taken() == ["error: networks not compiled"]
+    machine.failure = ""
+    assert rebuilding.attempt()
+    assert log.taken() == ["info: networks compile again"]
+    machine.failure = "the kernel is gone"
+    assert not rebuilding.attempt()
+    assert log.taken() == ["error: networks not compiled"]
+
+
+def test_wrong_settings_are_said_once(rebuilding: Rebuilding, machine: Machine, log: Log, tmp_path: Path) -> None:
+    """A policy that cannot be read is a failure like any other."""
+    policy = (tmp_path / "policy.conf").read_text()
+    (tmp_path / "policy.conf").write_text("table\n")
+    assert not rebuilding.attempt()
+    assert not rebuilding.attempt()
+    (tmp_path / "policy.conf").write_text(policy)
+    assert rebuilding.attempt()
+    assert log.taken() == ["error: networks not compiled", "info: networks compiled", "info: networks compile again"]
+
+
+def test_a_warning_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machine, log: Log) -> None:
+    """Not at every rebuild; when it comes back after it was gone, it is new."""
+    told = ["warning: networks compiled with a warning", "info: networks compiled"]
+    machine.warnings = ["br0 is a bridge"]
+    for number, expected in enumerate([told, told[1:], told[1:]]):
+        machine.networks = [f"192.0.{number}.0/24"]
+        assert rebuilding.attempt()
+        assert log.taken() == expected
+    assert rebuilding.attempt()
+    assert log.taken() == []
+    for warnings, expected in (([], told[1:]), (["br0 is a bridge", "br1 is a bridge"], [told[0], *told])):
+        machine.warnings = warnings
+        machine.networks.append(f"10.{len(machine.networks)}.0.0/16")
+        assert rebuilding.attempt()
+        assert log.taken() == expected
