@@ -5,7 +5,8 @@ One entry a line, `key [value]`. Everything that people's files have is either a
 * `#` and `;` begin a comment at the start of a line or after white space; blank lines are skipped;
 * CRLF line ends, a byte order mark at the start and a missing last newline are fine;
 * lists with commas, as in `mynetworks = 127.0.0.0/8, [::1]/128`, are several entries without values;
-* a value in double quotes loses them, and so does a key: `"a key with blanks" value`;
+* a value in double quotes loses them, and so does a key, or the local part of an address, which Postfix sends without
+  them: `"a key with blanks" value`, `"user one"@example.com value`;
 * where a policy asks a table for several attributes together, as many words are the key;
 * an indented line is an entry; below an entry with a value it would be its continuation in Postfix's own files, and
   that is refused, because either reading could be the wrong one.
@@ -27,7 +28,7 @@ BOM: Final = "\ufeff"
 _COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
 _PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
 _WORD: Final = re.compile(r"\S+")
-_QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(?=\s|$)')
+_QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(@[^\s,]*)?(?=\s|$)')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
 
@@ -65,11 +66,13 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
         return []
     line = decode_line(raw.rstrip("\r\n"))
     quoted = _QUOTED_KEY.match(line)
+    if quoted and quoted[2] and key_words > 1:
+        raise LineError("quotes go around all of the key: the policy asks this table for several attributes together")
     comment = _COMMENT.search(line, quoted.end() if quoted else 0)
     text = line[: comment.start()] if comment else line
     _refuse_strange_characters(text)
     if quoted:
-        return [_entry(quoted[1], text[quoted.end() :], quoted.start(1))]
+        return [_entry(quoted[1] + (quoted[2] or ""), text[quoted.end() :], quoted.start(1))]
     if key_words > 1:
         return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):

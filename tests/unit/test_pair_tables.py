@@ -60,6 +60,12 @@ def test_a_line_with_too_few_words_is_told(compiler: Compiler) -> None:
     assert "list:2:1: 1 of 2 words: the policy asks this table for 2 attributes together" in told
 
 
+def test_quotes_around_a_local_part_alone_are_told(compiler: Compiler) -> None:
+    """The pair would be cut at the blank in them."""
+    told = compiled(compiler, '"john doe"@example.org 192.0.2.7\n', *PAIR)
+    assert "list:1:1: quotes go around all of the key" in told
+
+
 def test_a_key_in_quotes_may_hold_what_separates_elsewhere(compiler: Compiler) -> None:
     """Names of certificates have commas and blanks, in any kind of table."""
     assert compiled(compiler, '"CN=mail #1, O=Example" partner\n', "table t key list") == ""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.compiling import Compiler
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -120,6 +117,34 @@ def test_refused_lines(compiler: Compiler, kind: str, line: str, column: int, me
     assert f"{compiler.directory / 'list'}:1:{column}: " in outcome.err
     assert message in outcome.err
     assert compiler.files() == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "sent", "value"),
+    [
+        ('"john doe"@example.com', "john doe@example.com", None),
+        ('"John  Doe"@EXAMPLE.com REJECT not him # why', "john  doe@example.com", "REJECT not him"),
+        ('"john doe@example.com" OK', "john doe@example.com", "OK"),
+        ('"a@b"@example.com', "a@b@example.com", None),
+        ('"a # b, c"@example.com', "a # b, c@example.com", None),
+        ('"plain"@example.com', "plain@example.com", None),
+        ('"john doe"@ "quoted"', "john doe@elsewhere.example", "quoted"),
+    ],
+)
+def test_a_local_part_in_quotes(compiler: Compiler, line: str, sent: str, value: str | None) -> None:
+    """It is what Postfix sends for it, which is without quotes (tests/captures/11 to 14)."""
+    assert compiler.one("address", f"other@example.com\n{line}\n").err == ""
+    entry = compiler.found("address", sent)[0]
+    assert entry is not None
+    assert (entry.value, entry.line) == (value, 2)
+
+
+def test_the_captured_address_with_a_blank(compiler: Compiler) -> None:
+    """What Postfix was seen to send is found under the address as people write it."""
+    captured = (Path(__file__).parents[1] / "captures" / "11-quoted-localpart-space.rcpt.txt").read_text()
+    attributes = dict(line.split("=", 1) for line in captured.splitlines() if line)
+    compiler.one("address", '"john doe"@example.com\n"jane roe"@example.org\n')
+    assert None not in compiler.found("address", attributes["sender"], attributes["recipient"])
 
 
 def test_bytes_that_are_no_utf8(compiler: Compiler) -> None:
