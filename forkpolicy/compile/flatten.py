@@ -48,6 +48,7 @@ class Tally:
     skipped: int = 0
     out_of_order: int = 0
     complaints: list[Complaint] = field(default_factory=list)
+    order_examples: list[Complaint] = field(default_factory=list)
     wildcard_labels: set[int] = field(default_factory=set)
     forms: set[str] = field(default_factory=set)
 
@@ -61,6 +62,7 @@ class Tally:
         for name in ("entries", "merged", "nested", "ranges", "conflicts", "skipped", "out_of_order"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.complaints += other.complaints[: max(0, MAX_COMPLAINTS - len(self.complaints))]
+        self.order_examples += other.order_examples[: max(0, _MAX_ORDER_WARNINGS - len(self.order_examples))]
         self.wildcard_labels |= other.wildcard_labels
         self.forms |= other.forms
 
@@ -80,14 +82,14 @@ class Tally:
     def order(self, key: str, tail: str, outer: _Open) -> None:
         """A network inside one of another value that stands earlier in the same file: cidr_table(5) differs there."""
         self.out_of_order += 1
-        if self.out_of_order <= _MAX_ORDER_WARNINGS:
+        if len(self.order_examples) < _MAX_ORDER_WARNINGS:
             entry, other = Tail.parse(tail), Tail.parse(outer[3])
             message = (
                 f"{_network_text(key)} ({entry.shown}) stands below {_network_text(outer[0])} "
                 f"({other.shown}, line {other.line}), which contains "
                 "it: here the most specific network wins, in cidr_table(5) the first"
             )
-            self.complaints.append(
+            self.order_examples.append(
                 Complaint(self.source_names[entry.source], entry.line, 0, message, severity="warning")
             )
 

@@ -218,9 +218,7 @@ class _TableCompiler:
         try:
             for batch in self._batches(store, tally):
                 writer.put(batch)
-            self._result.complaints += tally.complaints
-            if tally.conflicts > MAX_COMPLAINTS:
-                self._result.complaints.append(self._at_table(f"{tally.conflicts} conflicts in all"))
+            self._result.complaints += self._complaints_of_tally(tally)
             self._refuse_shrinking(tally.entries, before)
             if self._result.errors:
                 return self._result
@@ -228,6 +226,15 @@ class _TableCompiler:
         finally:
             writer.close()
         return self._judge(aside, before)
+
+    def _complaints_of_tally(self, tally: Tally) -> Iterator[Complaint]:
+        yield from tally.complaints
+        if tally.conflicts > MAX_COMPLAINTS:
+            yield self._at_table(f"{tally.conflicts} conflicts in all")
+        yield from tally.order_examples
+        hidden = tally.out_of_order - len(tally.order_examples)
+        if hidden:
+            yield _warning(self._at_table(f"{hidden} more networks stand below one that contains them"))
 
     def _batches(self, store: RecordStore, tally: Tally) -> Iterator[list[Pair]]:
         if store.settle():

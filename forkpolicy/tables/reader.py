@@ -14,7 +14,7 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass
-from socket import AF_INET, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -210,14 +210,19 @@ def _cidr_finder(cursor: lmdb.Cursor[bytes]) -> Find:
 
     def find(text: str) -> bytes | None:
         try:
-            # Nothing else than an IPv4 address as Postfix writes it passes here; the rest is the careful way's.
-            key = ip_key(text) if ":" in text else b"4" + inet_pton(AF_INET, text)
+            # Addresses as Postfix writes them; the careful way has the rest, mapped ones (they begin with 0) included.
+            if ":" in text:
+                packed = inet_pton(AF_INET6, text)
+                key = b"6" + packed if packed[0] else ip_key(text)
+            else:
+                key = b"4" + inet_pton(AF_INET, text)
         except (OSError, ValueError):
             key = ip_key(text)
         if key is not None and set_range(key):
             raw = value()
-            # The family byte comes first, so the first IPv6 range never passes for the last IPv4 address.
-            if raw[: len(key)] <= key:
+            # Its first address comes first, family before it: the first IPv6 range never passes for the last IPv4
+            # address. What follows begins below 0xff.
+            if raw < key + b"\xff":
                 return raw
         return None
 

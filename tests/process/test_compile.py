@@ -469,6 +469,19 @@ def test_all_lines_wrong_and_skipped(compiler: Compiler, monkeypatch: pytest.Mon
     assert "2000 lines were left out" in outcome.err
 
 
+@pytest.mark.parametrize("block_bytes", [200, 1 << 20])
+def test_a_file_order_that_loses_is_shown_and_counted(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    """Five examples and how many more there are, in however many parts a table is made."""
+    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("forkpolicy.compile.runs._MARK_EVERY", 4)
+    outcome = compiler.one("cidr", "".join(f"{n}.0.0.0/8 permit\n{n}.1.0.0/16 reject\n" for n in range(11, 99)))
+    assert outcome.status == 0
+    assert outcome.err.count("in cidr_table(5) the first") == 5
+    assert "83 more networks stand below one that contains them" in outcome.err
+
+
 def test_ranges_are_no_way_around_the_widest_network(compiler: Compiler) -> None:
     """A range is as wide as the networks that it consists of."""
     outcome = compiler.one("cidr", "0.0.0.0-255.255.255.255\n10.0.0.0-11.255.255.255\n::-ffff::\n192.0.2.0-192.0.2.9\n")
