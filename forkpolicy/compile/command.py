@@ -33,6 +33,7 @@ from forkpolicy.errors import (
     nearest,
 )
 from forkpolicy.policy.load import declared_tables
+from forkpolicy.progress import Progress
 from forkpolicy.settings import DEFAULT_PATH, load_settings
 from forkpolicy.tables.format import SUFFIX
 
@@ -176,14 +177,14 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 def _compile(
     declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
 ) -> Result | _CannotWrite:
-    progress = report.Progress(declaration.name)
+    progress = Progress(sys.stderr, f"{declaration.name}: ")
     try:
         result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
-        progress.clear()
+        progress.end()
         outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
         return _CannotWrite(declaration.name, error)
-    progress.clear()
+    progress.end()
     for complaint in result.complaints:
         outputs.say(str(complaint))
     if result.state == "refused":

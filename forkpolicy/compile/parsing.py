@@ -22,12 +22,13 @@ from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from forkpolicy.compile.rows import RowSource
     from forkpolicy.compile.store import RecordStore
     from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.progress import Progress
     from forkpolicy.tables.format import Kind
 
 _ROWS_A_CHUNK: Final = 10_000
@@ -82,6 +83,7 @@ class _Done:
     parsed: Parsed
     run: Run
     lines: int
+    size_bytes: int
 
 
 def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
@@ -114,12 +116,14 @@ class SourcesReader:
         *,
         allow_wide: bool,
         flags: str,
-        progress: Callable[[int], None],
+        progress: Progress,
     ) -> None:
         self._declaration, self._store = declaration, store
         self._allow_wide, self._progress = allow_wide, progress
         self._digest = new_digest(declaration, flags)
         self._reading = Reading(list(declaration.sources))
+        # Of the source that is being read.
+        self._bytes_read = self._lines_read = 0
 
     def read(self) -> Reading:
         """Read and parse everything. Raises CannotWriteError."""
@@ -141,6 +145,8 @@ class SourcesReader:
         try:
             source = sources.open_source(declaration, index)
             self._reading.names[index] = source.name
+            self._bytes_read = self._lines_read = 0
+            self._progress.begin(source.size_bytes if isinstance(source, TextSource) else 0, "lines")
             if isinstance(source, TextSource):
                 self._read_text(source, self._parser(index))
             else:
@@ -177,7 +183,7 @@ class SourcesReader:
                     self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
                     row = each[1]
                     parser.parse_row(row.key, row.value, row.line, parsed)
-                self._take(name, parsed, len(chunk))
+                self._take(name, parsed, len(chunk), 0)
         for text in source.warnings:
             warning = sources.complaint_at(self._declaration, index, text)
             self._reading.warnings.append(_as_warning(warning))
@@ -188,7 +194,7 @@ class SourcesReader:
             for done in children.map(self._jobs(source, parser)):
                 self._reading.add(done.source_name, done.parsed)
                 self._store.add_run(done.run)
-                self._progress(done.lines)
+                self._advance(done.lines, done.size_bytes)
         finally:
             children.close()
 
@@ -198,14 +204,19 @@ class SourcesReader:
             self._digest.update(block.text)
             if block.whole:
                 lines = _lines(block)
-                self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines))
+                self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines), len(block.text))
             else:
                 yield _Job(parser, block, self._store.new_file())
 
-    def _take(self, source_name: str, parsed: Parsed, lines: int) -> None:
+    def _take(self, source_name: str, parsed: Parsed, lines: int, size_bytes: int) -> None:
         self._reading.add(source_name, parsed)
         self._store.add(parsed.records)
-        self._progress(lines)
+        self._advance(lines, size_bytes)
+
+    def _advance(self, lines: int, size_bytes: int) -> None:
+        self._lines_read += lines
+        self._bytes_read += size_bytes
+        self._progress.at(self._bytes_read, self._lines_read)
 
 
 def _lines(block: Block) -> list[str]:
@@ -224,7 +235,7 @@ def _parse_to_run(job: _Job) -> _Done:
     with writing(job.run):
         run = write_run(job.run, parsed.records)
     parsed.records = []
-    return _Done(job.parser.source_name, parsed, run, len(lines))
+    return _Done(job.parser.source_name, parsed, run, len(lines), len(job.block.text))
 
 
 def _as_warning(complaint: Complaint) -> Complaint:

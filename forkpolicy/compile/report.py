@@ -1,43 +1,14 @@
-"""How results of `forkpolicy-compile` look: a line a table, a progress line on a terminal, JSON."""
+"""How results of `forkpolicy-compile` look: a line a table, or JSON."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from forkpolicy.compile.table import Result
 
-_REDRAW_S: Final = 0.1
 _MIB: Final = 1 << 20
-
-
-class Progress:
-    """Counts lines on a terminal while a large table is read; silent everywhere else."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lines = 0
-        self._started = self._drawn = time.monotonic()
-        self._visible = False
-        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
-
-    def __call__(self, lines: int) -> None:
-        """`lines` more have been read."""
-        self._lines += lines
-        now = time.monotonic()
-        if self._on_terminal and now - self._drawn > _REDRAW_S:
-            self._drawn, self._visible = now, True
-            rate = self._lines / (now - self._started)
-            print(f"\r{self._name}: {self._lines:,} lines, {rate:,.0f}/s \x1b[K", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Take the line away before something else is printed."""
-        if self._visible:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._visible = False
 
 
 def summary(result: Result) -> str:

@@ -47,6 +47,11 @@ class TextSource:
     name: str
     path: str
 
+    @property
+    def size_bytes(self) -> int:
+        """How much there is to read; 0 where nobody knows. Raises OSError."""
+        return 0 if self.path == STDIN else Path(self.path).stat().st_size
+
     def blocks(self) -> Iterator[Block]:
         """The text in blocks. Raises OSError, and ConfigError for what is no text in UTF-8 at all."""
         if self.path == STDIN:

@@ -21,11 +21,12 @@ from forkpolicy.compile.statistics import statistics_of
 from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
 from forkpolicy.errors import Complaint, ConfigError, TableError
+from forkpolicy.progress import Progress
 from forkpolicy.tables.format import KINDS, Kind, Record
 from forkpolicy.tables.reader import Table, open_verified, verify_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from forkpolicy.compile.directory import TablesDirectory
@@ -95,11 +96,11 @@ def compile_table(
     declaration: TableDeclaration,
     directory: TablesDirectory,
     options: Options,
-    progress: Callable[[int], None] = lambda _lines: None,
+    progress: Progress | None = None,
 ) -> Result:
     """Compile one declared table. Raises CannotWriteError."""
     started = time.monotonic()
-    result = _TableCompiler(declaration, directory, options, progress).compile()
+    result = _TableCompiler(declaration, directory, options, progress or Progress(None)).compile()
     result.seconds = time.monotonic() - started
     return result
 
@@ -110,7 +111,7 @@ class _TableCompiler:
         declaration: TableDeclaration,
         directory: TablesDirectory,
         options: Options,
-        progress: Callable[[int], None],
+        progress: Progress,
     ) -> None:
         self._declaration, self._directory = with_whole_queries(declaration), directory
         self._options, self._progress = options, progress
@@ -216,8 +217,10 @@ class _TableCompiler:
         parsed = store.count
         writer = TableWriter(aside)
         try:
+            self._progress.begin(parsed, "entries written")
             for batch in self._batches(store, tally):
                 writer.put(batch)
+                self._progress.at(tally.entries, tally.entries)
             self._result.complaints += self._complaints_of_tally(tally)
             self._refuse_shrinking(tally.entries, before)
             if self._result.errors:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.loading import load_everything
+from forkpolicy.progress import Progress
 from forkpolicy.protocol.layout import Layout, Values, learnable, wanted_values
 from forkpolicy.protocol.request import ProtocolError, Request
 from forkpolicy.tools import replay_report
 from forkpolicy.tools.clock import Clock
-from forkpolicy.tools.progress import Progress
 from forkpolicy.tools.recorded import NOT_A_REQUEST, Recording
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _open_tables(replay: Replay) -> None:
 
 
 def _read(recording: Recording, replay: Replay) -> None:
-    progress = Progress(sys.stderr, recording.total_bytes)
+    progress = Progress(sys.stderr)
+    progress.begin(recording.total_bytes, "requests")
     first_wrong = ""
     try:
         for recorded in recording:

@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
+import pty
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -450,6 +452,30 @@ def test_json_of_a_refusal(compiler: Compiler) -> None:
     document = json.loads(outcome.out)[0]
     assert document["state"] == "refused"
     assert document["complaints"][0]["line"] == 2
+
+
+def test_a_terminal_sees_how_far_a_large_table_is(compiler: Compiler) -> None:
+    """A bar while a list is read and another while its table is written, both wiped before the summary."""
+    compiler.source("list", "".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(500_000)))
+    compiler.policy("table big cidr list")
+    terminal, theirs = pty.openpty()
+    try:
+        child = subprocess.Popen(
+            [*PROGRAM, "-c", str(compiler.settings)], stdout=subprocess.DEVNULL, stderr=theirs, close_fds=True
+        )
+        os.close(theirs)
+        seen = b""
+        # Reading a terminal that nobody has open any more is an error (EIO), which is how this one ends.
+        with contextlib.suppress(OSError):
+            while data := os.read(terminal, 65536):
+                seen += data
+        assert child.wait(timeout=30) == 0
+    finally:
+        os.close(terminal)
+    steps = seen.split(b"\r")
+    assert any(re.match(rb"big: \[#[# ]{29}\] +\d+%  [\d,]+ lines, ", step) for step in steps), seen
+    assert any(re.match(rb"big: \[#[# ]{29}\] +\d+%  [\d,]+ entries written, ", step) for step in steps), seen
+    assert steps[-1] == b"\x1b[K"
 
 
 @pytest.mark.parametrize("kind", ["cidr", "domain", "address", "key"])

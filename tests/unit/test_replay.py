@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import random
@@ -19,7 +18,6 @@ from forkpolicy.cli import main
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
 from forkpolicy.protocol.request import Request
-from forkpolicy.tools import progress
 from forkpolicy.tools.recorded import CUT, NO_REQUEST, NOT_A_REQUEST, UNREADABLE, Recording
 from forkpolicy.worker.serving import Serving
 
@@ -339,26 +337,6 @@ def test_memory_does_not_grow_with_the_file(settings, tmp_path, form):
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < len(content) / 10
-
-
-class Terminal(io.StringIO):
-    """A stream that is one."""
-
-    def isatty(self):
-        return True
-
-
-def test_a_terminal_sees_progress_and_a_pipe_does_not(monkeypatch):
-    """A bar with the share, the requests and the rate, wiped at the end; a file gets not one byte."""
-    monkeypatch.setattr(progress, "DRAWN_EVERY_S", 0.0)
-    terminal, pipe = Terminal(), io.StringIO()
-    for stream in (terminal, pipe):
-        bar = progress.Progress(stream, 1000)
-        bar.at(500, 20)
-        bar.end()
-    assert pipe.getvalue() == ""
-    assert f"[{'#' * 15}{' ' * 15}]  50%  20 requests" in terminal.getvalue()
-    assert terminal.getvalue().endswith("\r\x1b[K")
 
 
 def test_the_text_lists_each_pair_of_lines_once(replay):
