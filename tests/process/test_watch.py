@@ -77,19 +77,26 @@ def test_an_overrun_of_events_is_one_listing_more(server, namespace):
         assert client.ask(request(client_address="10.11.249.1")) == "DUNNO"
 
 
-def test_a_compile_that_failed_is_tried_again(server, namespace, monkeypatch):
+def test_a_compile_that_failed_is_tried_again(server, namespace):
     """What stood in the way goes away without an event of the kernel's: the table still becomes true."""
-    tables = server.directory / "compiled"
+    lock = server.directory / "compiled" / ".compile.lock"
     # An IPv6 address is an event again when the kernel has found it to be nobody else's.
     eventually(lambda: not subprocess.check_output(["ip", "-n", namespace, "addr", "show", "tentative"]))
     with PolicyClient(server.socket_path) as client:
-        (tables / ".compile.lock").unlink()
-        (tables / ".compile.lock").mkdir()
+        lock.unlink()
+        lock.mkdir()
+        # Whatever was being compiled meanwhile has ended when the first failure is told.
+        run_ip("-n", namespace, "addr", "add", "203.0.113.1/24", "dev", "veth0")
+        eventually(lambda: server.said().count("networks not compiled") == 1)
+        server.write_policy("table")
         run_ip("-n", namespace, "addr", "add", "198.51.100.1/24", "dev", "veth0")
-        eventually(lambda: "networks not compiled" in server.said())
+        # Another failure: the event has been met, and no other one will come.
+        eventually(lambda: server.said().count("networks not compiled") == 2)
         assert client.ask(ASKED) == "REJECT from outside"
-        (tables / ".compile.lock").rmdir()
+        server.write_policy(POLICY)
+        lock.rmdir()
         eventually(lambda: client.ask(ASKED) == "DUNNO", 20)
+        eventually(lambda: "networks compile again" in server.said())
 
 
 def test_a_bridge_is_named_in_a_warning(server, namespace):
