@@ -203,7 +203,14 @@ def _refuse_other_kinds(key: str) -> None:
 def _address_key(item: Item, parsed: Parsed, line: int) -> str:
     if item.value and "@" in item.value.split()[0]:
         parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
-    return names.parse_address_pattern(item.key)
+    key = names.parse_address_pattern(item.key)
+    if "@" not in key and "." not in key.lstrip(".") and key != keys.NULL_SENDER:
+        parsed.note('a name without a dot is a domain here (a local part in every domain is written "name@")', line)
+    elif "@" not in key and names.NUMERIC_TOP.search(key):
+        parsed.note(
+            "an address of a machine, and mail has none for its domain (those go into a table of kind cidr)", line
+        )
+    return key
 
 
 def _text_key(item: Item, _parsed: Parsed, _line: int) -> str:

@@ -252,6 +252,18 @@ def test_names_without_a_dot_are_worth_a_warning(compiler: Compiler) -> None:
     assert "list:2: warning: a name without a dot (2 times, here first)" in outcome.err
 
 
+def test_what_an_address_table_takes_for_a_domain_is_said(compiler: Compiler) -> None:
+    """access(5) has domains without `@`; a local part or an address of a machine was hardly meant as one."""
+    outcome = compiler.one("address", "postmaster\n192.0.2.1\n<>\n.example.com\nroot@\nexample.com\nlocalhost\n")
+    assert outcome.status == 0
+    assert (
+        'list:1: warning: a name without a dot is a domain here (a local part in every domain is written "name@")'
+        in (outcome.err)
+    )
+    assert "list:2: warning: an address of a machine" in outcome.err
+    assert outcome.err.count("warning") == 2
+
+
 def test_wide_networks_with_permission(compiler: Compiler) -> None:
     """--allow-wide takes 0.0.0.0/0, and what is more specific still wins."""
     compiler.one("cidr", "0.0.0.0/0 all\n::/0 all6\n192.0.2.0/24 doc\n", "--allow-wide")
