@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.compile.rows import Row
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.tables.keys import ip_key
+from forkpolicy.tables.names import NUMERIC_TOP, parse_host_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,7 +164,11 @@ def split_list(value: str) -> list[str]:
 
 
 def _is_name(key: str) -> bool:
-    return not key.startswith(".") and re.fullmatch(r"[^\s:/\[\]@]*[A-Za-z][^\s:/\[\]@]*", key) is not None
+    """Whether there are names below it; of what is none, one complaint is enough."""
+    try:
+        return not key.startswith(".") and not NUMERIC_TOP.search(parse_host_pattern(key))
+    except ValueError:
+        return False
 
 
 def _texts(kind: str, name: str, place: str, line: int) -> list[tuple[str, int, str]]:

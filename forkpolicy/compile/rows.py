@@ -30,5 +30,5 @@ class RowSource(Protocol):
         ...
 
     def rows(self) -> Iterator[Row]:
-        """The rows. Raises ValueError or OSError where they cannot be listed."""
+        """The rows. Raises ValueError, ConfigError or OSError where they cannot be listed."""
         ...

@@ -420,6 +420,13 @@ def test_relay_domains_name_what_is_below_too(monkeypatch: pytest.MonkeyPatch) -
     assert [row.key for row in fake.rows("mydestination")] == ["example.com"]
 
 
+def test_what_is_no_name_has_nothing_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One mistake is one complaint, not one more for the names below it."""
+    fake = FakePostconf(monkeypatch, relay_domains="bad..example -x.example 192.0.2.1 localhost")
+    keys = [row.key for row in fake.rows("relay_domains")]
+    assert keys == ["bad..example", "-x.example", "192.0.2.1", "localhost", ".localhost"]
+
+
 def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The right-hand side of a domain list means nothing; in `..._maps` it is the value."""
     fake = FakePostconf(
