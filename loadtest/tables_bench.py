@@ -2,7 +2,8 @@
 
 Networks: IPv4 and IPv6, every fifth inside another one, with values. Domains: every third a `.name`. Beside the same
 data in a dict, in pytricia and py-radix where they are installed, and in Postfix's own maps by `postmap -q`. CPU is
-measured in one process, because that is what a worker pays; results go to standard output as Markdown.
+measured in one process, because that is what a worker pays; results go to standard output as Markdown, and behind them
+how much a look-up's cost grows from the smallest size to the largest.
 """
 
 from __future__ import annotations
@@ -29,13 +30,28 @@ from forkpolicy.tables.reader import open_table, verify_file
 from loadtest.options import at_least
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 VALUES = ("", "permit", "REJECT", "EU", "US", "AD")
 QUESTIONS = 200_000
 WORKERS = 8
 POSTMAP_PATIENCE_S = 60
 KIB = 1024
+COLUMNS = [
+    "kind",
+    "entries",
+    "compile",
+    "its CPU",
+    "entries/s",
+    "peak memory",
+    "file",
+    "to verify",
+    "look-up us",
+    "as mail asks us",
+    "own memory",
+    f"PSS of {WORKERS}",
+]
+OTHERS = ["dict us", "pytricia us", "py-radix us", "postmap -q us"]
 
 
 def networks(count: int, rng: random.Random) -> Iterator[str]:
@@ -247,7 +263,7 @@ def radix_finder(sample: Sample) -> Callable[[Any], Callable[[str], object]]:
     return make
 
 
-def postmap_us(sample: Sample, directory: Path) -> str:
+def postmap_us(sample: Sample, directory: Path) -> float | str:
     """Postfix's own look-up of the same keys: cidr as it is, domains as a map."""
     postmap = shutil.which("postmap", path=f"{os.environ['PATH']}:/usr/sbin")
     if not postmap:
@@ -272,7 +288,7 @@ def postmap_us(sample: Sample, directory: Path) -> str:
     finally:
         path.unlink()
         path.with_name(f"{path.name}.db").unlink(missing_ok=True)
-    return f"{(many - one) / (len(questions) - 1) * 1e6:,.2f}"
+    return (many - one) / (len(questions) - 1) * 1e6
 
 
 def _postmap_cpu_s(command: list[str], questions: Iterable[str]) -> float:
@@ -324,9 +340,9 @@ def _be_a_worker(sample: Sample, directory: Path, ready: int, go: int) -> None:
     os._exit(0)
 
 
-def shown(figure: float | str) -> str:
-    """A figure as a cell."""
-    return figure if isinstance(figure, str) else f"{figure:.2f}"
+def shown(cell: object) -> str:
+    """A cell as text."""
+    return f"{cell:,.2f}" if isinstance(cell, float) else str(cell)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -336,31 +352,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kinds", nargs="*", default=["cidr", "domain"], choices=["cidr", "domain"])
     parser.add_argument("--alone", action="store_true", help="without the other libraries and Postfix")
     arguments = parser.parse_args(argv)
-    titles = [
-        "kind",
-        "entries",
-        "compile",
-        "its CPU",
-        "entries/s",
-        "peak memory",
-        "file",
-        "to verify",
-        "look-up us",
-        "as mail asks us",
-        "own memory",
-        f"PSS of {WORKERS}",
-    ]
-    others = [] if arguments.alone else ["dict us", "pytricia us", "py-radix us", "postmap -q us"]
-    print(f"| {' | '.join(titles + others)} |")
-    print(f"|{'---|' * len(titles + others)}")
+    titles = COLUMNS if arguments.alone else COLUMNS + OTHERS
+    print(f"| {' | '.join(titles)} |")
+    print(f"|{'---|' * len(titles)}")
+    grown = []
     for kind in arguments.kinds:
-        for size in arguments.sizes:
+        rows = []
+        for size in sorted(arguments.sizes):
             with tempfile.TemporaryDirectory(prefix="forkpolicy-bench-") as name:
-                print(f"| {' | '.join(_row(kind, size, Path(name), alone=arguments.alone))} |", flush=True)
+                rows.append(_row(kind, size, Path(name), alone=arguments.alone))
+            print(f"| {' | '.join(map(shown, rows[-1]))} |", flush=True)
+        grown.append(growth(titles, rows[0], rows[-1]))
+    print("", *filter(None, grown), sep="\n")
     return 0
 
 
-def _row(kind: str, size: int, directory: Path, *, alone: bool) -> list[str]:
+def growth(titles: Sequence[str], least: Sequence[object], most: Sequence[object]) -> str:
+    """How many times its cost of the smallest table a look-up takes in the largest, ours and the others'."""
+    times = [
+        f"{title.removesuffix(' us')} x {large / small:.1f}"
+        for title, small, large in zip(titles, least, most, strict=True)
+        if title.endswith(" us") and isinstance(small, float) and isinstance(large, float)
+    ]
+    return f"{least[0]} from {least[1]} to {most[1]} entries: {', '.join(times)}" if least[1] != most[1] else ""
+
+
+def _row(kind: str, size: int, directory: Path, *, alone: bool) -> list[object]:
     sample = generate(kind, size, directory)
     cells: list[object] = [kind, f"{size:,}", *compile_sample(sample, directory)]
     cells += [verified_s(directory), *compiled_us(sample, directory), *memory_of_workers(sample, directory)]
@@ -371,7 +388,7 @@ def _row(kind: str, size: int, directory: Path, *, alone: bool) -> list[str]:
             trie_us(sample, "radix", radix_finder(sample)),
             postmap_us(sample, directory),
         ]
-    return [shown(cell) if isinstance(cell, float) else str(cell) for cell in cells]
+    return cells
 
 
 if __name__ == "__main__":
