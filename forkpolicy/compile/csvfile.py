@@ -47,12 +47,15 @@ class CsvSource:
         header = None if self.column.isdecimal() else [name.strip() for name in next(reader, [])]
         key_at = _position(self.column, header)
         value_at = _position(self.value_column, header) if self.value_column else -1
+        twice = [name for name in {self.column, self.value_column} if header and header.count(name) > 1]
+        self.warnings += [f'the header has "{name}" more than once: the first counts' for name in sorted(twice)]
         without_key = 0
         for line in reader:
             number: int = reader.line_num  # type: ignore[attr-defined]
             if len(line) <= max(key_at, value_at):
                 if any(cell.strip() for cell in line):
-                    raise ValueError(f"{self.path}:{number}: only {len(line)} columns")
+                    wanted = max(key_at, value_at) + 1
+                    raise ValueError(f"{self.path}:{number}: {len(line)} columns where column {wanted} is wanted")
                 continue
             key = line[key_at].strip()
             value = line[value_at].strip() if value_at >= 0 else ""

@@ -44,6 +44,17 @@ def test_csv(compiler: Compiler, content: str, columns: str) -> None:
     assert (entry.key, entry.value, entry.source) == ("192.0.2.0/24", "AD", str(compiler.directory / "list.csv"))
 
 
+def test_csv_columns_of_one_name(compiler: Compiler) -> None:
+    """Which of two columns was meant nobody can know: the first is taken, and the compile says so."""
+    compiler.policy("table t cidr csv:list.csv:net", "table u cidr csv:list.csv:other")
+    compiler.source("list.csv", "net,other,net\n192.0.2.0/24,198.51.100.0/24,203.0.113.0/24\n")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert outcome.err.count("warning") == 1
+    assert 'warning: csv:list.csv:net: the header has "net" more than once: the first counts' in outcome.err
+    assert compiler.keys("cidr", "192.0.2.1", "203.0.113.1") == ["192.0.2.0/24", None]
+
+
 def test_csv_rows_without_a_key(compiler: Compiler) -> None:
     """They are left out, and one warning counts them; blank rows are nothing."""
     compiler.policy("table t cidr csv:list.csv:network")
@@ -57,7 +68,7 @@ def test_csv_rows_without_a_key(compiler: Compiler) -> None:
     ("word", "content", "message"),
     [
         ("csv:list.csv:netwrok", "network,x\n1,2\n", 'the header has no column "netwrok"; did you mean "network"?'),
-        ("csv:list.csv:3", "a,b\n", "list.csv:1: only 2 columns"),
+        ("csv:list.csv:3", "a,b\n", "list.csv:1: 2 columns where column 3 is wanted"),
         ("csv:list.csv:network", "network\n300.1.1.1\n", "list.csv:2:1: 300.1.1.1 is no IPv4 address"),
         ("csv:list.csv:1", "network\n192.0.2.0/24\n", "list.csv:1:1: network is neither an address nor a network"),
         ("csv:list.csv", "", "expected csv:FILE:COLUMN"),
