@@ -3,7 +3,8 @@
 The value comes expanded from postconf(1), with the configuration directory of `MAIL_CONFIG` where that is set. Files
 are read, maps are listed (`postmap -s`, or parsed where they are text), and each entry knows in which it stands. What
 Postfix can ask but nobody can list (ldap, sql, regexp ...) is a complaint that names it, and so is an exclusion
-(`!pattern`), because a table that silently held less or more than Postfix means would be worse than none. ConfigError
+(`!pattern`), because a table that silently held less or more than Postfix means would be worse than none. What
+postconf(1) and postmap(1) warn of are warnings of the source, but for parameters that nothing uses. ConfigError
 has all of these in one run, each with its file and line; ValueError is for what keeps the parameter from being read.
 """
 
@@ -52,6 +53,10 @@ _ASKED_ONLY: Final = {
 }
 _PARENTS: Final = "parent_domain_matches_subdomains"
 
+# As Postfix reads a key: up to the first blank that stands neither in quotes nor behind a backslash.
+_KEY: Final = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^\s"\\])+', re.ASCII)
+_WARNING: Final = re.compile(r"^\S*post\w+: warning: (?!.*\bunused parameter: )(.*)")
+
 
 # A row, behind the name of the parameter, file or map that it stands in.
 Placed = tuple[str, Row]
@@ -74,8 +79,8 @@ class PostconfSource:
 
     def placed_rows(self) -> Iterator[Placed]:
         """The members of the list, each with what it stands in. Raises ValueError, ConfigError."""
-        value = _postconf(self.parameter)
-        with_subdomains = self.parameter in re.split(r"[\s,]+", _postconf(_PARENTS))
+        value = self._taken(_postconf(self.parameter))
+        with_subdomains = self.parameter in re.split(r"[\s,]+", self._taken(_postconf(_PARENTS)))
         for place, row in self._expand(value, self.name, 0, ()):
             yield place, row
             if with_subdomains and _is_name(row.key):
@@ -97,6 +102,12 @@ class PostconfSource:
                 self._note(place, line, f"{word} cannot be read: {error.strerror or error}")
             except ValueError as error:
                 self._note(place, line, str(error))
+
+    def _taken(self, answer: tuple[str, list[str]]) -> str:
+        """What a program of Postfix has answered; what it warned of is remembered."""
+        text, said = answer
+        self.warnings += [each for each in said if each not in self.warnings]
+        return text
 
     def _note(self, place: str, line: int, mistake: str) -> None:
         self._mistakes.append(Complaint(place, line, 0, mistake))
@@ -128,7 +139,7 @@ class PostconfSource:
     def _map(self, word: str, place: str, line: int) -> Iterator[Placed]:
         kind, _, name = word.removeprefix("proxy:").partition(":")
         if kind in _LISTED_BY_POSTMAP:
-            for text in _run("postmap", "-s", f"{kind}:{name}").splitlines():
+            for text in self._taken(_run("postmap", "-s", f"{kind}:{name}")).removesuffix("\n").split("\n"):
                 key, _, value = text.partition("\t")
                 yield f"{kind}:{name}", Row(key, value or None)
             return
@@ -187,8 +198,12 @@ def _without_braces(text: str) -> str:
 
 
 def _words(text: str) -> tuple[str, str]:
-    key, *value = text.split(maxsplit=1)
-    return key, "".join(value)
+    """Key and value of a line, the key with its quotes: for Postfix, they are part of it."""
+    found = _KEY.match(text)
+    end = found.end() if found else 0
+    if text[end : end + 1].strip():
+        raise ValueError(f"a quote that is not closed, or a backslash that nothing follows: {text}")
+    return text[:end], text[end:].strip()
 
 
 def _rule(text: str) -> tuple[str, str]:
@@ -209,7 +224,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _lines(path: str) -> list[tuple[int, str]]:
     """The lines of a file that are neither blank nor comments, with their numbers."""
-    lines = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    lines = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line.lstrip()[0] != "#"]
 
 
@@ -227,12 +242,13 @@ def _logical_lines(path: str) -> list[tuple[int, str]]:
 _PARSERS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {"texthash": _words, "cidr": _rule, "inline": _pair}
 
 
-def _postconf(parameter: str) -> str:
-    output = _run("postconf", "-x", "-h", parameter)
-    return output.strip()
+def _postconf(parameter: str) -> tuple[str, list[str]]:
+    output, warnings = _run("postconf", "-x", "-h", parameter)
+    return output.strip(), warnings
 
 
-def _run(program: str, *arguments: str) -> str:
+def _run(program: str, *arguments: str) -> tuple[str, list[str]]:
+    """What a program of Postfix writes, and what it warns of. Raises ValueError."""
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
     if path is None:
         raise ValueError(f"{program} is not there: is Postfix installed on this machine?")
@@ -249,13 +265,14 @@ def _run(program: str, *arguments: str) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"{program} {' '.join(arguments)} has not answered within {_TIMEOUT_S} s") from error
-    said = [re.sub(r"^\S*post\w+: (warning: |fatal: )?", "", line) for line in done.stderr.strip().splitlines()]
+    lines = done.stderr.strip().split("\n")
+    said = [re.sub(r"^\S*post\w+: (warning: |fatal: )?", "", line) for line in lines]
     # Postfix goes on to warn of other things behind what matters here.
     unknown = [line for line in said if "unknown parameter" in line]
     complaint = (unknown or said or [""])[-1]
     if done.returncode or unknown:
         raise ValueError(f"{program} {' '.join(arguments)}: {complaint or f'exit status {done.returncode}'}")
-    return done.stdout
+    return done.stdout, [found[1] for line in lines if (found := _WARNING.match(line))]
 
 
 def refuse_map(word: str) -> None:

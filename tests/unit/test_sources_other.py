@@ -266,7 +266,8 @@ class FakePostconf:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> None:
         self.parameters = {"parent_domain_matches_subdomains": "mynetworks, relay_domains", **parameters}
-        monkeypatch.setattr(postfix, "_postconf", self.parameters.__getitem__)
+        self.said: list[str] = []
+        monkeypatch.setattr(postfix, "_postconf", lambda parameter: (self.parameters[parameter], self.said))
 
     def rows(self, parameter: str) -> list[Row]:
         return list(postfix.open_source(parameter, None).rows())  # type: ignore[arg-type]
@@ -290,6 +291,36 @@ def test_members_files_and_maps_are_followed(monkeypatch: pytest.MonkeyPatch, tm
         "10.0.0.1",
         "dead:beef::/32",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ('"user one"@example.com OK', ('"user one"@example.com', "OK")),
+        ('"user one"@example.com\tREJECT "no" thanks', ('"user one"@example.com', 'REJECT "no" thanks')),
+        ('"user one"', ('"user one"', None)),
+        ('ab"c d"@e.example q', ('ab"c d"@e.example', "q")),
+        ('"a\\"b c"@e.example z', ('"a\\"b c"@e.example', "z")),
+        ('a\\"b@e.example z', ('a\\"b@e.example', "z")),
+        ('plain@example.com say "x', ("plain@example.com", 'say "x')),
+        ("one\x85two three", ("one\x85two", "three")),
+    ],
+)
+def test_a_key_of_texthash_is_split_as_postfix_splits_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, row: tuple[str, str | None]
+) -> None:
+    """At the first blank outside quotes; what stands in quotes, or behind a backslash, is part of the key."""
+    (tmp_path / "th").write_text(f"# first\n{line}\nlast@example.com OK\n")
+    fake = FakePostconf(monkeypatch, some_maps=f"texthash:{tmp_path}/th")
+    assert fake.rows("some_maps") == [Row(*row, 2), Row("last@example.com", "OK", 3)]
+
+
+def test_a_quote_that_stays_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Postfix ignores such a line; whoever wrote it meant something."""
+    (tmp_path / "th").write_text('a@example.com OK\n"user one@example.com OK\n')
+    fake = FakePostconf(monkeypatch, some_maps=f"texthash:{tmp_path}/th")
+    with pytest.raises(ConfigError, match=re.escape("th:2: a quote that is not closed")):
+        fake.rows("some_maps")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +417,7 @@ def test_entries_of_followed_files_name_them(
     said = compiler.run().err
     for place in ("more:2:1", "nets:4:1", "th:4:1"):
         assert f"{tmp_path}/{place}: " in said
-    assert "postconf:mynetworks: host bits set" in said
+    assert "postconf:mynetworks: 192.0.2.5/24: host bits set" in said
     assert compiler.run("--skip-bad").status == 0
     found = compiler.found("cidr", "127.0.0.1", "192.0.2.1", "203.0.113.1", "172.16.0.1", "192.168.0.1")
     assert [(each.source.removeprefix(f"{tmp_path}/"), each.line) for each in found if each] == [
@@ -477,6 +508,29 @@ def test_an_unknown_parameter_among_other_warnings(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(ValueError, match="relay_domain: unknown parameter"):
         list(postfix.open_source("relay_domain", tmp_path).rows())
+
+
+def test_warnings_of_postfix_are_passed_on(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once each, however often it was said; but not that other parameters are unused."""
+    older = "echo '/usr/sbin/postmap: warning: database /x.db is older than source file /x' >&2\n"
+    for name, answer in (("postconf", "echo 'example.com, hash:/x'\n"), ("postmap", f"echo 'example.net\tx'\n{older}")):
+        program = tmp_path / name
+        program.write_text(
+            "#!/bin/sh\n"
+            "echo 'postconf: warning: /etc/postfix/main.cf: undefined parameter: typo' >&2\n"
+            "echo 'postconf: warning: /etc/postfix/main.cf: unused parameter: my_own=x' >&2\n"
+            f"{answer}"
+        )
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    compiler.policy("table t domain postconf:mydestination")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert [line.partition("warning: ")[2] for line in outcome.err.splitlines()] == [
+        "postconf:mydestination: /etc/postfix/main.cf: undefined parameter: typo",
+        "postconf:mydestination: database /x.db is older than source file /x",
+    ]
+    assert compiler.keys("domain", "example.com", "example.net") == ["example.com", "example.net"]
 
 
 @pytest.mark.parametrize(
