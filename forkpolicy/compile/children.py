@@ -2,7 +2,8 @@
 
 Only large tables come here; forking costs more than a small one. A child lives no longer than its parent: it reads and
 writes one pipe, of which only the parent holds the other end, so that a killed compiler leaves nobody behind. What a
-child raises is raised again in the parent.
+child raises is raised again in the parent; that one was killed is a CannotWriteError there. An interrupt from the
+terminal, which all of them get, is the parent's alone.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import contextlib
 import gc
 import os
 import pickle
+import signal
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+
+from forkpolicy.errors import CannotWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +45,7 @@ class Children(Generic[Job, Result]):
                 self._start()
             if not self._idle:
                 yield from self._results()
-            self._idle.pop().send(job)
+            self._send(self._idle.pop(), job)
         while len(self._idle) < len(self._ends):
             yield from self._results()
 
@@ -55,37 +59,66 @@ class Children(Generic[Job, Result]):
 
     def _start(self) -> None:
         ours, theirs = Pipe()
+        # The child must never unwind what its parent has begun, whatever comes in its first moments.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             for end in (ours, *self._ends):
                 end.close()
             _serve(theirs, self._work)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._ends[ours] = pid
         self._idle.append(ours)
+
+    def _send(self, end: Connection, job: Job) -> None:
+        try:
+            end.send(job)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._killed(end) from None
 
     def _results(self) -> Iterator[Result]:
         busy = [end for end in self._ends if end not in self._idle]
         for end in wait(busy):
             assert isinstance(end, Connection)
-            result = _received(pickle.loads(end.recv_bytes()))  # noqa: S301 - from our own child
+            try:
+                received = end.recv_bytes()
+            except (EOFError, ConnectionResetError):
+                raise self._killed(end) from None
+            result = _received(pickle.loads(received))  # noqa: S301 - from our own child
             self._idle.append(end)
             yield result  # type: ignore[misc]
 
+    def _killed(self, end: Connection) -> CannotWriteError:
+        end.close()
+        _, status = os.waitpid(self._ends.pop(end), 0)
+        how = (
+            f"signal {os.WTERMSIG(status)}"
+            if os.WIFSIGNALED(status)
+            else f"exit status {os.waitstatus_to_exitcode(status)}"
+        )
+        return CannotWriteError(
+            f"a process of the compiler was ended from outside ({how}): most often the machine was short of memory, "
+            "see its kernel log; then compile again"
+        )
 
-def _serve(end: Connection, work: Callable[[Job], Result]) -> None:
+
+def _serve(end: Connection, work: Callable[[Job], Result]) -> NoReturn:
     """A child's life."""
     # Millions of small tuples and no cycles: looking for some took a sixth of the time.
     gc.disable()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            job = end.recv()
-            try:
-                result: object = work(job)
-            except Exception as error:  # noqa: BLE001 - raised again in the parent
-                result = _Raised(error)
-            end.send_bytes(pickle.dumps(result))
-    os._exit(0)
+    try:
+        with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+            while True:
+                job = end.recv()
+                try:
+                    result: object = work(job)
+                except Exception as error:  # noqa: BLE001 - raised again in the parent
+                    result = _Raised(error)
+                end.send_bytes(pickle.dumps(result))
+    finally:
+        os._exit(0)
 
 
 class _Raised:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BOM: Final = "\ufeff"
 _COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
-_PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
+_PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=(\s+|$)")
 _WORD: Final = re.compile(r"\S+")
 _QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(@[^\s,]*)?(?=\s|$)')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -34,11 +34,12 @@ _CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
 
 
 class Item(NamedTuple):
-    """One entry as it stands in a line; `column` counts from 1."""
+    """One entry of a line; `column` counts from 1. `is_listed`: the value is meant, whatever it looks like."""
 
     key: str
     value: str | None
     column: int
+    is_listed: bool = False
 
 
 class LineError(ValueError):
@@ -72,12 +73,12 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     text = line[: comment.start()] if comment else line
     _refuse_strange_characters(text)
     if quoted:
-        return [_entry(quoted[1] + (quoted[2] or ""), text[quoted.end() :], quoted.start(1))]
+        return [_entry(unquoted_key(quoted[0].strip()), text[quoted.end() :], quoted.start(1))]
     if key_words > 1:
         return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):
         raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
-    if "," in text or " = " in text:
+    if "," in text or " = " in text or _PARAMETER.fullmatch(text):
         return list(_listed(text))
     word = _WORD.search(text)
     if word is None:
@@ -85,9 +86,16 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     return [_entry(word[0], text[word.end() :], word.start())]
 
 
+def unquoted_key(key: str) -> str:
+    """A key, or the local part of an address, without the quotes that Postfix's maps have and its requests have not."""
+    quoted = _QUOTED_KEY.fullmatch(key)
+    return quoted[1] + (quoted[2] or "") if quoted else key
+
+
 def _entry(key: str, rest: str, start: int) -> Item:
     value = rest.strip()
-    return Item(key, _unquoted(value) if value else None, start + 1)
+    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return Item(key, (value[1:-1] if is_quoted else value) or None, start + 1, is_quoted)
 
 
 def _joined(text: str, key_words: int) -> Item:
@@ -122,7 +130,3 @@ def _listed(text: str) -> Iterator[Item]:
         return
     for word in re.finditer(r"[^\s,]+", text[start:]):
         yield Item(word[0], None, start + word.start() + 1)
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

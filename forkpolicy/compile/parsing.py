@@ -10,22 +10,23 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from forkpolicy.compile import sources
 from forkpolicy.compile.children import Children
+from forkpolicy.compile.csvfile import CsvSource
 from forkpolicy.compile.directory import writing
 from forkpolicy.compile.records import MAX_COMPLAINTS, Parsed, RecordParser
 from forkpolicy.compile.runs import Run, write_run
-from forkpolicy.compile.sources import Block, TextSource
+from forkpolicy.compile.sources import STDIN, Block, TextSource
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from forkpolicy.compile.rows import RowSource
+    from forkpolicy.compile.rows import Row, RowSource
     from forkpolicy.compile.store import RecordStore
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.progress import Progress
@@ -47,8 +48,9 @@ class Reading:
     complaints: list[Complaint] = field(default_factory=list)
     bad_line_complaints: list[Complaint] = field(default_factory=list)
     bad_lines: int = 0
-    # By the index of the source.
+    # By the index of the source: those without a line, and those without a line that is an entry.
     empty_sources: dict[int, Complaint] = field(default_factory=dict)
+    worthless_sources: dict[int, Complaint] = field(default_factory=dict)
     warnings: list[Complaint] = field(default_factory=list)
     digest: str = ""
     _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -93,10 +95,16 @@ def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
 
 
 def digest_sources(declaration: TableDeclaration, flags: str) -> str:
-    """The digest alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError."""
+    """The digest alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError.
+
+    A pipe gives what it has but once: with one among the sources nothing is read, and ValueError says so.
+    """
     digest = new_digest(declaration, flags)
-    for index in range(len(declaration.sources)):
-        source = sources.open_source(declaration, index)
+    opened = [sources.open_source(declaration, index) for index in range(len(declaration.sources))]
+    files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
+    if not all(path != STDIN and Path(path).is_file() for path in files):
+        raise ValueError("not all of its sources can be read twice")
+    for source in opened:
         if isinstance(source, TextSource):
             for block in source.blocks():
                 digest.update(block.text)
@@ -129,13 +137,15 @@ class SourcesReader:
         """Read and parse everything. Raises CannotWriteError."""
         reading = self._reading
         for index in range(len(self._declaration.sources)):
-            before = self._store.count + reading.bad_lines
+            before, bad_before = self._store.count, reading.bad_lines
             complaints = self._read_source(index)
             reading.complaints += complaints
-            if not complaints and self._store.count + reading.bad_lines == before:
+            if not complaints and self._store.count == before:
+                is_empty = reading.bad_lines == bad_before
+                what = "the source is empty" if is_empty else "no line of the source is an entry"
                 hint = "most often a download failed; --allow-shrink takes it as it is"
-                complaint = sources.complaint_at(self._declaration, index, "the source is empty", hint)
-                reading.empty_sources[index] = complaint
+                where = reading.empty_sources if is_empty else reading.worthless_sources
+                where[index] = sources.complaint_at(self._declaration, index, what, hint)
         reading.digest = self._digest.hexdigest()
         reading.finish()
         return reading
@@ -177,16 +187,24 @@ class SourcesReader:
     def _read_rows(self, source: RowSource, index: int) -> None:
         for name, placed in groupby(sources.placed_rows(source), key=itemgetter(0)):
             parser = self._parser(index if name == source.name else self._index_of(name))
-            while chunk := list(islice(placed, _ROWS_A_CHUNK)):
-                parsed = Parsed()
-                for each in chunk:
-                    self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
-                    row = each[1]
-                    parser.parse_row(row.key, row.value, row.line, parsed)
-                self._take(name, parsed, len(chunk), 0)
+            while self._read_chunk(name, parser, islice(placed, _ROWS_A_CHUNK)):
+                pass
         for text in source.warnings:
             warning = sources.complaint_at(self._declaration, index, text)
             self._reading.warnings.append(_as_warning(warning))
+
+    def _read_chunk(self, name: str, parser: RecordParser, placed: Iterator[tuple[str, Row]]) -> int:
+        """How many rows there were; those before a mistake of their source are taken in, with their own mistakes."""
+        parsed, rows = Parsed(), 0
+        try:
+            for each in placed:
+                rows += 1
+                self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
+                row = each[1]
+                parser.parse_row(row.key, row.value, row.line, parsed)
+        finally:
+            self._take(name, parsed, rows, 0)
+        return rows
 
     def _read_text(self, source: TextSource, parser: RecordParser) -> None:
         children: Children[_Job, _Done] = Children(_parse_to_run)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.lines import Item, LineError, decode_line, split_line
+from forkpolicy.compile.lines import Item, LineError, decode_line, split_line, unquoted_key
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys, names
 from forkpolicy.tables.format import MAX_KEY_BYTES, pack_value
@@ -88,11 +88,13 @@ class RecordParser:
     def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
         """The record of one entry that a program listed: no grammar, only key and value."""
         try:
-            parsed.records += self.records_of(Item(key, value, 0), line, parsed)
+            parsed.records += self.records_of(Item(key, value, 0, is_listed=True), line, parsed)
         except ValueError as error:
             parsed.bad_lines += 1
             if len(parsed.complaints) < MAX_COMPLAINTS:
-                parsed.complaints.append(Complaint(self.source_name, line, 1 if line else 0, str(error), key, len(key)))
+                # Without a line there is no other place for it than the sentence.
+                message = str(error) if line or key in str(error) else f"{key}: {error}"
+                parsed.complaints.append(Complaint(self.source_name, line, 1 if line else 0, message, key, len(key)))
 
     def parse_exactly(self, lines: list[str], at: int, first_line: int, parsed: Parsed) -> None:
         """The slow and strict way for one line, `lines[at]`."""
@@ -156,12 +158,8 @@ def _refuse_impossible_keys(key: str) -> None:
 
 
 def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:
-    if item.value and item.value[0] in "-/":
-        joined = "".join(f"{item.key} {item.value}".split())
-        raise LineError(f"blanks within a network or a range: did you mean {joined}?", item.column)
-    if item.value and _NETWORK_LIKE.match(item.value.split()[0]):
-        both = f"{item.key} and {item.value.split()[0]}"
-        raise LineError(f"two entries on one line ({both}): write one a line, or put commas between", item.column)
+    if item.value and not item.is_listed:
+        _refuse_half_networks(item, item.value)
     start, dash, end = item.key.partition("-")
     if dash and "%" not in item.key:
         ranges = keys.split_range(*keys.parse_range(start, end))
@@ -173,6 +171,20 @@ def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> 
     return [_network_record(first, last, f"{parser.head}{line:08x}cc", tail) for first, last in ranges]
 
 
+def _refuse_half_networks(item: Item, value: str) -> None:
+    """What stands behind a network and looks like the rest of it, or like another one."""
+    if value[0] in "-/":
+        joined = "".join(f"{item.key} {value}".split())
+        raise LineError(f"blanks within a network or a range: did you mean {joined}?", item.column)
+    second = value.split(maxsplit=1)[0]
+    if _NETWORK_LIKE.match(second):
+        raise LineError(
+            f"two entries on one line ({item.key} and {second}): write one a line, or put commas between; "
+            "a value that is a network goes in quotes",
+            item.column,
+        )
+
+
 def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
     length = f"{keys.prefix_length(first, last):02x}"
     return f"{first.hex()}{length}{last.hex()}{head}{length}{tail}"
@@ -181,7 +193,7 @@ def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
 def _host_key(item: Item, parsed: Parsed, line: int) -> str:
     _refuse_other_kinds(item.key)
     key = names.parse_host_pattern(item.key)
-    second = item.value.split()[0] if item.value else ""
+    second = item.value.split()[0] if item.value and not item.is_listed else ""
     if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
         raise ValueError(
             f"two entries on one line ({item.key} and {second}): "
@@ -194,16 +206,21 @@ def _host_key(item: Item, parsed: Parsed, line: int) -> str:
 
 def _refuse_other_kinds(key: str) -> None:
     """What would be no name, and in which place it would be something."""
-    if key.startswith("/"):
-        raise ValueError("regular expressions are no table's business: write them into an acl of the policy")
+    _refuse_expressions(key)
     if names.NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
         raise ValueError(f"{key} is an address or a network: those go into a table of kind cidr")
 
 
+def _refuse_expressions(key: str) -> None:
+    if key.startswith("/"):
+        raise ValueError("regular expressions are no table's business: write them into an acl of the policy")
+
+
 def _address_key(item: Item, parsed: Parsed, line: int) -> str:
-    if item.value and "@" in item.value.split()[0]:
+    if item.value and not item.is_listed and "@" in item.value.split()[0]:
         parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
-    key = names.parse_address_pattern(item.key)
+    _refuse_expressions(item.key)
+    key = names.parse_address_pattern(unquoted_key(item.key))
     if "@" not in key and "." not in key.lstrip(".") and key != keys.NULL_SENDER:
         parsed.note('a name without a dot is a domain here (a local part in every domain is written "name@")', line)
     elif "@" not in key and names.NUMERIC_TOP.search(key):

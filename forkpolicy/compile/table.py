@@ -127,9 +127,7 @@ class _TableCompiler:
         before = self._open_present()
         try:
             if self._options.if_changed and before and self._is_unchanged(before):
-                # What is protected may have changed.
-                offences = self._offences(before)
-                return self._result.refuse(*offences) if offences else self._describe(before, "unchanged")
+                return self._leave(before)
             return self._compile_beside(before)
         finally:
             if before:
@@ -172,6 +170,11 @@ class _TableCompiler:
             # The full run that follows finds the words for it.
             return False
 
+    def _leave(self, before: Table) -> Result:
+        """The table in use as it is, unless what is protected has changed."""
+        offences = self._offences(before)
+        return self._result.refuse(*offences) if offences else self._describe(before, "unchanged")
+
     def _compile_beside(self, before: Table | None) -> Result:
         store = RecordStore(self._directory, self._declaration.name)
         try:
@@ -191,6 +194,9 @@ class _TableCompiler:
         self._result.complaints += self._complaints_of(reading)
         if self._result.errors:
             return self._result
+        if self._options.if_changed and before and reading.digest == before.record.source_digest:
+            # Of a pipe this is known no earlier.
+            return self._leave(before)
         aside = self._directory.aside(self._declaration.name)
         try:
             return self._write(reading, store, aside, before)
@@ -209,7 +215,8 @@ class _TableCompiler:
             lines = "one line was" if reading.bad_lines == 1 else f"{reading.bad_lines} lines were"
             yield _warning(self._at_table(f"{lines} left out, first {first.place}: {first.message}"))
         if not self._options.allow_shrink:
-            yield from (each for at, each in reading.empty_sources.items() if not self._may_shrink(at))
+            useless = reading.empty_sources | (reading.worthless_sources if self._options.skip_bad else {})
+            yield from (each for at, each in useless.items() if not self._may_shrink(at))
         yield from reading.warnings
 
     def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:

@@ -27,7 +27,9 @@ def parse_host_pattern(text: str) -> str:
     if text.startswith("@"):
         raise ValueError(f'this is a name, no mail address: did you mean "{text[1:]}"?')
     if "@" in text:
-        raise ValueError(f'"{text}" is a mail address, no name: did you mean "{split_address(text)[1]}"?')
+        domain = split_address(text)[1]
+        meant = f': did you mean "{domain}"?' if domain else ""
+        raise ValueError(f'"{text}" is a mail address, no name{meant}')
     below = "." if text.startswith(".") else ""
     return below + _parse_name(text[len(below) :], text)
 

@@ -307,6 +307,73 @@ def test_kill_at_any_moment(compiler: Compiler) -> None:
     assert compiler.files() == {"t.lmdb"}
 
 
+# A child that is killed, or an interrupt for all of them, as a terminal sends it, in either step of a large table.
+IN_A_CHILD = """
+import os, signal, sys
+from forkpolicy.compile import parsing, parts, sources
+from forkpolicy.compile.command import main
+sources.BLOCK_BYTES = 50_000
+module, name, what = {"parsing": parsing, "parts": parts}[sys.argv[1]], sys.argv[2], sys.argv[3]
+original = getattr(module, name)
+def disturbed(job):
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.killpg(0, signal.SIGINT)
+    return original(job)
+setattr(module, name, disturbed)
+sys.exit(main(sys.argv[4:]))
+"""
+IN_EITHER_STEP = pytest.mark.parametrize("step", [("parsing", "_parse_to_run"), ("parts", "_flatten_part")])
+
+
+def disturb(compiler: Compiler, *what: str) -> subprocess.CompletedProcess[str]:
+    """Compile `t`, which is large and has another value in use, and `u`, which is small."""
+    compiler.one("cidr", many(value="old"))
+    compiler.source("list", many(value="new"))
+    compiler.source("small", "192.0.2.0/24\n")
+    compiler.policy("table t cidr list", "table u cidr small")
+    command = [sys.executable, "-c", IN_A_CHILD, *what, "-c", str(compiler.settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, start_new_session=True)
+    found = compiler.found("cidr", "10.0.0.7")[0]
+    assert found
+    assert found.value == "old"
+    return done
+
+
+@IN_EITHER_STEP
+def test_a_killed_child_costs_its_table_and_no_other(compiler: Compiler, step: tuple[str, str]) -> None:
+    """As the kernel does it when memory is short: a sentence, a status, and the next table."""
+    done = disturb(compiler, *step, "kill")
+    assert done.returncode == 73
+    assert "table t: a process of the compiler was ended from outside (signal 9)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "u: compiled" in done.stdout
+    assert compiler.files() == {"t.lmdb", "u.lmdb"}
+
+
+@IN_EITHER_STEP
+def test_an_interrupt_is_one_sentence(compiler: Compiler, step: tuple[str, str]) -> None:
+    """A terminal interrupts the children too; they leave the word to their parent."""
+    done = disturb(compiler, *step, "interrupt")
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: the tables stay as they were\n"
+    assert compiler.files() == {"t.lmdb"}
+
+
+@pytest.mark.parametrize("source", ["-", "/dev/stdin"])
+def test_if_changed_reads_a_pipe_but_once(compiler: Compiler, source: str) -> None:
+    """What was read to compare it is what is compiled; the same again is left alone."""
+    compiler.policy(f"table t cidr {source}")
+    said = []
+    for text in (b"192.0.2.0/24\n", b"198.51.100.0/24\n", b"198.51.100.0/24\n"):
+        compiling = compiler.spawn("--if-changed", stdin=subprocess.PIPE)
+        out, err = compiling.communicate(text, timeout=20)
+        assert compiling.returncode == 0, err
+        said.append(out.split(b",")[0].decode())
+    assert said == ["t: compiled", "t: compiled", "t: unchanged"]
+    assert compiler.keys("cidr", "198.51.100.1") == ["198.51.100.0/24"]
+
+
 def test_children_do_not_outlive_a_killed_compiler(compiler: Compiler) -> None:
     """The lock is free, and so every process gone, right after the compiler was killed in the midst of parsing."""
     compiler.policy("table t cidr fifo")

@@ -216,6 +216,67 @@ def test_only_connected_routes_count() -> None:
     assert [str(network) for network, _ in interfaces._of_routes(routes)] == ["172.16.0.0/16"]
 
 
+class FakeKernel:
+    """An IPRoute with one interface, tun0."""
+
+    def __init__(self, addresses: list[FakeMessage], routes: list[FakeMessage]) -> None:
+        self.addresses, self.routes = addresses, routes
+
+    def __enter__(self) -> FakeKernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def get_links(self) -> list[FakeMessage]:
+        tun = FakeMessage({"IFLA_IFNAME": "tun0"}, index=2, flags=1)
+        tun.get_nested = lambda *_: "tun"  # type: ignore[attr-defined]
+        return [tun]
+
+    def get_addr(self) -> list[FakeMessage]:
+        return self.addresses
+
+    def get_routes(self) -> list[FakeMessage]:
+        return self.routes
+
+
+def connected(network: str, index: int = 2) -> FakeMessage:
+    text, _, length = network.partition("/")
+    family = 10 if ":" in text else 2
+    return FakeMessage({"RTA_DST": text, "RTA_OIF": index}, dst_len=int(length), type=1, table=254, family=family)
+
+
+def test_routes_to_nearly_everywhere_are_no_networks(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves of the default route, as VPN clients make them: left out with one warning, and the rest is taken."""
+    wide = ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1", "2000::/3", "10.0.0.0/7"]
+    fine = ["11.0.0.0/8", "fd00::/8", "fc00::/7", "2001::/16", "192.0.2.0/24"]
+    routes = [*map(connected, [*wide, *fine]), connected("64.0.0.0/2", index=3)]
+    monkeypatch.setattr(pyroute2, "IPRoute", lambda: FakeKernel([address("10.8.0.2", 24)], routes))
+    compiler.policy("table t cidr interfaces:")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert outcome.err.count("\n") == 1
+    assert (
+        "warning: interfaces:: 0.0.0.0/1 on tun0, 10.0.0.0/7 on tun0, 128.0.0.0/1 on tun0, ::/1 on tun0, "
+        in outcome.err
+    )
+    assert "are wider than a network of this machine may be, and left out" in outcome.err
+    asked = ["8.8.8.8", "2a00::1", "11.1.1.1", "fd00::1", "192.0.2.9", "10.8.0.9"]
+    assert [bool(key) for key in compiler.keys("cidr", *asked)] == [False, False, True, True, True, True]
+
+
+def test_an_address_with_nearly_everything_around_it(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is this machine's, and the network that its prefix length means is not."""
+    addresses = [address("10.8.0.2", 1, local="10.8.0.2"), address("2a00::5", 0), address("192.0.2.1", 24)]
+    monkeypatch.setattr(pyroute2, "IPRoute", lambda: FakeKernel(addresses, []))
+    compiler.policy("table t cidr interfaces:tun0")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert "0.0.0.0/1 on tun0, ::/0 on tun0 are wider than" in outcome.err
+    asked = ["10.8.0.2", "10.8.0.3", "2a00::5", "2a00::6"]
+    assert compiler.keys("cidr", *asked) == ["10.8.0.2", None, "2a00::5", None]
+
+
 def test_interfaces_of_this_machine(compiler: Compiler) -> None:
     """The loopback networks are always there; link-local ones only when asked for."""
     compiler.policy("table t cidr interfaces:", "table lo cidr interfaces:lo")

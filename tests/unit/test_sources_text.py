@@ -264,6 +264,41 @@ def test_what_an_address_table_takes_for_a_domain_is_said(compiler: Compiler) ->
     assert outcome.err.count("warning") == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [("domain", "example.com", "example.net"), ("cidr", "10.0.0.0/8", "192.0.2.1"), ("cidr", "10.0.0.0/8", "-5")],
+)
+def test_a_value_that_looks_like_an_entry(compiler: Compiler, kind: str, key: str, value: str) -> None:
+    """In quotes, or in a column of its own, it can be nothing else than the value."""
+    assert compiler.one(kind, f"{key} {value}\n").status == 78
+    asked = key.partition("/")[0]
+    assert compiler.one(kind, f'{key} "{value}"\n').status == 0
+    assert compiler.found(kind, asked)[0].value == value
+    compiler.source("list.csv", f"{key},{value}\n")
+    compiler.policy(f"table t {kind} csv:list.csv:1:2")
+    assert compiler.run().status == 0
+    assert compiler.found(kind, asked)[0].value == value
+
+
+def test_a_page_is_no_list_though_bad_lines_are_skipped(compiler: Compiler) -> None:
+    """Of a page of errors --skip-bad would leave nothing, and that is an empty source."""
+    compiler.source("page", "<html>\n<body>Not here</body>\n</html>\n")
+    compiler.source("list", "example.com\n")
+    compiler.policy("table t domain list page")
+    outcome = compiler.run("--skip-bad")
+    assert outcome.status == 78
+    assert "no line of the source is an entry" in outcome.err
+    assert compiler.run("--skip-bad", "--allow-shrink").status == 0
+    assert compiler.keys("domain", "example.com") == ["example.com"]
+
+
+def test_a_parameter_of_main_cf_over_several_lines(compiler: Compiler) -> None:
+    """As it stands in main.cf: the name with nothing behind it, then the value, indented."""
+    outcome = compiler.one("cidr", "mynetworks =\n    127.0.0.0/8,\n    [::1]/128\n  192.0.2.0/24\n")
+    assert outcome.status == 0, outcome.err
+    assert compiler.keys("cidr", "127.0.0.1", "::1", "192.0.2.9") == ["127.0.0.0/8", "::1", "192.0.2.0/24"]
+
+
 def test_wide_networks_with_permission(compiler: Compiler) -> None:
     """--allow-wide takes 0.0.0.0/0, and what is more specific still wins."""
     compiler.one("cidr", "0.0.0.0/0 all\n::/0 all6\n192.0.2.0/24 doc\n", "--allow-wide")
