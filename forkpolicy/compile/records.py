@@ -45,7 +45,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _TOP_LABEL = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _COMMON_NAME = re.compile(rf"\.?(?:{_LABEL}\.)+{_TOP_LABEL}")
 _COMMON_ADDRESS = re.compile(rf"(?:[A-Za-z0-9._+=-]+@|\.)?(?:{_LABEL}\.)+{_TOP_LABEL}")
-_COMMON_KEY = re.compile(r"[A-Za-z0-9._@:/+=-]+")
+# `if` and `endif` are words of cidr_table(5); whoever means keys writes them in quotes.
+_COMMON_KEY = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
 _NETWORK_LIKE = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
 
 

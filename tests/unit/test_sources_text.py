@@ -299,6 +299,15 @@ def test_a_parameter_of_main_cf_over_several_lines(compiler: Compiler) -> None:
     assert compiler.keys("cidr", "127.0.0.1", "::1", "192.0.2.9") == ["127.0.0.0/8", "::1", "192.0.2.0/24"]
 
 
+@pytest.mark.parametrize("line", ["if x", "if a-b", "IF", "endif"])
+def test_words_of_cidr_table_in_a_key_table(compiler: Compiler, line: str) -> None:
+    """Refused whatever stands behind them; in quotes they are keys like others."""
+    assert "if and endif of cidr_table(5) are not known here" in compiler.one("key", f"{line}\n").err
+    word, _, value = line.partition(" ")
+    assert compiler.one("key", f'"{word}" {value}\niffy\n').status == 0
+    assert compiler.keys("key", word, "iffy") == [word.lower(), "iffy"]
+
+
 def test_wide_networks_with_permission(compiler: Compiler) -> None:
     """--allow-wide takes 0.0.0.0/0, and what is more specific still wins."""
     compiler.one("cidr", "0.0.0.0/0 all\n::/0 all6\n192.0.2.0/24 doc\n", "--allow-wide")
