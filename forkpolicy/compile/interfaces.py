@@ -3,7 +3,9 @@
 `interfaces:` takes all interfaces that are up, `interfaces:eth0,eth1` some. Link-local networks (fe80::/10,
 169.254.0.0/16) are left out unless asked for: `interfaces:+link-local`, `interfaces:eth0,+link-local`. A bridge is
 named in a warning, because everything behind it, containers and virtual machines, then counts as local. Default routes
-are never networks of this machine, whatever they lead through.
+are never networks of this machine, whatever they lead through, and neither is what is wider than tables take of one
+entry: VPN clients make half-default routes (0.0.0.0/1, 128.0.0.0/1). One warning names these; of an address with such
+a prefix length, the address itself is taken.
 
 Only this file imports pyroute2.
 """
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forkpolicy.compile.rows import Row
 from forkpolicy.errors import nearest
+from forkpolicy.tables.keys import parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +49,7 @@ class InterfacesSource:
     def rows(self) -> Iterator[Row]:
         """Each network once. Raises ValueError, OSError."""
         found: dict[Network, str] = {}
+        wide: dict[Network, str] = {}
         # Imported here: 0.2 s and 15 MB that no other table should pay.
         from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415
 
@@ -54,9 +58,11 @@ class InterfacesSource:
                 links = self._links(list(kernel.get_links()))
                 for network, index in (*_of_addresses(kernel.get_addr()), *_of_routes(kernel.get_routes())):
                     if index in links and (self.link_local or not _is_link_local(network)):
-                        found.setdefault(network, links[index])
+                        (wide if _is_wide(network) else found).setdefault(network, links[index])
         except NetlinkError as error:
             raise ValueError(f"the kernel does not list its interfaces: {error}") from error
+        if wide:
+            self.warnings.append(_left_out(wide))
         yield from (Row(_text(network)) for network in sorted(found, key=_order))
 
     def _links(self, links: list[Any]) -> dict[int, str]:
@@ -84,10 +90,13 @@ def _of_addresses(addresses: Any) -> Iterator[tuple[Network, int]]:
     for each in addresses:
         address = each.get_attr("IFA_ADDRESS")
         local = each.get_attr("IFA_LOCAL")
-        yield ipaddress.ip_network((address, each["prefixlen"]), strict=False), each["index"]
-        if local and local != address:
+        network = ipaddress.ip_network((address, each["prefixlen"]), strict=False)
+        yield network, each["index"]
+        if local and (local != address or _is_wide(network)):
             # Point to point: IFA_ADDRESS is the other end.
             yield ipaddress.ip_network(local), each["index"]
+        elif _is_wide(network):
+            yield ipaddress.ip_network(address), each["index"]
 
 
 def _of_routes(routes: Any) -> Iterator[tuple[Network, int]]:
@@ -103,6 +112,24 @@ def _of_routes(routes: Any) -> Iterator[tuple[Network, int]]:
             and each["family"] in (socket.AF_INET, socket.AF_INET6)
         ):
             yield ipaddress.ip_network((destination, each["dst_len"]), strict=False), each.get_attr("RTA_OIF")
+
+
+def _is_wide(network: Network) -> bool:
+    """Whether a table refuses it; an interface has nothing else wrong."""
+    try:
+        parse_network(str(network))
+    except ValueError:
+        return True
+    return False
+
+
+def _left_out(wide: dict[Network, str]) -> str:
+    named = ", ".join(f"{network} on {wide[network]}" for network in sorted(wide, key=_order))
+    is_or_are = "is" if len(wide) == 1 else "are"
+    return (
+        f"{named} {is_or_are} wider than a network of this machine may be, and left out: "
+        "who behind it is local goes into a file beside this source"
+    )
 
 
 def _is_link_local(network: Network) -> bool:

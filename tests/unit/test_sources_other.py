@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import lmdb
 import pyroute2
@@ -222,7 +222,7 @@ class FakeKernel:
     def __init__(self, addresses: list[FakeMessage], routes: list[FakeMessage]) -> None:
         self.addresses, self.routes = addresses, routes
 
-    def __enter__(self) -> FakeKernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
