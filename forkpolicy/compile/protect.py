@@ -2,12 +2,17 @@
 
 Feeds turn hostile by mistake: gmail.com in a list of throw-away domains, 0.0.0.0/0 in a block list, one's own network
 in either. A protected network refuses every cidr table with an entry inside it or around it; a protected name refuses
-every domain or address table that would answer for it, and `.name` also what is below it.
+every domain or address table that would answer for it or for a mail address of it, and `.name` also what is below it.
+A key table is looked at word by word: which are names, mail addresses and addresses of machines. `user@`, which
+names no domain, is never looked at. Raises UsageError and ConfigError, of Protection.load alone.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,21 +78,61 @@ class Protection:
                 yield raw, f"{keys.range_text(first, last)} is protected ({place})"
 
     def _host_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
-        if table.kind == "key":
-            return
+        if table.kind != "key":
+            yield from self._answers_of(table)
+        if table.kind != "domain" or any(host.startswith(".") for host, _ in self.hosts):
+            yield from self._named_in(table)
+
+    def _answers_of(self, table: Table) -> Iterator[tuple[bytes, str]]:
+        """What a table says of protected names themselves."""
         at = "@" if table.kind == "address" else ""
         for host, place in self.hosts:
             # Look up what is protected, as a request would bring it; `x` stands for any name below `.name`.
             raw = table.find(f"{at}x{host}" if host.startswith(".") else f"{at}{host}")
             if raw:
                 yield raw, f"{host} is protected ({place})"
-        below = {host: place for host, place in self.hosts if host.startswith(".")}
-        if below:
-            for key, raw in table.entries():
-                name = keys.split_address(key.decode("utf-8", "replace"))[1] or key.decode("utf-8", "replace")
-                for parent in keys.parent_keys(name):
-                    if parent in below:
-                        yield raw, f"{parent} is protected ({below[parent]})"
+
+    def _named_in(self, table: Table) -> Iterator[tuple[bytes, str]]:
+        """What the entries of a table name that is protected, or below it."""
+        hosts, around = dict(self.hosts), _Around(self.networks)
+        for key, raw in table.entries():
+            text = key.decode("utf-8", "replace")
+            for word in text.split() if table.kind == "key" else (text,):
+                name = keys.fold_domain(word.rpartition("@")[2])
+                host = next((each for each in (name, *keys.parent_keys(name)) if each in hosts), None)
+                if host:
+                    yield raw, f"{host} is protected ({hosts[host]})"
+                elif around and (network := around.find(name)):
+                    (first, last), place = network
+                    yield raw, f"{keys.range_text(first, last)} is protected ({place})"
+
+
+_Protected = tuple[keys.IpRange, str]
+
+
+def _further(one: _Protected, other: _Protected) -> _Protected:
+    return other if other[0][1] > one[0][1] else one
+
+
+class _Around:
+    """Which of many networks is around an address; they may overlap."""
+
+    def __init__(self, networks: tuple[_Protected, ...]) -> None:
+        ordered = sorted(networks)
+        self._firsts = [first for (first, _), _ in ordered]
+        # Of all that begin no later, the one that reaches furthest.
+        self._furthest = list(accumulate(ordered, _further))
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def find(self, text: str) -> _Protected | None:
+        """The network around what may be an address."""
+        address = keys.ip_key(text)
+        at = bisect_right(self._firsts, address) - 1 if address else -1
+        if at < 0 or not address or self._furthest[at][0][1] < address:
+            return None
+        return self._furthest[at]
 
 
 def _offence(table: Table, raw: bytes, what: str) -> Complaint:
@@ -117,7 +162,7 @@ def _texts_of_table(name: str, directory: TablesDirectory) -> Iterator[tuple[str
     try:
         for _, raw in table.entries():
             entry = table.entry(raw)
-            if kind in ("cidr", "domain") or "@" not in entry.key:
+            if kind in ("cidr", "domain") or not ("@" in entry.key or entry.key == keys.NULL_SENDER):
                 yield entry.key, f"{entry.source}:{entry.line}" if entry.line else entry.source
     finally:
         table.close()
@@ -134,7 +179,8 @@ def _open_any_kind(path: str, name: str) -> tuple[Kind, Table]:
 
 
 def _texts_of_file(path: str) -> Iterator[tuple[str, str]]:
-    lines = Files().read(path).removeprefix(b"\xef\xbb\xbf").decode("latin-1").splitlines()
+    # Not splitlines: Latin-1 has line ends that are parts of letters in UTF-8.
+    lines = re.split(r"\r\n?|\n", Files().read(path).removeprefix(b"\xef\xbb\xbf").decode("latin-1"))
     for number, line in enumerate(lines, 1):
         try:
             items = split_line(line)
