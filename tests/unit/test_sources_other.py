@@ -12,9 +12,11 @@ import lmdb
 import pyroute2
 import pytest
 
-from forkpolicy.compile import interfaces, postfix
+from forkpolicy.compile import interfaces, postfix, sql
 from forkpolicy.compile.rows import Row
+from forkpolicy.compile.sources import open_source, with_whole_queries
 from forkpolicy.errors import ConfigError
+from forkpolicy.policy.load import declared_tables
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -102,9 +104,7 @@ def test_sql_from_sqlite(compiler: Compiler, tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
     with sqlite3.connect(tmp_path / "mail.db") as database:
         database.execute("create table domains (name text, note text)")
-        database.executemany(
-            "insert into domains values (?, ?)", [("example.com", "a"), ("EXAMPLE.net", None), (None, "x")]
-        )
+        database.executemany("insert into domains values (?, ?)", [("example.com", "a"), ("EXAMPLE.net", None)])
     database.close()
     compiler.policy("table t domain sql:sqlite:///mail.db:SELECT name, note", "    FROM domains -- all of them")
     assert compiler.run().err == ""
@@ -155,6 +155,126 @@ def test_a_query_goes_to_the_database_as_it_stands(compiler: Compiler, query: st
     assert [key for key in compiler.keys("domain", "a.example", "b.example", "c.example") if key] == keys
 
 
+@pytest.mark.parametrize(
+    ("lines", "keys"),
+    [
+        (["SELECT 'two  blanks'"], ["two  blanks"]),
+        (["SELECT 'a\tb' UNION   SELECT 'c d'"], ["a\tb", "c d"]),
+        (
+            [
+                "SELECT 'a' -- the first",
+                "    UNION SELECT 'b'",
+                "# a comment of the policy",
+                "",
+                "    UNION SELECT 'c'  ",
+            ],
+            list("abc"),
+        ),
+        (["SELECT", "  'over", "    lines'"], ["over\n    lines"]),
+    ],
+)
+def test_a_query_keeps_its_blanks_and_lines(compiler: Compiler, lines: list[str], keys: list[str]) -> None:
+    """What is a word or a line to the policy is text to the database: literals, and comments to the end of a line."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    for before in ("table t key sql:sqlite:///mail.db:", "table\n    t key list sql:sqlite:///mail.db:"):
+        compiler.policy("# a policy", before + lines[0], *lines[1:], "acl x sender table:t")
+        compiler.source("list", "other\n")
+        declared = with_whole_queries(declared_tables(str(compiler.directory / "policy.conf"), "")[0])
+        source = open_source(declared, len(declared.sources) - 1)
+        assert [row.key for row in source.rows()] == keys  # type: ignore[union-attr]
+
+
+def test_bytes_of_a_database_are_text(compiler: Compiler) -> None:
+    """Columns of a binary type hold UTF-8, as those that mail servers' tables have."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    query = "SELECT CAST('user@example.com' AS BLOB), CAST('bücher' AS BLOB)"
+    compiler.policy(f"table t address sql:sqlite:///mail.db:{query}")
+    assert compiler.run().err == ""
+    entry = compiler.found("address", "user@example.com")[0]
+    assert entry
+    assert (entry.key, entry.value) == ("user@example.com", "bücher")
+    compiler.policy("table t address sql:sqlite:///mail.db:SELECT 'a.example' UNION ALL SELECT x'62fc'")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert r"row 2 of the query has bytes that are not UTF-8, b'b\xfc': expected text" in outcome.err
+
+
+def test_rows_of_a_database_without_a_key(compiler: Compiler) -> None:
+    """They are left out, and one warning counts them."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    query = "SELECT 'a.example', 1 UNION ALL SELECT NULL, 2 UNION ALL SELECT '  ', 3"
+    compiler.policy(f"table t domain sql:sqlite:///mail.db:{query}")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert "rows without a key are left out (2)" in outcome.err
+    assert compiler.keys("domain", "a.example") == ["a.example"]
+
+
+def test_warnings_of_the_database_are_warnings_of_the_source(
+    compiler: Compiler, recwarn: pytest.WarningsRecorder
+) -> None:
+    """In words, and not as Python writes them."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    compiler.policy("table t domain sql:sqlite:///mail.db?tiemout=5:SELECT 'a.example'")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert outcome.err.startswith(f"{compiler.directory}/policy.conf:1:16: warning: sql:sqlite:///mail.db?tiemout=5")
+    assert "the database says: Query string argument(s) 'tiemout' are not accepted" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("url", ["sqlite:///mail.db?timeout=abc", "postgresql://h:abc/x"])
+def test_a_url_that_a_driver_does_not_take(compiler: Compiler, url: str) -> None:
+    """It is told at its place, whatever the driver raises."""
+    pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    compiler.policy(f"table t domain sql:{url}:SELECT 1")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert f"policy.conf:1:16: sql:{url}:SELECT 1: " in outcome.err
+
+
+def test_an_option_that_a_driver_does_not_know(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers that are functions raise TypeError for it."""
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
+
+    def create_engine(*_: object, **__: object) -> None:
+        raise TypeError("connect() got an unexpected keyword argument 'tiemout'")
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", create_engine)
+    compiler.policy("table t domain sql:mysql://db/mail?tiemout=5:SELECT 1")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "does not take an option of the URL: connect() got an unexpected keyword argument 'tiemout'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://mail:s3cret@db/mail", "postgresql://mail:***@db/mail"),
+        ("postgresql://mail@realm:s3cret@db/mail", "postgresql://mail@realm:***@db/mail"),
+        ("postgresql:///mail?user=u&password=s3cret", "postgresql:///mail?user=u&password=***"),
+        ("postgresql:///mail?password=s3cret:x&user=u", "postgresql:///mail?password=***&user=u"),
+        ("mysql://db/mail?ssl_ca=/x&passwd=s3cret", "mysql://db/mail?ssl_ca=/x&passwd=***"),
+        ("mysql://db/mail?ssl_key_password=s3cret&PWD=s3cret", "mysql://db/mail?ssl_key_password=***&PWD=***"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3Ds3cret", "mssql+pyodbc:///?odbc_connect=***"),
+        ("x://db/?access_token=s3cret", "x://db/?access_token=***"),
+        ("postgresql://db:5432/mail?passfile=/etc/pg", "postgresql://db:5432/mail?passfile=/etc/pg"),
+    ],
+)
+def test_no_password_of_a_url_is_shown(url: str, shown: str) -> None:
+    """Neither where the source is named nor in complaints, wherever in the URL it stands; the query is left alone."""
+    query = "SELECT 'a@b', '?password=x&y' AS x"
+    assert sql.without_password(f"sql:{url}:{query}") == f"sql:{shown}:{query}"
+    assert sql.without_password(url) == shown
+    assert "s3cret" not in sql.without_password(f"sql:{url}:DROP it")
+
+
 def test_a_complaint_shows_no_password(compiler: Compiler) -> None:
     """Nor does a mistake in a source: complaints go to logs and mails."""
     pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
@@ -173,9 +293,7 @@ def test_sql_without_sqlalchemy(compiler: Compiler, monkeypatch: pytest.MonkeyPa
 
 def test_a_password_is_not_kept(compiler: Compiler) -> None:
     """What names a source to everybody does not hold the password of its URL."""
-    from forkpolicy.compile.sql import open_source
-
-    source = open_source("postgresql://mail:s3cret@db/mail:SELECT 1", compiler.directory)
+    source = sql.open_source("postgresql://mail:s3cret@db/mail:SELECT 1", compiler.directory)
     assert source.name == "sql:postgresql://mail:***@db/mail"
 
 
