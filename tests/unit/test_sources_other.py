@@ -86,6 +86,46 @@ def test_csv_that_is_wrong(compiler: Compiler, word: str, content: str, message:
     assert message in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("content", "place", "message"),
+    [
+        (b"name,x\nbad\xe4.example,y\n", "2:4", "byte 0xe4 is not UTF-8: save the file as UTF-8"),
+        (b"n\xe4me,x\n", "1:2", "byte 0xe4 is not UTF-8: save the file as UTF-8"),
+        (b"name,x\n" + b"a.example,y\n" * 9000 + b'"b.example","\xfc"\n', "9002:14", "byte 0xfc is not UTF-8"),
+        (b"name,x\ra.example,\xc3", "2:11", "byte 0xc3 is not UTF-8"),
+        ("name,x\na.example,y\n".encode("utf-16"), "1", "this is UTF-16: save the file as UTF-8"),
+        (b"\xfe\xff" + "name\na.example\n".encode("utf-16-be"), "1", "this is UTF-16: save the file as UTF-8"),
+    ],
+)
+def test_csv_that_is_not_utf8(compiler: Compiler, content: bytes, place: str, message: str) -> None:
+    """It is told as of other text: with its line, and what to do."""
+    compiler.policy("table t domain csv:list.csv:name")
+    compiler.source("list.csv", content)
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert f"{compiler.directory}/list.csv:{place}: {message}" in outcome.err
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\r\n \r\n", "\ufeff"])
+@pytest.mark.parametrize("column", ["a", "1"])
+def test_csv_that_is_empty(compiler: Compiler, content: str, column: str) -> None:
+    """It is an empty source, refused and allowed as others are, and no header without a column."""
+    compiler.policy(f"table t domain csv:list.csv:{column} list", f"table u domain csv:/dev/null:{column} list")
+    compiler.source("list.csv", content)
+    compiler.source("list", "a.example\n")
+    assert compiler.run().err.count("the source is empty") == 2
+    assert compiler.run("--allow-shrink").err == ""
+
+
+def test_csv_with_blank_lines_above_its_header(compiler: Compiler) -> None:
+    """They are nothing, as blank lines are everywhere else."""
+    compiler.policy("table t domain csv:list.csv:name:x")
+    compiler.source("list.csv", "\n\nname;x\na.example;1\nb.example;2;3\n;\n")
+    assert compiler.run().err == ""
+    found = compiler.found("domain", "a.example", "b.example")
+    assert [each and (each.value, each.line) for each in found] == [("1", 4), ("2", 5)]
+
+
 def test_lmdb_maps_of_postfix(compiler: Compiler, tmp_path: Path) -> None:
     """Keys and values lose the NUL that Postfix stores; the suffix may be left out."""
     with lmdb.open(str(tmp_path / "map.lmdb"), subdir=False, lock=False) as env, env.begin(write=True) as txn:
