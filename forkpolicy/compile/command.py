@@ -130,14 +130,6 @@ def _why_not_written(text: str, stream: TextIO | None) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _CannotWrite:
-    """A table that could not be written."""
-
-    name: str
-    error: CannotWriteError
-
-
 def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     settings = load_settings(arguments.settings)
     declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
@@ -156,7 +148,7 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     with locked(Path(settings.tables), outputs.say) as directory:
         outcomes = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
     if arguments.json:
-        outputs.tell(report.as_json([each for each in outcomes if isinstance(each, Result)]))
+        outputs.tell(report.as_json(outcomes))
     return _exit_status(outcomes)
 
 
@@ -176,14 +168,14 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 
 def _compile(
     declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
-) -> Result | _CannotWrite:
+) -> Result | report.NotWritten:
     progress = Progress(sys.stderr, f"{declaration.name}: ")
     try:
         result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
         progress.end()
         outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
-        return _CannotWrite(declaration.name, error)
+        return report.NotWritten(declaration, str(directory.table(declaration.name)), error)
     progress.end()
     for complaint in result.complaints:
         outputs.say(str(complaint))
@@ -194,10 +186,10 @@ def _compile(
     return result
 
 
-def _exit_status(outcomes: list[Result | _CannotWrite]) -> int:
+def _exit_status(outcomes: list[Result | report.NotWritten]) -> int:
     if any(isinstance(each, Result) and each.state == "refused" for each in outcomes):
         return EXIT_CONFIG
-    return EXIT_CANNOT_WRITE if any(isinstance(each, _CannotWrite) for each in outcomes) else EXIT_DONE
+    return EXIT_CANNOT_WRITE if any(isinstance(each, report.NotWritten) for each in outcomes) else EXIT_DONE
 
 
 def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs, *, as_json: bool) -> int:

@@ -94,7 +94,9 @@ class Rebuilding:
             )
         results = json.loads(out.getvalue() or "[]")
         self._tell([each for each in results if each["state"] == "compiled"])
-        return {"tables": ",".join(names), "reason": err.getvalue().strip()} if status else {}
+        if not status:
+            return {}
+        return _failure_of(results) or {"tables": ",".join(names), "reason": err.getvalue().strip()}
 
     def _tell(self, compiled: list[dict[str, Any]]) -> None:
         for each in compiled:
@@ -107,9 +109,23 @@ class Rebuilding:
             self._log.event("info", "networks compiled", tables=",".join(each["name"] for each in compiled))
 
 
+def _failure_of(results: list[dict[str, Any]]) -> dict[str, str]:
+    """The tables that failed, and why; nothing where none was looked at."""
+    failed = [each for each in results if each["state"] in ("refused", "not written")]
+    reasons = [reason for each in failed for reason in _reasons_of(each)]
+    return {"tables": ",".join(each["name"] for each in failed), "reason": "\n".join(reasons)} if failed else {}
+
+
+def _reasons_of(result: dict[str, Any]) -> list[str]:
+    if "reason" in result:
+        return [result["reason"]]
+    return [_in_words(each) for each in result["complaints"] if each["severity"] == "error"]
+
+
 def _in_words(complaint: dict[str, Any]) -> str:
-    place = ":".join(str(each) for each in (complaint["path"], complaint["line"]) if each)
-    return f"{place}: {complaint['message']}"
+    place = ":".join(str(complaint[each]) for each in ("path", "line", "column") if complaint[each])
+    hint = f" ({complaint['hint']})" if complaint["hint"] else ""
+    return f"{place}: {complaint['message']}{hint}"
 
 
 def _asks_kernel(declaration: TableDeclaration) -> bool:

@@ -21,8 +21,10 @@ class Log:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
+        self.fields: list[dict[str, object]] = []
 
     def event(self, level: str, event: str, **fields: object) -> None:
+        self.fields.append(fields)
         self.events.append((f"{level}: {event}", str(fields.get("reason", ""))))
 
     def taken(self) -> list[str]:
@@ -91,6 +93,30 @@ def test_wrong_settings_are_said_once(rebuilding: Rebuilding, machine: Machine, 
     (tmp_path / "policy.conf").write_text(policy)
     assert rebuilding.attempt()
     assert log.taken() == ["error: networks not compiled", "info: networks compiled", "info: networks compile again"]
+
+
+@pytest.mark.parametrize("wrong", ["list", "place"])
+def test_a_failure_names_the_tables_that_failed(
+    rebuilding: Rebuilding, machine: Machine, log: Log, tmp_path: Path, wrong: str
+) -> None:
+    """Not those that were compiled beside them, and no warning as a reason, nor of what is no failure."""
+    machine.warnings = ["br0 is a bridge"]
+    compiler = Compiler(tmp_path)
+    compiler.policy("table nets cidr interfaces:", "table only cidr list interfaces:")
+    compiler.source("list", "192.0.2.5/24\n" if wrong == "list" else "10.0.0.0/8\n")
+    if wrong == "place":
+        (compiler.table_path("only") / "x").mkdir(parents=True)
+    assert not rebuilding.attempt()
+    failed = log.fields[-1]
+    assert failed["tables"] == "only"
+    expected = f"{tmp_path}/list:1:1: host bits set" if wrong == "list" else f"{compiler.tables}/.only.lmdb."
+    assert str(failed["reason"]).startswith(expected)
+    assert "bridge" not in str(failed["reason"])
+    assert [fields["tables"] for fields in log.fields if "reason" not in fields] == ["nets"]
+    assert [event for event in log.taken() if "warning" not in event] == [
+        "info: networks compiled",
+        "error: networks not compiled",
+    ]
 
 
 def test_a_warning_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machine, log: Log) -> None:
