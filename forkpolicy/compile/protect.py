@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 
 _MAX_OFFENCES: Final = 50
 
+# A network, and where it is said.
+_Protected = tuple[keys.IpRange, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Protection:
     """What must not be in a table, each with where it is said."""
 
-    networks: tuple[tuple[keys.IpRange, str], ...]
+    networks: tuple[_Protected, ...]
     hosts: tuple[tuple[str, str], ...]
 
     @classmethod
     def load(cls, words: tuple[str, ...], directory: TablesDirectory, leaving_out: str = "") -> Protection:
         """From files, or from compiled tables by name. Raises UsageError, ConfigError."""
-        networks: list[tuple[keys.IpRange, str]] = []
+        networks: list[_Protected] = []
         hosts: list[tuple[str, str]] = []
         for word in words:
             if word == leaving_out:
@@ -105,9 +108,6 @@ class Protection:
                 elif around and (network := around.find(name)):
                     (first, last), place = network
                     yield raw, f"{keys.range_text(first, last)} is protected ({place})"
-
-
-_Protected = tuple[keys.IpRange, str]
 
 
 def _further(one: _Protected, other: _Protected) -> _Protected:
