@@ -125,6 +125,19 @@ def test_the_log_has_a_warning_when_it_is_new(server, namespace):
     assert server.said().count("br0 is a bridge: every container") == 1
 
 
+def test_routes_of_a_vpn_do_not_keep_a_table_from_following(server, namespace):
+    """Halves of the default route are no networks of the machine: the log names them, and what comes later counts."""
+    for family, halves in (("-4", ("0.0.0.0/1", "128.0.0.0/1")), ("-6", ("::/1", "8000::/1"))):
+        for half in halves:
+            run_ip("-n", namespace, family, "route", "add", half, "dev", "veth0")
+    with PolicyClient(server.socket_path) as client:
+        run_ip("-n", namespace, "addr", "add", "198.51.100.1/24", "dev", "veth0")
+        eventually(lambda: client.ask(ASKED) == "DUNNO", 4)
+        assert client.ask(request(client_address="8.8.8.8")) == "REJECT from outside"
+    eventually(lambda: "0.0.0.0/1 on veth0, 128.0.0.0/1 on veth0, ::/1 on veth0, 8000::/1 on veth0" in server.said())
+    assert "networks not compiled" not in server.said()
+
+
 def test_the_watcher_is_replaced_and_ends_with_its_master(server):
     """A killed watcher comes back; none is left behind (the fixture looks)."""
     watcher = eventually(lambda: _watcher(server))
