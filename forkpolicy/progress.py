@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Self, TextIO
 
 WIDTH = 30
 # Often enough to look alive, seldom enough to cost nothing.
@@ -14,13 +14,22 @@ DRAWN_EVERY_S = 0.1
 
 
 class Progress:
-    """Draws how far something is. `stream` is None where there is none, as in a process without standard error."""
+    """Draws how far something is, and takes the line away behind it, however it ends.
+
+    `stream` is None where there is none, as in a process without standard error.
+    """
 
     def __init__(self, stream: TextIO | None, label: str = "") -> None:
         self._stream = stream if stream and stream.isatty() else None
         self._label = label
         self._is_drawn = False
         self.begin(0, "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def begin(self, total: int, what: str) -> None:
         """A next step: `total` is what `at` counts up to, 0 where nobody knows, as with a pipe."""

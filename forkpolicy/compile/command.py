@@ -169,14 +169,12 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 def _compile(
     declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
 ) -> Result | report.NotWritten:
-    progress = Progress(sys.stderr, f"{declaration.name}: ")
     try:
-        result = compile_table(declaration, directory, options, progress)
+        with Progress(sys.stderr, f"{declaration.name}: ") as progress:
+            result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
-        progress.end()
         outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
         return report.NotWritten(declaration, str(directory.table(declaration.name)), error)
-    progress.end()
     for complaint in result.complaints:
         outputs.say(str(complaint))
     if result.state == "refused":

@@ -72,10 +72,9 @@ def _open_tables(replay: Replay) -> None:
 
 
 def _read(recording: Recording, replay: Replay) -> None:
-    progress = Progress(sys.stderr)
-    progress.begin(recording.total_bytes, "requests")
     first_wrong = ""
-    try:
+    with Progress(sys.stderr) as progress:
+        progress.begin(recording.total_bytes, "requests")
         for recorded in recording:
             try:
                 replay.ask(recorded)
@@ -84,8 +83,6 @@ def _read(recording: Recording, replay: Replay) -> None:
                 recording.left_out[NOT_A_REQUEST] += 1
             if replay.requests % LOOK_EVERY == 0:
                 progress.at(recording.read_bytes, replay.requests)
-    finally:
-        progress.end()
     if not replay.requests:
         wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
         raise UsageError(wrong if first_wrong else recording.why_nothing())

@@ -25,10 +25,9 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not() -> None:
     """A bar with the share, the requests and the rate, wiped at the end; a file gets not one byte."""
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe, None):
-        bar = progress.Progress(stream)
-        bar.begin(1000, "requests")
-        bar.at(500, 20)
-        bar.end()
+        with progress.Progress(stream) as bar:
+            bar.begin(1000, "requests")
+            bar.at(500, 20)
     assert pipe.getvalue() == ""
     assert f"[{'#' * 15}{' ' * 15}]  50%  20 requests" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")

@@ -492,6 +492,16 @@ class FakePostconf:
         return list(postfix.open_source(parameter, None).rows())  # type: ignore[arg-type]
 
 
+def test_mistakes_of_entries_and_of_maps_come_in_one_run(monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> None:
+    """What cannot be listed does not hide which of the listed entries are wrong."""
+    FakePostconf(monkeypatch, mydestination="10.0.0.1 bad..name ldap:/x good.example")
+    compiler.policy("table t domain postconf:mydestination")
+    said = compiler.run().err
+    for wrong in ("10.0.0.1 is an address", '"bad..name" has an empty label', "ldap:/x cannot be listed"):
+        assert wrong in said
+    assert "table t: 3 errors" in said
+
+
 def test_members_files_and_maps_are_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Literals, files in files, texthash, cidr and inline maps all end up as entries."""
     (tmp_path / "more").write_text("# comment\n198.51.100.0/24\n")
