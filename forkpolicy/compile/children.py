@@ -93,14 +93,11 @@ class Children(Generic[Job, Result]):
     def _killed(self, end: Connection) -> CannotWriteError:
         end.close()
         _, status = os.waitpid(self._ends.pop(end), 0)
-        how = (
-            f"signal {os.WTERMSIG(status)}"
-            if os.WIFSIGNALED(status)
-            else f"exit status {os.waitstatus_to_exitcode(status)}"
-        )
+        code = os.waitstatus_to_exitcode(status)
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
         return CannotWriteError(
-            f"a process of the compiler was ended from outside ({how}): most often the machine was short of memory, "
-            "see its kernel log; then compile again"
+            f"a process of the compiler ended before its work was done ({how}): most often the machine was short of "
+            "memory, see its kernel log; then compile again"
         )
 
 
@@ -108,6 +105,7 @@ def _serve(end: Connection, work: Callable[[Job], Result]) -> NoReturn:
     """A child's life."""
     # Millions of small tuples and no cycles: looking for some took a sixth of the time.
     gc.disable()
+    status = 1
     try:
         with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
             while True:
@@ -117,8 +115,9 @@ def _serve(end: Connection, work: Callable[[Job], Result]) -> NoReturn:
                 except Exception as error:  # noqa: BLE001 - raised again in the parent
                     result = _Raised(error)
                 end.send_bytes(pickle.dumps(result))
+        status = 0
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 class _Raised:

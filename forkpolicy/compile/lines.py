@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 BOM: Final = "\ufeff"
 _COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
-_PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=(\s+|$)")
+_PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
+_PARAMETER_ALONE: Final = re.compile(r"\s*(my[a-z]+|[a-z]+(_[a-z]+)+)\s*=\s*")
 _WORD: Final = re.compile(r"\S+")
 _QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(@[^\s,]*)?(?=\s|$)')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -78,7 +79,7 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
         return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):
         raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
-    if "," in text or " = " in text or _PARAMETER.fullmatch(text):
+    if "," in text or " = " in text:
         return list(_listed(text))
     word = _WORD.search(text)
     if word is None:
@@ -86,10 +87,16 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     return [_entry(word[0], text[word.end() :], word.start())]
 
 
+def is_parameter_alone(raw: str) -> bool:
+    """Whether a line is the begin of a list of main.cf, `mynetworks =`, whose members stand in the lines below."""
+    return _PARAMETER_ALONE.fullmatch(raw) is not None
+
+
 def unquoted_key(key: str) -> str:
     """A key, or the local part of an address, without the quotes that Postfix's maps have and its requests have not."""
     quoted = _QUOTED_KEY.fullmatch(key)
-    return quoted[1] + (quoted[2] or "") if quoted else key
+    # `""@example.com` is an address with an empty local part, `@example.com` would be all of the domain.
+    return quoted[1] + (quoted[2] or "") if quoted and (quoted[1] or not quoted[2]) else key
 
 
 def _entry(key: str, rest: str, start: int) -> Item:

@@ -104,7 +104,8 @@ def digest_sources(declaration: TableDeclaration, flags: str) -> str:
     files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
     if not all(path != STDIN and Path(path).is_file() for path in files):
         raise ValueError("not all of its sources can be read twice")
-    for source in opened:
+    for index, source in enumerate(opened):
+        digest.update(_begin_of_source(index))
         if isinstance(source, TextSource):
             for block in source.blocks():
                 digest.update(block.text)
@@ -112,6 +113,11 @@ def digest_sources(declaration: TableDeclaration, flags: str) -> str:
             for placed in sources.placed_rows(source):
                 digest.update(repr(placed).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _begin_of_source(index: int) -> bytes:
+    """What stands before a source in the digest: a line that moves from one source to the next is a change."""
+    return b"\0%d\0" % index
 
 
 class SourcesReader:
@@ -155,6 +161,7 @@ class SourcesReader:
         try:
             source = sources.open_source(declaration, index)
             self._reading.names[index] = source.name
+            self._digest.update(_begin_of_source(index))
             self._bytes_read = self._lines_read = 0
             self._progress.begin(source.size_bytes if isinstance(source, TextSource) else 0, "lines")
             if isinstance(source, TextSource):

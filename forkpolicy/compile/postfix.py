@@ -140,8 +140,9 @@ class PostconfSource:
         kind, _, name = word.removeprefix("proxy:").partition(":")
         if kind in _LISTED_BY_POSTMAP:
             for text in self._taken(_run("postmap", "-s", f"{kind}:{name}")).removesuffix("\n").split("\n"):
-                key, _, value = text.partition("\t")
-                yield f"{kind}:{name}", Row(key, value or None)
+                if text:
+                    key, _, value = text.partition("\t")
+                    yield f"{kind}:{name}", Row(key, value or None)
             return
         if kind not in _PARSERS:
             what = _ASKED_ONLY.get(kind, "a kind of map that is not known here")

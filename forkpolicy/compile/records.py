@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.lines import Item, LineError, decode_line, split_line, unquoted_key
+from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line, unquoted_key
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys, names
 from forkpolicy.tables.format import MAX_KEY_BYTES, pack_value
@@ -100,6 +100,8 @@ class RecordParser:
     def parse_exactly(self, lines: list[str], at: int, first_line: int, parsed: Parsed) -> None:
         """The slow and strict way for one line, `lines[at]`."""
         raw, number = lines[at], first_line + at
+        if self._is_begin_of_list(raw):
+            return
         item: Item | None = None
         try:
             items = split_line(raw, self.key_words)
@@ -112,10 +114,17 @@ class RecordParser:
             if len(parsed.complaints) < MAX_COMPLAINTS:
                 parsed.complaints.append(self._complaint(error, raw, number, item))
 
+    def _is_begin_of_list(self, raw: str) -> bool:
+        """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
+        return self.kind != "key" and is_parameter_alone(raw)
+
     def _refuse_continuation(self, lines: list[str], at: int) -> None:
         """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
-        before = next((line for line in reversed(lines[:at]) if line.lstrip()[:1] not in ("#", ";", "")), "")
-        if before and not before[0].isspace() and any(item.value for item in split_line(before, self.key_words)):
+        above = (lines[number] for number in range(at - 1, -1, -1))
+        before = next((line for line in above if line.lstrip()[:1] not in ("#", ";", "")), "")
+        if not before or before[0].isspace() or self._is_begin_of_list(before):
+            return
+        if any(item.value for item in split_line(before, self.key_words)):
             raise LineError(
                 "this line is indented below an entry with a value, which continues it in Postfix's files: "
                 "join the two lines, or take the indentation away"

@@ -30,8 +30,6 @@ STDIN: Final = "-"
 # children together stay far below a gigabyte.
 BLOCK_BYTES: Final = 2 << 20
 
-# A file whose lines are all indented has no better place to cut at than any.
-_CUT_TRIES: Final = 64
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -176,11 +174,11 @@ def _refuse_utf16(data: bytes, name: str) -> None:
 def _safe_cut(data: bytes) -> int:
     """Before the last line that begins an entry: an indented one belongs to the one above, comments between or not."""
     at = data.rfind(b"\n", 0, len(data) - 1)
-    for _ in range(_CUT_TRIES):
-        if at < 0 or data[at + 1] not in b" \t#;\r\n":
-            return at + 1
+    while at > len(data) // 2 and data[at + 1] in b" \t#;\r\n":
         at = data.rfind(b"\n", 0, at)
-    return data.rfind(b"\n") + 1
+    # A file whose lines are all indented has no better place to cut at than any.
+    is_found = at < 0 or data[at + 1] not in b" \t#;\r\n"
+    return (at if is_found else data.rfind(b"\n")) + 1
 
 
 def _with_newlines(text: bytes) -> bytes:

@@ -20,7 +20,7 @@ from forkpolicy.compile.sources import is_of_kernel, with_whole_queries
 from forkpolicy.compile.statistics import statistics_of
 from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
-from forkpolicy.errors import Complaint, ConfigError, TableError
+from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
 from forkpolicy.progress import Progress
 from forkpolicy.tables.format import KINDS, Kind, Record
 from forkpolicy.tables.reader import Table, open_verified, verify_file
@@ -100,7 +100,10 @@ def compile_table(
 ) -> Result:
     """Compile one declared table. Raises CannotWriteError."""
     started = time.monotonic()
-    result = _TableCompiler(declaration, directory, options, progress or Progress(None)).compile()
+    try:
+        result = _TableCompiler(declaration, directory, options, progress or Progress(None)).compile()
+    except MemoryError as error:
+        raise CannotWriteError("there is not enough memory for it") from error
     result.seconds = time.monotonic() - started
     return result
 

@@ -79,12 +79,18 @@ class TableWriter:
                 with self._env.begin(write=True, db=database) as txn:
                     txn.cursor().putmulti(batch, append=True)
             except lmdb.MapFullError:
-                self._map_bytes *= 2
-                self._env.set_mapsize(self._map_bytes)
+                self._grow()
             except lmdb.Error as error:
                 raise _cannot_write(self.path, error) from error
             else:
                 return
+
+    def _grow(self) -> None:
+        self._map_bytes *= 2
+        try:
+            self._env.set_mapsize(self._map_bytes)
+        except lmdb.Error as error:
+            raise _cannot_write(self.path, error) from error
 
 
 def _seal(path: Path, lmdb_bytes: int) -> layout.Trailer:

@@ -345,7 +345,7 @@ def test_a_killed_child_costs_its_table_and_no_other(compiler: Compiler, step: t
     """As the kernel does it when memory is short: a sentence, a status, and the next table."""
     done = disturb(compiler, *step, "kill")
     assert done.returncode == 73
-    assert "table t: a process of the compiler was ended from outside (signal 9)" in done.stderr
+    assert "table t: a process of the compiler ended before its work was done (signal 9)" in done.stderr
     assert "Traceback" not in done.stderr
     assert "u: compiled" in done.stdout
     assert compiler.files() == {"t.lmdb", "u.lmdb"}
@@ -372,6 +372,44 @@ def test_if_changed_reads_a_pipe_but_once(compiler: Compiler, source: str) -> No
         said.append(out.split(b",")[0].decode())
     assert said == ["t: compiled", "t: compiled", "t: unchanged"]
     assert compiler.keys("cidr", "198.51.100.1") == ["198.51.100.0/24"]
+
+
+def test_a_line_that_moves_to_the_next_source_is_a_change(compiler: Compiler) -> None:
+    """All the bytes of all sources are the same, and the table is not."""
+    compiler.policy("table t domain a b")
+    compiler.source("a", "a.example\nb")
+    compiler.source("b", ".example\nc.example\n")
+    assert compiler.run("--allow-shrink").status == 0
+    compiler.source("a", "a.example\n")
+    compiler.source("b", "b.example\nc.example\n")
+    assert compiler.run("--if-changed").out.startswith("t: compiled, 3 entries")
+
+
+# Room for some 40 MiB more than Python has by now; a map that doubles needs 64 sooner or later.
+SHORT_OF_MEMORY = """
+import pathlib, resource, sys
+from forkpolicy.compile.writer import TableWriter
+from forkpolicy.errors import CannotWriteError
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (40 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+writer = TableWriter(pathlib.Path(sys.argv[1]))
+try:
+    for number in range(100):
+        writer.put([(b"%03d-%05d" % (number, each), b"x" * 100) for each in range(10_000)])
+except CannotWriteError as error:
+    print(error)
+finally:
+    writer.close()
+"""
+
+
+def test_too_little_memory_for_a_larger_map(tmp_path: Path) -> None:
+    """A map that cannot grow is a table that cannot be written, with the reason, and no traceback."""
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "t.lmdb")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "t.lmdb cannot be written: mdb_env_set_mapsize: Cannot allocate memory" in done.stdout
 
 
 def test_children_do_not_outlive_a_killed_compiler(compiler: Compiler) -> None:

@@ -38,6 +38,17 @@ def test_quoted_local_parts_of_maps(compiler: Compiler) -> None:
     assert compiler.keys("key", '"a"') == ['"a"']
 
 
+def test_an_empty_local_part_is_not_all_of_a_domain(compiler: Compiler) -> None:
+    """`""@example.com` in a file, a column or a map is itself and answers for nobody else."""
+    compiler.source("list", '""@example.com REJECT\n')
+    compiler.source("list.csv", '"""""@example.com",REJECT\n')
+    map_of(compiler, {b'""@example.com': b"REJECT"})
+    for source in ("list", "csv:list.csv:1:2", "lmdb:map"):
+        compiler.policy(f"table t address {source}")
+        assert compiler.run().status == 0
+        assert compiler.keys("address", "anybody@example.com", '""@example.com') == [None, '""@example.com']
+
+
 def test_a_wrong_entry_without_a_line_is_named(compiler: Compiler) -> None:
     """Where there is no line to look at, the sentence says which entry it is about."""
     map_of(compiler, {b"0.0.0.0/1": b"OK", b"192.0.2.1/24": b"OK"})

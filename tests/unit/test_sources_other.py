@@ -492,6 +492,13 @@ class FakePostconf:
         return list(postfix.open_source(parameter, None).rows())  # type: ignore[arg-type]
 
 
+def test_an_empty_map_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that Postfix looks up in vain has no entry, not one of no name."""
+    fake = FakePostconf(monkeypatch, relay_domains="example.org hash:/etc/postfix/relay")
+    monkeypatch.setattr(postfix, "_run", lambda *_: ("", []))
+    assert [row.key for row in fake.rows("relay_domains")] == ["example.org", ".example.org"]
+
+
 def test_mistakes_of_entries_and_of_maps_come_in_one_run(monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> None:
     """What cannot be listed does not hide which of the listed entries are wrong."""
     FakePostconf(monkeypatch, mydestination="10.0.0.1 bad..name ldap:/x good.example")

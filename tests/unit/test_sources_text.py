@@ -308,6 +308,28 @@ def test_words_of_cidr_table_in_a_key_table(compiler: Compiler, line: str) -> No
     assert compiler.keys("key", word, "iffy") == [word.lower(), "iffy"]
 
 
+@pytest.mark.parametrize("line", ["abcd =", "plain =", "relay_domains ="])
+def test_a_key_whose_value_is_an_equals_sign(compiler: Compiler, line: str) -> None:
+    """In a table of any texts it is an entry like others."""
+    assert compiler.one("key", f"{line}\nxyz yes\n", "--json").json[0]["entries"] == 2
+
+
+def test_many_indented_lines_below_comments(compiler: Compiler) -> None:
+    """Each looks at the line above it alone: a large list takes seconds, not minutes."""
+    compiler.source("list", "# a list\n" + "".join(f"  n{n}.example.com\n" for n in range(120_000)))
+    compiler.policy("table t domain list")
+    assert compiler.run("--json").json[0]["seconds"] < 8
+
+
+def test_a_continuation_far_below_its_entry(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of lines of comment between them, and the end of a block, do not hide what it continues."""
+    text = "host.example.com REJECT\n" + "# reason\n" * 120 + "   more.example.com\n" + "a.example\n" * 400
+    before = "b.example\n" * 200
+    for block_bytes in range(len(before) + 30, len(before) + 1200, 300):
+        monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+        assert "indented below an entry with a value" in compiler.one("domain", before + text).err, block_bytes
+
+
 def test_wide_networks_with_permission(compiler: Compiler) -> None:
     """--allow-wide takes 0.0.0.0/0, and what is more specific still wins."""
     compiler.one("cidr", "0.0.0.0/0 all\n::/0 all6\n192.0.2.0/24 doc\n", "--allow-wide")
