@@ -38,10 +38,17 @@ def test_postconf_is_asked(compiler: Compiler, tmp_path: Path, monkeypatch: pyte
     )
     if made.returncode:
         pytest.skip(f"this Postfix has no lmdb: {made.stderr.decode()}")
-    compiler.policy("table t domain postconf:mydestination", "table u domain postconf:nonsense")
+    compiler.policy(
+        "table t domain postconf:mydestination",
+        "table u domain postconf:nonsense",
+        f"table v domain lmdb:{tmp_path}/domains",
+    )
     outcome = compiler.run()
     assert "nonsense: unknown parameter" in outcome.err
     assert compiler.keys("domain", "example.com", "example.org", "example.net") == ["example.com", "example.org", None]
+    found = compiler.found("domain", "example.org", name="v")[0]
+    assert found
+    assert found.value == "x"
 
 
 def test_maps_in_the_parameters_of_a_real_postfix(
