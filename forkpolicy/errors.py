@@ -100,7 +100,7 @@ class NotRunningError(ForkpolicyError):
 
 
 class CannotWriteError(ForkpolicyError):
-    """A file cannot be written: rights, a full disk, a missing directory."""
+    """A file cannot be written: rights, a full disk, a missing directory, too little memory for what it takes."""
 
     exit_code = EXIT_CANNOT_WRITE
 

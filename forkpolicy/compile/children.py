@@ -59,11 +59,10 @@ class Children(Generic[Job, Result]):
 
     def _start(self) -> None:
         ours, theirs = Pipe()
-        # The child must never unwind what its parent has begun, whatever comes in its first moments.
+        # For the child it stays blocked: it must never unwind what its parent has begun.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pid = os.fork()
         if pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             for end in (ours, *self._ends):
                 end.close()
             _serve(theirs, self._work)
@@ -75,7 +74,7 @@ class Children(Generic[Job, Result]):
     def _send(self, end: Connection, job: Job) -> None:
         try:
             end.send(job)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             raise self._killed(end) from None
 
     def _results(self) -> Iterator[Result]:
@@ -84,7 +83,8 @@ class Children(Generic[Job, Result]):
             assert isinstance(end, Connection)
             try:
                 received = end.recv_bytes()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):
+                # OSError where it was killed in the midst of its answer.
                 raise self._killed(end) from None
             result = _received(pickle.loads(received))  # noqa: S301 - from our own child
             self._idle.append(end)

@@ -146,10 +146,10 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
         protect=tuple(arguments.protect),
     )
     with locked(Path(settings.tables), outputs.say) as directory:
-        outcomes = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
+        results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
     if arguments.json:
-        outputs.tell(report.as_json(outcomes))
-    return _exit_status(outcomes)
+        outputs.tell(report.as_json(results))
+    return _exit_status(results)
 
 
 def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDeclaration]:
@@ -168,13 +168,14 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 
 def _compile(
     declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
-) -> Result | report.NotWritten:
+) -> Result:
     try:
         with Progress(sys.stderr, f"{declaration.name}: ") as progress:
             result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
         outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
-        return report.NotWritten(declaration, str(directory.table(declaration.name)), error)
+        path = str(directory.table(declaration.name))
+        return Result(declaration.name, declaration.kind, path, "not written", str(error))
     for complaint in result.complaints:
         outputs.say(str(complaint))
     if result.state == "refused":
@@ -184,10 +185,11 @@ def _compile(
     return result
 
 
-def _exit_status(outcomes: list[Result | report.NotWritten]) -> int:
-    if any(isinstance(each, Result) and each.state == "refused" for each in outcomes):
+def _exit_status(results: list[Result]) -> int:
+    states = {result.state for result in results}
+    if "refused" in states:
         return EXIT_CONFIG
-    return EXIT_CANNOT_WRITE if any(isinstance(each, report.NotWritten) for each in outcomes) else EXIT_DONE
+    return EXIT_CANNOT_WRITE if "not written" in states else EXIT_DONE
 
 
 def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs, *, as_json: bool) -> int:

@@ -35,12 +35,12 @@ _CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
 
 
 class Item(NamedTuple):
-    """One entry of a line; `column` counts from 1. `is_listed`: the value is meant, whatever it looks like."""
+    """One entry of a line; `column` counts from 1. `value_is_meant`, whatever it looks like."""
 
     key: str
     value: str | None
     column: int
-    is_listed: bool = False
+    value_is_meant: bool = False
 
 
 class LineError(ValueError):

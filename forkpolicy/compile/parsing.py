@@ -1,7 +1,7 @@
 """Parse the sources of one table into its record store: small ones here, large ones on every core.
 
 Collects complaints with file and line, notes that deserve a warning, and the digest of everything read. Mistakes of the
-operator are in the result; CannotWriteError leaves it when a run cannot be written.
+operator are in the result; CannotWriteError leaves it when a run cannot be written or a child was killed.
 """
 
 from __future__ import annotations

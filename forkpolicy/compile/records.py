@@ -89,7 +89,7 @@ class RecordParser:
     def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
         """The record of one entry that a program listed: no grammar, only key and value."""
         try:
-            parsed.records += self.records_of(Item(key, value, 0, is_listed=True), line, parsed)
+            parsed.records += self.records_of(Item(key, value, 0, value_is_meant=True), line, parsed)
         except ValueError as error:
             parsed.bad_lines += 1
             if len(parsed.complaints) < MAX_COMPLAINTS:
@@ -168,7 +168,7 @@ def _refuse_impossible_keys(key: str) -> None:
 
 
 def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:
-    if item.value and not item.is_listed:
+    if item.value and not item.value_is_meant:
         _refuse_half_networks(item, item.value)
     start, dash, end = item.key.partition("-")
     if dash and "%" not in item.key:
@@ -203,7 +203,7 @@ def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
 def _host_key(item: Item, parsed: Parsed, line: int) -> str:
     _refuse_other_kinds(item.key)
     key = names.parse_host_pattern(item.key)
-    second = item.value.split()[0] if item.value and not item.is_listed else ""
+    second = item.value.split()[0] if item.value and not item.value_is_meant else ""
     if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
         raise ValueError(
             f"two entries on one line ({item.key} and {second}): "
@@ -227,7 +227,7 @@ def _refuse_expressions(key: str) -> None:
 
 
 def _address_key(item: Item, parsed: Parsed, line: int) -> str:
-    if item.value and not item.is_listed and "@" in item.value.split()[0]:
+    if item.value and not item.value_is_meant and "@" in item.value.split()[0]:
         parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
     _refuse_expressions(item.key)
     key = names.parse_address_pattern(unquoted_key(item.key))

@@ -1,29 +1,14 @@
-"""How results of `forkpolicy-compile` look: a line a table, or JSON, which has what could not be written too."""
+"""How results of `forkpolicy-compile` look: a line a table, or JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from forkpolicy.compile.table import Result
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from forkpolicy.errors import CannotWriteError
-    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.compile.table import Result
 
 _MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class NotWritten:
-    """A table that could not be written."""
-
-    declaration: TableDeclaration
-    path: str
-    error: CannotWriteError
 
 
 def summary(result: Result) -> str:
@@ -68,15 +53,12 @@ def refusal(result: Result) -> str:
     return f"table {result.name}: {count} error{'s' if count != 1 else ''}; the table in use stays as it was"
 
 
-def as_json(outcomes: Sequence[Result | NotWritten]) -> str:
-    """What became of all tables, as one document."""
-    return json.dumps([_json_of(each) for each in outcomes], indent=2)
+def as_json(results: list[Result]) -> str:
+    """All results as one document."""
+    return json.dumps([_json_of(result) for result in results], indent=2)
 
 
-def _json_of(result: Result | NotWritten) -> dict[str, object]:
-    if isinstance(result, NotWritten):
-        table = Result(result.declaration.name, result.declaration.kind, result.path)
-        return {**_json_of(table), "state": "not written", "reason": str(result.error)}
+def _json_of(result: Result) -> dict[str, object]:
     document: dict[str, object] = {
         "name": result.name,
         "kind": result.kind,
@@ -90,6 +72,8 @@ def _json_of(result: Result | NotWritten) -> dict[str, object]:
         "digest": result.digest,
         "complaints": [complaint.as_json() for complaint in result.complaints],
     }
+    if result.reason:
+        document["reason"] = result.reason
     if result.difference:
         document["added"], document["removed"] = result.difference.added, result.difference.removed
         document["added_examples"] = result.difference.added_examples

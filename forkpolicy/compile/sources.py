@@ -6,17 +6,13 @@ of a `table` statement into one of them; what cannot be opened is a ConfigError 
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, sql
 from forkpolicy.errors import Complaint, ConfigError, nearest
-from forkpolicy.files import Files
-from forkpolicy.policy.parser import is_comment, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,26 +113,8 @@ def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:
     at = next((at for at, word in enumerate(declaration.sources) if word.startswith("sql:")), None)
     if at is None:
         return declaration
-    sources = (*declaration.sources[:at], _as_it_stands(declaration, at))
+    sources = (*declaration.sources[:at], declaration.rests[at])
     return replace(declaration, sources=sources, source_columns=declaration.source_columns[: at + 1])
-
-
-def _as_it_stands(declaration: TableDeclaration, at: int) -> str:
-    """The rest of a statement from one of its sources, with blanks and line ends as they are in the policy file; its
-    words alone where that file is another by now.
-    """
-    words = declaration.sources[at:]
-    try:
-        first, *others = read_lines(declaration.path, Files())[declaration.line - 1 :]
-    except (ConfigError, ValueError):
-        return " ".join(words)
-    rest = takewhile(lambda line: is_comment(line) or line[0].isspace(), others)
-    text = "\n".join([first, *(line for line in rest if not is_comment(line))]).rstrip()
-    # The line is that of the name: before the sources stand name and kind, and most often the keyword.
-    starts = [word.start() for word in re.finditer(r"\S+", text)]
-    before = at + (2 if text[:1].isspace() else 3)
-    found = text[starts[before] :] if before < len(starts) else ""
-    return found if found.split() == list(words) else " ".join(words)
 
 
 def complaint_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Complaint:

@@ -1,7 +1,8 @@
 """Compile one table: sources to records, records to a file aside, the file into its place. Whole or not at all.
 
 `compile_table` never raises for mistakes in sources; they are in its `Result`, all of them, and the table in use stays
-as it was. CannotWriteError leaves it when the tables directory does not take what is written.
+as it was. CannotWriteError leaves it when the tables directory does not take what is written, and when memory is short
+or a child was killed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _MAX_NAME_CHARS: Final = 200
 # A table that loses more than this is a failed download more often than a cleaned list.
 _SMALLEST_PART: Final = 0.5
 
-State = Literal["compiled", "unchanged", "compared", "refused"]
+State = Literal["compiled", "unchanged", "compared", "refused", "not written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,13 @@ class Options:
 
 @dataclass(slots=True)
 class Result:
-    """How compiling one table went."""
+    """How compiling one table went. `reason`: why it could not be written."""
 
     name: str
     kind: str
     path: str
     state: State = "refused"
+    reason: str = ""
     complaints: list[Complaint] = field(default_factory=list)
     entries: int = 0
     counts: dict[str, int] = field(default_factory=dict)

@@ -60,14 +60,23 @@ class TableStatement:
         place = self.name.place
         texts = tuple(source.text for source in self.sources)
         columns = tuple(source.place.column for source in self.sources)
-        return TableDeclaration(self.name.text, self.kind.text.lower(), texts, place.path, place.line, columns)
+        rests = tuple(self._from(at) for at in range(len(self.sources)))
+        return TableDeclaration(
+            self.name.text, self.kind.text.lower(), texts, place.path, place.line, columns, rests=rests
+        )
+
+    def _from(self, at: int) -> str:
+        """The statement from one of its sources on, with its blanks and line ends and without lines of comment."""
+        begin = self.sources[at].place
+        lines = {word.place.line: word.place.source for word in self.sources[at:]}
+        return "\n".join([begin.source[begin.column - 1 :], *list(lines.values())[1:]]).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class TableDeclaration:
     """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring
     file. `key_words`: how many words of a source's line are its key, because the policy asks it for that many
-    attributes together.
+    attributes together. `rests`: the statement from each source to its end, as it stands in that file.
     """
 
     name: str
@@ -77,6 +86,7 @@ class TableDeclaration:
     line: int
     source_columns: tuple[int, ...]
     key_words: int = 1
+    rests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

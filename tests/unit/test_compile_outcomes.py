@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkpolicy.compile.writer import TableWriter
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
 @pytest.fixture
 def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
     return Compiler(tmp_path, capsys)
+
+
+def test_too_little_memory_costs_its_table_and_no_other(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no room for a table: a sentence, a status, and the next one."""
+    put = TableWriter.put
+
+    def put_small(writer: TableWriter, batch: list[tuple[bytes, bytes]]) -> None:
+        if "large" in writer.path.name:
+            raise MemoryError
+        put(writer, batch)
+
+    monkeypatch.setattr(TableWriter, "put", put_small)
+    compiler.policy("table large domain list", "table small domain list")
+    compiler.source("list", "example.com\n")
+    outcome = compiler.run()
+    assert outcome.status == 73
+    assert "table large: there is not enough memory for it; the table in use stays as it was" in outcome.err
+    assert outcome.out.startswith("small: compiled")
+    assert compiler.files() == {"small.lmdb"}
 
 
 def test_a_table_that_cannot_be_written_is_in_the_document(compiler: Compiler) -> None:
