@@ -54,3 +54,17 @@ def test_a_child_that_ends_by_itself() -> None:
             list(children.map([1]))
     finally:
         children.close()
+
+
+def test_an_interrupt_is_the_parents_alone() -> None:
+    """A terminal sends it to all of them; a child goes on until its parent ends it."""
+
+    def interrupted(job: int) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return job
+
+    children: Children[int, int] = Children(interrupted)
+    try:
+        assert list(children.map([1, 2])) == [1, 2]
+    finally:
+        children.close()
