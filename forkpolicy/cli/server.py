@@ -67,6 +67,7 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     from forkpolicy.master.supervisor import Master
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.worker.exchange import HANDOVER_VERSION
     from forkpolicy.worker.run import WorkerProcess, preload
 
     preload()
@@ -76,7 +77,7 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     leave_no_core()
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
-    before = inherited()
+    before = inherited(HANDOVER_VERSION)
     logger = Logger(target, settings.log.format, "forkpolicy: log")
     logger.start([before.drop_in_logger] if before else [])
     sockets, control = open_sockets(settings, before)
@@ -124,9 +125,9 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
     """
     from forkpolicy.master.listener import Ownership, inherited
     from forkpolicy.master.passing import Passed
-    from forkpolicy.worker.exchange import make_exchange
+    from forkpolicy.worker.exchange import HANDOVER_VERSION, make_exchange
 
-    passed = before or Passed([])
+    passed = before or Passed([], HANDOVER_VERSION)
     activated = inherited() if before is None else before.listeners if before.activated else []
     if activated:
         passed.listeners = []
@@ -147,7 +148,7 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
             listener.close(remove=before is None)
         raise
     pairs = before.pairs if before else list(make_exchange())
-    return Passed(listeners, control, metrics, pairs, activated=bool(activated)), control
+    return Passed(listeners, HANDOVER_VERSION, control, metrics, pairs, activated=bool(activated)), control
 
 
 def _listen(

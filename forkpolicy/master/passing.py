@@ -1,8 +1,10 @@
 """What one master passes to the next in an upgrade: its sockets (listening, control, metrics, and the pairs through
 which workers give each other connections), described by one environment variable, as systemd describes its own.
 
-Both sides: `start_again` starts the program with everything, `inherited` finds it there. Raises OSError where no
-process can be started, and ConfigError for descriptors that are not what they are said to be.
+Both sides: `start_again` starts the program with everything, `inherited` finds it there. The two may be of different
+releases: the state carries its version and that of the messages on the pairs, and what is not of ours is refused
+before anything of it is used. Raises OSError where no process can be started, and ConfigError for a state of another
+version and for descriptors that are not what they are said to be.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.master.listener import Listener, adopt
 from forkpolicy.master.signals import CAUGHT
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VARIABLE = "FORKPOLICY_UPGRADE"
+# Of what the variable holds: one more with each change that the previous release would misread.
+STATE_VERSION = 1
 SERVING = b"serving"
 # A client that is in the middle of a long request for so long keeps nobody else waiting.
 HANDING_OVER_S = 10.0
@@ -30,9 +35,12 @@ HANDING_OVER_S = 10.0
 
 @dataclass(slots=True)
 class Passed:
-    """What one master passes to the next. `activated`: the listening sockets are systemd's."""
+    """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
+    the messages on `pairs`.
+    """
 
     listeners: list[Listener]
+    handover: int
     control: Listener | None = None
     metrics: list[Listener] = field(default_factory=list)
     pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
@@ -68,26 +76,46 @@ class Passed:
                 end.close()
 
 
-def inherited() -> Passed | None:
-    """What the master before us passed; None when there was none. Raises ConfigError."""
+def inherited(handover: int) -> Passed | None:
+    """What the master before us passed; None when there was none. `handover`: the version of the messages between
+    workers that ours can read. Raises ConfigError.
+    """
     text = os.environ.pop(VARIABLE, None)
     if text is None:
         return None
-    told = json.loads(text)
+    told = _state(text, handover)
     os.set_inheritable(told["ready_fd"], False)
     fds = [fd for pair in told["pairs"] for fd in pair]
     for fd in fds:
         os.set_inheritable(fd, False)
     return Passed(
         listeners=[_adopted(each) for each in told["listeners"]],
+        handover=handover,
         control=_adopted(told["control"]),
         metrics=[_adopted(each) for each in told["metrics"]],
         pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
         activated=told["activated"],
         generation=told["generation"],
         ready_fd=told["ready_fd"],
-        master=told.get("master", 0),
+        master=told["master"],
     )
+
+
+def _state(text: str, handover: int) -> dict[str, Any]:
+    """What the variable holds. Raises ConfigError for what is not of the versions that this release knows."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    found = (told.get("version"), told.get("handover")) if isinstance(told, dict) else None
+    if found != (STATE_VERSION, handover):
+        seen = f"state {found[0]} with hand-over {found[1]}" if found else "an unknown state"
+        known = f"state {STATE_VERSION} with hand-over {handover}"
+        message = f"the running master passes {seen}, this release knows {known}"
+        hint = "stop the running master and start this release, which no upgrade in place can replace"
+        raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])
+    assert isinstance(told, dict)
+    return told
 
 
 class Predecessor:
@@ -107,6 +135,8 @@ def start_again(passed: Passed) -> int:
     """Start the program as we were started, with what is passed; its pid."""
     fds = list(_descriptors(passed))
     told = {
+        "version": STATE_VERSION,
+        "handover": passed.handover,
         "listeners": [_described(each) for each in passed.listeners],
         "control": _described(passed.control) if passed.control else None,
         "metrics": [_described(each) for each in passed.metrics],

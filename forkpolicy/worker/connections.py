@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.connection import Connection
-from forkpolicy.worker.exchange import Exchange
+from forkpolicy.worker.exchange import Exchange, UnknownVersionError
 from forkpolicy.worker.limit import Peers, peer_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Descriptors that stay free for what is not a connection, such as new tables.
 SPARE_DESCRIPTORS = 32
+# A message that was put back is left to another worker for so long.
+PUT_BACK_PAUSE_S = 0.5
 
 
 class Connections:
@@ -36,6 +39,7 @@ class Connections:
         self._peers = Peers()
         self._allowed_networks: tuple[str, ...] = ()
         self._allows = Allowed(())
+        self._takes_from_s = 0.0
 
     def accepted(self, sock: socket.socket) -> None:
         """Serve a new one, if its peer may ask and does not hold too many."""
@@ -65,6 +69,8 @@ class Connections:
         """Whether one more may be taken over: where none is free, the kernel closes what arrives. Tried, not
         calculated: the limit may have been changed, and tables have descriptors, too.
         """
+        if time.monotonic() < self._takes_from_s:
+            return False
         try:
             free = os.dup(self.exchange.fileno())
         except OSError:
@@ -79,7 +85,12 @@ class Connections:
 
     def take(self, exchange: Exchange) -> Given | None:
         """Take over one that a sibling gave away; None if none waits."""
-        given = exchange.take()
+        try:
+            given = exchange.take()
+        except UnknownVersionError as error:
+            self._takes_from_s = time.monotonic() + PUT_BACK_PAUSE_S
+            self._serving.log_seldom("error", "connection not taken over", str(error))
+            return None
         if given:
             self._slot.add("taken", 1)
             self._serve(socket.socket(fileno=given.fd), given.pending)

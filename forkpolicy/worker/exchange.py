@@ -5,21 +5,29 @@ that has begun, and what it costs, as one message (SCM_RIGHTS, unix(7)). Any sib
 nobody has taken yet, open and in order, also while workers die and start; the client notices nothing, since nobody
 closes anything.
 
+Two releases share the pairs while one replaces the other, so each message begins with HANDOVER_VERSION. A master does
+not start on the sockets of one with another version (passing.py); a worker that meets one nevertheless puts the
+connection back unread.
+
 There are two pairs: a connection that moves so that everybody has as many goes to whoever has few, one that moves
 because of its traffic to whoever is idle. The master makes them before the first fork and never reads them; an
-upgrade in place passes them on. Never blocks.
+upgrade in place passes them on. Never blocks. Raises UnknownVersionError from `take` alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import select
 import socket
 import struct
 from dataclasses import dataclass
 
-# What a connection costs, in millionths of a core, goes before the bytes of its unfinished request.
-_LOAD = struct.Struct("=Q")
+# Of what a message means: one more with each change that a worker of the previous release would misread.
+HANDOVER_VERSION = 1
+# The version, and what the connection costs in millionths of a core, go before the bytes of its unfinished request.
+_HEAD = struct.Struct("=BQ")
 # A longer unfinished request is finished first: a message has to fit into the socket's buffer (net.core.wmem_default
 # is 208 KiB), and Postfix sends 1.5 kB.
 MAX_PENDING_BYTES = 32768
@@ -27,6 +35,10 @@ MAX_PENDING_BYTES = 32768
 _FULL = frozenset((errno.EAGAIN, errno.ETOOMANYREFS, errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM))
 
 Pair = tuple[socket.socket, socket.socket]
+
+
+class UnknownVersionError(Exception):
+    """A message of another release, which was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Exchange:
         if len(pending) > MAX_PENDING_BYTES:
             return False
         try:
-            socket.send_fds(self._giving, [_LOAD.pack(load) + pending], [fd])
+            socket.send_fds(self._giving, [_HEAD.pack(HANDOVER_VERSION, load) + pending], [fd])
         except OSError as error:
             if error.errno in _FULL:
                 return False
@@ -84,12 +96,22 @@ class Exchange:
         return True
 
     def take(self) -> Given | None:
-        """A connection that waits, None if there is none (a sibling was faster)."""
+        """A connection that waits, None if there is none (a sibling was faster). Raises UnknownVersionError."""
         try:
-            message, fds, _flags, _address = socket.recv_fds(self._taking, _LOAD.size + MAX_PENDING_BYTES, 1)
+            message, fds, _flags, _address = socket.recv_fds(self._taking, _HEAD.size + MAX_PENDING_BYTES, 1)
         except BlockingIOError:
             return None
         if not fds:
             # Lost because we have no descriptor free, see `Worker` for how that is avoided.
             return None
-        return Given(fds[0], message[_LOAD.size :], _LOAD.unpack_from(message)[0])
+        if message[0] != HANDOVER_VERSION:
+            self._put_back(message, fds)
+            raise UnknownVersionError(f"version {message[0]} of the hand-over, this release knows {HANDOVER_VERSION}")
+        return Given(fds[0], message[_HEAD.size :], _HEAD.unpack_from(message)[1])
+
+    def _put_back(self, message: bytes, fds: list[int]) -> None:
+        """For a worker of the release that sent it. There was room a moment ago; without any the client asks again."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._giving, [message], fds)
+        for fd in fds:
+            os.close(fd)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
+import forkpolicy
+from loadtest.errors import SetupError
 from loadtest.policy_client import PolicyClient, readable
 from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request, unread_bytes
 
@@ -93,6 +97,51 @@ def test_a_new_master_that_does_not_come_up_changes_nothing(upgradable):
         assert server.reload().returncode == 0
         upgrade(server)
         assert client.ask(FORGED) == REJECT
+
+
+@pytest.mark.parametrize(
+    ("file", "constant"), [("master/passing.py", "STATE_VERSION"), ("worker/exchange.py", "HANDOVER_VERSION")]
+)
+def test_a_release_of_another_version_takes_nothing(folder, make_server, file, constant):
+    """The program on disk is replaced by one whose state or hand-over has another version: it refuses before it takes
+    anything, the old master goes on with every connection, a request that has begun included, and the previous
+    program can still take over.
+    """
+    program = folder / "program"
+    shutil.copytree(Path(forkpolicy.__file__).parent, program / "forkpolicy", ignore=shutil.ignore_patterns("__pyc*"))
+    server = make_server(workers=2, environment={"PYTHONPATH": str(program), "PYTHONSAFEPATH": "1"})
+    server.start()
+    old = server.status()["pid"]
+    source = program / "forkpolicy" / file
+    text = source.read_text()
+    clients = [PolicyClient(server.socket_path) for _ in range(20)]
+    assert {client.ask(FORGED) for client in clients} == {REJECT}
+    half = clients.pop()
+    half.connect().sendall(FORGED[:70])
+    source.write_text(text.replace(f"\n{constant} = ", f"\n{constant} = 1 + "))
+    server.process.send_signal(signal.SIGUSR2)
+    eventually(lambda: "upgrade failed" in server.said())
+    assert "the running master passes state" in server.said()
+    assert "this release knows state" in server.said()
+    assert (server.status()["pid"], len(server.worker_pids())) == (old, 2)
+    assert {client.ask(FORGED) for client in clients} == {REJECT}
+    source.write_text(text)
+    upgrade(server)
+    assert {client.ask(FORGED) for client in clients} == {REJECT}
+    assert half.ask(FORGED[70:]) == REJECT
+    for client in (*clients, half):
+        client.close()
+    server.process = None
+    assert server.command("stop").returncode == 0
+
+
+@pytest.mark.parametrize("state", ["", "[]", "{}", '{"version": 1}', "no JSON"])
+def test_a_state_that_is_not_one_is_refused_in_words(make_server, state):
+    """Whatever the variable holds: exit status 78 and a reason, no traceback."""
+    server = make_server(environment={"FORKPOLICY_UPGRADE": state})
+    with pytest.raises(SetupError, match=r"upgrade: the running master passes .*, this release knows") as refused:
+        server.start()
+    assert "Traceback" not in str(refused.value)
 
 
 def test_upgrades_under_load_lose_nothing(upgradable):

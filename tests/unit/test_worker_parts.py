@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, bucket_limit_ns,
 from forkpolicy.worker.age import Age, resident_mib
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.balance import BEATS_ABOVE, SETTLING_BEATS, Balance
-from forkpolicy.worker.exchange import MAX_PENDING_BYTES, Exchange, make_pair
+from forkpolicy.worker.exchange import HANDOVER_VERSION, MAX_PENDING_BYTES, Exchange, UnknownVersionError, make_pair
 
 
 class Held:
@@ -158,6 +159,26 @@ def test_a_connection_goes_through_the_exchange_with_its_bytes():
     assert exchange.take() is None
     for end in pair:
         end.close()
+
+
+def test_a_message_of_another_version_is_put_back_as_it_is():
+    """A worker of the release that sent it finds the same bytes and an open descriptor; ours keeps none."""
+    giving, taking = make_pair()
+    ours, theirs = socket.socketpair()
+    message = bytes([HANDOVER_VERSION + 1]) + b"in a form of its own"
+    socket.send_fds(giving, [message], [theirs.fileno()])
+    theirs.close()
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(UnknownVersionError, match=str(HANDOVER_VERSION + 1)):
+        Exchange(giving, taking).take()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+    found, (fd,), _, _ = socket.recv_fds(taking, 100, 1)
+    assert found == message
+    with socket.socket(fileno=fd) as again, ours:
+        ours.sendall(b"ping")
+        assert again.recv(10) == b"ping"
+    giving.close()
+    taking.close()
 
 
 def test_a_full_exchange_or_a_long_request_stays():
