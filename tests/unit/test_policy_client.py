@@ -34,6 +34,11 @@ class Scripted:
         self._thread.start()
 
     def _run(self):
+        # Until the test is over: then nobody connects or reads any more.
+        with contextlib.suppress(OSError):
+            self._follow_scripts()
+
+    def _follow_scripts(self):
         for script in self._scripts:
             connection, _ = self._listener.accept()
             self.accepted += 1
@@ -45,8 +50,12 @@ class Scripted:
                     connection.close()
 
     def close(self):
-        self._listener.close()
-        for each in self._open:
+        for each in (self._listener, *self._open):
+            # What the thread waits for comes to an end.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for each in (self._listener, *self._open):
             each.close()
 
 
