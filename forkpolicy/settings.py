@@ -7,13 +7,13 @@ Knows nothing of the policy language and opens no socket.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from forkpolicy.endpoints import clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import Complaint, ConfigError, nearest
 from forkpolicy.files import Files
 
@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 
 def setting(default: object, text: str, **checks: object) -> Any:
-    """Declare one setting: default, help text, and `ge`, `le`, `choices`, `pattern` or `path` where they apply."""
+    """Declare one setting: default, help text, and `ge`, `le`, `choices`, `pattern`, `mistake` (a function that says in
+    words what is wrong with a text), `optional` or `path` where they apply.
+    """
     metadata = {"help": text, **checks}
     if isinstance(default, list):
         return field(default_factory=lambda: tuple(default), metadata=metadata)
@@ -39,15 +41,14 @@ class ServerSettings:
     listen: tuple[str, ...] = setting(
         ["unix:/var/spool/postfix/private/policy"],
         "Where to listen: `unix:/path` or `inet:host:port`, several allowed.",
-        pattern=r"unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
-        expected='"unix:/path/of/socket" or "inet:127.0.0.1:10040"',
+        mistake=endpoint_mistake,
     )
     allow: tuple[str, ...] = setting(
         ["127.0.0.0/8", "::1"],
         "Who may connect to `inet:` sockets: addresses and networks.",
-        network=True,
+        mistake=network_mistake,
     )
-    socket_mode: str = setting("0660", "Mode of the socket file, octal.", pattern=r"0?[0-7]{3}", expected='"0660"')
+    socket_mode: str = setting("0660", "Mode of the socket file, octal.", mistake=mode_mistake)
     socket_user: str = setting("postfix", "Owner of the socket file, when started as root.")
     socket_group: str = setting("postfix", "Group of the socket file, when started as root.")
     user: str = setting("forkpolicy", "What the workers run as, when started as root.")
@@ -82,8 +83,7 @@ class ServerSettings:
     control: str = setting(
         "unix:/run/forkpolicy/control",
         "The control socket, for its owner and root alone.",
-        pattern=r"unix:.+",
-        expected='"unix:/path/of/socket"',
+        mistake=unix_mistake,
     )
     on_error: str = setting(
         "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable",
@@ -122,8 +122,8 @@ class MetricsSettings:
     listen: str = setting(
         "",
         "Where Prometheus may fetch metrics: `inet:host:port` or `unix:/path`; empty: nowhere.",
-        pattern=r"|unix:.+|inet:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):\d{1,5}",
-        expected='"inet:127.0.0.1:9841", "unix:/path/of/socket" or ""',
+        mistake=endpoint_mistake,
+        optional=True,
     )
 
 
@@ -186,7 +186,19 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     for name in ("policy", "tables", "shadow"):
         named = values.get(name, _default(Settings, name))
         values[name] = str(base / named) if named else ""
-    return Settings(**values, **parts, path=str(Path(path).absolute())), reader.complaints
+    settings = Settings(**values, **parts, path=str(Path(path).absolute()))
+    reader.refuse_clashes(_sockets(settings), base)
+    return settings, reader.complaints
+
+
+def _sockets(settings: Settings) -> list[tuple[str, str, str]]:
+    """Section, name and endpoint of everything that a server with these settings listens on."""
+    metrics = settings.metrics.listen
+    return [
+        *(("server", "listen", each) for each in settings.server.listen),
+        ("server", "control", settings.server.control),
+        *([("metrics", "listen", metrics)] if metrics else []),
+    ]
 
 
 def unix_path(endpoint: str, base: str | Path) -> str:
@@ -254,6 +266,16 @@ class _Reader:
                 good[key] = tuple(value) if isinstance(value, list) else value
         return good
 
+    def refuse_clashes(self, sockets: list[tuple[str, str, str]], base: Path) -> None:
+        """Complain of sockets that are one."""
+        for earlier, later in clashes([endpoint for _, _, endpoint in sockets], base):
+            section, name, text = sockets[later]
+            other_section, other, other_text = sockets[earlier]
+            message = f'{name}: "{text}" is the same socket as "{other_text}" of [{other_section}] {other}'
+            # What is a default stands nowhere.
+            place = self._place(name, section) or self._place(other, other_section)
+            self._complain_at(place, name, message, "name each socket once")
+
     def _unknown(self, section: str, key: str, known: tuple[str, ...], *, is_section: bool) -> None:
         what = "section" if is_section else "setting"
         where = f" in [{section}]" if section else ""
@@ -262,14 +284,17 @@ class _Reader:
         self._complain(key, section, f'unknown {what} "{key}"{where}', hint)
 
     def _complain(self, key: str, section: str, message: str, hint: str = "") -> None:
-        line, column = self._place(key, section)
+        self._complain_at(self._place(key, section), key, message, hint)
+
+    def _complain_at(self, place: tuple[int, int] | None, key: str, message: str, hint: str) -> None:
+        line, column = place or (1, 1)
         self.complaints.append(self._at(line, column, message, len(key), hint))
 
     def _at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Complaint:
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
         return Complaint(self.path, line, column, message, source, width, hint)
 
-    def _place(self, key: str, section: str) -> tuple[int, int]:
+    def _place(self, key: str, section: str) -> tuple[int, int] | None:
         # tomllib keeps no positions, so the line is looked up again; only dotted keys escape this.
         current = ""
         for number, line in enumerate(self.lines, 1):
@@ -280,7 +305,7 @@ class _Reader:
                     return number, line.index(key) + 1
             elif current == section and (found := re.match(rf"\s*[\"']?({re.escape(key)})[\"']?\s*=", line)):
                 return number, found.start(1) + 1
-        return 1, 1
+        return None
 
 
 def _mistake(value: object, default: object, checks: Any) -> str:
@@ -313,21 +338,13 @@ def _text_mistake(value: str, checks: Any) -> str:
         near = nearest(value, checks["choices"])
         hint = f'; did you mean "{near}"?' if near else ""
         return f"expected one of {', '.join(checks['choices'])}, got {_shown(value)}{hint}"
-    if "network" in checks:
-        return _network_mistake(value)
     if "pattern" in checks and not re.fullmatch(checks["pattern"], value):
         return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
     if any(ord(character) < 32 for character in value):
         return "control characters are not allowed"
-    return "cannot be empty" if not value and "pattern" not in checks and not checks.get("optional") else ""
-
-
-def _network_mistake(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        return f"expected an address or a network: {error}"
-    return ""
+    if not value:
+        return "" if "pattern" in checks or checks.get("optional") else "cannot be empty"
+    return str(checks["mistake"](value)) if "mistake" in checks else ""
 
 
 def _shown(value: object) -> str:
