@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 # Whatever the master catches: its children ignore these or give them a meaning of their own.
 SIGNALS_OF_MASTER = (
@@ -69,18 +68,6 @@ def raise_descriptor_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def usable_cores(pid: int) -> float:
-    """The cores that a process may use: its affinity, and the quota of its control group where one is set."""
-    cores = float(len(os.sched_getaffinity(pid)))
-    try:
-        group = next(line[3:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::")
-        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
-        return min(cores, int(quota) / int(period)) if quota != "max" else cores
-    except (OSError, StopIteration, ValueError):
-        # No version 2 of control groups, or not ours to see: the affinity is all that is known.
-        return cores
 
 
 def _prctl(option: int, value: int) -> None:

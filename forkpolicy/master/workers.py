@@ -12,11 +12,11 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+from forkpolicy.cores import usable_cores
 from forkpolicy.master.backoff import Backoff
 from forkpolicy.master.loop import READ, WRITE
 from forkpolicy.master.reaping import how, kill
 from forkpolicy.master.spawn import spawn
-from forkpolicy.process import usable_cores
 from forkpolicy.scoreboard import MAX_WORKERS
 
 if TYPE_CHECKING:

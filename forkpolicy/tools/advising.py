@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.advise import Load, ServiceTimes, advise, service_times
+from forkpolicy.cores import usable_cores
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.process import usable_cores
 from forkpolicy.scoreboard import bucket_limit_ns
 
 if TYPE_CHECKING:
