@@ -68,7 +68,8 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.worker.exchange import HANDOVER_VERSION
-    from forkpolicy.worker.run import WorkerProcess, preload
+    from forkpolicy.worker.preload import preload
+    from forkpolicy.worker.run import WorkerProcess
 
     preload()
     settings = loaded.settings

@@ -331,3 +331,16 @@ def encode_key(text: str) -> bytes:
         with contextlib.suppress(UnicodeEncodeError):
             return text.encode("utf-8", "surrogateescape")
         return text.encode("utf-8", "replace")
+
+
+def open_once() -> None:
+    """Open LMDB for the first time, and close it: py-lmdb 3 imports a module of its own then. For a process that will
+    not be allowed to read that module any more. Of a file in memory: no directory is needed.
+    """
+    fd = os.memfd_create("forkpolicy", os.MFD_CLOEXEC)
+    try:
+        # Without /proc no table can be opened either; the start says so.
+        with contextlib.suppress(lmdb.Error):
+            lmdb.open(f"/proc/self/fd/{fd}", map_size=1 << 20, subdir=False, lock=False).close()
+    finally:
+        os.close(fd)

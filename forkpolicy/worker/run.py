@@ -20,7 +20,6 @@ from setproctitle import setproctitle
 
 from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.scoreboard import STAYING
-from forkpolicy.tables.keys import fold_domain
 from forkpolicy.worker.accept import Acceptor, Taker
 from forkpolicy.worker.age import Age
 from forkpolicy.worker.balance import Balance
@@ -41,16 +40,6 @@ if TYPE_CHECKING:
     from forkpolicy.worker.exchange import Exchange, Pair
 
 BEAT_S = 0.5
-
-
-def preload() -> None:
-    """Import what gevent imports when its hub is made, and idna with the first name that needs it. In the master:
-    the memory is shared, and a worker that has given up its privileges may not be allowed to read the files of the
-    interpreter any more. Makes no hub.
-    """
-    for name in ("loop", "format_context", "threadpool", "resolver"):
-        getattr(gevent.config, name)
-    fold_domain("b\u00fccher.example")
 
 
 class WorkerProcess:

@@ -1,0 +1,43 @@
+"""Imports, in the master, what its children would import later: they may not be allowed to read those files any more.
+
+Workers and the metrics process give up root, and the interpreter may lie where root alone may enter (a checkout below
+/root, a directory of mode 0700). Libraries import at the first use of something, so most of this is a first use; that
+it is enough is what tests/process/test_nothing_imported.py says. What was imported before the fork is shared memory,
+too. Called once, before the first fork; makes no hub of gevent and leaves no environment of LMDB open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from typing import NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import gevent
+
+from forkpolicy.tables.keys import fold_domain
+from forkpolicy.tables.reader import open_once
+
+
+def preload() -> None:
+    """Do for the first time what imports at the first time."""
+    for name in ("loop", "format_context", "threadpool", "resolver"):
+        getattr(gevent.config, name)
+    fold_domain("b\u00fccher.example")
+    open_once()
+    with contextlib.suppress(ZoneInfoNotFoundError):
+        ZoneInfo("No/Such_Zone")
+    _format_tracebacks()
+
+
+def _format_tracebacks() -> None:
+    """Newer Pythons import what looks for names that were perhaps meant only with the first exception of its kind."""
+    for kind in (NameError, AttributeError, ImportError):
+        try:
+            _raise(kind)
+        except kind as error:
+            traceback.format_exception(error)
+
+
+def _raise(kind: type[NameError | AttributeError | ImportError]) -> NoReturn:
+    raise kind("preloading", name="nothing")

@@ -1,0 +1,156 @@
+"""An environment that only root may enter: what a process will ever import is there before it gives up root."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from loadtest.policy_client import PolicyClient
+from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually, request
+from tests.process.test_inet import free_port
+
+# Notes what every child imports, then is `forkpolicy`, with a bug. A child: what was forked, not started as a program.
+NOTING = """
+import os, sys
+main, noted = os.getpid(), os.open({noted!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+def note(event, arguments):
+    if event == "import" and os.getpid() != main:
+        os.write(noted, f"{{arguments[0]}}\\n".encode())
+sys.addaudithook(note)
+sys.path[:] = {path!r}
+from forkpolicy.cli import main as run
+from forkpolicy.worker.serving import Serving
+finish = Serving.finish
+def faulty(self, line, values, raw, elapsed_us):
+    return finish(self, line, values, None if b"=a bug" in raw else raw, elapsed_us)
+Serving.finish = faulty
+sys.exit(run())
+"""
+# Whatever a policy can have that a library looks up: a zone, a domain in another script, expressions, a table.
+EVERYTHING = """
+table  domains domain domains
+acl    night   time 22:00-06:00 tz=Europe/Madrid
+acl    b       sender @b\u00fccher.example
+acl    r       sender /^news-[0-9]+@/
+acl    n       client_address 192.0.2.0/24 2001:db8::/32
+acl    d       day Monday-Friday
+acl    size    size 10M
+acl    from_us sender table:domains
+acl    score   score >1
+action up      score 2
+action text    REJECT 5.7.1 no {sender_domain} {match.from_us}
+access night d up
+access b r n size score text
+access from_us text
+"""
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """Where imports are noted."""
+    path = tmp_path / "imports"
+    path.write_text("")
+    path.chmod(0o666)
+    return path
+
+
+@pytest.fixture
+def make_noting(make_server, monkeypatch, noted):
+    """Servers that note imports; `path`: where they find modules."""
+
+    def make(path=tuple(sys.path), **more):
+        code = NOTING.format(noted=str(noted), path=list(path))
+        monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", code))
+        return make_server(**more)
+
+    return make
+
+
+def workers_seen(server):
+    return {worker["pid"] for worker in server.obey("status")["workers"]}
+
+
+def hand_over(server, client):
+    """Other workers, and the connection with them."""
+    before = workers_seen(server)
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+    eventually(lambda: workers_seen(server) and not workers_seen(server) & before)
+    return client.ask(FORGED)
+
+
+def test_children_import_nothing(make_noting, noted):
+    """First table, first error, reload, hand-over, metrics, upgrade, stack dump: no child of the master imports."""
+    server = make_noting(workers=2)
+    port = free_port()
+    text = server.settings.read_text() + f'[metrics]\nlisten = "inet:127.0.0.1:{port}"\n'
+    server.settings.write_text(text.replace('decisions = "acted"', 'decisions = "all"\nformat = "json"'))
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+        assert client.ask(FINE) == "DUNNO"
+        assert client.ask(request("x@b\u00fccher.example")) == "DUNNO"
+        assert b"forkpolicy_requests" in urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read()
+        server.write_policy(POLICY + "access no_such_acl prove_it\n")
+        assert server.reload().returncode == 1
+        server.write_policy(EVERYTHING)
+        assert server.reload().returncode == 0
+        assert client.ask(request("x@example.com", "y@b\u00fccher.example", size="20000000")).startswith("REJECT 5.7.1")
+        server.write_policy(POLICY)
+        assert server.reload().returncode == 0
+        assert hand_over(server, client) == REJECT
+        assert client.ask(request(helo_name="a bug")).startswith("DEFER_IF_PERMIT")
+        eventually(lambda: "AttributeError" in server.said())
+        damage(server)
+        eventually(lambda: "table refused" in server.said())
+        os.kill(server.process.pid, signal.SIGUSR1)
+        eventually(lambda: "log target reopened" in server.said())
+        for pid in workers_seen(server):
+            os.kill(pid, signal.SIGQUIT)
+        eventually(lambda: "worker said" in server.said())
+    server.stop()
+    assert sorted(set(noted.read_text().split())) == []
+
+
+def damage(server):
+    """A table of the same name that is none, in place of the good one."""
+    path = server.directory / "compiled" / "domains.lmdb"
+    bad = path.with_name("bad")
+    bad.write_bytes(path.read_bytes()[:-1] + b"x")
+    bad.chmod(0o644)
+    bad.replace(path)
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """The modules' directories of this Python, below one that only root may enter."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, whose workers become somebody else")
+    directory = tmp_path / "closed"
+    directory.mkdir(mode=0o700)
+    return [
+        str(linked(directory / str(number), Path(each))) for number, each in enumerate(sys.path) if Path(each).is_dir()
+    ]
+
+
+def linked(link, target):
+    link.symlink_to(target)
+    return str(link)
+
+
+def test_an_environment_for_root_alone(make_noting, closed):
+    """Workers that gave up root answer from their tables, take up a reload and hand over, and nothing is a bug."""
+    server = make_noting(path=closed, workers=2)
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+        assert server.reload().returncode == 0
+        assert hand_over(server, client) == REJECT
+    server.stop()
+    assert "event=bug" not in server.said()
+    assert "Traceback" not in server.said()
