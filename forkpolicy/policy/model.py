@@ -70,7 +70,9 @@ class Acl:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next line."""
+    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next line.
+    `checked`: what is put in may make the reply malformed, so that each one is checked.
+    """
 
     name: str
     kind: Literal["reply", "log", "score"]
@@ -79,6 +81,7 @@ class Action:
     template: Template | None = None
     amount: float = 0.0
     encoded: bytes = b""
+    checked: bool = False
 
     @property
     def verb(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.codegen import compile_model
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.indexed import index_model
 from forkpolicy.protocol.attributes import ATTRIBUTES
-from forkpolicy.protocol.reply import encode
+from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,8 +48,11 @@ class Policy:
         asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model), *also_wanted))
         self.wanted = tuple(sorted(asked, key=lambda name: listed.index(name) if name in ATTRIBUTES else len(listed)))
         positions = {name: at for at, name in enumerate(self.wanted)}
-        templates = {name: action.template for name, action in model.actions.items()}
-        self._renders = {name: template.bound(positions) for name, template in templates.items() if template}
+        self._renders = {
+            name: action.template.bound(positions, whole=VERBS.get(action.verb) in ONE_WORD)
+            for name, action in model.actions.items()
+            if action.template
+        }
         self.noted: list[Line] = []
         self.on_failure: Callable[[str], None] = _ignore
         if len(model.lines) < indexed_from:
@@ -80,13 +84,32 @@ class Policy:
         return noted
 
     def reply(self, line: Line, values: Values) -> bytes:
-        """The bytes of a line's reply."""
-        return line.action.encoded or encode(self.text(line, values))
+        """The bytes of a line's reply; those of `on_error` where what was put in does not make a valid one."""
+        if line.action.encoded:
+            return line.action.encoded
+        text, failure = self.result(line, values)
+        if failure:
+            self.on_failure(failure)
+        return encode(text)
 
     def text(self, line: Line, values: Values) -> str:
         """The reply (or the note of a `log` action) of a line for one request, everything put in and cleaned."""
-        render = self._renders.get(line.action.name)
-        return render(values, self._matched) if render else line.action.reply.text
+        return self.result(line, values)[0]
+
+    def result(self, line: Line, values: Values) -> tuple[str, str]:
+        """The text of a line's reply, and why it is that of `on_error` where it is."""
+        action = line.action
+        render = self._renders.get(action.name)
+        if render is None:
+            return action.reply.text, ""
+        try:
+            text = render(values, self._matched)
+            if action.checked:
+                parse_reply(text)
+        except (ValueError, ForkpolicyError) as error:
+            failure = f"action {action.name}: {error}"
+            return self.model.error_line.action.reply.text if action.kind == "reply" else f"log {failure}", failure
+        return text, ""
 
     def _matched(self, acl_name: str, values: Values) -> str:
         return self.model.matched_value(acl_name, dict(zip(self.wanted, values, strict=True)))

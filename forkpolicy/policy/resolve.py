@@ -13,7 +13,8 @@ from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers.types import build_parts, type_complaint
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Line, Model
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
-from forkpolicy.policy.template import ADDRESS_PARTS, Template, parse_template
+from forkpolicy.policy.results import check_names, example, may_be_malformed
+from forkpolicy.policy.template import Template, parse_template
 from forkpolicy.protocol.reply import Reply, encode, parse_reply
 
 if TYPE_CHECKING:
@@ -143,16 +144,15 @@ class Resolver:
             if verb.lower() == "log":
                 return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)
-            # What is put in is a word or more; "x@x:" stands for it where a reply needs an address or a colon. Parts of
-            # addresses have neither.
-            plain = "".join(literal or ("x" if put in ADDRESS_PARTS else "x@x:") for literal, put in template.pieces)
-            reply = parse_reply(plain)
+            check_names(template)
+            reply = parse_reply(example(template))
         except ValueError as error:
             self.around.complaints.append(word.complaint(str(error)))
             return reply_action(name, DUNNO)
         if not template.names:
             return Action(name, "reply", word.place, reply, None, 0.0, encode(reply.text))
-        return Action(name, "reply", word.place, reply, _upper_verb(word.text, reply))
+        upper = _upper_verb(word.text, reply)
+        return Action(name, "reply", word.place, reply, upper, checked=may_be_malformed(reply, upper))
 
     def _check_matches(self, word: Word, names: Iterable[str]) -> None:
         for name in names:

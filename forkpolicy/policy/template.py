@@ -30,8 +30,6 @@ MATCH_PREFIX = "match."
 
 Match = Callable[[str, Values], str]
 Render = Callable[[Values, Match], str]
-# Room for the verb or code in front of the text.
-MAX_REPLY_BYTES = MAX_TEXT_BYTES + 20
 
 PIECES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
 
@@ -58,15 +56,20 @@ class Template:
         own = (name for name in self.names if not name.startswith(MATCH_PREFIX))
         return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, None))[0] for name in own))
 
-    def bound(self, positions: Mapping[str, int]) -> Render:
+    def bound(self, positions: Mapping[str, int], *, whole: bool = False) -> Render:
         """A function that renders the text from a request's values; `positions` says where each attribute's is.
 
-        Its second argument gives the table value that an ACL found for these values.
+        Its second argument gives the table value that an ACL found for these values. `whole`: it raises ValueError
+        where it would have to clean or to cut a value, since half an address is another one.
         """
-        pieces = [_piece(literal, name, positions) for literal, name in self.pieces]
+        pieces = [_piece(literal, name, positions, _unchanged if whole else clean) for literal, name in self.pieces]
 
         def render(values: Values, match: Match) -> str:
-            return fitting("".join([piece if isinstance(piece, str) else piece(values, match) for piece in pieces]))
+            text = "".join([piece if isinstance(piece, str) else piece(values, match) for piece in pieces])
+            fitted = fitting(text)
+            if whole and fitted != text:
+                raise ValueError("does not fit into one reply")
+            return fitted
 
         return render
 
@@ -89,10 +92,10 @@ def parse_template(text: str) -> Template:
 def fitting(text: str) -> str:
     """Cut to what fits into one SMTP reply line, at a whole character."""
     # Four bytes are the longest that a character becomes: short texts need no counting.
-    if len(text) * 4 <= MAX_REPLY_BYTES:
+    if len(text) * 4 <= MAX_TEXT_BYTES:
         return text
     raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= MAX_REPLY_BYTES else raw[:MAX_REPLY_BYTES].decode("utf-8", "ignore")
+    return text if len(raw) <= MAX_TEXT_BYTES else raw[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
 
 
 def _checked(name: str) -> str:
@@ -105,17 +108,23 @@ def _checked(name: str) -> str:
     raise ValueError(f'unknown name "{{{name}}}": {hint}')
 
 
-def _piece(literal: str, name: str, positions: Mapping[str, int]) -> str | Render:
+def _unchanged(value: str) -> str:
+    if clean(value) != value:
+        raise ValueError(f'"{clean(value)}" would have to be cut or cleaned')
+    return value
+
+
+def _piece(literal: str, name: str, positions: Mapping[str, int], put_in: Callable[[str], str]) -> str | Render:
     if literal:
         return literal
     if name.startswith(MATCH_PREFIX):
         acl = name[len(MATCH_PREFIX) :]
-        return lambda values, match: clean(match(acl, values))
+        return lambda values, match: put_in(match(acl, values))
     attribute, is_domain = ADDRESS_PARTS.get(name, (name, None))
     at = positions[attribute]
     if is_domain is None:
-        return lambda values, _match: clean(values[at] or "")
-    return lambda values, _match: clean(_part(values[at] or "", is_domain=is_domain))
+        return lambda values, _match: put_in(values[at] or "")
+    return lambda values, _match: put_in(_part(values[at] or "", is_domain=is_domain))
 
 
 def _part(address: str, *, is_domain: bool) -> str:

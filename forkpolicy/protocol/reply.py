@@ -31,6 +31,11 @@ VERBS = {
     "PREPEND": "header",
 }
 
+# What Postfix takes to be its whole argument, blanks and all.
+ONE_WORD = ("address", "transport")
+ADDRESS = re.compile(r'[^\s<>(),;"\\@]+@(?:\[[\w.:]+\]|[^\s<>(),;:"\\@\[\]]+)')
+TRANSPORT = re.compile(r"[\w.-]+:\S*", re.ASCII)
+
 # Restrictions of postconf(5) that make sense as the result of a policy look-up without a class of the operator's own.
 RESTRICTIONS = frozenset(
     """permit permit_auth_destination permit_inet_interfaces permit_mynetworks permit_naked_ip_address
@@ -93,10 +98,12 @@ def _coded(word: str, rest: str) -> Reply:
 
 
 def _check_argument(verb: str, rest: str) -> None:
-    needs = VERBS[verb]
-    if needs == "address" and "@" not in rest:
+    needs, words = VERBS[verb], rest.split()
+    if needs in ONE_WORD and len(words) > 1:
+        raise ValueError(f'{verb} takes one {needs}: Postfix would take "{words[1]}" for a part of it')
+    if needs == "address" and not ADDRESS.fullmatch(rest):
         raise ValueError(f"{verb} needs a mail address: {verb} user@example.com")
-    if needs == "transport" and ":" not in rest:
+    if needs == "transport" and not TRANSPORT.fullmatch(rest):
         raise ValueError("FILTER needs transport:destination, such as FILTER smtp:[127.0.0.1]:10025")
     if needs == "header" and not re.match(r"[!-9;-~]+:", rest):
         raise ValueError("PREPEND needs a header, such as PREPEND X-Policy: checked")

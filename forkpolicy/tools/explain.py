@@ -55,7 +55,8 @@ def _explain(policy: Policy, requests: Iterable[tuple[Recorded, Request]], *, as
         clock.turn_to(recorded)
         values = wanted_values(request, policy.wanted)
         trace = policy.trace(values, all_lines=show_all)
-        text = policy.text(trace.outcome, values)
+        text, failure = policy.result(trace.outcome, values)
+        trace.failure = trace.failure or failure
         if as_json:
             print(json.dumps(as_object(trace, text, request)))
         else:
