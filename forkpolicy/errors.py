@@ -124,7 +124,7 @@ class ConfigError(ForkpolicyError):
         return "\n".join(str(complaint) for complaint in self.complaints)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that `word` was probably meant to be, or None."""
-    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known name that `word` was probably meant to be, or None. `likeness`: 1.0 is equal, as difflib measures."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=likeness)
     return found[0] if found else None

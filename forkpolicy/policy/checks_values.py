@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.foreign import PIECES
 from forkpolicy.policy.matchers.network import NetworkPart
 from forkpolicy.policy.matchers.regex import is_regex
 from forkpolicy.policy.matchers.types import ADDRESSES, HOSTS
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Acl, Model
     from forkpolicy.policy.nodes import Word
 
-# What an expression is made of where dots are looked for: escapes and classes are whole, so that no dot is found
-# in them.
-PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
 # `bar.com` inside an expression: a dot between a name and what looks like a label.
 BEFORE_DOT = re.compile(r"[A-Za-z0-9)\]-]")
 AFTER_DOT = re.compile(r"[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[])|\((?:\?:)?[A-Za-z]{2,}[A-Za-z|]*\)")

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NOTHING_TO_CONTINUE = "a line that begins with white space continues the one before, and there is none"
+NO_COMMENT = 'a comment stands on a line of its own: "{}" begins none behind a statement'
 KEYWORDS = ("table", "acl", "action", "access", "include")
+# An expression between slashes that a comma or the end of the word follows.
+SLASHED = re.compile(r"/(?>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\])+?/(?=,|$)")
 # Deep enough for any layout of files; a loop of includes is found before by name.
 MAX_INCLUDE_DEPTH = 16
 
@@ -60,7 +63,8 @@ def _parse_file(path: str, files: Files, parsed: Parsed, including: tuple[str, .
         parsed.complaints += error.complaints
         return
     parsed.paths.append(path)
-    for words in _logical_lines(path, lines, parsed.complaints):
+    for statement in _logical_lines(path, lines, parsed.complaints):
+        words = _before_comment(statement, parsed.complaints)
         keyword = words[0].text.lower()
         if keyword == "include":
             _include(words, files, parsed, (*including, path))
@@ -111,6 +115,25 @@ def _logical_lines(path: str, lines: list[str], complaints: list[Complaint]) -> 
         yield words
 
 
+def _before_comment(words: list[Word], complaints: list[Complaint]) -> list[Word]:
+    """The words of a statement up to one that was meant to begin a comment, which is a mistake.
+
+    Taken as values, the words of the comment would decide about mail, and in a reply clients would read them.
+    """
+    is_text = words[0].text.lower() == "action"
+    for at, word in enumerate(words):
+        if word.text[0] in "#;" and (len(word.text) == 1 or not is_text):
+            complaints.append(word.complaint(NO_COMMENT.format(word.text[0]), _comment_hint(words, word)))
+            return words[:at]
+    return words
+
+
+def _comment_hint(words: list[Word], word: Word) -> str:
+    if len(word.text) > 1 and words[0].text.lower() == "acl":
+        return f"if it is a value, write it as an expression: /^{word.text}/"
+    return ""
+
+
 def _statement(keyword: str, words: list[Word]) -> Statement:
     parse = STATEMENTS.get(keyword)
     if parse:
@@ -133,6 +156,9 @@ def _table(words: list[Word]) -> TableStatement:
 def _acl(words: list[Word]) -> AclStatement:
     _need(words, 3, "acl NAME TYPE VALUE [VALUE ...]")
     values = tuple(part for word in words[3:] for part in split_values(word))
+    for value in values:
+        if value.text[0] in "#;":
+            raise _wrong(value, NO_COMMENT.format(value.text[0]), _comment_hint(words, value))
     return AclStatement(_name(words[1]), words[2], values)
 
 
@@ -191,17 +217,34 @@ def _included(word: Word, path: str, files: Files, parsed: Parsed, including: tu
 
 def split_values(word: Word) -> Iterator[Word]:
     """A word's values: commas separate them too, as in apolicy, but not inside a regular expression or a path."""
-    if "," not in word.text or word.text.startswith("/"):
+    if "," not in word.text:
         yield word
         return
-    depth = start = 0
-    for at, char in enumerate(word.text + ","):
-        depth += (char in "([{") - (char in ")]}")
-        if char == "," and (depth <= 0 or at == len(word.text)):
-            if at > start:
-                place = word.place
-                yield Word(word.text[start:at], Place(place.path, place.line, place.column + start, place.source))
-            start = at + 1
+    for start, end in _spans(word.text):
+        if end > start:
+            place = word.place
+            yield Word(word.text[start:end], Place(place.path, place.line, place.column + start, place.source))
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the values of a word begin and end."""
+    start = 0
+    while start <= len(text):
+        slashed = SLASHED.match(text, start) if text.startswith("/", start) else None
+        end = slashed.end() if slashed else _end_of_value(text, start)
+        yield start, end
+        start = end + 1
+
+
+def _end_of_value(text: str, start: int) -> int:
+    if text.startswith("/", start):
+        return len(text)
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] in "([{") - (text[at] in ")]}")
+        if text[at] == "," and depth <= 0:
+            return at
+    return len(text)
 
 
 def _name(word: Word) -> Word:

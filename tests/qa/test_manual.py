@@ -187,7 +187,8 @@ def test_the_manual_has_every_acl_type():
     """Each type with values of its own has its place in the table, each row is a type that loads."""
     rows = rows_of(LANGUAGE, "ACL types")
     named = set(names_in(rows)) - {"table:NAME"}
-    own = {*types.ADDRESSES, *types.HOSTS, *types.NETWORKS, *types.NUMBERS, *types.OWN_TYPES, "protocol_state"}
+    own = {*types.ADDRESSES, *types.HOSTS, *types.NETWORKS, *types.NUMBERS, *types.VERSIONS, *types.OWN_TYPES}
+    own |= {"protocol_state"}
     assert named == own
     states = {name for row in rows if "`protocol_state`" in row[0] for name in code_in(row[1])}
     assert states == set(STATES)
@@ -198,6 +199,8 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     """What the manual calls a type is one."""
     values = {"day": "Friday", "time": "08:00-17:00", "score": ">=1.5", "protocol_state": "RCPT"}
     value = "" if name in types.PRESENT else values.get(name, "1")
+    if name in types.VERSIONS:
+        value = ">=3.9"
     if name in types.NETWORKS:
         value = "192.0.2.0/24"
     assert complaints_of(f"acl x {name} {value}\naccess x\n") == []

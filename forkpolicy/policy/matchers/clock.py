@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # apolicy's first spelling: Thursday is h, Saturday a.
 LETTERS = "mtwhfas"
+# Abbreviations of English that are letters of two days, too: what completes them, and the two days.
+TWO_LETTERS = {"th": ("u", "Thursday and Tuesday"), "sa": ("t", "Saturday and Sunday")}
 MINUTES_A_DAY = 24 * 60
 
 
@@ -29,6 +31,9 @@ def parse_days(text: str) -> frozenset[int]:
     ValueError.
     """
     folded = text.casefold()
+    if folded in TWO_LETTERS:
+        one, both = TWO_LETTERS[folded]
+        raise ValueError(f'"{text}" may be one day or two: write {folded}{one} for the day, {folded[::-1]} for {both}')
     start, dash, end = folded.partition("-")
     if dash:
         first, last = _day(start, text), _day(end, text)

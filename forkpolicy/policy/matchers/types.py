@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.errors import ConfigError, nearest
 from forkpolicy.policy.matchers.clock import ClockPart, parse_days, parse_times, parse_zone
+from forkpolicy.policy.matchers.foreign import refuse_foreign
 from forkpolicy.policy.matchers.network import NetworkPart
 from forkpolicy.policy.matchers.number import NumberPart, ScorePart, parse_comparison, parse_score_comparison
 from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart, SamePart
 from forkpolicy.policy.matchers.regex import RegexPart, check_regex, is_regex
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
+from forkpolicy.policy.matchers.version import VERSIONS, VersionPart, parse_version_comparison
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
 from forkpolicy.tables.keys import (
@@ -49,6 +51,25 @@ PRESENT = {
     "encrypted": PresentPart(("encryption_protocol",)),
     "null_sender": PresentPart(("sender",), empty=True),
 }
+# A letter or two of a known type: `sendr`, `recipients`, `client_adress`. Two attributes of Postfix that differ as
+# little would be a pair like ccert_issuer and ccert_issuer2.
+MISSPELT = 0.85
+# What other programs call attributes of Postfix.
+OTHER_NAMES = {
+    "from": "sender",
+    "mail_from": "sender",
+    "to": "recipient",
+    "rcpt": "recipient",
+    "rcpt_to": "recipient",
+    "client": "client_address",
+    "ip": "client_address",
+    "client_ip": "client_address",
+    "helo": "helo_name",
+    "ehlo": "helo_name",
+    "user": "sasl_username",
+    "username": "sasl_username",
+    "login": "sasl_username",
+}
 OWN_TYPES = (*PRESENT, "day", "time", "score")
 
 
@@ -66,11 +87,18 @@ class Surroundings:
 
 
 def type_complaint(word: Word) -> Complaint | None:
-    """A warning about a type that is no attribute of a Postfix known today, with what was probably meant."""
+    """What is wrong with a type that is not an attribute of a Postfix known today.
+
+    An error where it is a known one misspelt; any other may be one that a newer Postfix sends: a warning.
+    """
     name = word.text.lower()
     if name in ATTRIBUTES or name in OWN_TYPES or name.startswith("table:"):
         return None
-    near = nearest(name, [*ATTRIBUTES, *OWN_TYPES])
+    known = [*ATTRIBUTES, *OWN_TYPES]
+    meant = nearest(name, known, MISSPELT)
+    if meant:
+        return word.complaint(f'unknown type of ACL "{word.text}"', f'did you mean "{meant}"?')
+    near = OTHER_NAMES.get(name) or nearest(name, known)
     if near:
         return word.warning(f'no Postfix known today sends an attribute "{word.text}"', f'did you mean "{near}"?')
     return word.warning(f'no Postfix known today sends an attribute "{word.text}": the ACL may never be known')
@@ -91,6 +119,8 @@ def build_parts(type_word: Word, words: list[Word], around: Surroundings) -> lis
         return _clock(name, words, around)
     if name == "score":
         return [ScorePart(_parsed(words, parse_score_comparison, around))]
+    if name in VERSIONS:
+        return [VersionPart(name, _parsed(words, parse_version_comparison, around))]
     if name in NUMBERS:
         return [NumberPart(name, _parsed(words, parse_comparison, around))]
     return _Values(name, around).parts(words)
@@ -118,6 +148,11 @@ class _Values:
 
     def _sort(self, word: Word, *, in_file: bool = False) -> None:
         text = word.text
+        try:
+            refuse_foreign(self.name, text)
+        except ValueError as error:
+            self.around.complaints.append(word.complaint(str(error)))
+            return
         if text.startswith("table:") and not in_file:
             self._table(word)
         elif text.startswith("{") and text.endswith("}"):

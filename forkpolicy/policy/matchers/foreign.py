@@ -1,0 +1,120 @@
+"""Values that another language would read as an operator, a pattern or a map, and that would mean something else here.
+
+Without these mistakes `policy_context =submission` would wait for a context of that name, and `sender *.example.com`
+would be an expression. `refuse_foreign` raises ValueError with what to write instead. Text between slashes is the
+operator's own expression and is left to `regex`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What an expression is made of: escapes and classes are whole, so that nothing is found inside of them.
+PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+
+OPERATOR = re.compile(r"([=!]=|[=!]?~|[<>]=?|=)(.*)", re.DOTALL)
+# `$` in front of a name can never match as the end of a text.
+PARAMETER = re.compile(r"^\$|\$[A-Za-z_{(]")
+WILDCARD = re.compile(r"(?<![.)\]])[*?]")
+# `*.example.com` and `*@*.example.com`, `*@example.com`, `user@*`: there is a pattern for each.
+PATTERN_OF_WILDCARD = re.compile(r"(?:\*@)?\*(\.[\w.-]+)|\*(@[\w.-]+)|([\w.+-]+@)\*")
+# Types of maps that postconf -m lists.
+MAP = re.compile(
+    r"(btree|cdb|cidr|dbm|environ|fail|hash|inline|internal|ldap|lmdb|memcache|mongodb|mysql|nis|nisplus|pcre|pgsql|pipemap"
+    r"|proxy|randmap|regexp|sdbm|socketmap|sqlite|static|tcp|texthash|unionmap|unix):[^:]"
+)
+SAFE_IN_EXPRESSION = re.compile(r"[\w@%+=~-]", re.ASCII)
+
+
+def refuse_foreign(name: str, text: str) -> None:
+    """Raises ValueError for a value of an ACL on attribute `name` that was written in another language."""
+    if len(text) > 2 and text[0] == text[-1] == "/":
+        return
+    for refuse in CHECKS:
+        refuse(name, text)
+
+
+def in_pieces(expression: str) -> str:
+    """An expression with `]` in place of every escape and every class: what is left stands for itself."""
+    return PIECES.sub(lambda found: found[0] if len(found[0]) == 1 else "]", expression)
+
+
+def _negation(name: str, text: str) -> None:
+    if text[0] == "!" and not text.startswith(("!=", "!~")):
+        raise ValueError(
+            f'a "!" stands before an ACL, in an access line: declare acl NAME {name} {text[1:]}, ask !NAME'
+        )
+
+
+def _operator(name: str, text: str) -> None:
+    found = OPERATOR.fullmatch(text)
+    if found and not text.endswith(">"):
+        operator, rest = found.groups()
+        how = f"/{rest.strip('/')}/" if "~" in operator else rest
+        negated = "; to turn it round, ask !NAME in the access line" if operator[0] == "!" else ""
+        raise ValueError(
+            f'"{operator}" is no operator for {name}, whose values stand alone: write {how or "the value"}{negated}'
+        )
+
+
+def _quotes(_name: str, text: str) -> None:
+    if text[0] in "\"'":
+        bare = text.strip("\"'")
+        blank = " (for a blank within it, an expression: /^user.one@/)" if text[0] != text[-1] or len(text) == 1 else ""
+        raise ValueError(f"values stand without quotes: write {bare}{blank}")
+
+
+def _parameter(_name: str, text: str) -> None:
+    if PARAMETER.search(in_pieces(text)):
+        raise ValueError(f"a parameter of Postfix has no value here: write what postconf shows for it, not {text}")
+
+
+def _connective(_name: str, text: str) -> None:
+    if text in ("&&", "||"):
+        raise ValueError(
+            f'no "{text}" between values: one that holds is enough; ACLs of one access line all have to hold'
+        )
+
+
+def _map(_name: str, text: str) -> None:
+    if MAP.match(text):
+        raise ValueError(f"a map of Postfix is the source of a table: table NAME KIND {text}, and here table:NAME")
+
+
+def _wildcard(name: str, text: str) -> None:
+    if name.endswith("_address"):
+        if "*" in text:
+            raise ValueError("a network is written with the length of its prefix, 192.0.2.0/24, not with a *")
+    elif WILDCARD.search(in_pieces(text)):
+        raise ValueError(f"a shell wildcard: did you mean {_without_wildcard(text)}?")
+    elif text.startswith("%@"):
+        raise ValueError(f'"%" is a wildcard of SQL: did you mean {text[1:]}?')
+
+
+def _without_wildcard(text: str) -> str:
+    expression = f"/^{''.join(_as_expression(char) for char in text)}$/"
+    found = PATTERN_OF_WILDCARD.fullmatch(text)
+    if found:
+        return f'"{found[1] or found[2] or found[3]}", or as an expression {expression}'
+    return f"{expression} (every name below a domain is .example.com)"
+
+
+def _as_expression(char: str) -> str:
+    if char in "*?":
+        return ".*" if char == "*" else "."
+    return char if SAFE_IN_EXPRESSION.fullmatch(char) else f"\\{char}"
+
+
+CHECKS: tuple[Callable[[str, str], None], ...] = (
+    _negation,
+    _operator,
+    _quotes,
+    _parameter,
+    _connective,
+    _map,
+    _wildcard,
+)
