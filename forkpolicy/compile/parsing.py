@@ -147,14 +147,18 @@ class SourcesReader:
             complaints = self._read_source(index)
             reading.complaints += complaints
             if not complaints and self._store.count == before:
-                is_empty = reading.bad_lines == bad_before
-                what = "the source is empty" if is_empty else "no line of the source is an entry"
-                hint = "most often a download failed; --allow-shrink takes it as it is"
-                where = reading.empty_sources if is_empty else reading.worthless_sources
-                where[index] = sources.complaint_at(self._declaration, index, what, hint)
+                self._note_without_entry(index, is_empty=reading.bad_lines == bad_before)
         reading.digest = self._digest.hexdigest()
         reading.finish()
         return reading
+
+    def _note_without_entry(self, index: int, *, is_empty: bool) -> None:
+        if is_empty and sources.is_of_postfix(self._declaration.sources[index]):
+            return
+        what = "the source is empty" if is_empty else "no line of the source is an entry"
+        where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
+        hint = "most often a download failed; --allow-shrink takes it as it is"
+        where[index] = sources.complaint_at(self._declaration, index, what, hint)
 
     def _read_source(self, index: int) -> list[Complaint]:
         declaration = self._declaration

@@ -82,6 +82,11 @@ def is_of_kernel(word: str) -> bool:
     return word.startswith("interfaces:")
 
 
+def is_of_postfix(word: str) -> bool:
+    """Whether a source is a parameter of Postfix, which may be empty: that is what Postfix matches with it."""
+    return word.startswith("postconf:")
+
+
 def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSource:
     """The source that one word of a declaration names. Raises ConfigError at that word."""
     word = declaration.sources[index]

@@ -197,6 +197,9 @@ class _TableCompiler:
         )
         reading = reader.read()
         self._result.complaints += self._complaints_of(reading)
+        if not (self._result.errors or store.count or self._may_be_empty()):
+            hint = "--allow-shrink compiles it as it is"
+            self._result.complaints.append(self._at_table("none of its sources has an entry", hint))
         if self._result.errors:
             return self._result
         if self._options.if_changed and before and reading.digest == before.record.source_digest:
@@ -284,6 +287,9 @@ class _TableCompiler:
             message = f"{entries} entries, and the table in use has {before}"
             hint = "less than half is refused because most often a download failed: --allow-shrink takes it"
             self._result.complaints.append(self._at_table(message, hint))
+
+    def _may_be_empty(self) -> bool:
+        return self._options.allow_shrink or any(map(self._may_shrink, range(len(self._declaration.sources))))
 
     def _may_shrink(self, source: int) -> bool:
         return self._options.interfaces_may_shrink and is_of_kernel(self._declaration.sources[source])

@@ -810,3 +810,48 @@ def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.Monkey
     monkeypatch.setattr(postfix.shutil, "which", lambda *_, **__: None)
     compiler.policy("table t domain postconf:mydestination")
     assert "postconf is not there: is Postfix installed on this machine?" in compiler.run().err
+
+
+def test_an_empty_parameter_is_a_statement(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`virtual_mailbox_domains =`, or a map without a domain: Postfix has none there. Most sites have such a one."""
+    (tmp_path / "virtual").write_text("# nothing yet\n")
+    FakePostconf(
+        monkeypatch,
+        mydestination="example.com",
+        virtual_mailbox_domains="",
+        virtual_alias_domains=f"texthash:{tmp_path}/virtual inline:{{info@example.com=x}}",
+    )
+    lists = "postconf:mydestination postconf:virtual_mailbox_domains postconf:virtual_alias_domains"
+    compiler.policy(f"table t domain {lists}")
+    outcome = compiler.run()
+    assert outcome.status == 0
+    assert "download" not in outcome.err
+    assert compiler.keys("domain", "example.com") == ["example.com"]
+
+
+def test_the_table_as_a_whole_must_not_be_empty(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a file an empty parameter: it was downloaded, or written by a script that failed."""
+    FakePostconf(monkeypatch, virtual_mailbox_domains="", mydestination="", relay_domains="*.example")
+    compiler.policy("table t domain postconf:virtual_mailbox_domains postconf:mydestination")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "policy.conf:1: table t: none of its sources has an entry" in outcome.err
+    assert compiler.files() == set()
+    assert compiler.run("--allow-shrink").status == 0
+    compiler.policy("table u domain postconf:mydestination list")
+    compiler.source("list", "# nothing\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "list: the source is empty" in outcome.err
+    assert "none of its sources" not in outcome.err
+    compiler.policy("table v domain postconf:relay_domains postconf:mydestination")
+    assert "no line of the source is an entry" in compiler.run("--skip-bad").err
+
+
+def test_networks_that_go_may_leave_an_empty_parameter(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the watcher of interfaces: a machine without networks beside an empty parameter is no failed download."""
+    FakePostconf(monkeypatch, mynetworks="")
+    monkeypatch.setattr(interfaces.InterfacesSource, "rows", lambda _: iter(()))
+    compiler.policy("table t cidr interfaces: postconf:mynetworks")
+    assert compiler.run().status == 78
+    assert compiler.run("--interfaces-may-shrink").status == 0
