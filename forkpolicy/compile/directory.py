@@ -1,7 +1,8 @@
 """The tables directory: one compile at a time, files that appear whole, no leftovers.
 
 Everything is written under a name that begins with a dot, synced, and renamed; under the lock every such name belongs
-to us or to nobody alive. Raises CannotWriteError with the reason.
+to us or to nobody alive. What stands in a table's place and is not a table of ours (a map that postmap wrote, when
+`tables` names Postfix's own directory) is never replaced. Raises CannotWriteError with the reason.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+import stat
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.tables.format import SUFFIX
+from forkpolicy.tables.format import SUFFIX, ends_as_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _LOCK: Final = ".compile.lock"
 _ASIDE: Final = ".aside"
+# As `TablesDirectory.aside` makes them; other hidden files of the directory belong to somebody else.
+_ASIDE_NAME: Final = re.compile(rf"\..+{re.escape(SUFFIX)}\.[0-9]+[^/]*{re.escape(_ASIDE)}")
 
 
 class TablesDirectory:
@@ -36,8 +41,25 @@ class TablesDirectory:
         """A name for something unfinished that belongs to a table."""
         return self.path / f".{name}{SUFFIX}.{os.getpid()}{part}{_ASIDE}"
 
+    def refuse_foreign(self, name: str) -> None:
+        """Raises CannotWriteError where something else than a table of ours has the table's name."""
+        path = self.table(name)
+        with writing(path):
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                return
+            # An empty file has nothing that could be lost.
+            if stat.S_ISREG(status.st_mode) and (not status.st_size or ends_as_table(path)):
+                return
+        kind = (
+            "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a table of forkpolicy, or one that was cut off"
+        )
+        raise CannotWriteError(f"{path} is {kind}, and is not replaced: move it away, and compile again")
+
     def put_in_place(self, aside: Path, name: str) -> None:
         """Rename a finished and synced file to its table's name, for good."""
+        self.refuse_foreign(name)
         with writing(self.table(name)):
             aside.replace(self.table(name))
             directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -48,7 +70,7 @@ class TablesDirectory:
 
     def remove_leftovers(self) -> int:
         """Remove what dead compiles left behind; how many files that were."""
-        leftovers = [each for each in self.path.iterdir() if each.name.startswith(".") and each.suffix == _ASIDE]
+        leftovers = [each for each in self.path.iterdir() if _ASIDE_NAME.fullmatch(each.name)]
         for each in leftovers:
             each.unlink(missing_ok=True)
         return len(leftovers)

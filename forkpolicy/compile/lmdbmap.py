@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 
 from forkpolicy.compile.rows import Row
-from forkpolicy.tables.format import MAGIC, TRAILER_BYTES
+from forkpolicy.tables.format import ends_as_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,19 +50,13 @@ def _rows_of(path: Path) -> Iterator[Row]:
         # LMDB maps the file: a page that is not there would end us by SIGBUS, without a word.
         if (env.info()["last_pgno"] + 1) * env.stat()["psize"] > size:
             raise ValueError(f"{path} is cut off: make it again with postmap")
-        if _is_ours(path, size):
+        if ends_as_table(path):
             raise ValueError(f"{path} is a table of forkpolicy and no map of postmap: name its sources instead")
         for key, value in cursor:
             # Postfix stores the C strings' final NUL with both.
             text = key.rstrip(b"\0").decode("utf-8", "surrogateescape")
             if text not in _NOT_ENTRIES:
                 yield Row(text, value.rstrip(b"\0").decode("utf-8", "surrogateescape") or None)
-
-
-def _is_ours(path: Path, size: int) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, size - TRAILER_BYTES))
-        return file.read().startswith(MAGIC)
 
 
 def open_source(argument: str, base: Path) -> LmdbSource:

@@ -129,6 +129,7 @@ class _TableCompiler:
         wrong = self._wrong_declaration()
         if wrong:
             return self._result.refuse(self._at_table(wrong))
+        self._directory.refuse_foreign(self._declaration.name)
         before = self._open_present()
         try:
             if self._options.if_changed and before and self._is_unchanged(before):

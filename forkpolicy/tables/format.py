@@ -19,12 +19,15 @@ import os
 import struct
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgpack
 
 from forkpolicy.errors import TableError
 from forkpolicy.tables.keys import network_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Kind = Literal["cidr", "domain", "address", "key"]
 KINDS: Final[tuple[Kind, ...]] = ("cidr", "domain", "address", "key")
@@ -123,6 +126,14 @@ class Trailer:
 
     lmdb_bytes: int
     digest: str
+
+
+def ends_as_table(path: Path) -> bool:
+    """Whether a file ends with the trailer of a table, whatever its version and what stands before. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TRAILER_BYTES))
+        return file.read().startswith(MAGIC)
 
 
 def seal(fd: int, lmdb_bytes: int) -> Trailer:

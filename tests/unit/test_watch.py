@@ -109,7 +109,8 @@ def test_a_failure_names_the_tables_that_failed(
     assert not rebuilding.attempt()
     failed = log.fields[-1]
     assert failed["tables"] == "only"
-    expected = f"{tmp_path}/list:1:1: host bits set" if wrong == "list" else f"{compiler.tables}/.only.lmdb."
+    only = compiler.table_path("only")
+    expected = f"{tmp_path}/list:1:1: host bits set" if wrong == "list" else f"{only} is not a table"
     assert str(failed["reason"]).startswith(expected)
     assert "bridge" not in str(failed["reason"])
     assert [fields["tables"] for fields in log.fields if "reason" not in fields] == ["nets"]
