@@ -48,6 +48,11 @@ class Loaded:
     warnings: tuple[Complaint, ...]
 
     @property
+    def table_paths(self) -> tuple[str, ...]:
+        """Where the compiled tables of the policy are."""
+        return tuple(slot.path for slot in self.slots.values())
+
+    @property
     def line_texts(self) -> list[str]:
         """Every access line with its place, then the end of the policy and failures: what hits are counted by."""
         model = self.policy.model

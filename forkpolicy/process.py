@@ -7,10 +7,15 @@ kernel refuses.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import signal
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Whatever the master catches: its children ignore these or give them a meaning of their own.
 SIGNALS_OF_MASTER = (
@@ -61,6 +66,29 @@ def become(identity: Identity) -> None:
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], about: list[str]) -> list[str]:
+    """What `question` answers about some texts in a child process that has become somebody else: the kernel itself
+    says what that user may do, with access control lists and all. Raises OSError. As root, and before any thread.
+    """
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            become(identity)
+            with open(write_end, "w") as pipe:  # noqa: PTH123 - a descriptor
+                json.dump(question(about), pipe)
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(read_end) as pipe:  # noqa: PTH123 - a descriptor
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    if not answer:
+        raise OSError(f"nothing can be asked as user {identity.user}")
+    answers: list[str] = json.loads(answer)
+    return answers
 
 
 def raise_descriptor_limit() -> int:

@@ -187,11 +187,11 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
         named = values.get(name, _default(Settings, name))
         values[name] = str(base / named) if named else ""
     settings = Settings(**values, **parts, path=str(Path(path).absolute()))
-    reader.refuse_clashes(_sockets(settings), base)
+    reader.refuse_clashes(sockets_of(settings), base)
     return settings, reader.complaints
 
 
-def _sockets(settings: Settings) -> list[tuple[str, str, str]]:
+def sockets_of(settings: Settings) -> list[tuple[str, str, str]]:
     """Section, name and endpoint of everything that a server with these settings listens on."""
     metrics = settings.metrics.listen
     return [
@@ -201,9 +201,15 @@ def _sockets(settings: Settings) -> list[tuple[str, str, str]]:
     ]
 
 
-def unix_path(endpoint: str, base: str | Path) -> str:
-    """The absolute path of a `unix:` endpoint; relative ones are relative to the settings file's directory `base`."""
-    return str(Path(base) / endpoint.removeprefix("unix:"))
+def complaint_at_setting(path: str, section: str, key: str, message: str, hint: str = "") -> Complaint:
+    """A complaint at the line of a setting in the file as it is now; at the whole file where it has no such line."""
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (OSError, ValueError):
+        text = ""
+    reader = _Reader(path, text)
+    line, column = reader.place(key, section) or (0, 0)
+    return reader.at(line, column, message, len(key), hint)
 
 
 def declared() -> Iterator[tuple[str, str, object, str]]:
@@ -241,7 +247,7 @@ class _Reader:
     def syntax_complaint(self, message: str) -> Complaint:
         found = re.search(r"\(at line (\d+), column (\d+)\)", message)
         line, column = (int(found[1]), int(found[2])) if found else (len(self.lines), 1)
-        return self._at(line, column, f"not TOML: {message.split(' (at ', maxsplit=1)[0]}")
+        return self.at(line, column, f"not TOML: {message.split(' (at ', maxsplit=1)[0]}")
 
     def section(self, kind: type[T], name: str, table: object) -> T:
         if not isinstance(table, dict):
@@ -273,7 +279,7 @@ class _Reader:
             other_section, other, other_text = sockets[earlier]
             message = f'{name}: "{text}" is the same socket as "{other_text}" of [{other_section}] {other}'
             # What is a default stands nowhere.
-            place = self._place(name, section) or self._place(other, other_section)
+            place = self.place(name, section) or self.place(other, other_section)
             self._complain_at(place, name, message, "name each socket once")
 
     def _unknown(self, section: str, key: str, known: tuple[str, ...], *, is_section: bool) -> None:
@@ -284,17 +290,17 @@ class _Reader:
         self._complain(key, section, f'unknown {what} "{key}"{where}', hint)
 
     def _complain(self, key: str, section: str, message: str, hint: str = "") -> None:
-        self._complain_at(self._place(key, section), key, message, hint)
+        self._complain_at(self.place(key, section), key, message, hint)
 
     def _complain_at(self, place: tuple[int, int] | None, key: str, message: str, hint: str) -> None:
         line, column = place or (1, 1)
-        self.complaints.append(self._at(line, column, message, len(key), hint))
+        self.complaints.append(self.at(line, column, message, len(key), hint))
 
-    def _at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Complaint:
+    def at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Complaint:
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
         return Complaint(self.path, line, column, message, source, width, hint)
 
-    def _place(self, key: str, section: str) -> tuple[int, int] | None:
+    def place(self, key: str, section: str) -> tuple[int, int] | None:
         # tomllib keeps no positions, so the line is looked up again; only dotted keys escape this.
         current = ""
         for number, line in enumerate(self.lines, 1):

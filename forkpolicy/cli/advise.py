@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkpolicy.cli.parsers import add_command, add_json
-from forkpolicy.cli.server import control_path
 from forkpolicy.errors import UsageError
 from forkpolicy.master.control import ask
+from forkpolicy.preflight import control_path
 from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING
 from forkpolicy.cli.parsers import add_command, add_json
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.control import ask
-from forkpolicy.settings import load_settings, unix_path
+from forkpolicy.preflight import control_path
+from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:
     import argparse
@@ -60,25 +63,32 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def serve(loaded: Loaded, settings_path: str) -> int:
     """Open what only the master may open, and run it."""
+    from forkpolicy.errors import ConfigError
     from forkpolicy.loading import load_everything
     from forkpolicy.master.exporter import Exporter
+    from forkpolicy.master.listener import is_activated
     from forkpolicy.master.logger import Logger, open_target
     from forkpolicy.master.passing import inherited
     from forkpolicy.master.supervisor import Master
+    from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.worker.exchange import HANDOVER_VERSION
     from forkpolicy.worker.preload import preload
     from forkpolicy.worker.run import WorkerProcess
 
-    preload()
     settings = loaded.settings
+    before = inherited(HANDOVER_VERSION)
+    activated = before.activated if before else is_activated()
+    obstacles = find_obstacles(Start(settings, loaded.table_paths, activated))
+    if obstacles:
+        raise ConfigError(obstacles)
+    preload()
     identity = worker_identity(settings)
     raise_descriptor_limit()
     leave_no_core()
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
-    before = inherited(HANDOVER_VERSION)
     logger = Logger(target, settings.log.format, "forkpolicy: log")
     logger.start([before.drop_in_logger] if before else [])
     sockets, control = open_sockets(settings, before)
@@ -156,6 +166,7 @@ def _listen(
     settings: Settings, endpoint: str, ownership: Ownership, backlog: int, passed: list[Listener]
 ) -> list[Listener]:
     """The sockets of one endpoint: those that were passed, the others made."""
+    from forkpolicy.addresses import unix_path
     from forkpolicy.master.inet import open_inet
     from forkpolicy.master.listener import open_unix, take
 
@@ -189,37 +200,13 @@ def open_control(settings: Settings) -> Any:
 
 def socket_ownership(settings: Settings) -> Any:
     """Mode, owner and group of the socket files; owners change when started as root."""
-    from forkpolicy.master.listener import Ownership, group_id, user_id
+    from forkpolicy.master.listener import Ownership
 
     server = settings.server
     mode = int(server.socket_mode, 8)
     if os.geteuid() != 0:
         return Ownership(mode)
-    uid = user_id(server.socket_user, "server.socket_user")
-    return Ownership(mode, uid, group_id(server.socket_group, "server.socket_group"))
-
-
-def worker_identity(settings: Settings) -> Any:
-    """Who the workers become; None when not started as root."""
-    from forkpolicy.master.listener import group_id, user_id
-    from forkpolicy.process import Identity
-
-    if os.geteuid() != 0:
-        return None
-    server = settings.server
-    gid = group_id(server.group, "server.group")
-    return Identity(server.user, user_id(server.user, "server.user"), gid, (gid,))
-
-
-def log_target(settings: Settings) -> str:
-    """The log's target; a relative path is relative to the settings file."""
-    target = settings.log.target
-    return target if target in ("stderr", "syslog") else str(Path(settings.path).parent / target)
-
-
-def control_path(settings: Settings) -> str:
-    """Where the control socket is."""
-    return unix_path(settings.server.control, Path(settings.path).parent)
+    return Ownership(mode, pwd.getpwnam(server.socket_user).pw_uid, grp.getgrnam(server.socket_group).gr_gid)
 
 
 def _title(settings: Settings) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from forkpolicy.addresses import addresses, inet_name, why_no_listening
 from forkpolicy.errors import ConfigError
-from forkpolicy.master.listener import Listener, inet_name, take, wrong
+from forkpolicy.master.listener import Listener, take, wrong
 
 if TYPE_CHECKING:
-    from forkpolicy.master.listener import Address
+    from forkpolicy.addresses import Address
 
 
 def open_inet(endpoint: str, backlog: int, passed: list[Listener]) -> list[Listener]:
@@ -31,23 +32,10 @@ def open_inet(endpoint: str, backlog: int, passed: list[Listener]) -> list[Liste
 
 
 def _addresses(endpoint: str) -> list[tuple[int, Address]]:
-    """Family and address of every socket that an endpoint means, each once. Raises ConfigError."""
-    host, _, port = endpoint.removeprefix("inet:").rpartition(":")
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return addresses(endpoint)
     except (OSError, OverflowError) as error:
-        raise wrong(endpoint, f"cannot listen there: {_reason(error)}") from error
-    every: list[tuple[int, Address]] = list(dict.fromkeys((each[0], each[4]) for each in found))
-    # A name may have IPv6 addresses where the kernel knows no IPv6.
-    return [each for each in every if _is_known(each[0])] or every
-
-
-def _is_known(family: int) -> bool:
-    try:
-        socket.socket(family, socket.SOCK_STREAM).close()
-    except OSError:
-        return False
-    return True
+        raise wrong(endpoint, why_no_listening(endpoint, None, error)) from error
 
 
 def _listen_on(family: int, address: Address, backlog: int, endpoint: str) -> Listener:
@@ -64,21 +52,6 @@ def _listen_on(family: int, address: Address, backlog: int, endpoint: str) -> Li
             sock.close()
             raise
     except (OSError, OverflowError) as error:
-        raise wrong(endpoint, _why_not(address, endpoint, error)) from error
+        raise wrong(endpoint, why_no_listening(endpoint, address, error)) from error
     sock.setblocking(False)
     return Listener(inet_name(sock.getsockname()), sock)
-
-
-def _why_not(address: Address, endpoint: str, error: Exception) -> str:
-    if inet_name(address) == endpoint:
-        return f"cannot listen there: {_reason(error)}"
-    host = endpoint.removeprefix("inet:").rpartition(":")[0]
-    return (
-        f"cannot listen on {address[0]}, which is an address of {host}: {_reason(error)}; "
-        "correct the name's addresses, or name those addresses that are meant"
-    )
-
-
-def _reason(error: Exception) -> str:
-    # What Python itself finds wrong with an address has no errno.
-    return getattr(error, "strerror", None) or str(error)

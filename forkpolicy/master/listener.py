@@ -11,24 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import os
-import pwd
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from forkpolicy.addresses import MAX_PATH_BYTES, inet_name
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    # As the socket module has it: host and port, and of IPv6 two numbers more.
-    Address = tuple[Any, ...]
-
-# sockaddr_un.sun_path has 108 bytes with its final NUL (unix(7)).
-MAX_PATH_BYTES = 107
 # sd_listen_fds(3): descriptors that systemd passes begin here.
 LISTEN_FDS_START = 3
 PROBE_TIMEOUT_S = 2.0
@@ -70,8 +64,6 @@ class Listener:
 
 def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     """Listen on a UNIX socket. Raises ConfigError, CannotWriteError."""
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise wrong(path, f"the path has {len(os.fsencode(path))} bytes: a socket's path has {MAX_PATH_BYTES} at most")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _locked(str(Path(path).parent)):
@@ -96,9 +88,14 @@ def take(passed: list[Listener], endpoint: str) -> Listener | None:
     return None
 
 
+def is_activated() -> bool:
+    """Whether systemd has passed sockets that `inherited` will take."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
 def inherited() -> list[Listener]:
     """The listening sockets that systemd passed (sd_listen_fds(3)); taken once, not for our children."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+    if not is_activated():
         return []
     count = int(os.environ.get("LISTEN_FDS", "0"))
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
@@ -120,30 +117,6 @@ def adopt(fd: int, identity: tuple[int, int] | None = None) -> Listener:
     name = sock.getsockname()
     endpoint = f"unix:{name}" if sock.family == socket.AF_UNIX else inet_name(name)
     return Listener(endpoint, sock, identity)
-
-
-def inet_name(address: Address) -> str:
-    """An address as an endpoint of the settings."""
-    host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
-    return f"inet:{host}:{address[1]}"
-
-
-def user_id(name: str, setting: str) -> int:
-    """The uid of a user of the settings. Raises ConfigError."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError as error:
-        message = f'user "{name}" does not exist on this machine: create it, or set {setting}'
-        raise wrong(setting, message) from error
-
-
-def group_id(name: str, setting: str) -> int:
-    """The gid of a group of the settings. Raises ConfigError."""
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError as error:
-        message = f'group "{name}" does not exist on this machine: create it, or set {setting}'
-        raise wrong(setting, message) from error
 
 
 def _refuse_live(path: str) -> None:

@@ -13,6 +13,7 @@ from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks import find_warnings
+from forkpolicy.preflight import Start, find_obstacles
 from forkpolicy.settings import read_settings
 from forkpolicy.tools.hooks import describe, find_findings
 from forkpolicy.tools.postfix import PostfixError, read_postfix
@@ -72,9 +73,16 @@ def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | Non
     try:
         loaded = load_with(settings, files, {})
     except ConfigError as error:
-        return [*complaints, *error.complaints], settings, None
+        return [*complaints, *_obstacles(settings, (), complaints), *error.complaints], settings, None
+    complaints += _obstacles(settings, loaded.table_paths, complaints)
     warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
     return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
+
+
+def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Complaint]) -> list[Complaint]:
+    """What `serve` would refuse, but for settings that are wrong already and have their default here."""
+    wrong_lines = {each.line for each in complaints}
+    return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
 
 
 def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:

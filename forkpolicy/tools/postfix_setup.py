@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from forkpolicy.addresses import unix_path
 from forkpolicy.errors import Complaint
-from forkpolicy.settings import unix_path
 from forkpolicy.tools.restrictions import find_hooks
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import pytest
 
 from forkpolicy.tools import check
 from forkpolicy.tools.postfix import PostfixError, read_postfix
+from tests.owners import worker_lines
 
 POLICY = (
     "acl us sender @example.com\nacl done protocol_state END-OF-MESSAGE\nacl helo protocol_state EHLO\n"
@@ -42,7 +43,8 @@ def told(tmp_path, capsys):
 
     def check_it(main, master=SMTP, policy="access us r\n", queue="/var/spool/postfix"):
         listen = f'listen = ["unix:{queue}/private/policy", "inet:127.0.0.1:10040"]'
-        (tmp_path / "forkpolicy.toml").write_text(f'policy = "policy.conf"\n[server]\n{listen}\n')
+        server = f'{listen}\ncontrol = "unix:control"\n{worker_lines()}'
+        (tmp_path / "forkpolicy.toml").write_text(f'policy = "policy.conf"\n[server]\n{server}')
         (tmp_path / "policy.conf").write_text(POLICY + policy)
         usual = f"compatibility_level = 3.6\nmyhostname = mail.example.com\nqueue_directory = {queue}\n"
         (tmp_path / "main.cf").write_text(f"{usual}mynetworks = 192.0.2.0/24 [::1]/128\n{main}\n")

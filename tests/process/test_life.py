@@ -171,11 +171,11 @@ def test_a_new_socket_of_another_server_is_not_removed(make_server):
 @pytest.mark.parametrize(
     ("change", "told", "status"),
     [
-        (("unix:", "unix:" + "x" * 120), "bytes: a socket's path has 107 at most", 78),
+        (("unix:", "unix:" + "x" * 120), "bytes: the path of a socket has 107 at most", 78),
         (("[server]", "[server]\nworkesr = 4"), 'did you mean "workers"?', 78),
         (('group = "', 'group = "no-such-'), "does not exist on this machine", 78),
         (('policy = "', 'policy = "no-such-'), "cannot be read", 78),
-        (('target = "', 'target = "/no/such/'), "No such file or directory", 73),
+        (('target = "', 'target = "/no/such/'), "does not exist: create it", 78),
     ],
     ids=["long-path", "unknown-key", "unknown-group", "no-policy", "no-log-directory"],
 )

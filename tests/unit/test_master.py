@@ -211,13 +211,6 @@ def test_what_is_no_socket_is_left_alone(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_a_path_that_no_socket_can_have(tmp_path):
-    """One byte too many: told with both numbers, since connect() would only say that the name is too long."""
-    path = str(tmp_path) + "/" + "x" * (108 - len(str(tmp_path)) - 1)
-    with pytest.raises(ConfigError, match="108 bytes: a socket's path has 107 at most"):
-        listener.open_unix(path, listener.Ownership(0o600), 8)
-
-
 def test_a_missing_directory_is_told(tmp_path):
     """As a file that cannot be written."""
     with pytest.raises(CannotWriteError, match="No such file or directory"):

@@ -8,6 +8,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.tools import check
 from forkpolicy.worker import trial
 from forkpolicy.worker.serving import Serving
+from tests.owners import owner_lines
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
 
 
@@ -182,7 +183,10 @@ def test_the_tables_of_a_shadow_are_compiled_too(tmp_path):
 
 def test_check_opens_the_tables_of_a_shadow(tmp_path, capsys):
     """A table that only the shadow declares and nobody compiled is a warning: the real policy answers all the same."""
-    (tmp_path / "forkpolicy.toml").write_text('policy = "policy.conf"\nshadow = "candidate.conf"\ntables = "tables"\n')
+    (tmp_path / "forkpolicy.toml").write_text(
+        'policy = "policy.conf"\nshadow = "candidate.conf"\ntables = "tables"\n[server]\n'
+        f'listen = ["unix:policy"]\ncontrol = "unix:control"\n{owner_lines()}'
+    )
     (tmp_path / "policy.conf").write_text("acl a sender example.com\naction no REJECT\naccess a no\n")
     (tmp_path / "candidate.conf").write_text(
         "\ntable trial key three\nacl t sasl_username table:trial\naction no REJECT\naccess t no\n"

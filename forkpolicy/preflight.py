@@ -1,0 +1,270 @@
+"""What must hold on this machine before a master can start: one list of conditions.
+
+`serve` refuses to start where one does not hold, and `check` reports the same complaints, so that the two cannot
+differ. Each condition is judged for the user that asks: whoever runs `serve` or `check`. What only the attempt can
+show (another server on a socket, a port in use) is not here: while the server runs, that is as it should be.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy.addresses import MAX_PATH_BYTES, addresses, inet_name, unix_path, why_no_listening
+from forkpolicy.process import Identity, answer_as
+from forkpolicy.settings import complaint_at_setting, sockets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from forkpolicy.errors import Complaint
+    from forkpolicy.settings import Settings
+
+SYSLOG_SOCKET = "/dev/log"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that is planned. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed."""
+
+    settings: Settings
+    tables: tuple[str, ...] = ()
+    activated: bool = False
+
+    @property
+    def base(self) -> Path:
+        """What relative paths of the settings are relative to."""
+        return Path(self.settings.path).parent
+
+    @property
+    def endpoints(self) -> Iterator[tuple[str, str, str]]:
+        """Section, setting and endpoint of every socket that is to be made."""
+        for section, key, endpoint in sockets_of(self.settings):
+            if not self.activated or (section, key) != ("server", "listen"):
+                yield section, key, endpoint
+
+    def complaint(self, section: str, key: str, message: str, hint: str = "") -> Complaint:
+        """A complaint at a setting."""
+        return complaint_at_setting(self.settings.path, section, key, message, hint)
+
+
+def find_obstacles(start: Start) -> list[Complaint]:
+    """Everything that keeps a master from starting; empty when nothing does."""
+    return [complaint for condition in CONDITIONS for complaint in condition(start)]
+
+
+def worker_identity(settings: Settings) -> Identity | None:
+    """What the workers become; None when not started as root. Raises KeyError for a user that does not exist."""
+    if os.geteuid() != 0:
+        return None
+    server = settings.server
+    gid = grp.getgrnam(server.group).gr_gid
+    return Identity(server.user, pwd.getpwnam(server.user).pw_uid, gid, (gid,))
+
+
+def log_target(settings: Settings) -> str:
+    """The log's target; a relative path is relative to the settings file."""
+    target = settings.log.target
+    return target if target in ("stderr", "syslog") else str(Path(settings.path).parent / target)
+
+
+def control_path(settings: Settings) -> str:
+    """Where the control socket is."""
+    return unix_path(settings.server.control, Path(settings.path).parent)
+
+
+def unreadable(identity: Identity, paths: Iterable[str]) -> list[tuple[str, str]]:
+    """The files among `paths` that a user may not read, each with what is in the way. As root only."""
+    wanted = [path for path in paths if Path(path).exists()]
+    return [(path, why) for path, why in zip(wanted, answer_as(identity, _why_each, wanted), strict=True) if why]
+
+
+def _users(start: Start) -> Iterator[Complaint]:
+    """As root, every user and group of the settings must exist."""
+    if os.geteuid() != 0:
+        return
+    for key in ("user", "group", *(() if start.activated else ("socket_user", "socket_group"))):
+        name, look_up = getattr(start.settings.server, key), grp.getgrnam if "group" in key else pwd.getpwnam
+        try:
+            look_up(name)
+        except KeyError:
+            what = "group" if "group" in key else "user"
+            message = f'{key}: {what} "{name}" does not exist on this machine'
+            yield start.complaint("server", key, message, f"create it, or set {key} to one that exists")
+
+
+def _log(start: Start) -> Iterator[Complaint]:
+    """The log's target must take what is written to it."""
+    target = log_target(start.settings)
+    if target == "stderr":
+        return
+    why = _why_no_syslog() if target == "syslog" else _why_no_log_file(Path(target))
+    if why:
+        yield start.complaint("log", "target", f"target: {why}")
+
+
+def _why_no_syslog() -> str:
+    return "" if Path(SYSLOG_SOCKET).is_socket() else f"there is no {SYSLOG_SOCKET}: is a syslog daemon running here?"
+
+
+def _why_no_log_file(path: Path) -> str:
+    if not _exists(path.parent) or not path.parent.is_dir() or not _may(path.parent, os.X_OK):
+        return _why_nothing_made_in(path.parent)
+    if path.is_symlink():
+        return f"{path} is a link, which is not followed: name the file itself"
+    if path.is_dir():
+        return f"{path} is a directory: name a file in it"
+    if not path.exists():
+        return _why_nothing_made_in(path.parent)
+    return "" if _may(path, os.W_OK) else f"{_myself()} may not write to {path}"
+
+
+def _why_nothing_made_in(directory: Path) -> str:
+    """Why no file can be made in a directory; empty when one can."""
+    if not _exists(directory):
+        closed = next((each for each in reversed(directory.parents) if not _may(each, os.X_OK)), None)
+        if closed and _exists(closed):
+            return f"{_myself()} may not search the directory {closed}"
+        return f"the directory {directory} does not exist: create it"
+    if not directory.is_dir():
+        return f"{directory} is not a directory"
+    return "" if _may(directory, os.W_OK | os.X_OK) else f"{_myself()} may not write to the directory {directory}"
+
+
+def _unix_sockets(start: Start) -> Iterator[Complaint]:
+    """A UNIX socket's path must fit, its directory be there, and nothing else be in its place."""
+    for section, key, endpoint in start.endpoints:
+        if endpoint.startswith("unix:"):
+            path = unix_path(endpoint, start.base)
+            why = _why_no_socket(Path(path), makes_directory=key == "control")
+            if why:
+                yield start.complaint(section, key, f"{key}: {why}")
+
+
+def _why_no_socket(path: Path, *, makes_directory: bool) -> str:
+    size_bytes = len(os.fsencode(path))
+    if size_bytes > MAX_PATH_BYTES:
+        return f"{path} has {size_bytes} bytes: the path of a socket has {MAX_PATH_BYTES} at most"
+    directory = path.parent
+    if makes_directory:
+        directory = next(each for each in path.parents if _exists(each))
+    if why := _why_nothing_made_in(directory):
+        return why
+    if path.exists() and not path.is_socket():
+        return f"{path} is there and is not a socket: move it away, or choose another path"
+    return ""
+
+
+def _inet_sockets(start: Start) -> Iterator[Complaint]:
+    """A host must be known and be this machine, and the port be one that the starter may take."""
+    for section, key, endpoint in start.endpoints:
+        if not endpoint.startswith("unix:") and (why := _why_not_ours(endpoint)):
+            yield start.complaint(section, key, f"{key}: {endpoint}: {why}")
+
+
+def _why_not_ours(endpoint: str) -> str:
+    try:
+        found = addresses(endpoint)
+    except (OSError, OverflowError) as error:
+        return why_no_listening(endpoint, None, error)
+    for family, address in found:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # Bound for a moment and never listening: in nobody's way.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return why_no_listening(endpoint, address, error)
+    return ""
+
+
+def _different_hosts(start: Start) -> Iterator[Complaint]:
+    """No two names of hosts may lead to one address; equal texts and paths are refused with the settings."""
+    seen: dict[str, str] = {}
+    for section, key, endpoint in start.endpoints:
+        for name in () if endpoint.startswith("unix:") else _names(endpoint):
+            if seen.setdefault(name, endpoint) != endpoint:
+                message = f"{key}: {endpoint} and {seen[name]} are both {name}"
+                yield start.complaint(section, key, message, "name each socket once")
+                break
+
+
+def _names(endpoint: str) -> list[str]:
+    try:
+        return [inet_name(address) for _, address in addresses(endpoint)]
+    except (OSError, OverflowError):
+        # Reported with its reason by `_inet_sockets`.
+        return []
+
+
+def _tables(start: Start) -> Iterator[Complaint]:
+    """The workers must be able to read the tables that are there."""
+    try:
+        identity = worker_identity(start.settings)
+    except KeyError:
+        return
+    if identity is None:
+        return
+    try:
+        closed = unreadable(identity, start.tables)
+    except OSError:
+        message = f"user: no process of ours can become user {identity.user}"
+        yield start.complaint("server", "user", message, "give it CAP_SETUID and CAP_SETGID, or start it as that user")
+        return
+    for path, why in closed:
+        hint = f"make it readable for user {identity.user} (chmod, chown), or let tables be compiled elsewhere"
+        yield start.complaint("", "tables", f"tables: user {identity.user} may not read {path}: {why}", hint)
+
+
+CONDITIONS: tuple[Callable[[Start], Iterator[Complaint]], ...] = (
+    _users,
+    _log,
+    _unix_sockets,
+    _inet_sockets,
+    _different_hosts,
+    _tables,
+)
+
+
+def _why_each(paths: list[str]) -> list[str]:
+    return [_why_unreadable(Path(path)) for path in paths]
+
+
+def _why_unreadable(path: Path) -> str:
+    for directory in reversed(path.parents):
+        if not os.access(directory, os.X_OK):
+            return f"it may not search the directory {directory}"
+    if os.access(path, os.R_OK):
+        return ""
+    found = path.stat()
+    return f"owner {found.st_uid}, group {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
+
+
+def _exists(path: Path) -> bool:
+    """Whether it is there for us to see: `Path.exists` raises PermissionError until Python 3.14."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def _may(path: Path, wanted: int) -> bool:
+    return os.access(path, wanted, effective_ids=True)
+
+
+def _myself() -> str:
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"user {os.geteuid()}"
