@@ -4,6 +4,10 @@ Called by workers (through `forkpolicy.tables.slot`) and by tools. Files are imm
 the old name, so one read transaction lives as long as the table is open, without lock file and reader slots. Open
 after the fork, never before: LMDB environments do not survive it.
 
+A `Table` is one view of a file: which keys a text has depends on the recipient_delimiter of its policy. The file itself
+is mapped once in a process, whatever the names that lead to it: LMDB refuses to open one twice. So a reload, a shadow
+or a comparison of two policies may look at one file in two ways.
+
 Every problem with a file is a TableError, raised when it is opened; a look-up answers with an entry's raw bytes or
 None, and what it raises (a disk that fails under the map) is for the caller's `on_error`.
 """
@@ -15,7 +19,7 @@ import os
 import stat
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import lmdb
 
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Find = Callable[[str], bytes | None]
+
+
+class InUseError(TableError):
+    """The file is not what it was, and cannot be opened anew before others have let it go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +52,47 @@ class VerifiedFile:
         os.close(self.fd)
 
 
+class MappedFile:
+    """One file in LMDB's hands, shared by every table that is open on it, and closed with the last of them."""
+
+    __slots__ = ("_env", "entries", "identity", "raw_record", "tables", "txn")
+
+    # Of this process, by device and inode.
+    _mapped: ClassVar[dict[tuple[int, ...], MappedFile]] = {}
+
+    def __init__(self, file: VerifiedFile) -> None:
+        self.identity = file.identity
+        self.tables = 0
+        self._env, self.txn, self.entries, self.raw_record = _open_environment(file)
+
+    @classmethod
+    def of(cls, file: VerifiedFile) -> MappedFile:
+        """The one of a verified file, for one table more. Raises TableError, and what LMDB raises."""
+        inode = file.identity[:2]
+        mapped = cls._mapped.get(inode)
+        if mapped is None:
+            mapped = cls._mapped[inode] = cls(file)
+        elif mapped.identity != file.identity:
+            # What is mapped is no longer what was verified when it was opened, and others look things up in it.
+            raise InUseError("was written in place, and what was there before is still in use: try again later")
+        mapped.tables += 1
+        return mapped
+
+    def let_go(self) -> None:
+        """One table less."""
+        self.tables -= 1
+        if not self.tables:
+            del self._mapped[self.identity[:2]]
+            self.txn.abort()
+            self._env.close()
+
+
 class Table:
     """One open table. `find(text)` takes the request's own text and returns an entry's raw bytes or None."""
 
     __slots__ = (
-        "_entries",
-        "_env",
         "_fd",
-        "_txn",
+        "_mapped",
         "find",
         "generation",
         "identity",
@@ -68,14 +109,13 @@ class Table:
         self.size_bytes = file.trailer.lmdb_bytes + layout.TRAILER_BYTES
         self.generation = file.trailer.digest[:12]
         self._fd = file.fd
-        self._env, self._txn, self._entries, raw_record = _open_environment(file)
+        self._mapped = mapped = MappedFile.of(file)
         try:
-            self.record = Record.unpack(raw_record)
+            self.record = Record.unpack(mapped.raw_record)
             _check_kind(self.record, name, kind)
-            self.find: Find = _finder(self._txn.cursor(self._entries), self.record, delimiter)
+            self.find: Find = _finder(mapped.txn.cursor(mapped.entries), self.record, delimiter)
         except BaseException:
-            self._txn.abort()
-            self._env.close()
+            mapped.let_go()
             raise
 
     def entry(self, raw: bytes) -> Entry:
@@ -88,12 +128,12 @@ class Table:
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its raw entry, in key order."""
-        with self._txn.cursor(self._entries) as cursor:
+        with self._mapped.txn.cursor(self._mapped.entries) as cursor:
             yield from self._with_keys(cursor)
 
     def entries_from(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The same from the first key that is not below `key`."""
-        with self._txn.cursor(self._entries) as cursor:
+        with self._mapped.txn.cursor(self._mapped.entries) as cursor:
             if cursor.set_range(key):
                 yield from self._with_keys(cursor)
 
@@ -102,8 +142,8 @@ class Table:
 
     def close(self) -> None:
         """Close map and file; an old generation that was renamed away vanishes with its last reader."""
-        self._txn.abort()
-        self._env.close()
+        self.find = _closed
+        self._mapped.let_go()
         os.close(self._fd)
 
 
@@ -133,6 +173,9 @@ def open_verified(file: VerifiedFile, name: str, kind: Kind, *, delimiter: str =
     """Open a verified file as a table; on failure the file is closed. Raises TableError."""
     try:
         return Table(file, name, kind, delimiter)
+    except InUseError as error:
+        file.close()
+        raise InUseError(f"{file.path} {error}") from error
     except (lmdb.Error, TableError) as error:
         file.close()
         raise TableError(f"{file.path} {_why_not_table(error)}") from error
@@ -321,6 +364,11 @@ def _address_finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) 
         return found
 
     return find
+
+
+def _closed(_text: str) -> bytes | None:
+    """The file stays mapped while others use it: who has closed a table must not go on with it unnoticed."""
+    raise TableError("the table is closed")
 
 
 def encode_key(text: str) -> bytes:

@@ -83,6 +83,10 @@ class TableSlot:
             self.close()
         try:
             table = reader.open_verified(file, self.name, self.kind, delimiter=self.delimiter)
+        except reader.InUseError as error:
+            # Of no identity: the next look tries again.
+            self._refuse(None, str(error))
+            return False
         except TableError as error:
             self._refuse(file.identity, str(error))
             return False

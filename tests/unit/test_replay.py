@@ -15,6 +15,7 @@ import tracemalloc
 import pytest
 
 from forkpolicy.cli import main
+from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
 from forkpolicy.protocol.request import Request
@@ -316,6 +317,23 @@ def test_a_candidate_that_does_not_load_is_the_operators_mistake(replay, setting
     status, _, said = replay(CLEAN, against=True)
     assert status == 78
     assert "candidate.conf:1:1" in said
+
+
+def test_another_delimiter_changes_what_it_changes_and_nothing_else(replay, settings, capsys):
+    """Two policies look at one table, each with its own recipient_delimiter."""
+    policy = "table staff address list\nacl known recipient table:staff\naction r REJECT\naccess known r\n"
+    (settings.parent / "list").write_text("anna@example.com\n")
+    for name in ("policy.conf", "candidate.conf"):
+        (settings.parent / name).write_text(policy)
+    settings.write_text('tables = "tables"\n')
+    new = settings.parent / "new.toml"
+    new.write_text('policy = "candidate.conf"\ntables = "tables"\n[mail]\nrecipient_delimiter = "+"\n')
+    assert compile_tables(["-c", str(settings)]) == 0
+    capsys.readouterr()
+    plain, extended = request(recipient="anna@example.com"), request(recipient="anna+list@example.com")
+    status, report, said = replay(plain * 3 + extended + CLEAN, "--json", against=True)
+    assert (status, report["changed"], "cannot be used" in said) == (1, 1, False)
+    assert [(each["before"]["action"], each["after"]["action"]) for each in report["changes"]] == [("DUNNO", "REJECT")]
 
 
 def test_standard_input(settings):
