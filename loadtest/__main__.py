@@ -18,6 +18,7 @@ COMMANDS = {
     "saturate": ("loadtest.saturate", "the highest rate, and latency against offered load"),
     "compare": ("loadtest.compare", "other policy servers of Debian on the same machine in the same run"),
     "chaos": ("loadtest.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
+    "arrivals": ("loadtest.arrivals", "how long new connections wait while old ones are busy"),
     "balance": ("loadtest.balance", "how evenly connections and skewed traffic are spread over the workers"),
     "soak": ("loadtest.soak", "hours of mail with reloads, table swaps and killed workers"),
 }

@@ -1,10 +1,11 @@
 """`python -m loadtest chaos`: a server under full load to which everything happens at once, and what its clients saw.
 
-Gentle: a reload and a HUP each second, scaling up and down each second, recycling by max_requests, retired workers, an
-upgrade in place every five. No connection may be closed, every request has exactly one answer, by a policy not older
-than the last finished reload. Rough adds killed, stopped and hanging processes, no descriptors, a full log disk (as
-root), a stepped wall clock (with a C compiler) and a suspended machine; then no more connections may be lost than the
-killed workers held, and who held one is answered at the second try. Exit status 1 when a promise was broken.
+Gentle: a reload and a HUP each second, scaling up and down each second, recycling by max_requests, retired workers,
+an upgrade in place every five. No connection may be closed, every request has exactly one answer, by a policy not
+older than the last finished reload, and none waits longer than Postfix does by our main.cf. Rough adds killed,
+stopped and hanging processes, no descriptors, a full log disk (as root), a stepped wall clock (with a C compiler) and
+a suspended machine; then no more connections may be lost than the killed workers held, and who held one is answered
+at the second try. Exit status 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import resource
@@ -41,10 +43,20 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 10_000
 SMTPDS = 8
 STOP_S = 15.0
+# The `timeout` of the documented main.cf.
+LONGEST_WAIT_S = 10.0
 SAID = ("worker retires", "worker died", "worker hangs", "cannot accept", "worker not started", "log lines lost")
 
 
-def run(seconds: float, connections: int, seed: int, *, rough: bool, only: Collection[str] = NAMES) -> dict[str, Any]:
+def run(
+    seconds: float,
+    connections: int,
+    seed: int,
+    *,
+    rough: bool,
+    only: Collection[str] = NAMES,
+    longest_wait_s: float = LONGEST_WAIT_S,
+) -> dict[str, Any]:
     """One run; what happened, what the clients saw, and which promises were broken."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -61,7 +73,7 @@ def run(seconds: float, connections: int, seed: int, *, rough: bool, only: Colle
             happenings.run(seconds, happenings.plan())
             tally = crowd.finish()
             took_s = time.monotonic() - began_s
-            report = _report(happenings, tally, smtpds, took_s)
+            report = _report(happenings, tally, smtpds, took_s, longest_wait_s)
         report["broken"] += _outlived(directory)
         return report
 
@@ -97,7 +109,9 @@ def _outlived(directory: Path) -> Iterator[str]:
         time.sleep(0.1)
 
 
-def _report(happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took_s: float) -> dict[str, Any]:
+def _report(
+    happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took_s: float, longest_wait_s: float
+) -> dict[str, Any]:
     said = happenings.server.said()
     cost = Tally()
     for each in smtpds:
@@ -118,14 +132,15 @@ def _report(happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took
         "outdated_replies": tally.outdated,
         "requests_per_s": round(tally.sent / took_s),
         "latency_us": {f"p{share}": tally.latency.percentile(share) for share in (50, 99, 99.9)},
+        "longest_wait_s": round(tally.latency.highest() / 1e6, 3),
         "smtpds": vars(cost),
     }
     if isinstance(happenings, Mishaps):
         report |= {"sockets_of_killed_workers": happenings.held, "skipped": happenings.skipped}
-    return {**report, "broken": [*happenings.failures, *broken(happenings, tally, cost, said)]}
+    return {**report, "broken": [*happenings.failures, *broken(happenings, tally, cost, said, longest_wait_s)]}
 
 
-def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) -> Iterator[str]:
+def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str, longest_wait_s: float) -> Iterator[str]:
     """Each promise that was not kept."""
     held = happenings.held if isinstance(happenings, Mishaps) else 0
     closed = tally.closed_in_use + tally.closed_idle
@@ -140,6 +155,8 @@ def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str) ->
         yield f"{cost.overlooked} replies had more in them than one action"
     if tally.refused_connects:
         yield f"{tally.refused_connects} connects were refused"
+    if tally.latency.highest() > longest_wait_s * 1e6:
+        yield f"a request waited {tally.latency.highest() / 1e6:.1f} s, and may wait {longest_wait_s:g} s"
     done = happenings.done
     for event, allowed in (("worker hangs", done["hang"]), ("worker died", done["kill"] + done["hang"])):
         count = len(re.findall(rf'event="{event}"', said))
@@ -159,12 +176,27 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="who is hit (default: 1)")
     parser.add_argument("--rough", action="store_true", help="with mishaps")
     parser.add_argument("--only", type=some_of(NAMES), default=NAMES, metavar="MISHAP,...", help="some mishaps only")
+    parser.add_argument(
+        "--longest-wait",
+        type=positive,
+        metavar="SECONDS",
+        help="that may pass before an answer (default: 10; --rough: any)",
+    )
     arguments = parser.parse_args(argv)
     if arguments.only != NAMES and not arguments.rough:
         parser.error("--only chooses among the mishaps of --rough: give both")
     if arguments.rough and os.geteuid() == 0:
         leave_mounts()
-    report = run(arguments.seconds, arguments.connections, arguments.seed, rough=arguments.rough, only=arguments.only)
+    # What is stopped or hangs on purpose makes whom it serves wait.
+    longest_wait_s = arguments.longest_wait or (math.inf if arguments.rough else LONGEST_WAIT_S)
+    report = run(
+        arguments.seconds,
+        arguments.connections,
+        arguments.seed,
+        rough=arguments.rough,
+        only=arguments.only,
+        longest_wait_s=longest_wait_s,
+    )
     print(json.dumps(report, indent=2))
     for name in report.get("skipped", ()):
         print(f"{name}: left out, it needs root or a C compiler", file=sys.stderr)

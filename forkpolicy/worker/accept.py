@@ -1,13 +1,16 @@
-"""Taking connections: from a shared socket, one at a time, and not more than a fair share.
+"""Taking connections: from a shared socket, and from siblings that give some away; not more than a fair share.
 
 Every worker is woken for a connection, and whoever calls accept first has it, for hours: left to chance, one worker
-ends with 63 of 64 (measured). So a worker that has its share already steps aside for a millisecond, a few times; if
-nobody takes it, they are busy or stuck and it takes it after all. The same holds for connections that a sibling
-gives away.
+ends with 63 of 64 (measured). So a worker that has its share already steps aside for a few milliseconds; if they still
+wait then, the siblings are busy or stuck and it takes them after all.
+
+Whoever waits here has a client that waits, as those have that are served. So each entrance has some CPU time in each
+turn of the loop, whatever the number of connections: with one of either a turn, hundreds waited for seconds.
 """
 
 from __future__ import annotations
 
+from time import monotonic, thread_time_ns
 from typing import TYPE_CHECKING
 
 import gevent
@@ -17,29 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READ = 1
-STEP_ASIDE_S = 0.001
+# As long as a sibling's turn of the loop may take under load; a client that connects for each request pays it when all
+# are busy. By the clock: counted in looks, each of which takes a turn of a busy loop, it was a hundred times as long.
+STEP_ASIDE_S = 0.005
+# Between two looks.
+LOOK_S = 0.001
 # After a failed accept (no descriptor free), or without room for one more: long enough to cost nothing, short enough
 # that nobody in the queue gives up.
 BACK_OFF_S = 0.5
-# Connections that are given away have clients that may be asking. One a turn of the loop, the last of hundreds waits up
-# to 0.4 s under full load; so many, half of that (measured with 500 connections and a worker retired each second).
-TAKEN_A_TURN = 16
+# CPU time of an entrance in one turn: a hundred connections, each with its first request.
+TURN_NS = 10_000_000
 
 
 class Turnstile:
-    """Calls `enter` while a shared descriptor is readable, unless `has_its_share` for at most `steps`
-    milliseconds.
+    """Calls `enter` while a shared descriptor is readable and it returns that there may be more, each turn for TURN_NS.
+    While `has_its_share` it first waits for STEP_ASIDE_S.
     """
 
-    def __init__(self, fd: int, enter: Callable[[], None], has_its_share: Callable[[], bool], steps: int) -> None:
+    def __init__(self, fd: int, enter: Callable[[], bool], has_its_share: Callable[[], bool]) -> None:
         self._enter = enter
         self._has_its_share = has_its_share
-        self._steps = steps
         self._loop = gevent.get_hub().loop
         self._watcher = self._loop.io(fd, READ)
-        self._timer = self._loop.timer(STEP_ASIDE_S)
-        self._stepped = 0
-        self._open = True
+        self._timer = self._loop.timer(LOOK_S)
+        self._aside_until_s = 0.0
 
     def start(self) -> None:
         """Let in from now on."""
@@ -47,7 +51,6 @@ class Turnstile:
 
     def stop(self) -> None:
         """Let nothing in any more."""
-        self._open = False
         for watcher in (self._watcher, self._timer):
             watcher.stop()
             watcher.close()
@@ -60,12 +63,21 @@ class Turnstile:
         self._timer.start(self._resume)
 
     def _readable(self) -> None:
-        if self._stepped < self._steps and self._has_its_share():
-            self._stepped += 1
-            self.pause(STEP_ASIDE_S)
+        above = self._has_its_share()
+        if above and self._steps_aside():
+            self.pause(LOOK_S)
             return
-        self._stepped = 0
-        self._enter()
+        self._aside_until_s = 0.0
+        until_ns = thread_time_ns() + TURN_NS
+        # Nobody else has come for what has waited: then it is ours, all of it.
+        while self._enter() and thread_time_ns() < until_ns and (above or not self._has_its_share()):
+            pass
+
+    def _steps_aside(self) -> bool:
+        now_s = monotonic()
+        if not self._aside_until_s:
+            self._aside_until_s = now_s + STEP_ASIDE_S
+        return now_s < self._aside_until_s
 
     def _resume(self) -> None:
         self._timer.stop()
@@ -76,10 +88,6 @@ class Acceptor:
     """Accepts on one listening socket while there is room. `take` gets each new connection, `failed` why there was
     none.
     """
-
-    # As long as a sibling's turn of the loop may take under load; a client that connects for each request pays it
-    # when all are busy.
-    STEPS_ASIDE = 5
 
     def __init__(
         self,
@@ -93,7 +101,7 @@ class Acceptor:
         self._take = take
         self._has_room = has_room
         self._failed = failed
-        self._turnstile = Turnstile(listener.fileno(), self._accept, above_share, self.STEPS_ASIDE)
+        self._turnstile = Turnstile(listener.fileno(), self._accept, above_share)
 
     def start(self) -> None:
         """Accept from now on."""
@@ -117,38 +125,37 @@ class Acceptor:
                 break
         return False
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
         if not self._has_room():
             self._turnstile.pause(BACK_OFF_S)
-            return
+            return False
         try:
             sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # a sibling was faster, or the client has gone
+        except BlockingIOError:
+            return False  # a sibling was faster
+        except ConnectionAbortedError:
+            return True  # the client has gone
         except OSError as error:
             # EMFILE and its like: the connection stays in the queue, and a loop that tries at once would only burn
             # CPU.
             self._failed(error)
             self._turnstile.pause(BACK_OFF_S)
-            return
+            return False
         self._take(sock)
+        return True
 
 
 class Taker:
     """Takes over what siblings give away. `take` takes one and says whether there was one, `has_room` whether it
-    may.
+    may. The worker that gives sees them first, and steps aside for siblings with less.
     """
-
-    # The worker that gives sees them first, and has to wait for siblings with less.
-    STEPS_ASIDE = 5
 
     def __init__(
         self, fd: int, take: Callable[[], bool], has_its_share: Callable[[], bool], has_room: Callable[[], bool]
     ) -> None:
         self._take = take
-        self._has_its_share = has_its_share
         self._has_room = has_room
-        self._turnstile = Turnstile(fd, self._take_some, has_its_share, self.STEPS_ASIDE)
+        self._turnstile = Turnstile(fd, self._take_one, has_its_share)
 
     def start(self) -> None:
         """Take from now on."""
@@ -167,11 +174,9 @@ class Taker:
                 return True
         return False
 
-    def _take_some(self) -> None:
-        for _ in range(TAKEN_A_TURN):
-            if not self._has_room():
-                # Leave it to a sibling.
-                self._turnstile.pause(BACK_OFF_S)
-                return
-            if not self._take() or self._has_its_share():
-                return
+    def _take_one(self) -> bool:
+        if self._has_room():
+            return self._take()
+        # Leave it to a sibling.
+        self._turnstile.pause(BACK_OFF_S)
+        return False

@@ -86,12 +86,15 @@ class Connection:
         self.requests = 0
 
     def start(self) -> None:
-        """Serve from now on. What came along from another worker may be whole requests that wait for their turn."""
+        """Serve from now on, what is there already at once: whatever comes next, a client that has waited for its
+        connection to be accepted or handed over is answered. What came along may be whole requests.
+        """
+        self._timer.start(self._idle_check)
         if self._reader:
-            self._writable_watcher.start(self._writable)
+            self._serve_what_was_read(perf_counter_ns())
         else:
             self._readable_watcher.start(self._readable)
-        self._timer.start(self._idle_check)
+            self._readable()
 
     @property
     def idle(self) -> bool:

@@ -190,9 +190,13 @@ def test_a_worker_is_replaced_after_max_requests(make_server):
     server.start()
     first = server.worker_pids()
     with connected(server, 10) as clients:
-        for _ in range(20):
+
+        def asked_until_replaced():
             assert {client.ask(FORGED) for client in clients} == {REJECT}
-        eventually(lambda: not set(first) & set(server.worker_pids()) and len(counts(server)) == 2)
+            return not set(first) & {each["pid"] for each in workers(server)}
+
+        eventually(asked_until_replaced)
+        eventually(lambda: len(counts(server)) == 2)
         assert {client.ask(FORGED) for client in clients} == {REJECT}
     assert "max_requests" in server.said()
 

@@ -76,6 +76,8 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("chaos", "--rough", "--only", "kill,flood"), "argument --only: expected some of kill, pause, "),
         (("chaos", "--only", "kill"), "--only chooses among the mishaps of --rough: give both"),
         (("balance", "--settle", -1), "argument --settle: expected a number, at least 0, and not -1"),
+        (("chaos", "--longest-wait", 0), "argument --longest-wait: expected a number above 0, and not 0"),
+        (("arrivals", "--new", 0), "argument --new: expected a whole number, at least 1, and not 0"),
         (("advise", "--loads", "0.5,all"), "argument --loads: expected a number above 0, and not all"),
         (("tables", 0), "argument sizes: expected a whole number, at least 1, and not 0"),
         (("policies", "--lines", "10,-1"), "argument --lines: expected a whole number, at least 1, and not -1"),

@@ -150,8 +150,11 @@ def test_nobody_listens_any_more(crowd_of, tmp_path):
 def test_a_broken_promise_is_named(tally, cost, said, word):
     """Each kind in words of its own; nothing of it where nothing happened."""
     happenings = SimpleNamespace(done=Counter())
-    assert word in next(broken(happenings, tally, cost, said))
-    assert not list(broken(happenings, CrowdTally(sent=3, answered=3), Tally(sent=1, answered=1), ""))
+    assert word in next(broken(happenings, tally, cost, said, 10))
+    fine = CrowdTally(sent=3, answered=3)
+    fine.latency.record(9_000_000)
+    assert not list(broken(happenings, fine, Tally(sent=1, answered=1), "", 10))
+    assert next(broken(happenings, fine, Tally(), "", 1)).startswith("a request waited 8.9 s, and may wait 1 s")
 
 
 def test_a_clock_that_is_set(tmp_path):

@@ -291,6 +291,21 @@ def test_a_bug_in_one_request_is_answered_with_on_error(peer, monkeypatch):
     assert peer.ask(OTHER) == PASS
 
 
+def test_who_has_waited_is_answered_at_once(peer):
+    """A request that is there when a connection is taken, half of it in another worker before: it is answered without
+    a turn of the loop, and so before the connection may be given away once more.
+    """
+    ours, theirs = socket.socketpair()
+    ours.settimeout(5)
+    taken = [serve(peer, theirs.detach(), request())]
+    assert ours.recv(1000) == FORGED
+    ours.sendall(OTHER)
+    taken.append(serve(peer, taken[0].detach()[0]))
+    assert ours.recv(1000) == PASS
+    taken[1].close()
+    ours.close()
+
+
 def test_a_connection_can_be_handed_over_in_the_middle_of_a_request(peer):
     """The descriptor and the bytes of the unfinished request go to another Connection; the client notices nothing."""
     peer.ask(OTHER)
