@@ -55,6 +55,11 @@ def network_mistake(text: str) -> str:
     return ""
 
 
+def address_mistake(text: str) -> str:
+    """One address."""
+    return f'expected an address, got "{text}"' if "/" in text else network_mistake(text)
+
+
 def mode_mistake(text: str) -> str:
     """The mode of a socket file, in octal; one that lets nobody connect is a mistake."""
     if not re.fullmatch("0?[0-7]{3}", text):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
+from forkpolicy.policy.rewriting import Rewriting
 from forkpolicy.settings import load_settings
 from forkpolicy.tables.slot import TableSlot
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.policy.policy import Policy
-    from forkpolicy.settings import Settings
+    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.settings import MailSettings, Settings
     from forkpolicy.tables.format import Kind
 
 
@@ -97,6 +99,7 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, TableSlot])
         slots.slot_for,
         files=files,
         delimiter=settings.mail.recipient_delimiter,
+        views=views_of(settings.mail),
         on_error=settings.server.on_error,
         also_wanted=shadow.policy.wanted if shadow else (),
     )
@@ -110,12 +113,28 @@ def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shado
     declarations = slots.begin()
     try:
         policy, _ = load_policy(
-            settings.shadow, slots.slot_for, files=files, delimiter=settings.mail.recipient_delimiter
+            settings.shadow,
+            slots.slot_for,
+            files=files,
+            delimiter=settings.mail.recipient_delimiter,
+            views=views_of(settings.mail),
         )
     except ConfigError as error:
         left_out = Complaint(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
         return None, [replace(each, severity="warning") for each in (*error.complaints, left_out)]
     return Shadow(policy, slots.made, declarations), []
+
+
+def views_of(mail: MailSettings) -> Views:
+    """How policies see addresses, by the settings of `[mail]`."""
+    if mail.rewriting == "none":
+        return {}
+    return Rewriting(
+        myorigin=mail.myorigin,
+        mydomain=mail.mydomain.removeprefix("-"),
+        local_domains=mail.local_domains,
+        local_addresses=mail.local_addresses,
+    ).views
 
 
 class _Slots:

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forkpolicy.endpoints import clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
+from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import Complaint, ConfigError, nearest
 from forkpolicy.files import Files
 
@@ -99,6 +99,34 @@ class MailSettings:
         "",
         "As recipient_delimiter in Postfix: which characters begin an address extension.",
         pattern=r"[^@\s]*",
+    )
+    rewriting: str = setting(
+        "postfix",
+        "How a policy sees addresses: as Postfix will rewrite them (`postfix`), or as they came (`none`).",
+        choices=("postfix", "none"),
+    )
+    myorigin: str = setting(
+        "",
+        "The domain that Postfix appends to an address without one; empty: unknown, and the address has none.",
+        pattern=r"|[^\s@/$,\[\]]+",
+        expected='a domain such as "example.com", without $names',
+    )
+    mydomain: str = setting(
+        "-",
+        "What Postfix appends to a domain without a dot; `-`: nothing (append_dot_mydomain = no).",
+        pattern=r"[^\s@/$,\[\]]+",
+        expected='a domain such as "example.com", or "-"',
+    )
+    local_domains: tuple[str, ...] = setting(
+        [],
+        "The domains in Postfix's mydestination, and what localhost is called there.",
+        pattern=r"[^\s@/$,:\[\]]+",
+        expected='domains such as "mail.example.com"',
+    )
+    local_addresses: tuple[str, ...] = setting(
+        [],
+        "This machine's addresses as in `user@[192.0.2.25]`, beside 127.0.0.0/8 and ::1.",
+        mistake=address_mistake,
     )
 
 
@@ -321,8 +349,8 @@ def _mistake(value: object, default: object, checks: Any) -> str:
     if "ge" in checks:
         return _number_mistake(value, checks, whole=not isinstance(default, float))
     if isinstance(default, tuple):
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-            return f'expected a list of texts such as ["{default[0]}"], got {_shown(value)}'
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or (default and not value):
+            return f"expected a list of texts{_example(default)}, got {_shown(value)}"
         return next((wrong for item in value if (wrong := _text_mistake(item, checks))), "")
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else f"expected true or false, got {_shown(value)}"
@@ -351,6 +379,10 @@ def _text_mistake(value: str, checks: Any) -> str:
     if not value:
         return "" if "pattern" in checks or checks.get("optional") else "cannot be empty"
     return str(checks["mistake"](value)) if "mistake" in checks else ""
+
+
+def _example(items: tuple[str, ...]) -> str:
+    return f' such as ["{items[0]}"]' if items else ""
 
 
 def _shown(value: object) -> str:

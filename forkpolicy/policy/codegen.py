@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.policy.matchers.parts import OneKeyPart, PresentPart
 from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.policy.rewriting import PLAIN
 from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.parts import Part
     from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.policy.rewriting import Views
 
 # An ACL that no line on the way here has asked yet. Not None: that is an answer.
 UNASKED = "U"
@@ -30,14 +32,15 @@ UNASKED = "U"
 MAX_DEPTH = 60
 
 
-def compile_model(model: Model, wanted: Sequence[str], noted: list[Line]) -> Callable[..., Line]:
-    """The function that decides as `model` says. Its arguments are the values of `wanted`."""
-    return _Compiler(model, wanted, noted).compile()
+def compile_model(model: Model, wanted: Sequence[str], noted: list[Line], views: Views) -> Callable[..., Line]:
+    """The function that decides as `model` says. Its arguments are the values of `wanted`; ACLs see them by `views`."""
+    return _Compiler(model, wanted, noted, views).compile()
 
 
 class _Compiler:
-    def __init__(self, model: Model, wanted: Sequence[str], noted: list[Line]) -> None:
+    def __init__(self, model: Model, wanted: Sequence[str], noted: list[Line], views: Views) -> None:
         self.model = model
+        self.views = views
         self.arguments = {name: f"v{number}" for number, name in enumerate(wanted)}
         self.namespace: dict[str, Any] = {UNASKED: object(), "noted": noted}
         self.names: dict[int, str] = {}
@@ -122,7 +125,7 @@ class _Compiler:
         return f"({there} or {self.arguments['protocol_state']} in {states})"
 
     def _part(self, part: Part) -> str:
-        values = [self.arguments[name] for name in part.attributes]
+        values = [self._seen(name) for name in part.attributes]
         name = f"{len(self.namespace)}"
         if isinstance(part, TablePart):
             # The slot's `find` is replaced when a new table is taken up, so it is fetched each time.
@@ -132,12 +135,20 @@ class _Compiler:
             words = self._value("words" + name, frozenset(part.words))
             return f"{self._value('key' + name, part.key_of)}({values[0]}) in {words}"
         if isinstance(part, PresentPart):
-            anything = " or ".join(f"{value} != ''" for value in values)
+            # However an address is seen, it is there or not.
+            anything = " or ".join(f"{self.arguments[name]} != ''" for name in part.attributes)
             return f"not ({anything})" if part.empty else f"({anything})"
         if isinstance(part, PairPart):
             joined = "f'" + " ".join(f"{{{value}}}" for value in values) + "'"
             return f"{self._value('t' + name, part.lookup)}.find({joined}) is not None"
         return f"{self._value('holds' + name, part.holds)}({', '.join(values)})"
+
+    def _seen(self, name: str) -> str:
+        """An attribute as ACLs see it. A common address costs the expression that finds it common, and no call."""
+        value, view = self.arguments[name], self.views.get(name)
+        if view is None:
+            return value
+        return f"({value} if {self._value('plain', PLAIN)}({value}) else {self._value('view', view)}({value}))"
 
     def _effect(self, line: Line) -> list[str]:
         if line.action.kind == "score":

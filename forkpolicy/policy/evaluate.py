@@ -50,7 +50,7 @@ class Tried:
 @dataclass(slots=True)
 class Trace:
     """A whole evaluation. `outcome` decided; `noted` are the `log` lines that fired on the way; `failure` what
-    failed.
+    failed; `rewritten` the addresses that the policy sees other than they came.
     """
 
     outcome: Line
@@ -58,6 +58,7 @@ class Trace:
     noted: list[Line]
     failure: str = ""
     score: float = 0.0
+    rewritten: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(model: Model, values: Mapping[str, str | None], *, all_lines: bool = False) -> Trace:

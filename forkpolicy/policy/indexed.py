@@ -49,20 +49,27 @@ PREFERENCE: dict[type[Part], int] = {
 NO_LINES: tuple[int, ...] = ()
 
 
-def index_model(model: Model, wanted: Sequence[str], noted: list[Line], delimiter: str) -> Callable[..., Line]:
-    """The function that decides as `model` says. Its arguments are the values of `wanted`."""
+def index_model(
+    model: Model,
+    wanted: Sequence[str],
+    noted: list[Line],
+    delimiter: str,
+    understood: Callable[[Values], Values],
+) -> Callable[..., Line]:
+    """The function that decides as `model` says. Its arguments are the values of `wanted`; `understood` is a `door`."""
     positions = {name: number for number, name in enumerate(wanted)}
     guarded = _Guards(model.lines, positions, delimiter)
     questions = {acl.number: _question(acl, positions) for acl in model.acls.values() if not acl.is_score}
     lines, end, always, probes = model.lines, model.default_line, guarded.always, guarded.probes
 
     def decide(*values: str) -> Line:
+        seen = understood(values)
         candidates = list(always)
         for probe in probes:
-            candidates += probe.lines(values)
+            candidates += probe.lines(seen)
         if not candidates:
             return end
-        return _first(sorted(set(candidates)), lines, questions, values, noted) or end
+        return _first(sorted(set(candidates)), lines, questions, seen, noted) or end
 
     return decide
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
+    from forkpolicy.policy.rewriting import Views
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -30,13 +31,15 @@ def load_policy(
     *,
     files: Files | None = None,
     delimiter: str = "",
+    views: Views | None = None,
     on_error: str = ON_ERROR,
     clock: Callable[[], float] = time.time,
     indexed_from: int = INDEXED_FROM,
     also_wanted: Sequence[str] = (),
 ) -> tuple[Policy, list[Complaint]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
-    nothing yet. `also_wanted` are attributes that somebody else reads of the same requests.
+    nothing yet. `views` of addresses are those of `rewriting`; None: as they came. `also_wanted` are attributes that
+    somebody else reads of the same requests.
     """
     files = files or Files()
     parsed = parse_policy(path, files)
@@ -47,7 +50,12 @@ def load_policy(
     if any(complaint.severity == "error" for complaint in complaints):
         raise ConfigError(in_order(complaints, parsed.paths))
     return Policy(
-        model, tuple(parsed.paths), delimiter=delimiter, indexed_from=indexed_from, also_wanted=also_wanted
+        model,
+        tuple(parsed.paths),
+        delimiter=delimiter,
+        views=views,
+        indexed_from=indexed_from,
+        also_wanted=also_wanted,
     ), in_order(complaints, parsed.paths)
 
 

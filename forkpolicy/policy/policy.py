@@ -8,6 +8,7 @@ from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.codegen import compile_model
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.indexed import index_model
+from forkpolicy.policy.rewriting import door
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.model import Line, Model
+    from forkpolicy.policy.rewriting import Views
     from forkpolicy.protocol.layout import Values
 
 # What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing
@@ -29,6 +31,7 @@ INDEXED_FROM = 8
 class Policy:
     """A loaded policy. `wanted`: the attributes that it reads, in the order in which `decide` takes their values.
 
+    Values come as Postfix sent them; `views` (rewriting.py) say how the policy sees those that are addresses.
     `on_failure` is told why an evaluation failed, each time; whoever sets it decides how often that is logged.
     """
 
@@ -38,6 +41,7 @@ class Policy:
         paths: tuple[str, ...],
         *,
         delimiter: str = "",
+        views: Views | None = None,
         indexed_from: int = INDEXED_FROM,
         also_wanted: Sequence[str] = (),
     ) -> None:
@@ -48,17 +52,19 @@ class Policy:
         asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model), *also_wanted))
         self.wanted = tuple(sorted(asked, key=lambda name: listed.index(name) if name in ATTRIBUTES else len(listed)))
         positions = {name: at for at, name in enumerate(self.wanted)}
+        views = views or {}
+        self._understood = door(self.wanted, views)
         self._renders = {
-            name: action.template.bound(positions, whole=VERBS.get(action.verb) in ONE_WORD)
+            name: action.template.bound(positions, views, whole=VERBS.get(action.verb) in ONE_WORD)
             for name, action in model.actions.items()
             if action.template
         }
         self.noted: list[Line] = []
         self.on_failure: Callable[[str], None] = _ignore
         if len(model.lines) < indexed_from:
-            self._compiled = compile_model(model, self.wanted, self.noted)
+            self._compiled = compile_model(model, self.wanted, self.noted, views)
         else:
-            self._compiled = index_model(model, self.wanted, self.noted, delimiter)
+            self._compiled = index_model(model, self.wanted, self.noted, delimiter, self._understood)
 
     @property
     def tables(self) -> dict[str, Lookup]:
@@ -75,7 +81,11 @@ class Policy:
 
     def trace(self, values: Values, *, all_lines: bool = False) -> Trace:
         """Decide the slow way and say why."""
-        return evaluate(self.model, dict(zip(self.wanted, values, strict=True)), all_lines=all_lines)
+        seen = self._understood(values)
+        trace = evaluate(self.model, dict(zip(self.wanted, seen, strict=True)), all_lines=all_lines)
+        pairs = zip(self.wanted, values, seen, strict=True)
+        trace.rewritten = {name: understood or "" for name, value, understood in pairs if understood != value}
+        return trace
 
     def take_noted(self) -> list[Line]:
         """The `log` lines of the last decision."""
@@ -112,7 +122,7 @@ class Policy:
         return text, ""
 
     def _matched(self, acl_name: str, values: Values) -> str:
-        return self.model.matched_value(acl_name, dict(zip(self.wanted, values, strict=True)))
+        return self.model.matched_value(acl_name, dict(zip(self.wanted, self._understood(values), strict=True)))
 
     def _decide_exactly(self, values: Values) -> Line:
         trace = self.trace(values)

@@ -20,6 +20,8 @@ from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from forkpolicy.policy.rewriting import Views
+
 ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
     "sender_domain": ("sender", True),
     "sender_localpart": ("sender", False),
@@ -56,13 +58,15 @@ class Template:
         own = (name for name in self.names if not name.startswith(MATCH_PREFIX))
         return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, None))[0] for name in own))
 
-    def bound(self, positions: Mapping[str, int], *, whole: bool = False) -> Render:
+    def bound(self, positions: Mapping[str, int], views: Views, *, whole: bool = False) -> Render:
         """A function that renders the text from a request's values; `positions` says where each attribute's is.
 
+        Whole addresses are put in as they came, parts of them as `views` see them.
         Its second argument gives the table value that an ACL found for these values. `whole`: it raises ValueError
         where it would have to clean or to cut a value, since half an address is another one.
         """
-        pieces = [_piece(literal, name, positions, _unchanged if whole else clean) for literal, name in self.pieces]
+        put_in = _unchanged if whole else clean
+        pieces = [_piece(literal, name, positions, views, put_in) for literal, name in self.pieces]
 
         def render(values: Values, match: Match) -> str:
             text = "".join([piece if isinstance(piece, str) else piece(values, match) for piece in pieces])
@@ -114,7 +118,9 @@ def _unchanged(value: str) -> str:
     return value
 
 
-def _piece(literal: str, name: str, positions: Mapping[str, int], put_in: Callable[[str], str]) -> str | Render:
+def _piece(
+    literal: str, name: str, positions: Mapping[str, int], views: Views, put_in: Callable[[str], str]
+) -> str | Render:
     if literal:
         return literal
     if name.startswith(MATCH_PREFIX):
@@ -124,7 +130,8 @@ def _piece(literal: str, name: str, positions: Mapping[str, int], put_in: Callab
     at = positions[attribute]
     if is_domain is None:
         return lambda values, _match: put_in(values[at] or "")
-    return lambda values, _match: put_in(_part(values[at] or "", is_domain=is_domain))
+    view = views.get(attribute, str)
+    return lambda values, _match: put_in(_part(view(values[at] or ""), is_domain=is_domain))
 
 
 def _part(address: str, *, is_domain: bool) -> str:

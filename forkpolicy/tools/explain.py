@@ -68,6 +68,7 @@ def as_object(trace: Trace, text: str, request: Request) -> dict[str, object]:
     line = trace.outcome
     return {
         "action": _printable(text),
+        "rewritten": {name: _printable(address) for name, address in trace.rewritten.items()},
         "verb": line.action.verb,
         "decided_by": {
             "path": line.place.path if line.place else None,
@@ -153,23 +154,29 @@ def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) ->
     mark = "  <- decided" if decided else "  (fired)" if tried.fired else ""
     title = f"{tried.line.where}: {tried.line.text}"
     return [(paint.bold(title) if decided else title) + paint.bold(mark)] + [
-        _looked_text(looked, negated, request, paint) for looked, negated in tried.looked
+        _looked_text(looked, negated, request, trace, paint) for looked, negated in tried.looked
     ]
 
 
-def _looked_text(looked: Looked, negated: bool, request: Request, paint: Painter) -> str:
+def _looked_text(looked: Looked, negated: bool, request: Request, trace: Trace, paint: Painter) -> str:
     name = f"{'!' if negated else ' '}{looked.acl.name}"
     answer = paint.colour(STATES_SHOWN[looked.answer], f"{looked.answer.value:<16}")
-    return f"   {name:<24} {answer} {_why(looked, request)}".rstrip()
+    return f"   {name:<24} {answer} {_why(looked, request, trace)}".rstrip()
 
 
-def _why(looked: Looked, request: Request) -> str:
+def _why(looked: Looked, request: Request, trace: Trace) -> str:
     if looked.answer is Answer.UNKNOWN:
         return _why_unknown(looked.reason, request)
     if looked.answer is Answer.FAILED:
         return looked.reason
-    asked = " ".join(f"{name}={_printable(request.get(name))}" for name in looked.acl.attributes)
+    asked = " ".join(_asked(name, request, trace) for name in looked.acl.attributes)
     return f"{asked}{_found_text(looked.finding)}" if looked.finding else asked or _time_text(looked.acl)
+
+
+def _asked(name: str, request: Request, trace: Trace) -> str:
+    """An attribute with its value, and how the policy sees an address that Postfix will rewrite."""
+    came = f"{name}={_printable(request.get(name))}"
+    return f"{came} (rewritten: {_printable(trace.rewritten[name])})" if name in trace.rewritten else came
 
 
 def _why_unknown(name: str, request: Request) -> str:

@@ -8,6 +8,7 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forkpolicy.policy.rewriting import Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from tests import reference
@@ -15,7 +16,9 @@ from tests.fakes import policy_of
 
 DOMAINS = ["example.com", "a.example.com", "example.net", "com"]
 LOCALS = ["u", "U", "abuse", "x+y"]
-ADDRESSES = [f"{local}@{domain}" for local in LOCALS for domain in DOMAINS] + ["", "postmaster", "a@b@example.com"]
+ADDRESSES = [f"{local}@{domain}" for local in LOCALS for domain in DOMAINS] + ["", "a@b@example.net"]
+ADDRESSES += [*reference.REWRITTEN, "u@example.org", "u@"]
+VIEWS = Rewriting(myorigin="example.com", local_domains=["example.com"]).views
 HOSTS = ["example.com", "mail.example.com", "Mail.Example.COM.", "unknown", "", "192.0.2.1"]
 CLIENTS = ["192.0.2.1", "192.0.2.200", "198.51.100.7", "2001:db8::1", "::ffff:192.0.2.1", "unknown", ""]
 SIZES = ["", "0", "1", "100", "5000", "many"]
@@ -64,6 +67,7 @@ acls = st.one_of(
             st.just(kind), st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=3, unique=True)
         )
     ),
+    st.tuples(st.just("unqualified"), st.sampled_from([["sender"], ["recipient"]])),
     st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender"]), st.just([])),
     st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
 )
@@ -107,7 +111,7 @@ def test_compiled_exact_and_reference_agree(data, several):
     """Whatever the policy and the request, compiled or indexed: one decision, one list of log lines, from all."""
     rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
     for indexed_from, attributes in itertools.product((0, 100), several):
-        policy = policy_of(as_text(data), rows, indexed_from=indexed_from)
+        policy = policy_of(as_text(data), rows, indexed_from=indexed_from, views=VIEWS)
         values = wanted_values(Request(attributes, None), policy.wanted)
         line = policy.decide(values)
         noted = [each.action.name for each in policy.take_noted()]

@@ -89,9 +89,10 @@ def test_the_deciding_line_and_what_made_each_acl_hold(explain):
     said = rows(text)
     folder = explain.folder
     assert status == 0
-    assert said[0] == "action=REJECT 5.7.1 Authentication required to send as Example.COM."
+    assert said[0] == "action=REJECT 5.7.1 Authentication required to send as Example.COM"
     at = said.index(f"{folder}/policy.conf:{LINES['forged']}: access from_us to_us !signed_in prove_it <- decided")
-    assert said[at + 1] == f"from_us holds sender=a@Example.COM.: example.com in table doms ({folder}/doms:2)"
+    seen = "sender=a@Example.COM. (rewritten: a@Example.COM)"
+    assert said[at + 1] == f"from_us holds {seen}: example.com in table doms ({folder}/doms:2)"
     assert said[at + 2] == f"to_us holds recipient=b@example.com: @example.com ({folder}/policy.conf:6)"
     assert said[at + 3].startswith("!signed_in does not hold sasl_username=")
 
@@ -172,7 +173,7 @@ def test_json_has_the_same_for_tools(explain):
     _, text, _ = explain(*FORGED, "protocol_state=RCPT", "--json")
     (said,) = [json.loads(line) for line in text.splitlines()]
     policy = f"{explain.folder}/policy.conf"
-    assert said["action"] == "REJECT 5.7.1 Authentication required to send as Example.COM."
+    assert said["action"] == "REJECT 5.7.1 Authentication required to send as Example.COM"
     assert (said["verb"], said["failure"], said["noted"]) == ("REJECT", "", [])
     text = "access from_us to_us !signed_in prove_it"
     assert said["decided_by"] == {"path": policy, "line": LINES["forged"], "text": text}

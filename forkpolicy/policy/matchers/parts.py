@@ -142,6 +142,22 @@ class PresentPart(Part):
         return Finding(next((f"{name}={value}" for name, value in pairs if value), f"{self.attributes[0]} is empty"))
 
 
+class UnqualifiedPart(Part):
+    """`acl bare unqualified recipient`: an address without a domain, as policies see it (rewriting.py)."""
+
+    def __init__(self, word: Word) -> None:
+        self.attributes = (word.text.lower(),)
+        self.word = word
+
+    def holds(self, *values: str) -> bool:
+        """Whether there is an address and it has no domain."""
+        return bool(values[0]) and not values[0].rpartition("@")[2 if "@" in values[0] else 0]
+
+    def find(self, *values: str) -> Finding | None:
+        """The attribute that has none."""
+        return Finding(self.word.text, self.word.place) if self.holds(*values) else None
+
+
 class SamePart(Part):
     """`acl same helo_name {client_name}`: two attributes are equal when folded, and there."""
 

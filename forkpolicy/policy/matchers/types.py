@@ -14,7 +14,7 @@ from forkpolicy.policy.matchers.clock import ClockPart, parse_days, parse_times,
 from forkpolicy.policy.matchers.foreign import refuse_foreign
 from forkpolicy.policy.matchers.network import NetworkPart
 from forkpolicy.policy.matchers.number import NumberPart, ScorePart, parse_comparison, parse_score_comparison
-from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart, SamePart
+from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart, SamePart, UnqualifiedPart
 from forkpolicy.policy.matchers.regex import RegexPart, check_regex, is_regex
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
 from forkpolicy.policy.matchers.version import VERSIONS, VersionPart, parse_version_comparison
@@ -70,7 +70,9 @@ OTHER_NAMES = {
     "username": "sasl_username",
     "login": "sasl_username",
 }
-OWN_TYPES = (*PRESENT, "day", "time", "score")
+# What `unqualified` may be asked about.
+ENVELOPE = ("sender", "recipient")
+OWN_TYPES = (*PRESENT, "unqualified", "day", "time", "score")
 
 
 @dataclass
@@ -115,6 +117,8 @@ def build_parts(type_word: Word, words: list[Word], around: Surroundings) -> lis
     if not words:
         around.complaints.append(type_word.complaint(f"{name} needs a value"))
         return []
+    if name == "unqualified":
+        return _unqualified(words, around)
     if name in ("day", "time"):
         return _clock(name, words, around)
     if name == "score":
@@ -124,6 +128,15 @@ def build_parts(type_word: Word, words: list[Word], around: Surroundings) -> lis
     if name in NUMBERS:
         return [NumberPart(name, _parsed(words, parse_comparison, around))]
     return _Values(name, around).parts(words)
+
+
+def _unqualified(words: list[Word], around: Surroundings) -> list[Part]:
+    wrong = [word for word in words if word.text.lower() not in ENVELOPE]
+    around.complaints += [
+        word.complaint(f'"{word.text}" is not a value of unqualified: expected {" or ".join(ENVELOPE)}')
+        for word in wrong
+    ]
+    return [UnqualifiedPart(word) for word in words if word not in wrong]
 
 
 class _Values:

@@ -1,0 +1,182 @@
+"""What Postfix will make of an envelope address that it asks about: it asks first and rewrites afterwards.
+
+A policy request has an address as the client gave it, without its quotes. `Rewriting` turns it into the one that the
+mail will be delivered to (recipient) or answered to (sender), by Postfix's own steps, read in its sources and compared
+with a running Postfix by tests/postfix/test_rewriting.py:
+
+1. cleanup(8), by trivial-rewrite(8) rewrite.c: a source route is dropped; without an `@`, `domain!user` is turned round
+   (swap_bangpath), else `user%domain` (allow_percent_hack), else myorigin is appended (append_at_myorigin); a domain
+   without a dot gets mydomain (append_dot_mydomain); one trailing dot goes.
+2. qmgr(8), by trivial-rewrite(8) resolve.c: while the domain is local (mydestination, or a literal of this machine), it
+   is taken off, and what is in front of it is opened and goes through step 1, also where it was quoted
+   (resolve_dequoted_address).
+3. Ours: `user@localhost` and `user@[127.0.0.1]` are the mailbox that `user@myorigin` is, so policies see that.
+
+The common address (one `@`, no `!` and `%`, a dot in its domain) is what it is: `PLAIN` finds it, in a quarter of a
+microsecond. Pure, and never raises: what nobody can make sense of stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.tables.keys import fold_domain, ip_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from forkpolicy.protocol.layout import Values
+
+Views = Mapping[str, Callable[[str], str]]
+"""By the name of an attribute, the function that turns its value into what a policy sees."""
+
+# Addresses that no step above changes; group 1 is the domain. Names below localhost are left to the careful way.
+PLAIN: Final = re.compile(r"[^@!%]++@((?!(?i:localhost)\.)(?:[^@.\[\]]++\.)++[^@.\[\]]++)").fullmatch
+# Step 2 takes turns. Postfix takes as many as it needs; a policy has other requests to serve, and nobody nests twenty.
+# What is still at a local domain then is local.
+MAX_TURNS: Final = 20
+# RFC 822: a local part that is no dot-string stands in quotes while Postfix works on it (quote_822_local.c).
+_QUOTED: Final = re.compile(r'[\x00-\x20\x7f()<>@,;:\\"\[\]]|\A\.|\.\.|\.\Z').search
+_ROUTE: Final = re.compile(r"@(?:\[[^\]]*+\]|[^:\[])*+:").match
+# As tok822_parse.c reads a text: what stands in quotes, brackets or parentheses has no operators.
+_UP_TO_BANG: Final = re.compile(
+    r'((?:\\.|"(?:\\.|[^"\\])*+(?:"|\Z)|\[[^\]]*+(?:\]|\Z)|\([^)]*+(?:\)|\Z)|[^!"\[(\\])*+)!(.*)', re.DOTALL
+).fullmatch
+_LOCALHOST: Final = ("localhost", "localhost.localdomain")
+_OWN_V4, _OWN_V6 = b"4\x7f", ip_key("::1")
+
+
+class Rewriting:
+    """One Postfix's ways. `myorigin` and `mydomain` may be empty: unknown, and none."""
+
+    def __init__(
+        self,
+        *,
+        myorigin: str = "",
+        mydomain: str = "",
+        local_domains: Iterable[str] = (),
+        local_addresses: Iterable[str] = (),
+    ) -> None:
+        """`local_domains`: mydestination; `local_addresses`: this machine's own, beside 127.0.0.0/8 and ::1."""
+        self._mydomain = mydomain
+        self._origin = self._whole(myorigin)
+        self._names = {fold_domain(name) for name in local_domains}
+        localhost = {*_LOCALHOST, *([f"localhost.{fold_domain(mydomain)}"] if mydomain else [])}
+        self._localhost = localhost | {name for name in self._names if name.startswith("localhost.")}
+        self._addresses = {ip_key(address) for address in local_addresses}
+        self.views: Views = {
+            "sender": self.sender,
+            "recipient": self.recipient,
+            "sasl_sender": self.sender,
+        }
+
+    def recipient(self, address: str) -> str:
+        """The address that mail to `address` will be delivered to; without an `@` where only myorigin could tell."""
+        if not address or PLAIN(address):
+            return address
+        return self._at_origin(self._resolved(self._rewritten(address), self._is_local)) or address
+
+    def sender(self, address: str) -> str:
+        """The address that mail from `address` claims to be from: the one that is answered to.
+
+        Where that is none of ours but `address` stands at a name of ours (`user%example.org@example.com`), it stays
+        there: that is what the mail will show.
+        """
+        if not address or PLAIN(address):
+            return address
+        rewritten = self._rewritten(address)
+        answered = self._resolved(rewritten, self._is_local)
+        if not self._is_ours(answered):
+            answered = self._resolved(rewritten, self._is_nameless)
+        return self._at_origin(answered) or address
+
+    def _rewritten(self, address: str) -> str:
+        """Step 1."""
+        if route := _ROUTE(address):
+            address = address[route.end() :]
+        if "@" not in address:
+            address = self._completed(address)
+        local, at, domain = address.rpartition("@")
+        return f"{local}@{self._whole(domain)}" if at else address
+
+    def _completed(self, address: str) -> str:
+        if not _QUOTED(address):
+            if "!" in address:
+                domain, _, local = address.partition("!")
+                return f"{local}@{domain}"
+            if "%" in address:
+                return "@".join(address.rsplit("%", 1))
+        return self._originated(address)
+
+    def _originated(self, local: str) -> str:
+        return f"{local}@{self._origin}" if self._origin else local
+
+    def _whole(self, domain: str) -> str:
+        if self._mydomain and domain and "." not in domain and domain[0] != "[":
+            return f"{domain}.{self._mydomain}"
+        return domain[:-1] if len(domain) > 1 and domain[-1] == "." and domain[-2] != "." else domain
+
+    def _resolved(self, address: str, comes_off: Callable[[str], bool]) -> str:
+        """Step 2, for the domains that come off."""
+        for _ in range(MAX_TURNS):
+            local, at, domain = address.rpartition("@")
+            if at and not comes_off(domain):
+                break
+            opened = self._opened(local if at else domain)
+            if opened in (None, address):
+                break
+            address = self._rewritten(opened)
+        return address
+
+    def _opened(self, local: str) -> str | None:
+        """A local part as the address that it asks to be sent on to; None when it asks for nothing."""
+        if "@" in local or not _QUOTED(local):
+            return local if any(mark in local for mark in "@!%") else None
+        # Only in quotes does `%` come before `!`.
+        if "%" in local:
+            return "@".join(local.rsplit("%", 1))
+        if "!" in local:
+            swapped = _UP_TO_BANG(local)
+            return f"{swapped[2]}@{swapped[1]}" if swapped else self._originated(local)
+        return None
+
+    def _at_origin(self, address: str) -> str:
+        """Step 3."""
+        local, at, domain = address.rpartition("@")
+        return self._originated(local) if domain and at and self._is_nameless(domain) else address
+
+    def _is_ours(self, address: str) -> bool:
+        return "@" not in address or self._is_local(address.rpartition("@")[2])
+
+    def _is_local(self, domain: str) -> bool:
+        return fold_domain(domain) in self._names or self._is_nameless(domain)
+
+    def _is_nameless(self, domain: str) -> bool:
+        """Whether it is this machine by a name that all machines have. Postfix takes an empty one off, too."""
+        return not domain or fold_domain(domain) in self._localhost or self._is_own_literal(domain)
+
+    def _is_own_literal(self, domain: str) -> bool:
+        if domain[:1] != "[" or domain[-1:] != "]":
+            return False
+        tagged = domain[1:6].lower() == "ipv6:"
+        key = ip_key(domain[6:-1] if tagged else domain[1:-1])
+        # A mapped address is none of Postfix's own, and IPv6 without its tag none at all.
+        if key is None or tagged is not (key[:1] == b"6"):
+            return False
+        return key.startswith(_OWN_V4) or key == _OWN_V6 or key in self._addresses
+
+
+def door(wanted: Sequence[str], views: Views) -> Callable[[Values], Values]:
+    """A function that turns the values of `wanted` as they came into those that a policy sees."""
+    seen = [(at, views[name]) for at, name in enumerate(wanted) if name in views]
+
+    def understood(values: Values) -> Values:
+        for at, view in seen:
+            value = values[at]
+            if value and not PLAIN(value):
+                values = (*values[:at], view(value), *values[at + 1 :])
+        return values
+
+    return understood
