@@ -8,13 +8,13 @@ to us or to nobody alive. What stands in a table's place and is not a table of o
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import CannotWriteError
+from forkpolicy.lock import locked as file_locked
 from forkpolicy.tables.format import SUFFIX, ends_as_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _LOCK: Final = ".compile.lock"
 _ASIDE: Final = ".aside"
 # As `TablesDirectory.aside` makes them; other hidden files of the directory belong to somebody else.
 _ASIDE_NAME: Final = re.compile(rf"\..+{re.escape(SUFFIX)}\.[0-9]+[^/]*{re.escape(_ASIDE)}")
+# The largest tables take minutes, and the timers of all tables may come at once.
+PATIENCE_S: Final = 600.0
 
 
 class TablesDirectory:
@@ -78,12 +80,16 @@ class TablesDirectory:
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[TablesDirectory]:
-    """The directory, made if it is missing, for this process alone; a second compile waits for the first."""
+    """The directory, made if it is missing, for this process alone; a second compile waits for the first, with a word,
+    and gives up after ten minutes.
+    """
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _lock(fd, path, say)
+
+    def wait(holder: str) -> None:
+        say(f"another forkpolicy-compile is at work in {path} ({holder}): waiting for it, {PATIENCE_S:g} s at most")
+
+    with file_locked(path / _LOCK, PATIENCE_S, wait):
         directory = TablesDirectory(path)
         with writing(path):
             directory.remove_leftovers()
@@ -92,16 +98,6 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[TablesDirectory]:
         finally:
             with contextlib.suppress(OSError):
                 directory.remove_leftovers()
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, path: Path, say: Callable[[str], None]) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"another forkpolicy-compile is at work in {path}: waiting for it")
-        fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 @contextlib.contextmanager

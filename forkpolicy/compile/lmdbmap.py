@@ -1,6 +1,7 @@
 """`lmdb:FILE`: another LMDB map of Postfix, as `postmap lmdb:FILE` writes it. FILE with or without `.lmdb`.
 
-Read under the lock that Postfix's own programs take on the file, so that a running postmap is never read half-way.
+Read under the lock that Postfix's own programs take on the file, so that a running postmap is never read half-way. Who
+may write to the file can hold that lock: it is not waited for without end.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 
 from forkpolicy.compile.rows import Row
+from forkpolicy.lock import LockHeldError, take
 from forkpolicy.tables.format import ends_as_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# A postmap of millions of entries takes less.
+PATIENCE_S: Final = 60.0
 # What postalias adds to every map for the benefit of NIS.
 _NOT_ENTRIES: Final = ("YP_LAST_MODIFIED", "YP_MASTER_NAME")
 
@@ -33,9 +37,11 @@ class LmdbSource:
     def rows(self) -> Iterator[Row]:
         """All entries. Raises ValueError, OSError."""
         with self.path.open("rb") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH)
             try:
+                take(self.path, file.fileno(), fcntl.lockf, fcntl.LOCK_SH, PATIENCE_S)
                 yield from _rows_of(self.path)
+            except LockHeldError as error:
+                raise ValueError(str(error)) from error
             except lmdb.Error as error:
                 raise ValueError(f"{self.path} is no LMDB map: {error}") from error
 

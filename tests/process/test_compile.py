@@ -201,20 +201,22 @@ def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.Monk
 def locked(compiler: Compiler) -> Iterator[None]:
     """Another compile at work."""
     compiler.tables.mkdir(exist_ok=True)
-    fd = os.open(compiler.tables / ".compile.lock", os.O_RDWR | os.O_CREAT)
+    fd = os.open(compiler.tables / ".compile.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
     yield
     os.close(fd)
 
 
 def test_two_compiles_queue(compiler: Compiler) -> None:
-    """The second waits, says so, and then does its work."""
+    """The second waits, says for whom and how long, and then does its work."""
     compiler.policy("table t cidr list")
     compiler.source("list", "192.0.2.0/24\n")
     with locked(compiler):
         waiting = compiler.spawn()
         assert waiting.stderr
-        assert b"another forkpolicy-compile is at work" in waiting.stderr.readline()
+        said = waiting.stderr.readline().decode()
+        assert f"is at work in {compiler.tables} (process {os.getpid()} (" in said
+        assert "waiting for it, 600 s at most" in said
         assert compiler.files() == set()
     assert waiting.communicate(timeout=20)[0].startswith(b"t: compiled")
     assert waiting.returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +13,7 @@ import lmdb
 import pyroute2
 import pytest
 
-from forkpolicy.compile import interfaces, postfix, sql
+from forkpolicy.compile import interfaces, lmdbmap, postfix, sql
 from forkpolicy.compile.rows import Row
 from forkpolicy.compile.sources import open_source, with_whole_queries
 from forkpolicy.errors import ConfigError
@@ -137,6 +138,28 @@ def test_lmdb_maps_of_postfix(compiler: Compiler, tmp_path: Path) -> None:
     compiler.source("bad.lmdb", "x" * 9000)
     compiler.policy("table t domain lmdb:bad")
     assert "is no LMDB map" in compiler.run().err
+
+
+def test_an_lmdb_map_that_somebody_keeps_locked(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that may write to the map can lock it for ever: it is named, and not waited for without end."""
+    with lmdb.open(str(tmp_path / "map.lmdb"), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"example.com\0", b"OK\0")
+    compiler.policy("table t domain lmdb:map")
+    monkeypatch.setattr(lmdbmap, "PATIENCE_S", 0.1)
+    hold = (
+        "import fcntl, sys\nwith open(sys.argv[1], 'r+b') as map:\n fcntl.lockf(map, 2)\n print(flush=True)\n input()"
+    )
+    words = [sys.executable, "-c", hold, str(tmp_path / "map.lmdb")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        outcome = compiler.run()
+        holder.communicate(b"\n")
+    assert outcome.status == 78
+    assert f"map.lmdb is locked by process {holder.pid} (" in outcome.err
+    assert compiler.run().status == 0
 
 
 def test_sql_from_sqlite(compiler: Compiler, tmp_path: Path) -> None:
