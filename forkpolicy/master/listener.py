@@ -2,23 +2,30 @@
 workers accept.
 
 A socket file gets its mode and owner before it is reachable under its name, and replaces a stale one in one step; a
-live one is left alone. Two starters at once cannot both win: the directory is locked meanwhile. At the end only a
-file that is still ours is removed. Raises ConfigError for what the operator has to mend and CannotWriteError for
-what the directory does not allow.
+live one is left alone. Two starters at once cannot both win: one has the lock (lock.py) meanwhile. At the end only a
+file that is still ours is removed.
+
+The directory may belong to another user, as Postfix's does, who can rename whatever is in it at any moment. So root
+gives mode and owner to a file in a directory of its own there, which is held by its descriptor and which nobody else
+can enter: no name that another user could have changed is followed.
+
+Raises ConfigError for what the operator has to mend and CannotWriteError for what the directory does not allow.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
+import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import MAX_PATH_BYTES, inet_name
-from forkpolicy.errors import CannotWriteError, Complaint, ConfigError
+from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, ForkpolicyError
+from forkpolicy.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
 # sd_listen_fds(3): descriptors that systemd passes begin here.
 LISTEN_FDS_START = 3
 PROBE_TIMEOUT_S = 2.0
+# Another starter holds the lock for as long as its probe takes.
+LOCK_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +62,28 @@ class Listener:
             self.sock.shutdown(socket.SHUT_RD)
 
     def close(self, *, remove: bool) -> None:
-        """Close, and remove the socket file if it is still ours."""
+        """Close, and remove the socket file if it is still ours. Waits for nobody: a process that has the lock is
+        starting there, and replaces the file.
+        """
         self.sock.close()
-        path = self.endpoint.removeprefix("unix:")
+        path = Path(self.endpoint.removeprefix("unix:"))
         if remove and self.identity:
-            with contextlib.suppress(OSError), _locked(os.path.dirname(path)):  # noqa: PTH120 - a plain text suffices
-                if _identity(path) == self.identity:
-                    os.unlink(path)  # noqa: PTH108 - as above
+            with contextlib.suppress(OSError, CannotWriteError), _at(path, patience_s=0) as directory:
+                if _identity(path.name, directory) == self.identity:
+                    os.unlink(path.name, dir_fd=directory)
 
 
 def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     """Listen on a UNIX socket. Raises ConfigError, CannotWriteError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _locked(str(Path(path).parent)):
+        with _at(Path(path), LOCK_PATIENCE_S) as directory:
             _refuse_live(path)
-            identity = _bind(sock, path, ownership, backlog)
+            identity = _bind(sock, Path(path).name, directory, ownership, backlog)
     except OSError as error:
         sock.close()
         raise CannotWriteError(f"{path}: cannot listen there: {error.strerror or error}") from error
-    except ConfigError:
+    except ForkpolicyError:
         sock.close()
         raise
     sock.setblocking(False)
@@ -135,44 +146,65 @@ def _refuse_live(path: str) -> None:
     raise wrong(path, "another server listens there: stop it first (forkpolicy stop), or choose another path")
 
 
-def _bind(sock: socket.socket, path: str, ownership: Ownership, backlog: int) -> tuple[int, int]:
-    """Bind under a name of our own, then move it to its place: never reachable with a wrong mode, never missing, and
-    never refusing: who finds it so takes it for left over.
+def _bind(sock: socket.socket, name: str, directory: int, ownership: Ownership, backlog: int) -> tuple[int, int]:
+    """Bind in a directory of our own, then move the file to its place: never reachable with a wrong mode, never
+    missing, and never refusing: who finds it so takes it for left over. Its device and inode.
     """
-    own = f"{Path(path).parent}/.fp{os.getpid()}"
-    Path(own).unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        sock.bind(own if len(os.fsencode(own)) <= MAX_PATH_BYTES else path)
-    finally:
-        os.umask(before)
-    bound = str(sock.getsockname())
-    try:
-        # While it is still ours: to change the mode of somebody else's file takes one capability more.
-        Path(bound).chmod(ownership.mode)
-        if (ownership.uid, ownership.gid) != (-1, -1):
-            os.chown(bound, ownership.uid, ownership.gid)
-        sock.listen(backlog)
-        Path(bound).replace(path)
-    except OSError:
-        Path(bound).unlink(missing_ok=True)
-        raise
-    return _identity(path)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - of the file itself, whatever it is now
-    return found.st_dev, found.st_ino
+    with _own_directory(directory) as own:
+        # By the descriptor (proc(5)): no name on the way that could be another one meanwhile, and always short enough.
+        place = f"/proc/self/fd/{own}/"
+        within = name if len(os.fsencode(place + name)) <= MAX_PATH_BYTES else "socket"
+        sock.bind(place + within)
+        try:
+            # While it is still ours: to change the mode of somebody else's file takes one capability more.
+            os.chmod(within, ownership.mode, dir_fd=own)
+            if (ownership.uid, ownership.gid) != (-1, -1):
+                os.chown(within, ownership.uid, ownership.gid, dir_fd=own, follow_symlinks=False)
+            sock.listen(backlog)
+            identity = _identity(within, own)
+            os.replace(within, name, src_dir_fd=own, dst_dir_fd=directory)
+        except OSError:
+            os.unlink(within, dir_fd=own)
+            raise
+    return identity
 
 
 @contextlib.contextmanager
-def _locked(directory: str) -> Iterator[None]:
-    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _own_directory(directory: int) -> Iterator[int]:
+    """The descriptor of a directory within another, which is there meanwhile, and which we alone can enter."""
+    name = f".fp{os.getpid()}-{secrets.token_hex(4)}"
+    with contextlib.ExitStack() as after:
+        after.callback(os.umask, os.umask(0o077))
+        os.mkdir(name, 0o700, dir_fd=directory)
+        after.callback(_remove_directory, name, directory)
+        own = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        after.callback(os.close, own)
+        found = os.fstat(own)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise OSError(errno.EPERM, f"another user has replaced {name}")
+        yield own
+
+
+def _remove_directory(name: str, directory: int) -> None:
+    # Renamed by the owner of the directory around it, it is theirs to remove.
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def _at(path: Path, patience_s: float) -> Iterator[int]:
+    """The descriptor of a path's directory, and the lock of the path, meanwhile."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        with locked(path.with_name(f".{path.name}.lock"), patience_s, directory=directory):
+            yield directory
     finally:
-        os.close(fd)
+        os.close(directory)
+
+
+def _identity(name: str, directory: int) -> tuple[int, int]:
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return found.st_dev, found.st_ino
 
 
 def wrong(what: str, message: str) -> ConfigError:

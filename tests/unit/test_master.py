@@ -192,8 +192,8 @@ def test_a_socket_is_listened_on_from_the_first_moment(tmp_path, monkeypatch):
     """Whoever finds it refusing takes it for a stale one: of two masters that start at once, both would serve."""
     path, replace, connected = tmp_path / "socket", os.replace, []
 
-    def replace_and_connect(*names):
-        replace(*names)
+    def replace_and_connect(*names, **directories):
+        replace(*names, **directories)
         with socket.socket(socket.AF_UNIX) as second:
             connected.append(second.connect_ex(str(path)))
 
