@@ -57,13 +57,15 @@ class TextFiles(Files):
         return text if isinstance(text, bytes) else text.encode()
 
 
-def policy_of(text, tables=None, **more):
-    """A policy from text; `tables`: {name: {key: value}}."""
+def policy_of(text, tables=None, *, warnings=None, **more):
+    """A policy from text; `tables`: {name: {key: value}}. Warnings are added to the list of that name."""
     tables = tables or {}
     files = TextFiles({"policy.conf": text, **more.pop("files", {})})
-    policy, _ = load_policy(
+    policy, found = load_policy(
         "policy.conf", lambda each: DictTable(each.name, each.kind, tables.get(each.name, {})), files=files, **more
     )
+    if warnings is not None:
+        warnings += found
     return policy
 
 

@@ -27,6 +27,20 @@ MAP = re.compile(
     r"(btree|cdb|cidr|dbm|environ|fail|hash|inline|internal|ldap|lmdb|memcache|mongodb|mysql|nis|nisplus|pcre|pgsql|pipemap"
     r"|proxy|randmap|regexp|sdbm|socketmap|sqlite|static|tcp|texthash|unionmap|unix):[^:]"
 )
+# What regexp: and pcre: tables know and RE2 takes for plain characters, and what to write instead.
+ESCAPES = {
+    "\\<": r"the edge of a word is \b",
+    "\\>": r"the edge of a word is \b",
+    "\\`": "the beginning of the text is ^",
+    "\\'": "the end of the text is $",
+}
+COLLATION = re.compile(r"\[([=.])[^\]]+\1")
+REPETITIONS = (
+    (re.compile(r"\{,\d*\}"), "a repetition begins with a number, as in {0,3}"),
+    (re.compile(r"\^\*"), "a * repeats what stands before it; whatever may stand there is .*"),
+)
+# `/^news/i`: what looks like the path of a file is an expression of Postfix's maps, with flags.
+FLAGS = re.compile(r"/(.+)/([imsxAEUX]+)", re.DOTALL)
 SAFE_IN_EXPRESSION = re.compile(r"[\w@%+=~-]", re.ASCII)
 
 
@@ -36,6 +50,32 @@ def refuse_foreign(name: str, text: str) -> None:
         return
     for refuse in CHECKS:
         refuse(name, text)
+
+
+def refuse_dialect(expression: str) -> None:
+    """Raises ValueError for an expression that RE2 takes, but for another than Postfix's maps do: it would not fire."""
+    for piece in PIECES.findall(expression):
+        if piece in ESCAPES:
+            raise _dialect(piece, ESCAPES[piece])
+        if piece[0] == "[" and (found := COLLATION.search(piece)):
+            raise _dialect(found[0], "a character stands for itself in a class, without = or . around it")
+    bare = in_pieces(expression)
+    for pattern, advice in REPETITIONS:
+        if found := pattern.search(bare):
+            raise _dialect(found[0], advice)
+
+
+def _dialect(found: str, advice: str) -> ValueError:
+    return ValueError(f'"{found}" means something else in these expressions (RE2) than in Postfix\'s maps: {advice}')
+
+
+def flags_hint(path: str) -> str:
+    """What to write for an expression with flags, where a path of a file was expected and there is no such file."""
+    found = FLAGS.fullmatch(path)
+    if not found:
+        return ""
+    case = f" (/(?-i){found[1]}/ to tell upper from lower case)" if "i" in found[2] else ""
+    return f"if it is an expression: flags do not stand behind its slash, write /{found[1]}/{case}"
 
 
 def in_pieces(expression: str) -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.errors import ConfigError, nearest
 from forkpolicy.policy.matchers.clock import ClockPart, parse_days, parse_times, parse_zone
-from forkpolicy.policy.matchers.foreign import refuse_foreign
+from forkpolicy.policy.matchers.foreign import flags_hint, refuse_foreign
 from forkpolicy.policy.matchers.network import NetworkPart
 from forkpolicy.policy.matchers.number import NumberPart, ScorePart, parse_comparison, parse_score_comparison
 from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart, SamePart, UnqualifiedPart
-from forkpolicy.policy.matchers.regex import RegexPart, check_regex, is_regex
+from forkpolicy.policy.matchers.regex import RegexPart, check_regex, first_too_many, is_regex
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
 from forkpolicy.policy.matchers.version import VERSIONS, VersionPart, parse_version_comparison
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
@@ -156,8 +156,26 @@ class _Values:
             self._sort(word)
         # Cheapest first: one of them is enough.
         exact = self._exact() if self.plain else []
-        regex = [RegexPart(self.name, self.regexes)] if self.regexes else []
-        return [*exact, *regex, *self.built]
+        return [*exact, *self._expressions(), *self.built]
+
+    def _expressions(self) -> list[Part]:
+        if not self.regexes:
+            return []
+        too_many = first_too_many(self.regexes)
+        if too_many:
+            message = "from here on the expressions of this ACL are too large together: shorten them, or use a table"
+            self.around.complaints.append(too_many.complaint(message))
+            return []
+        try:
+            part = RegexPart(self.name, self.regexes)
+        except ValueError as error:
+            self.around.complaints.append(self.regexes[0].complaint(str(error)))
+            return []
+        if len(part.sets) > 1:
+            sets = f"{len(part.sets)} sets of up to 48 MB each"
+            message = f"{len(self.regexes)} expressions are so large that each worker keeps {sets}"
+            self.around.complaints.append(self.regexes[0].warning(message, "plain values and tables take far less"))
+        return [part]
 
     def _sort(self, word: Word, *, in_file: bool = False) -> None:
         text = word.text
@@ -206,7 +224,8 @@ class _Values:
         try:
             lines = read_lines(word.text, self.around.files)
         except ConfigError as error:
-            self.around.complaints += [word.complaint(f"{each.path} {each.message}") for each in error.complaints]
+            hint = flags_hint(word.text)
+            self.around.complaints += [word.complaint(f"{each.path} {each.message}", hint) for each in error.complaints]
             return
         for number, line in enumerate(lines, 1):
             if not is_comment(line):
