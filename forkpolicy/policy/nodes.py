@@ -6,30 +6,31 @@ show the line and a caret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from forkpolicy.errors import Complaint
 
 TABLE_KINDS = ("cidr", "domain", "address", "key")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a word stands. Lines and columns count from 1; `source` is the text of the line."""
 
     path: str
     line: int
     column: int
-    source: str = field(default="", compare=False)
+    source: str = ""
 
     def __str__(self) -> str:
         """`file:line`, as decision logs and explanations cite it."""
         return f"{self.path}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a statement."""
+class Word(NamedTuple):
+    """One word of a statement. A policy of 40,000 lines has a quarter of a million: a tuple is made in a third of the
+    time that a frozen dataclass takes.
+    """
 
     text: str
     place: Place

@@ -15,6 +15,7 @@ from forkpolicy.tables.keys import MAX_NAME_CHARS, NULL_SENDER, fold_domain, spl
 
 # Underscores are no host names but real in mail (SRV-like names, HELO of appliances).
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NAME: Final = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 
 # What ends in a number is an address, or was meant as one.
 NUMERIC_TOP: Final = re.compile(r"(^|\.)\d+$")
@@ -61,9 +62,9 @@ def _parse_name(name: str, text: str) -> str:
         raise ValueError(f'"{text}" has no name')
     if len(folded) > MAX_NAME_CHARS:
         raise ValueError(f"a name of {len(folded)} characters: DNS allows {MAX_NAME_CHARS}")
-    wrong = next((label for label in folded.split(".") if not _LABEL.fullmatch(label)), None)
-    if wrong is None:
+    if _NAME.fullmatch(folded):
         return folded
+    wrong = next(label for label in folded.split(".") if not _LABEL.fullmatch(label))
     if not wrong:
         raise ValueError(f'"{text}" has an empty label: two dots in a row, or one at an end')
     raise ValueError(f'"{text}" is no name: "{wrong[:63]}" is no label of letters, digits, "-" and "_"')
