@@ -2,41 +2,73 @@
 
 `Files` reads from disk and remembers what it read; its `snapshot` is what the master hands to its workers, which
 read from `SnapshotFiles`: every worker then compiles the very bytes that were checked, whatever happens to the
-files meanwhile. Raises ConfigError when a file cannot be read.
+files meanwhile. Nothing but regular files is read: opening a pipe, a device or a socket may wait for ever, or have
+effects. A mount that hangs may stop whoever reads: `reading` is called with each path before it is accessed, and with
+an empty one afterwards.
+
+Raises ConfigError when a file or a directory cannot be read.
 """
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
-from pathlib import Path
+import re
+import stat
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 # A key that no path can have marks the answer to a glob in a snapshot.
 GLOB_PREFIX = "glob\0"
+WILDCARD = re.compile(r"[*?\[]")
+
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def _nobody(_path: str) -> None:
+    pass
 
 
 class Files:
     """The files on disk, read once each."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Callable[[str], None] = _nobody) -> None:
         self.snapshot: dict[str, bytes] = {}
+        self._reading = reading
 
     def read(self, path: str | Path) -> bytes:
         """The bytes of a file; the same bytes however often it is asked for."""
         name = str(path)
         if name not in self.snapshot:
-            self.snapshot[name] = _read(name)
+            self._reading(name)
+            try:
+                self.snapshot[name] = _read(name)
+            except (OSError, ValueError) as error:
+                raise _cannot_read(name, error) from error
+            self._reading("")
         return self.snapshot[name]
 
     def glob(self, pattern: str) -> list[str]:
-        """The paths that match, sorted."""
-        found = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute, Path.glob refuses that
+        """The paths that match, sorted. None is no mistake; a directory that may not be listed is one, since rules
+        would be missing without a word.
+        """
+        self._reading(pattern)
+        try:
+            found = sorted(_matching(pattern))
+        except (OSError, ValueError) as error:
+            raise _cannot_read(getattr(error, "filename", None) or pattern, error) from error
+        self._reading("")
         self.snapshot[GLOB_PREFIX + pattern] = "\n".join(found).encode("utf-8", "surrogateescape")
         return found
 
@@ -62,8 +94,41 @@ class SnapshotFiles(Files):
 
 
 def _read(name: str) -> bytes:
+    # Before it is opened, since opening a device may have effects, and after, since it may be another by then.
+    _refuse_irregular(os.stat(name))  # noqa: PTH116 - a text as it stands in the policy
+    fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        _refuse_irregular(os.fstat(fd))
+        return file.read()
+
+
+def _refuse_irregular(status: os.stat_result) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise ValueError(f"is {KINDS.get(kind, 'of an unknown kind')}: only regular files are read")
+
+
+def _cannot_read(name: str, error: OSError | ValueError) -> ConfigError:
+    # A ValueError is ours, or Python's about a path that no file can have.
+    why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    message = why if why.startswith("is ") else f"cannot be read: {why}"
+    return ConfigError([Complaint(name, 0, 0, message)])
+
+
+def _matching(pattern: str) -> list[str]:
+    """As the shell does it: `*`, `?` and `[...]` in any part of the path, hidden names only where that is asked for."""
+    if not WILDCARD.search(pattern):
+        return [pattern] if os.path.lexists(pattern) else []
+    head, name = os.path.split(pattern)
+    directories = _matching(head) if WILDCARD.search(head) else [head]
+    if WILDCARD.search(name):
+        return [os.path.join(each, found) for each in directories for found in _names(each, name)]  # noqa: PTH118
+    return [path for each in directories if os.path.lexists(path := os.path.join(each, name))]  # noqa: PTH118
+
+
+def _names(directory: str, pattern: str) -> list[str]:
     try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        message = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        raise ConfigError([Complaint(name, 0, 0, message)]) from error
+        found = os.listdir(directory or ".")  # noqa: PTH208 - texts, as above
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [each for each in fnmatch.filter(found, pattern) if each[0] != "." or pattern[0] == "."]

@@ -14,12 +14,14 @@ import msgpack
 Message = dict[str, Any]
 # A reload sends every file of the policy. What claims to be longer is no message.
 MAX_MESSAGE_BYTES = 1 << 28
+# The name of a file need not be UTF-8.
+NAMES = "surrogateescape"
 _LENGTH = struct.Struct(">I")
 
 
 def encode(message: Message) -> bytes:
     """The bytes of one message."""
-    packed: bytes = msgpack.packb(message)
+    packed: bytes = msgpack.packb(message, unicode_errors=NAMES)
     return _LENGTH.pack(len(packed)) + packed
 
 
@@ -40,6 +42,6 @@ class Decoder:
             end = _LENGTH.size + length
             if len(self._pending) < end:
                 break
-            messages.append(msgpack.unpackb(bytes(self._pending[_LENGTH.size : end])))
+            messages.append(msgpack.unpackb(bytes(self._pending[_LENGTH.size : end]), unicode_errors=NAMES))
             del self._pending[:end]
         return messages

@@ -1,25 +1,27 @@
 """Settings, policy and table slots as one generation, loaded from files or from a snapshot of them.
 
-The master loads before it forks, and again on reload to check; a worker loads the same snapshot on reload; commands
-load to check and explain. Tables are named here, not opened: LMDB is opened after the fork. Raises ConfigError with
-every mistake of settings and policy.
+The start loads before it forks. A reload loads in a child of the master, to check, and hands the master an `Outline`:
+what it has to know, and the bytes that workers load from. Commands load to check and explain. Tables are named here,
+not opened: LMDB is opened after the fork. Raises ConfigError with every mistake of settings and policy.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.rewriting import Rewriting
-from forkpolicy.settings import load_settings
+from forkpolicy.settings import absolute, load_settings
 from forkpolicy.tables.slot import TableSlot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.policy.policy import Policy
@@ -61,6 +63,17 @@ class Loaded:
         return [f"{line.where}: {line.text}" for line in (*model.lines, model.default_line, model.error_line)]
 
     @property
+    def outline(self) -> dict[str, Any]:
+        """What `Outline` is made of, as plain data that one process can send to another."""
+        return {
+            "snapshot": self.snapshot,
+            "summary": self.summary,
+            "line_texts": self.line_texts,
+            "table_paths": self.table_paths,
+            "warnings": [str(each) for each in self.warnings],
+        }
+
+    @property
     def summary(self) -> dict[str, object]:
         """What the start and the reload line of the log say about it."""
         model = self.policy.model
@@ -76,15 +89,58 @@ class Loaded:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What the master knows of a generation that was loaded elsewhere; the fields mean what those of `Loaded` do."""
+
+    settings: Settings
+    snapshot: dict[str, bytes]
+    summary: dict[str, object]
+    line_texts: list[str]
+    table_paths: tuple[str, ...]
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, settings_path: str, outline: dict[str, Any]) -> Outline:
+        """From what `Loaded.outline` gave. Raises ConfigError for settings that were no good there either."""
+        fields = {**outline, "table_paths": tuple(outline["table_paths"])}
+        return cls(load_settings(settings_path, SnapshotFiles(outline["snapshot"])), **fields)
+
+
+def load_outline(settings_path: str, reading: Callable[[str], None]) -> dict[str, Any]:
+    """Load one generation from the files and give its outline. `reading` is told of each path before it is accessed.
+
+    Raises ConfigError, and whatever else comes of a bug or a machine without memory.
+    """
+    return load_everything(settings_path, files=Files(reading)).outline
+
+
 def load_everything(
     settings_path: str | Path,
     snapshot: Mapping[str, bytes] | None = None,
     slots: Mapping[str, TableSlot] | None = None,
+    *,
+    files: Files | None = None,
 ) -> Loaded:
     """Load one generation. `slots` of a generation before are used again where they mean the same table."""
-    files = Files() if snapshot is None else SnapshotFiles(snapshot)
-    path = str(Path(settings_path).absolute())
-    return load_with(load_settings(path, files), files, slots or {})
+    files = files or (Files() if snapshot is None else SnapshotFiles(snapshot))
+    path = absolute(settings_path)
+    with _uncollected():
+        return load_with(load_settings(path, files), files, slots or {})
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector. What loading makes stays; looking at all of it again and again while it grows
+    was half of the time that a policy of 40,000 lines took.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def load_with(settings: Settings, files: Files, before: Mapping[str, TableSlot]) -> Loaded:

@@ -210,11 +210,11 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     top = {key: value for key, value in document.items() if key not in SECTIONS}
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
-    base = Path(path).absolute().parent
+    base = Path(absolute(path)).parent
     for name in ("policy", "tables", "shadow"):
         named = values.get(name, _default(Settings, name))
         values[name] = str(base / named) if named else ""
-    settings = Settings(**values, **parts, path=str(Path(path).absolute()))
+    settings = Settings(**values, **parts, path=absolute(path))
     reader.refuse_clashes(sockets_of(settings), base)
     return settings, reader.complaints
 
@@ -227,6 +227,24 @@ def sockets_of(settings: Settings) -> list[tuple[str, str, str]]:
         ("server", "control", settings.server.control),
         *([("metrics", "listen", metrics)] if metrics else []),
     ]
+
+
+def absolute(path: str | Path) -> str:
+    """A path from the root, also when the working directory has gone by the time it is used: no `..` leads through it.
+    Raises ConfigError for a relative path where it has gone already.
+    """
+    relative = Path(path)
+    if relative.is_absolute():
+        return str(path)
+    try:
+        base = Path.cwd()
+    except OSError as error:
+        message = "is relative, and the working directory is gone: give the path from the root, or change the directory"
+        raise ConfigError([Complaint(str(path), 0, 0, message)]) from error
+    # The kernel's name of the working directory has no links, so these steps up are what it would do.
+    while relative.parts and relative.parts[0] == "..":
+        base, relative = base.parent, Path(*relative.parts[1:])
+    return str(base / relative)
 
 
 def complaint_at_setting(path: str, section: str, key: str, message: str, hint: str = "") -> Complaint:

@@ -15,14 +15,14 @@ from forkpolicy.cli.parsers import add_command, add_json
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.control import ask
 from forkpolicy.preflight import control_path
-from forkpolicy.settings import load_settings
+from forkpolicy.settings import absolute, load_settings
 
 if TYPE_CHECKING:
     import argparse
     import socket
     from typing import Any
 
-    from forkpolicy.loading import Loaded
+    from forkpolicy.loading import Loaded, Outline
     from forkpolicy.master.companion import Companion
     from forkpolicy.master.listener import Listener, Ownership
     from forkpolicy.master.logger import Logger
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from forkpolicy.settings import Settings
 
 ANSWER_TIMEOUT_S = 10.0
-# Two phases of a reload with their own time limits, and some.
-RELOAD_TIMEOUT_S = 150.0
+# Three phases of a reload with their own time limits, and some.
+RELOAD_TIMEOUT_S = 210.0
 STOP_TIMEOUT_S = 60.0
 METRICS_BACKLOG = 16
 
@@ -53,32 +53,34 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _serve(arguments: argparse.Namespace) -> int:
     from forkpolicy.loading import load_everything
+    from forkpolicy.master.passing import inherited
+    from forkpolicy.worker.exchange import HANDOVER_VERSION
 
+    before = inherited(HANDOVER_VERSION)
+    # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
+    settings_path = before.settings_path if before and before.settings_path else absolute(arguments.settings)
     # Until the master catches them: a TERM in the first milliseconds ends the start, it does not get lost.
-    loaded = load_everything(arguments.settings)
+    loaded = load_everything(settings_path)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    return serve(loaded, arguments.settings)
+    return serve(loaded, settings_path, before)
 
 
-def serve(loaded: Loaded, settings_path: str) -> int:
-    """Open what only the master may open, and run it."""
+def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
+    """Open what only the master may open, and run it. `before`: what the master that we replace has passed."""
     from forkpolicy.errors import ConfigError
-    from forkpolicy.loading import load_everything
+    from forkpolicy.loading import Loaded, Outline, load_everything, load_outline
     from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import is_activated
     from forkpolicy.master.logger import Logger, open_target
-    from forkpolicy.master.passing import inherited
     from forkpolicy.master.supervisor import Master
     from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
-    from forkpolicy.worker.exchange import HANDOVER_VERSION
     from forkpolicy.worker.preload import preload
     from forkpolicy.worker.run import WorkerProcess
 
     settings = loaded.settings
-    before = inherited(HANDOVER_VERSION)
     activated = before.activated if before else is_activated()
     obstacles = find_obstacles(Start(settings, loaded.table_paths, activated))
     if obstacles:
@@ -98,11 +100,13 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     exchange = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
 
-    def run_worker(loaded: Loaded, generation: int, slot: int, master: socket.socket) -> None:
+    def run_worker(known: Loaded | Outline, generation: int, slot: int, master: socket.socket) -> None:
         if identity:
             become(identity)
         die_with_parent(signal.SIGKILL, master_pid)
         leave_no_core()
+        # What the start has loaded is in memory, and shared; what a reload has brought is loaded from its files' bytes.
+        loaded = known if isinstance(known, Loaded) else load_everything(settings_path, known.snapshot)
         log = logger.pipe.named(worker=slot, pid=os.getpid())
         listening = [listener.sock for listener in sockets.listeners]
         WorkerProcess(loaded, generation, slot, listening, master, exchange, scoreboard, log).run()
@@ -110,7 +114,8 @@ def serve(loaded: Loaded, settings_path: str) -> int:
     _title(settings)
     return Master(
         loaded,
-        lambda: load_everything(settings_path),
+        lambda reading: load_outline(settings_path, reading),
+        lambda outline: Outline.of(settings_path, outline),
         run_worker,
         sockets,
         control,
@@ -159,7 +164,9 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
             listener.close(remove=before is None)
         raise
     pairs = before.pairs if before else list(make_exchange())
-    return Passed(listeners, HANDOVER_VERSION, control, metrics, pairs, activated=bool(activated)), control
+    made = Passed(listeners, HANDOVER_VERSION, control, metrics, pairs, activated=bool(activated))
+    made.settings_path = settings.path
+    return made, control
 
 
 def _listen(

@@ -54,6 +54,11 @@ class Attendants:
         metrics = self._exporter.listeners if self._exporter else []
         return [self._logger.drop_in_child, *(each.sock.close for each in metrics)]
 
+    @property
+    def dropped_by_the_silent(self) -> Drop:
+        """What a child closes that neither serves nor logs: the log ends with its last writer."""
+        return [*self.dropped_by_workers, *self._listening, lambda: os.close(self._logger.pipe.fd)]
+
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
         if not self._logger.pid:

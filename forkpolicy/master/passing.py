@@ -36,7 +36,8 @@ HANDING_OVER_S = 10.0
 @dataclass(slots=True)
 class Passed:
     """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
-    the messages on `pairs`.
+    the messages on `pairs`. `settings_path`: absolute, since the working directory may be gone; empty from a release
+    that did not say.
     """
 
     listeners: list[Listener]
@@ -48,6 +49,7 @@ class Passed:
     generation: int = 0
     ready_fd: int = -1
     master: int = 0
+    settings_path: str = ""
 
     @property
     def every_listener(self) -> list[Listener]:
@@ -98,6 +100,7 @@ def inherited(handover: int) -> Passed | None:
         generation=told["generation"],
         ready_fd=told["ready_fd"],
         master=told["master"],
+        settings_path=told.get("settings_path", ""),
     )
 
 
@@ -145,6 +148,7 @@ def start_again(passed: Passed) -> int:
         "generation": passed.generation,
         "ready_fd": passed.ready_fd,
         "master": os.getpid(),
+        "settings_path": passed.settings_path,
     }
     for fd in fds:
         os.set_inheritable(fd, True)

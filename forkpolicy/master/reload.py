@@ -1,9 +1,11 @@
-"""A reload in two steps: every worker prepares the new generation beside the one that serves, then all commit.
+"""A reload in three steps: a child reads the files and shows that a generation comes of them (loader.py), every worker
+prepares it beside the one that serves, then all commit.
 
-Nothing changes unless every worker can: a complaint, a death or silence for too long and all forget it. Deaths in
-between are harmless: who is gone is not waited for, and who is born later serves what the master serves. `Reload` is
-a pure state machine: it is told what happens and says what to send. `Reloader` begins one, takes up what it brings,
-and tells log, systemd and whoever asked. Neither raises: what cannot be loaded is an answer.
+Nothing changes unless all of them can: a complaint, a death or silence for too long and all forget it. Deaths in
+between are harmless: who is gone is not waited for, and who is born meanwhile serves what the master serves, and
+prepares like the others. `Reload` is a pure state machine of the last two steps: it is told what happens and says what
+to send. `Reloader` begins one, takes up what it brings, and tells log, systemd and whoever asked. Neither raises,
+whatever comes of the files: what cannot be loaded is an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import ConfigError
+from forkpolicy.master.loader import Loader, Outcome
 from forkpolicy.master.workers import worker_count
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
+    from forkpolicy.master.loader import Load
+    from forkpolicy.master.loop import Loop
     from forkpolicy.master.notify import Notifier
     from forkpolicy.master.workers import Workers
     from forkpolicy.settings import Settings
@@ -32,13 +37,15 @@ FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group"
 
 
 class Reload:
-    """One reload under way. `outcome` is None while it is; then the complaints, none of them for success."""
+    """One reload under way. `outcome` is None while it is; then the complaints, none of them for success. `pids` gives
+    the workers that live.
+    """
 
     def __init__(
         self,
         loaded: Any,
         generation: int,
-        pids: Iterable[int],
+        pids: Callable[[], Iterable[int]],
         send: Callable[[int, Message], None],
         now_s: float,
     ) -> None:
@@ -46,13 +53,13 @@ class Reload:
         self.generation = generation
         self.outcome: list[str] | None = None
         self.deadline_s = now_s + PHASE_TIMEOUT_S
+        self.committing = False
         self._send = send
-        self._members = set(pids)
-        self._waiting_for = set(self._members)
-        self._committing = False
+        self._pids = pids
+        self._asked: set[int] = set()
+        self._members: set[int] = set()
+        self._waiting_for: set[int] = set()
         self._complaints: list[str] = []
-        for pid in self._members:
-            send(pid, {"do": "prepare", "generation": generation, "snapshot": loaded.snapshot})
         self._step(now_s)
 
     def prepared(self, pid: int, complaints: list[str], now_s: float) -> None:
@@ -81,17 +88,28 @@ class Reload:
         self._waiting_for.discard(pid)
         self._step(now_s)
 
+    def _ask(self) -> None:
+        """Have everybody prepare who was not asked yet: also who was born while the others did."""
+        born = set(self._pids()) - self._asked
+        for pid in born:
+            self._asked.add(pid)
+            self._members.add(pid)
+            self._waiting_for.add(pid)
+            self._send(pid, {"do": "prepare", "generation": self.generation, "snapshot": self.loaded.snapshot})
+
     def _step(self, now_s: float) -> None:
+        if self.outcome is None and not (self.committing or self._waiting_for or self._complaints):
+            self._ask()
         if self._waiting_for or self.outcome is not None:
             return
-        if self._committing:
+        if self.committing:
             self.outcome = []
         elif self._complaints:
             for pid in self._members:
                 self._send(pid, {"do": "abort", "generation": self.generation})
             self.outcome = self._complaints
         else:
-            self._committing = True
+            self.committing = True
             self._waiting_for = set(self._members)
             self.deadline_s = now_s + PHASE_TIMEOUT_S
             for pid in self._members:
@@ -100,16 +118,30 @@ class Reload:
 
 
 class Reloader:
-    """All reloads, one at a time. Owns the generation that serves."""
+    """All reloads, one at a time. Owns the generation that serves.
+
+    `load` is run in a child; `unpack` makes of what it gives what the master knows of a generation.
+    """
 
     def __init__(
-        self, generation: Generation, load: Callable[[], Any], workers: Workers, log: LogPipe, notifier: Notifier
+        self,
+        generation: Generation,
+        load: Load,
+        unpack: Callable[[Any], Any],
+        loop: Loop,
+        workers: Workers,
+        log: LogPipe,
+        notifier: Notifier,
     ) -> None:
         self._generation = generation
         self._load = load
+        self._unpack = unpack
+        self._loop = loop
         self._workers = workers
         self._log = log
         self._notifier = notifier
+        self.dropped_by_loader: list[Callable[[], None]] = []
+        self._loader: Loader | None = None
         self._reload: Reload | None = None
         self._askers: list[Asker] = []
         self._askers_of_next: list[Asker] = []
@@ -117,28 +149,79 @@ class Reloader:
 
     @property
     def under_way(self) -> bool:
-        """Whether one is: nobody is born or retired meanwhile."""
-        return self._reload is not None
+        """Whether one is."""
+        return self._loader is not None or self._reload is not None
+
+    @property
+    def commits(self) -> bool:
+        """Whether workers swap generations just now: nobody is born or retired meanwhile."""
+        return self._reload is not None and self._reload.committing
 
     def ask(self, asker: Asker) -> None:
         """Call `asker` with the outcome of the next reload that begins: one that is under way has read its files."""
-        (self._askers_of_next if self._reload else self._askers).append(asker)
+        (self._askers_of_next if self.under_way else self._askers).append(asker)
 
     def begin(self) -> None:
         """Read everything again; what is wrong with it leaves the old one serving. Several at once are one more."""
-        if self._reload:
+        if self.under_way:
             self._again = True
             return
         self._notifier.reloading()
         try:
-            loaded = self._load()
-        except ConfigError as error:
-            self.refuse([str(complaint) for complaint in error.complaints])
+            loader = self._loader = Loader(self._load, self.dropped_by_loader)
+        except OSError as error:
+            self.refuse([f"no process to read the files with: {error.strerror}"])
+            return
+        self._loop.attend(loader, lambda _events: self._hear(loader))
+
+    def give_up(self, reason: str) -> None:
+        """Not any more, if files are still being read."""
+        if self._loader:
+            self._again = False
+            self._read(self._loader, Outcome(reasons=(reason,)))
+
+    def bury(self, pid: int, status: int) -> bool:
+        """Take note of the death of the child that loads. False: it was somebody else."""
+        if not (self._loader and pid == self._loader.pid):
+            return False
+        self._read(self._loader, self._loader.died(status))
+        return True
+
+    def drop_in_child(self) -> None:
+        """What a child closes."""
+        if self._loader:
+            self._loader.close()
+
+    def _hear(self, loader: Loader) -> None:
+        if loader is not self._loader:
+            return
+        outcome = loader.hear()
+        if outcome:
+            self._read(loader, outcome)
+        elif loader.ended:
+            # It has died; how, its status says.
+            self._loop.leave(loader)
+
+    def _read(self, loader: Loader, outcome: Outcome) -> None:
+        """The files are read, or will not be."""
+        self._loop.leave(loader)
+        loader.end()
+        self._loader = None
+        if outcome.bug:
+            self._log.event("critical", "bug", traceback=outcome.bug)
+        if outcome.reasons:
+            self.refuse(list(outcome.reasons))
+            self._next()
+            return
+        try:
+            loaded = self._unpack(outcome.loaded)
+        except (ConfigError, MemoryError) as error:
+            self.refuse([str(error) or "there is not enough memory to take up what was loaded"])
+            self._next()
             return
         # Also who is about to go: until its last connection has gone, it answers.
-        pids = list(self._workers.alive)
-        number = self._generation.number + 1
-        self._reload = Reload(loaded, number, pids, self._workers.send_to, time.monotonic())
+        workers, number = self._workers, self._generation.number + 1
+        self._reload = Reload(loaded, number, lambda: list(workers.alive), workers.send_to, time.monotonic())
         self._end()
 
     def refuse(self, complaints: list[str]) -> None:
@@ -165,13 +248,15 @@ class Reloader:
             self._end()
 
     def look_after_time(self, now_s: float) -> None:
-        """Wait for nobody longer than he may take."""
+        """Wait for nobody longer than they may take."""
+        if self._loader and (outcome := self._loader.late(now_s)):
+            self._read(self._loader, outcome)
         if self._reload:
             self._reload.late(now_s)
             self._end()
 
     def _end(self) -> None:
-        """When it is over: take up the new generation or keep the old one, tell who asked, and begin the next."""
+        """When it is over: take up the new generation or keep the old one, tell who asked."""
         reload = self._reload
         if reload is None or reload.outcome is None:
             return
@@ -180,6 +265,10 @@ class Reloader:
             self.refuse(reload.outcome)
         else:
             self._take_up(reload)
+        self._next()
+
+    def _next(self) -> None:
+        """Begin the reload that was asked for meanwhile."""
         self._askers, self._askers_of_next = self._askers_of_next, []
         if self._again:
             self._again = False

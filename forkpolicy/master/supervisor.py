@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.companion import Companion
     from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import Listener
+    from forkpolicy.master.loader import Load
     from forkpolicy.master.logger import Logger
     from forkpolicy.master.passing import Passed
     from forkpolicy.master.spawn import Worker
@@ -55,7 +56,8 @@ class Master:
     def __init__(
         self,
         loaded: Any,
-        load: Callable[[], Any],
+        load: Load,
+        unpack: Callable[[Any], Any],
         run_worker: RunWorker,
         sockets: Passed,
         control_listener: Listener,
@@ -75,14 +77,15 @@ class Master:
         self.signals = Signals()
         self.loop = Loop()
         self.workers = Workers(self.generation, run_worker, self.loop, log, scoreboard, self.heed, self.worker_gone)
-        self.reloader = Reloader(self.generation, load, self.workers, log, self.notifier)
+        self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, log, self.notifier)
         self.upgrader = Upgrader(sockets, self.loop, log, self.step_aside)
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
         verbs = Verbs(self.describe, self.reload, self.workers.scale_to, self.stop)
         self.operators = Operators(control_listener, self.loop, verbs)
-        parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader)
+        parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader, self.reloader)
         self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
         self.attendants = Attendants(logger, exporter, watcher, log, self.dropped_by_children, self.listeners)
+        self.reloader.dropped_by_loader = [*self.dropped_by_children, *self.attendants.dropped_by_the_silent]
         self.predecessor: Predecessor | None = None
         self.reload_later = False
         self.started = False
@@ -121,7 +124,7 @@ class Master:
         if not self.before:
             self.operators.obey()
         while not ((self.stopping or self.replaced) and not self.workers):
-            if not (self.stopping or self.replaced or self.reloader.under_way):
+            if not (self.stopping or self.replaced or self.reloader.commits):
                 self.workers.keep([*self.dropped_by_children, *self.attendants.dropped_by_workers])
             ready = self.loop.wait(min(TURN_S, self.workers.backoff.wait_s(time.monotonic()) or TURN_S))
             for signum in self.signals.take():
@@ -234,7 +237,7 @@ class Master:
                 self.successor = 0
                 self.operators.obey()
                 self.stopper.begin(replaced=False)
-            elif not (self.workers.bury(pid, status) or self.upgrader.bury(pid, status)):
+            elif not any(part.bury(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
                 self.attendants.bury(pid, status, stopping=self.stopping)
 
     def reload(self, asker: Callable[[dict[str, Any]], None] | None = None) -> None:
@@ -274,6 +277,7 @@ class Master:
         """Begin the end."""
         if not self.stopping:
             self.upgrader.give_up("stopped meanwhile")
+            self.reloader.give_up("stopped meanwhile")
             self.stopper.begin(replaced=self.replaced)
 
     def stop_or_kill(self) -> None:

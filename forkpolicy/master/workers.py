@@ -38,6 +38,8 @@ DUMP_BEFORE_KILL_S = 1.0
 # A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
 INFANT_S = 2.0
 
+# Loading the largest policy and verifying the largest tables may take so long; mail does not wait for it.
+BIRTH_TIMEOUT_S = 60.0
 # No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
 NOT_BORN_DELAY_S = 1.0
 
@@ -259,15 +261,12 @@ class Workers:
 
     def beating(self, now_s: float) -> bool:
         """Whether any worker's loop turns: what the watchdog is fed for."""
-        limit_s = self._generation.settings.server.hang_timeout
-        return any(self._silent_s(worker, now_s) < limit_s for worker in self.alive.values())
+        return any(self._silent_s(worker, now_s) < self._limit_s(worker) for worker in self.alive.values())
 
     def _kill_the_hung(self, now_s: float) -> None:
         """Workers whose loop has not turned for too long, and those whose time to go is over."""
-        # A worker's loop beats twice a second; one that has not for so long is stuck in something.
-        limit_s = self._generation.settings.server.hang_timeout
         for worker in self.alive.values():
-            silent_s = self._silent_s(worker, now_s)
+            silent_s, limit_s = self._silent_s(worker, now_s), self._limit_s(worker)
             if worker.kill_at_s is not None:
                 if now_s >= worker.kill_at_s:
                     kill(worker.pid, signal.SIGKILL)
@@ -280,6 +279,11 @@ class Workers:
     def _has_lived(self, worker: Worker, now_s: float) -> bool:
         """Whether a worker that was born after the last death at birth has outlived that age."""
         return worker.ready and worker.born_s > self.backoff.failed_at_s and now_s - worker.born_s > INFANT_S
+
+    def _limit_s(self, worker: Worker) -> float:
+        """How long it may be silent. Its loop beats twice a second once it turns; at its birth it does not yet."""
+        limit_s = self._generation.settings.server.hang_timeout
+        return limit_s if worker.ready else max(limit_s, BIRTH_TIMEOUT_S)
 
     def _silent_s(self, worker: Worker, now_s: float) -> float:
         """How long a worker's loop has not turned, as far as it could."""

@@ -152,6 +152,11 @@ class Serving:
             loaded = pool.apply(load_everything, (self.loaded.settings.path, snapshot, known))
         except ConfigError as error:
             return [str(complaint) for complaint in error.complaints]
+        except MemoryError:
+            return ["a worker has not enough memory to load it"]
+        except Exception as error:  # noqa: BLE001 - a bug must not keep master and operator waiting for an answer
+            self.bug(error)
+            return [f"a worker cannot load it, and the log says why: {type(error).__name__}: {error}"]
         for slot in _slots_of(loaded):
             if file := pool.apply(slot.prepare):
                 slot.take(file)

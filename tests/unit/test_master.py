@@ -77,7 +77,10 @@ class Two:
     def __init__(self):
         self.sent = []
         loaded = SimpleNamespace(snapshot={"policy.conf": b"access all x\n"})
-        self.reload = Reload(loaded, 2, [11, 12], lambda pid, message: self.sent.append((message["do"], pid)), 0.0)
+        self.pids = [11, 12]
+        self.reload = Reload(
+            loaded, 2, lambda: self.pids, lambda pid, message: self.sent.append((message["do"], pid)), 0.0
+        )
 
     def kinds(self):
         return [kind for kind, _ in self.sent]
@@ -113,6 +116,17 @@ def test_a_death_in_between_is_not_waited_for():
     assert two.sent[-1] == ("commit", 12)
     two.reload.gone(12, 1.0)
     assert two.reload.outcome == []
+
+
+def test_who_is_born_in_between_prepares_like_the_others():
+    """Nobody serves the new one before everybody can, also who came while the others prepared."""
+    two = Two()
+    two.reload.prepared(11, [], 1.0)
+    two.pids.append(13)
+    two.reload.prepared(12, [], 1.0)
+    assert two.sent[2:] == [("prepare", 13)]
+    two.reload.prepared(13, [], 1.0)
+    assert sorted(two.sent[3:]) == [("commit", 11), ("commit", 12), ("commit", 13)]
 
 
 def test_silence_for_too_long_is_a_refusal():

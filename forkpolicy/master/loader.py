@@ -1,0 +1,160 @@
+"""The child that loads: it reads the operator's files and shows that a generation comes of them.
+
+Neither a mount that hangs nor anything that reading, parsing and compiling can raise or use up is the master's trouble
+so: the master hears what came of it, or that nothing did in time, and kills the child. Raises OSError where there is
+no child or pipe to be had.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from setproctitle import setproctitle
+
+from forkpolicy import link
+from forkpolicy.errors import ConfigError
+from forkpolicy.master.reaping import how, kill
+from forkpolicy.master.signals import CAUGHT
+from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent, leave_no_core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    # Called in the child: with what is to be told of each path before it is accessed. What it gives is plain data.
+    Load = Callable[[Callable[[str], None]], Any]
+
+# One file, or the listing of one directory: a disk that is alive takes milliseconds.
+READ_TIMEOUT_S = 10.0
+# Everything. 40,000 lines take a second or two, on a busy machine ten.
+LOAD_TIMEOUT_S = 60.0
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: either `loaded`, or `reasons` why not; `bug` is the traceback where it was a fault of ours."""
+
+    loaded: Any = None
+    reasons: tuple[str, ...] = ()
+    bug: str = ""
+
+
+class Loader:
+    """One load, from the fork to its outcome. The master's side."""
+
+    def __init__(self, load: Load, drop: Iterable[Callable[[], None]]) -> None:
+        self.ended = False
+        # What it reads just now.
+        self._path = ""
+        self._decoder = link.Decoder()
+        self._since_s = self._begun_s = time.monotonic()
+        self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        master = os.getpid()
+        # As with workers: a signal that comes in between must not run the master's handler in the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+        try:
+            self.pid = os.fork()
+            if not self.pid:
+                _live(load, master, write_end, [*drop, self.close])
+        except OSError:
+            self.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(write_end)
+        os.set_blocking(self._read_end, False)
+
+    def fileno(self) -> int:
+        """Readable when it has something to say, or has died."""
+        return self._read_end
+
+    def hear(self) -> Outcome | None:
+        """Take what it says; the outcome, when that is it. `ended` is True at the end of the pipe."""
+        try:
+            data = os.read(self._read_end, READ_BYTES)
+        except BlockingIOError:
+            return None
+        self.ended = not data
+        try:
+            messages = self._decoder.feed(data)
+        except ValueError as error:
+            return Outcome(reasons=(f"the process that reads the files sent no valid message: {error}",))
+        for message in messages:
+            if message["is"] == "reading":
+                self._path, self._since_s = message["path"], time.monotonic()
+            else:
+                return Outcome(message.get("loaded"), tuple(message.get("reasons", ())), message.get("bug", ""))
+        return None
+
+    def died(self, status: int) -> Outcome:
+        """The outcome of one that has died: its last words, or how."""
+        self.pid = 0
+        while not self.ended:
+            if outcome := self.hear():
+                return outcome
+        return Outcome(reasons=(f"the process that reads the files died: {how(status)}",))
+
+    def late(self, now_s: float) -> Outcome | None:
+        """The outcome where it takes too long."""
+        if self._path and now_s - self._since_s > READ_TIMEOUT_S:
+            hint = "does the file system that it is on answer?"
+            return Outcome(reasons=(f"{self._path}: could not be read within {READ_TIMEOUT_S:g} s: {hint}",))
+        if now_s - self._begun_s > LOAD_TIMEOUT_S:
+            return Outcome(reasons=(f"settings and policy could not be loaded within {LOAD_TIMEOUT_S:g} s",))
+        return None
+
+    def end(self) -> None:
+        """No more of it. Waits for nobody: a process that a dead mount holds may outlive its signal."""
+        if self.pid:
+            kill(self.pid, signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        """What a child closes."""
+        os.close(self._read_end)
+
+
+def _live(load: Load, master: int, write_end: int, drop: Iterable[Callable[[], None]]) -> None:
+    """The child: never returns."""
+    try:
+        for each in drop:
+            each()
+        setproctitle("forkpolicy: load")
+        # The operator's signals are for the master, which ends us.
+        for signum in SIGNALS_OF_MASTER:
+            signal.signal(signum, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        leave_no_core()
+        die_with_parent(signal.SIGKILL, master)
+        _send(write_end, _loaded(load, write_end))
+    finally:
+        os._exit(0)
+
+
+def _loaded(load: Load, write_end: int) -> bytes:
+    """What came of it, as the last message."""
+    try:
+        loaded = load(lambda path: _send(write_end, link.encode({"is": "reading", "path": path})))
+        message = link.encode({"is": "loaded", "loaded": loaded})
+        if len(message) <= link.MAX_MESSAGE_BYTES:
+            return message
+        reasons = [f"the files have {len(message) >> 20} MiB together: {link.MAX_MESSAGE_BYTES >> 20} at most"]
+    except ConfigError as error:
+        reasons = [str(complaint) for complaint in error.complaints]
+    except MemoryError:
+        reasons = ["there is not enough memory to load it"]
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and says so
+        reason = f"a fault of forkpolicy's own, which the log describes: {type(error).__name__}: {error}"
+        return link.encode({"is": "refused", "reasons": [reason], "bug": traceback.format_exc()[-2500:]})
+    return link.encode({"is": "refused", "reasons": reasons})
+
+
+def _send(fd: int, message: bytes) -> None:
+    view = memoryview(message)
+    while view:
+        view = view[os.write(fd, view) :]
