@@ -107,6 +107,16 @@ ATTRIBUTES: Final = {
     )
 }
 
+# What those attributes are called in the log that every decision's line has.
+LOGGED_AS: Final = {
+    "protocol_state": "state",
+    "client_address": "client",
+    "sender": "sender",
+    "recipient": "recipient",
+    "sasl_username": "sasl_username",
+    "queue_id": "queue_id",
+}
+
 
 # The states at which an attribute that is not always known can have something to say at all. VRFY is let through
 # within a transaction, ETRN is not.

@@ -1,16 +1,16 @@
-r"""Requests of the past, out of a file: as Postfix sent them, or the decision log in JSON.
+"""Requests of the past, out of a file: as Postfix sent them, or out of a log (`log_lines` has the forms of its lines).
 
-The log has whole requests when it is written with `decisions = "all"` and `format = "json"`; a line may have what
-syslog puts in front of it. What a log line has lost (it is cut where it would be longer than a pipe takes at once) is
-not guessed: such a line is counted in `left_out`, as is whatever else cannot be used. Reads as it goes, so that the
-size of a file does not matter.
+Our decision log has whole requests when it is written with `decisions = "all"` and `format = "json"`. What a log line
+has lost (it is cut where it would be longer than a pipe takes at once) is not guessed: such a line is counted in
+`left_out`, as is whatever else cannot be used. For `explain`, which says what was not given, a request may be in part:
+a decision without its request, a line in which Postfix says whom it rejected. Reads as it goes, so that the size of a
+file does not matter.
 
 Raises UsageError, with what to do, for a file that is neither.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -18,15 +18,18 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.errors import UsageError
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
+from forkpolicy.tools.log_lines import read_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
+
+    from forkpolicy.tools.log_lines import LogLine
 
 # A file of requests is the operator's own: only a runaway one is refused.
 MAX_REQUEST_BYTES = 16 << 20
@@ -44,10 +47,10 @@ COMPRESSED = {
 # Why something was left out, in the words of the report.
 CUT = "log lines cut for their length"
 NO_REQUEST = 'decisions logged without their request (decisions was not "all")'
-UNREADABLE = "lines that are no JSON"
 NOT_A_REQUEST = "that are no policy request"
 
-_RAW_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+_IN_LOGFMT = re.compile(rb"\btime=\S+ level=")
+_OF_POSTFIX = re.compile(rb"(?:^|\s)(?:NOQUEUE|[0-9A-Za-z]{6,20}): [\w-]+: [A-Z-]+ from |\bpostfix\S*\[\d+\]: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class Recorded:
 class Recording:
     """What a file has, once, in order. `read_bytes` and `left_out` grow while it is iterated."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, in_part: bool = False) -> None:
+        self._in_part = in_part
         self.name = "standard input" if file == "-" else file
         self.left_out: Counter[str] = Counter()
         self.read_bytes = 0
@@ -115,10 +119,15 @@ class Recording:
                 raise UsageError(f"{self.name} is compressed: give `-` for the file and {reader} {self.name} in a pipe")
         if not first:
             raise UsageError(f"{self.name} has no request: it is empty")
-        if re.search(rb"\btime=\S+ level=", first):
-            raise UsageError(f"{self.name} is a log in logfmt, which leaves requests out: {HOW_TO_LOG}")
+        for form, what in ((_IN_LOGFMT, "a log in logfmt, which"), (_OF_POSTFIX, "a log of Postfix, which")):
+            if form.search(first):
+                if self._in_part:
+                    return True
+                raise UsageError(f"{self.name} is {what} leaves requests out: {HOW_TO_LOG}")
         if re.search(rb'\{"\w+":', first):
             return True
+        if first.strip() == b"{":
+            raise UsageError(f"{self.name} is JSON over several lines: expected one object a line (journalctl -o json)")
         if re.match(rb"\w+=", first):
             return False
         raise UsageError(
@@ -145,36 +154,21 @@ class Recording:
             self.read_bytes += len(line)
             if line.isspace():
                 continue
-            fields = self._fields(line)
-            if fields is None:
-                self.left_out[UNREADABLE] += 1
-            # A note of a `log` line is followed by the decision, which has the request.
-            elif fields.get("event") == "decision" and "note" not in fields:
-                yield from self._decision(fields, line)
+            said = read_line(line)
+            if said.lost:
+                self.left_out[said.lost] += 1
+            elif said.fields or (said.attributes and self._in_part):
+                yield from self._usable(said)
 
-    def _fields(self, line: bytes) -> dict[str, Any] | None:
-        # Whatever syslog has put in front has no brace.
-        start = line.find(b"{")
-        try:
-            fields = json.loads(line[start:]) if start >= 0 else None
-        except ValueError:
-            return None
-        return fields if isinstance(fields, dict) else None
-
-    def _decision(self, fields: dict[str, Any], line: bytes) -> Iterator[Recorded]:
-        attributes = fields.get("request")
-        if "cut" in fields:
+    def _usable(self, said: LogLine) -> Iterator[Recorded]:
+        if "cut" in said.fields:
             self.left_out[CUT] += 1
-        elif not isinstance(attributes, dict):
+        elif said.attributes is None or not (said.whole or self._in_part):
             self.left_out[NO_REQUEST] += 1
-        elif attributes.get("request") != REQUEST_NAME or not all(
-            isinstance(each, str) for each in attributes.values()
-        ):
+        elif said.attributes.get("request") != REQUEST_NAME:
             self.left_out[NOT_A_REQUEST] += 1
         else:
-            if rb"\\x" in line:
-                attributes = {name: _with_raw_bytes(value) for name, value in attributes.items()}
-            yield Recorded(None, attributes, str(fields.get("time", "")))
+            yield Recorded(None, said.attributes, said.time)
 
 
 def _opened(file: str) -> BufferedReader:
@@ -187,8 +181,3 @@ def _whole(reader: RequestReader) -> Iterator[Recorded]:
         # More than one empty line between two requests.
         if not raw.isspace():
             yield Recorded(raw)
-
-
-def _with_raw_bytes(value: str) -> str:
-    r"""The log writes bytes that are no UTF-8 as the text \xNN."""
-    return _RAW_BYTE.sub(lambda found: chr(0xDC00 + int(found[1], 16)), value)

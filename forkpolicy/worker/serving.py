@@ -19,6 +19,7 @@ import gevent
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything
+from forkpolicy.protocol.attributes import LOGGED_AS
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.worker.sampling import Sampling
@@ -37,15 +38,6 @@ REPEAT_S = 60.0
 # Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
 MAX_LAYOUTS = 32
 LINEAR_BUCKETS = 1024
-# What the attributes of ALWAYS_WANTED are called in the log.
-LOGGED = {
-    "protocol_state": "state",
-    "client_address": "client",
-    "sender": "sender",
-    "recipient": "recipient",
-    "sasl_username": "sasl_username",
-    "queue_id": "queue_id",
-}
 
 
 class EventLog(Protocol):
@@ -96,7 +88,7 @@ class Serving:
         shadow = loaded.shadow
         self.trial = Trial(self.policy, shadow, self._shadow_differs, self._shadow_failed) if shadow else None
         self.decide = self.trial.decide if self.trial else self.policy.decide
-        self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED.items()]
+        self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED_AS.items()]
         self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
         self.on_error = self.policy.model.error_line

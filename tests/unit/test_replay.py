@@ -19,7 +19,8 @@ from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
 from forkpolicy.protocol.request import Request
-from forkpolicy.tools.recorded import CUT, NO_REQUEST, NOT_A_REQUEST, UNREADABLE, Recording
+from forkpolicy.tools.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
+from forkpolicy.tools.recorded import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
 from forkpolicy.worker.serving import Serving
 
 POLICY = """\
@@ -250,6 +251,46 @@ def test_a_log_may_have_other_lines(replay, settings):
     assert report["left_out"] == {UNREADABLE: 2, NO_REQUEST: 1, NOT_A_REQUEST: 2}
 
 
+def in_a_journal(message, **more):
+    """A line of `journalctl -o json`, as systemd 252 writes it; a MESSAGE that is not printable is a list of bytes."""
+    text = message.decode() if isinstance(message, bytes) and message.isascii() else list(message)
+    fields = {"_HOSTNAME": "mx", "__REALTIME_TIMESTAMP": "1795837379198612", "MESSAGE": text, "PRIORITY": "6"}
+    return json.dumps({**fields, "SYSLOG_IDENTIFIER": "forkpolicy", **more}, separators=(",", ":")).encode() + b"\n"
+
+
+def in_a_container(message):
+    """A line of Docker's json-file driver."""
+    entry = {"log": message.decode() + "\n", "stream": "stderr", "time": "2026-11-25T09:00:00.123456789Z"}
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize("wrapped", [in_a_journal, in_a_container, lambda line: in_a_journal(list(line))])
+def test_a_log_inside_another_log_is_read(replay, settings, wrapped):
+    """`journalctl -o json`, its list of bytes, and Docker's json-file: whatever else stands there is passed over."""
+    log = logged(settings, CLEAN, request(), NOTED).splitlines()
+    other = [b"Started forkpolicy.service - Policy server for Postfix.", b'{"level":"info","event":"started"}']
+    content = b"".join(wrapped(line) for line in (*other, *log))
+    status, report, _ = replay(content, "--json")
+    assert status == 0
+    assert report["actions"] == {"DUNNO": 2, "REJECT": 1, "log": 1}
+    assert report["left_out"] == {}
+
+
+def test_what_a_journal_leaves_out_is_told(replay, settings):
+    """`journalctl -o json` writes null for a message of more than 4096 bytes unless it is asked for --all."""
+    content = in_a_journal(b"", MESSAGE=None) + in_a_journal(logged(settings, CLEAN).rstrip())
+    _, report, _ = replay(content, "--json")
+    assert (report["requests"], report["left_out"]) == (1, {TOO_LONG_FOR_JOURNALCTL: 1})
+    assert "journalctl -o json --all has them" in replay(in_a_journal(b"", MESSAGE=None))[2]
+
+
+def test_decisions_in_logfmt_inside_a_journal_lack_their_request(replay):
+    """Said as such, not as something that cannot be read."""
+    line = b"time=2026-11-25T09:00:00.000Z level=info event=decision action=DUNNO client=192.0.2.1"
+    _, _, said = replay(in_a_journal(line))
+    assert "is a log in logfmt, which leaves requests out" in said
+
+
 def test_days_and_times_are_those_of_the_log(replay, settings):
     """A rule for the night is judged by when a request came, not by when it is replayed."""
     (settings.parent / "policy.conf").write_text(
@@ -291,9 +332,26 @@ def test_requests_may_be_typed_by_hand(replay):
         (b"sender=a@example.com\n\n", "no policy request; the first thing that is none: expected a line request="),
         (b"time=2026-11-25T09:00:00.000Z level=info event=decision action=DUNNO\n", "is a log in logfmt"),
         (b'{"time":"2026-11-25T09:00:00.000Z","event":"started"}\n', "has no decision: requests are logged with [log]"),
+        (b'{\n\t"MESSAGE" : "x"\n}\n', "is JSON over several lines: expected one object a line (journalctl -o json)"),
+        (
+            b"mx postfix/smtpd[7]: NOQUEUE: reject: RCPT from x[192.0.2.1]: 554 no\n",
+            "is a log of Postfix, which leaves",
+        ),
         (b'{"event":"decision","action":"DUNNO"}\n', "only 1 decisions logged without their request"),
     ],
-    ids=["nothing", "blank", "gzip", "mail", "binary", "no-request", "logfmt", "no-decision", "acted"],
+    ids=[
+        "nothing",
+        "blank",
+        "gzip",
+        "mail",
+        "binary",
+        "no-request",
+        "logfmt",
+        "no-decision",
+        "pretty",
+        "postfix",
+        "acted",
+    ],
 )
 def test_a_wrong_file_is_told(replay, content, told):
     """What it is, and what to do; exit status 2, so that nobody takes it for changes."""
