@@ -26,9 +26,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     explain.add_argument(
         "what",
         nargs="*",
-        metavar="FILE | NAME=VALUE",
-        help="a file of requests as Postfix sends them, or a decision log in JSON (default: standard input); or "
-        "attributes of one request",
+        metavar="FILE | NAME=VALUE | LINE",
+        help="a file of requests as Postfix sends them, or of lines of a log (default: standard input); or attributes "
+        "of one request; or one line of a log, in quotes: a decision of ours, or Postfix's NOQUEUE: reject",
     )
     explain.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
     add_json(explain)
@@ -58,7 +58,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools import explain
 
     words: list[str] = arguments.what
-    is_file = len(words) == 1 and "=" not in words[0]
+    is_file = len(words) == 1 and not {"=", "{"} & set(words[0])
     file, attributes = (words[0], []) if is_file else (None, words)
     return explain.run(arguments.settings, file, attributes, as_json=arguments.as_json, show_all=arguments.show_all)
 

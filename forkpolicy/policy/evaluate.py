@@ -29,7 +29,7 @@ class Answer(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One ACL that was looked at. `reason`: the attribute that is not known, or why it failed."""
+    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed, or the score so far."""
 
     acl: Acl
     answer: Answer
@@ -122,7 +122,8 @@ class _Run:
             found = acl.find(self.values, self.score)
         except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
             return Looked(acl, Answer.FAILED, reason=f"{type(error).__name__}: {error}")
-        return Looked(acl, Answer.HOLDS if found else Answer.NOT, found)
+        reason = f"score {self.score:g}" if acl.is_score else ""
+        return Looked(acl, Answer.HOLDS if found else Answer.NOT, found, reason)
 
     def effect(self, tried: Tried) -> Line | None:
         """What a fired (or failed) line does: decide, or note something and go on."""

@@ -12,6 +12,8 @@ import sys
 import pytest
 
 from forkpolicy.cli import main
+from forkpolicy.log import LogPipe
+from forkpolicy.tools.log_lines import read_line
 from tests.compiling import Compiler
 
 POLICY = """\
@@ -92,9 +94,27 @@ def test_the_deciding_line_and_what_made_each_acl_hold(explain):
     assert said[0] == "action=REJECT 5.7.1 Authentication required to send as Example.COM"
     at = said.index(f"{folder}/policy.conf:{LINES['forged']}: access from_us to_us !signed_in prove_it <- decided")
     seen = "sender=a@Example.COM. (rewritten: a@Example.COM)"
-    assert said[at + 1] == f"from_us holds {seen}: example.com in table doms ({folder}/doms:2)"
-    assert said[at + 2] == f"to_us holds recipient=b@example.com: @example.com ({folder}/policy.conf:6)"
-    assert said[at + 3].startswith("!signed_in does not hold sasl_username=")
+    assert said[at + 1] == f"from_us yes {seen}: example.com in table doms ({folder}/doms:2)"
+    assert said[at + 2] == f"to_us yes recipient=b@example.com: @example.com ({folder}/policy.conf:6)"
+    assert said[at + 3].startswith("!signed_in yes sasl_username=")
+
+
+def test_a_term_says_whether_it_is_met_and_not_what_its_acl_says(explain):
+    """Behind a `!` the two differ: `yes` stands beside every term of the line that fired, `no` beside what kept one
+    from firing, with the value and what it was found in.
+    """
+    (explain.folder / "policy.conf").write_text(
+        "table nets cidr nets\nacl inside client_address table:nets\nacl us sender @example.com\n"
+        "acl heavy score >=2\naction no REJECT\naccess heavy no\naccess !inside us no\n"
+    )
+    for address, met in (("203.0.113.9", "yes"), ("192.0.2.200", "no")):
+        _, text, _ = explain(f"client_address={address}", "sender=a@example.com")
+        assert f"!inside {met} client_address={address}" in "\n".join(rows(text))
+        assert "heavy no score 0" in rows(text)
+    assert "!inside no client_address=192.0.2.200: 192.0.2.128/25 lab in table nets" in "\n".join(rows(text))
+    _, said, _ = explain("client_address=203.0.113.9", "sender=a@example.com", "--json")
+    (inside, us) = json.loads(said)["lines"][-1]["acls"]
+    assert (inside["met"], inside["answer"], us["met"]) == ("yes", "does not hold", "yes")
 
 
 def test_the_value_of_an_entry_is_shown(explain):
@@ -119,19 +139,19 @@ def test_lines_after_the_decision_are_not_looked_at_unless_asked_for(explain):
     [
         (
             ("protocol_state=EHLO", "helo_name=x"),
-            "from_us cannot be known sender at EHLO: it can be at MAIL, RCPT, DATA, ",
+            "from_us cannot be known sender is not known at EHLO, but always at MAIL, RCPT, DATA, ",
         ),
         (
             ("protocol_state=DATA", "sender=a@example.com", "recipient="),
-            "to_us cannot be known recipient at DATA: it can be at RCPT, at DATA, END-OF-MESSAGE, VRFY if Postfix has",
+            "to_us cannot be known recipient is not known at DATA, but always at RCPT; with a value at DATA, ",
         ),
         (
             ("protocol_state=RCPT", "size=0"),
-            "big cannot be known size at RCPT: it can be at END-OF-MESSAGE, at MAIL, RCPT, DATA, VRFY if Postfix has",
+            "big cannot be known size is not known at RCPT, but always at END-OF-MESSAGE; with a value at MAIL, ",
         ),
-        (("protocol_state=RCPT",), "big cannot be known size at RCPT: "),
+        (("protocol_state=RCPT",), "big cannot be known size is not known at RCPT, "),
         (("protocol_state=RCPT",), "newer cannot be known brand_new: the request has no such attribute"),
-        (("protocol_state=",), "named cannot be known helo_name at no state: "),
+        (("protocol_state=",), "named cannot be known helo_name is not known at no state, "),
     ],
     ids=["sender", "recipient", "size", "no-size", "unheard-of", "no-state"],
 )
@@ -217,7 +237,7 @@ def test_a_line_of_the_decision_log(explain):
         "helo_name": "mail1",
         "client_address": "x",
     }
-    for hour, office in ((9, "holds"), (20, "does not hold")):
+    for hour, office in ((9, "yes"), (20, "no")):
         time = f"2026-11-25T{hour:02}:30:00.000Z"
         line = json.dumps({"time": time, "event": "decision", "request": attributes})
         _, text, _ = explain(typed=line.encode())
@@ -245,12 +265,149 @@ def test_what_is_no_request_is_told(explain, content, told):
 
 
 def test_attributes_on_the_command_line_are_checked(explain):
-    """A name that is nearly one is told; a word that is none is wrong usage."""
-    assert 'did you mean "client_address"?' in explain("client_adress=192.0.2.1")[2]
+    """A word that is not an attribute is wrong usage; one that the policy reads may be of a Postfix to come."""
     assert explain("brand_new=yes")[2] == ""
     status, _, said = explain("client_address=192.0.2.1", "sender")
     assert status == 2
     assert '"sender": expected attributes' in said
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("client=192.0.2.1", 'did you mean "client_address"?'),
+        ("from=a@example.com", 'did you mean "sender"?'),
+        ("to=a@example.com", 'did you mean "recipient"?'),
+        ("client_adress=192.0.2.1", 'did you mean "client_address"?'),
+        ("colour=green", "known are request, protocol_state"),
+        ("sender=<a@example.com>", "without angle brackets, as Postfix sends it: sender=a@example.com"),
+        ("sender=<>", "without angle brackets, as Postfix sends it: sender="),
+        ("helo_name=<mail.example.com>", "without angle brackets"),
+        ("sender=@example.com", "is not a mail address but a pattern"),
+        ("recipient=a@example.com,b@example.com", "is not a valid mail address"),
+        ("client_address=1.2.3", '"1.2.3" is not a valid IP address'),
+        ("client_address=192.0.2.0/24", "is not a valid IP address"),
+        ("client_address=[192.0.2.1]", "without brackets: 192.0.2.1"),
+        ("server_address=mx.example.com", "is not a valid IP address"),
+        ("size=10M", "expected a number"),
+        ("protocol_state=rcpt", 'did you mean "RCPT"?'),
+        ("protocol_state=QUEUE", "expected one of CONNECT, "),
+    ],
+)
+def test_what_postfix_could_not_have_sent_is_refused(explain, word, told):
+    """An answer to another question would be taken for an answer: the word, what is wrong with it, what was meant."""
+    status, out, said = explain("protocol_name=ESMTP", word)
+    assert (status, out) == (2, "")
+    assert f'"{word}": ' in said
+    assert told in said
+
+
+@pytest.mark.parametrize("word", ["sender=", "sender=boss", "client_address=::1", "client_address=unknown", "size=0"])
+def test_what_postfix_can_send_is_taken(explain, word):
+    """The null sender, an address without a domain, a client that nobody knows."""
+    assert explain(word)[0] == 0
+
+
+def test_an_attribute_given_twice_is_refused(explain):
+    """Only one of them could count."""
+    assert "sender is given twice" in explain("sender=a@example.com", "sender=b@example.com")[2]
+
+
+def test_what_was_not_given_is_said(explain):
+    """Of the attributes that the decision asked for: they are taken as empty, and a real request may say more."""
+    _, text, _ = explain(*FORGED, "size=1", "helo_name=x")
+    assert rows(text)[-1] == "not given, so taken as empty: sasl_username, sasl_method"
+    assert json.loads(explain(*FORGED, "--json")[1])["not_given"] == [
+        "size",
+        "helo_name",
+        "sasl_username",
+        "sasl_method",
+    ]
+    _, everything, _ = explain(*FORGED, "size=1", "helo_name=x", "sasl_username=", "sasl_method=")
+    assert "not given" not in everything
+
+
+DECISION = {
+    "state": "RCPT",
+    "client": "203.0.113.9",
+    "sender": "a@example.com",
+    "recipient": "b@example.com",
+    "sasl_username": "",
+    "queue_id": "",
+}
+
+
+@pytest.mark.parametrize("style", ["logfmt", "json"])
+@pytest.mark.parametrize("way", ["argument", "typed", "journal"])
+def test_a_decision_without_its_request(explain, style, way):
+    """A line that names client, sender and recipient is enough to ask again; what it lacks is said."""
+    line = LogPipe(-1, style).line("info", "decision", action='REJECT "why"', line="policy.conf:1", **DECISION)[1:]
+    if way == "journal":
+        line = json.dumps({"__REALTIME_TIMESTAMP": "1795837379198612", "MESSAGE": list(line)}).encode()
+    _, text, _ = explain(line.decode()) if way == "argument" else explain(typed=line + b"\n")
+    assert rows(text)[0] == "action=REJECT 5.7.1 Authentication required to send as example.com"
+    assert rows(text)[-1] == "not given, so taken as empty: size, helo_name, sasl_method"
+
+
+REJECTED = (
+    "2026-11-25T20:30:00.123456+00:00 mx postfix/smtpd[711]: NOQUEUE: reject: RCPT from unknown[203.0.113.9]:4711: "
+    '554 5.7.1 <b@example.com>: Recipient address rejected: from=<x> helo=<y>; from=<"a \\"b"@example.com> '
+    "to=<b@example.com> proto=ESMTP helo=<mail1.example.org>"
+)
+
+
+@pytest.mark.parametrize("way", ["argument", "typed"])
+def test_a_line_in_which_postfix_rejects(explain, way):
+    """As grep finds it in the mail log: client, envelope and HELO name, at the time of the line."""
+    _, text, _ = explain("--json", REJECTED) if way == "argument" else explain("--json", typed=REJECTED.encode())
+    said = json.loads(text)
+    assert said["verb"] == "REJECT"
+    shown = {name: value for line in said["lines"] for acl in line["acls"] for name, value in acl["attributes"].items()}
+    assert (shown["client_address"], shown["sender"]) == ("203.0.113.9", 'a "b@example.com')
+    assert (shown["recipient"], shown["helo_name"]) == ("b@example.com", "mail1.example.org")
+    assert "Wednesday 20:30 UTC" in explain("--all", REJECTED)[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "attributes"),
+    [
+        (
+            "NOQUEUE: reject: CONNECT from x.example[192.0.2.1]: 554 5.7.1 <x.example[192.0.2.1]>: no; proto=SMTP",
+            {"protocol_state": "CONNECT", "client_name": "x.example", "client_address": "192.0.2.1"},
+        ),
+        (
+            "4F1Z2y3XkQz9: reject: END-OF-MESSAGE from x[2001:db8::1]: 550 no; from=<> to=<b@y> sasl_username=anna",
+            {"queue_id": "4F1Z2y3XkQz9", "sender": "", "sasl_username": "anna", "client_address": "2001:db8::1"},
+        ),
+        (
+            "NOQUEUE: reject: RCPT from [192.0.2.1]:46282: 550 no; from=<a@x>, to=<b@y>, proto=ESMTP, helo=<y>",
+            {"sender": "a@x", "recipient": "b@y", "helo_name": "y", "client_port": "46282"},
+        ),
+        (
+            "NOQUEUE: reject_warning: RCPT from x[192.0.2.1]: 554 no; from=<a@example.com> to=<b@example.com>",
+            {"sender": "a@example.com", "protocol_state": "RCPT"},
+        ),
+    ],
+    ids=["connect", "end", "postscreen", "warning"],
+)
+def test_forms_of_rejections(line, attributes):
+    """Each state, postscreen(8), and what warn_if_reject writes."""
+    found = read_line(line.encode()).attributes
+    assert {name: found.get(name) for name in attributes} == attributes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "postfix/smtpd[711]: connect from unknown[203.0.113.9]",
+        "postfix/smtpd[711]: 4F1Z2y3XkQz9: client=x.example[192.0.2.1]",
+        "postfix/qmgr[12]: 4F1Z2y3XkQz9: from=<a@example.com>, size=300, nrcpt=1 (queue active)",
+        "postfix/smtp[12]: 4F1Z2y3XkQz9: to=<a@example.com>, relay=x[192.0.2.1]:25, status=sent (250 ok)",
+    ],
+)
+def test_other_lines_of_postfix_are_no_requests(line):
+    """They name addresses, too."""
+    assert read_line(line.encode()).attributes is None
 
 
 def test_nothing_in_a_request_reaches_the_terminal_as_it_is(explain):
@@ -265,7 +422,7 @@ def test_long_policies_show_what_matters(explain):
     lines = "".join(f"acl r{n} recipient r{n}@example.org\naccess r{n} pass\n" for n in range(50))
     (explain.folder / "policy.conf").write_text("action pass DUNNO\n" + lines)
     _, text, _ = explain("recipient=r40@example.org")
-    assert "(40 lines more whose first ACL kept them from firing)" in text
+    assert "(40 lines more whose first term is not met)" in text
     assert len(text.splitlines()) == 4
 
 
@@ -285,10 +442,10 @@ def on_a_terminal(command, **environment):
 
 
 def test_a_terminal_gets_colours_and_a_pipe_does_not(explain):
-    """Holds is green, what cannot be known yellow, the decision bold; NO_COLOR and a pipe get plain text."""
+    """Met is green, what cannot be known yellow, the decision bold; NO_COLOR and a pipe get plain text."""
     command = [sys.executable, "-m", "forkpolicy", "explain", "-c", str(explain.folder / "forkpolicy.toml"), *FORGED]
     coloured = on_a_terminal(command, NO_COLOR="")
-    assert "\x1b[32mholds" in coloured
+    assert "\x1b[32myes" in coloured
     assert "\x1b[33mcannot be known" in coloured
     assert "\x1b[1maction=REJECT" in coloured
     plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
