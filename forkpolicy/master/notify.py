@@ -34,8 +34,10 @@ class Notifier:
         self._send("STOPPING=1\nSTATUS=stopping")
 
     def replaced_by(self, pid: int) -> None:
-        """Another master serves; only the one before may say so."""
-        self._send(f"MAINPID={pid}")
+        """Another master serves; only the previous one may say so. It feeds the watchdog once more with that: what the
+        other one has sent so far was dropped (NotifyAccess=main), and its next word comes half the time later.
+        """
+        self._send(f"MAINPID={pid}\nWATCHDOG=1")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
