@@ -1,8 +1,8 @@
 """What may surprise the author of a policy that loads: warnings of `forkpolicy check`, an explicit list of checks.
 
 Nothing here decides anything and nothing is an error. Linear in the length of the policy: ten thousand lines take a
-fraction of a second. `checks_lines` has what is said about lines, `checks_values` about values; here is what is said
-about names.
+fraction of a second. `checks_lines` has what is said about lines, `checks_values` about values, `checks_reports` about
+texts; here is what is said about names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
 from forkpolicy.policy.checks_lines import LINE_CHECKS, about
+from forkpolicy.policy.checks_reports import report_warnings
 from forkpolicy.policy.checks_values import value_warnings
 from forkpolicy.policy.covering import Covering
 from forkpolicy.policy.matchers.table import PairPart, TablePart
@@ -70,4 +71,4 @@ def _scores(model: Model) -> Iterator[Complaint]:
             yield about(line, "a score is added, and no line below asks for it")
 
 
-MODEL_CHECKS: tuple[Callable[[Model], Iterator[Complaint]], ...] = (_unused, _scores, value_warnings)
+MODEL_CHECKS: tuple[Callable[[Model], Iterator[Complaint]], ...] = (_unused, _scores, value_warnings, report_warnings)

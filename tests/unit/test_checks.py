@@ -181,12 +181,12 @@ def test_a_surprise_is_told(text, place, told):
         "acl x sender @a.example <>\naction r REJECT\naccess !x r\n",
         "acl n null_sender\nacl x recipient news@b.example\naction r REJECT\naccess n x r\n",
         "acl x sender @a.example\nacl u authenticated\naction r REJECT\naccess u !x r\n",
-        "acl x sender @a.example\naction w WARN odd\naccess !x w\n",
+        "acl x sender @a.example\naction w HOLD odd\naccess !x w\n",
         "acl x client_address 192.0.2.1\naction r REJECT\naccess x r\n",
         # Actions where they work.
         "acl e protocol_state END-OF-MESSAGE RCPT\naction p PREPEND X-A: b\naccess e p\n",
         "acl a sender @a.example\naction h HOLD\naccess a h\n",
-        "acl b recipient @b.example\naction w WARN odd\naccess b w\n",
+        "acl b recipient @b.example\naction w PREPEND X-A: b\naccess b w\n",
         # An action's text may use what no line does, and the default action is used by lines without one.
         DECLARED + "acl c sender table:t\nacl a client_name a.example\naction r REJECT {match.c}\naccess a r\n",
         "acl a client_name a.example\naction default DUNNO\naccess a\n",
@@ -257,3 +257,34 @@ def test_ten_thousand_lines_are_analysed_at_once(lines):
     start = time.process_time()
     assert find_warnings(policy.model, {}) == []
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("REJECT 5.7.1 Not you: ask the office", "cut"),
+        ("450 4.7.1 Later, please", "cut"),
+        ("DEFER_IF_PERMIT busy; try again", "cut"),
+        ("REJECT 5.7.1 Not {sender_domain}", ""),
+        ("WARN looked at", "silent"),
+        ("INFO looked at: twice", "silent"),
+        ("PREPEND X-Seen: yes", ""),
+        ("DUNNO", ""),
+    ],
+)
+def test_texts_that_a_report_cuts_or_leaves_out(reply, told):
+    """pflogsumm shows a rejection's text up to : ; or , and nothing of WARN and INFO; other texts it shows whole."""
+    found = warnings_of(f"acl a sender @a.example\naction x {reply}\naccess a x\n")
+    assert ["cut" if "up to the first" in each else "silent" for each in found if "pflogsumm" in each] == [told] * bool(
+        told
+    )
+
+
+def test_many_texts_that_a_report_cuts_are_one_warning():
+    """At the first of them, with some names."""
+    actions = "".join(f"action x{n} REJECT 5.7.1 No: {n}\n" for n in range(6))
+    lines = "".join(f"access a{n} x{n}\n" for n in range(6))
+    acls = "".join(f"acl a{n} sender @{n}.example\n" for n in range(6))
+    (found,) = [each for each in warnings_of(actions + acls + lines) if "pflogsumm" in each]
+    assert "x0, x1, x2 and 3 more" in found
+    assert ":1:" in found.splitlines()[0]

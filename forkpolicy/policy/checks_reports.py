@@ -1,0 +1,58 @@
+"""What a daily report makes of a policy's texts: pflogsumm, which most Postfix machines run over their mail log.
+
+Facts by running pflogsumm 1.1.5 on lines of Postfix 3.7: of a rejection it shows the text up to the first colon,
+semicolon or comma, and counts together what is equal up to there; of WARN and INFO it shows nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import Complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.policy.model import Action, Model
+
+_REJECTING = frozenset({"REJECT", "DEFER", "DEFER_IF_PERMIT", "DEFER_IF_REJECT", "4xx", "5xx"})
+_NOT_SHOWN = frozenset({"WARN", "INFO"})
+_ENDS = re.compile("[:;,]")
+_NAMED = 3
+
+
+def report_warnings(model: Model) -> Iterator[Complaint]:
+    """One warning for all texts that are cut, one for all that are not shown; each at the first such action."""
+    used = {line.action.name for line in model.lines}
+    actions = [each for each in model.actions.values() if each.kind == "reply" and each.place and each.name in used]
+    cut = [each for each in actions if each.verb in _REJECTING and _ENDS.search(_literal(each))]
+    if cut:
+        message = f"pflogsumm reports the text of {_names(cut)} up to the first of : ; and , only"
+        yield _about(
+            cut[0], message, "say in front of it what differs: texts that are equal up to there become one entry"
+        )
+    silent = [each for each in actions if each.verb in _NOT_SHOWN]
+    if silent:
+        yield _about(
+            silent[0], f"pflogsumm reports nothing of {_names(silent)}", "WARN and INFO stand in the mail log alone"
+        )
+
+
+def _literal(action: Action) -> str:
+    """The text without what is put in, whose own colons do not stand in the policy."""
+    if action.template is None:
+        return action.reply.text
+    return "".join(literal for literal, _ in action.template.pieces)
+
+
+def _names(actions: list[Action]) -> str:
+    names = [each.name for each in actions]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _about(action: Action, message: str, hint: str) -> Complaint:
+    place = action.place
+    assert place is not None
+    return Complaint(place.path, place.line, place.column, message, place.source, 1, hint, "warning")
