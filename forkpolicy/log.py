@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 # Linux's PIPE_BUF: up to here a write to a pipe is atomic (pipe(7)).
 MAX_LINE_BYTES = select.PIPE_BUF
@@ -110,6 +110,13 @@ def open_pipe() -> tuple[int, int]:
         # The user has used up fs.pipe-user-pages-soft: the pipe stays at its 64 KiB, lines drop earlier.
         return read_end, write_end
     return read_end, write_end
+
+
+def printed(lines: Iterable[bytes], *, for_journal: bool) -> bytes:
+    """Lines of a pipe as standard error gets them: under systemd each begins with its priority, as sd-daemon(3) has it,
+    elsewhere without.
+    """
+    return b"".join((b"<%c>%b\n" % (line[0], line[1:])) if for_journal else line[1:] + b"\n" for line in lines)
 
 
 def _lost(count: int) -> dict[str, object]:

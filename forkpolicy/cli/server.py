@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from forkpolicy.loading import Loaded, Outline
+    from forkpolicy.log import LogPipe
     from forkpolicy.master.companion import Companion
     from forkpolicy.master.listener import Listener, Ownership
-    from forkpolicy.master.logger import Logger
     from forkpolicy.master.passing import Passed
     from forkpolicy.settings import Settings
 
@@ -34,6 +34,9 @@ ANSWER_TIMEOUT_S = 10.0
 RELOAD_TIMEOUT_S = 210.0
 STOP_TIMEOUT_S = 60.0
 METRICS_BACKLOG = 16
+# The end of a traceback says most, and a line of the log has 4096 bytes.
+TRACE_CHARACTERS = 2500
+WATCHED_BY = "with systemd forkpolicy-networks.service compiles them (forkpolicy-compile --watch-interfaces, as root)"
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -95,7 +98,7 @@ def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
     logger.start([before.drop_in_logger] if before else [])
     sockets, control = open_sockets(settings, before)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
-    watcher = make_watcher(settings_path, logger) if settings.watch_interfaces else None
+    watcher = make_watcher(settings, logger.pipe) if settings.watch_interfaces else None
     scoreboard = Scoreboard()
     exchange = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
@@ -127,12 +130,25 @@ def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
     ).run()
 
 
-def make_watcher(settings_path: str, logger: Logger) -> Companion:
-    """The process that compiles tables anew when this machine's networks change."""
-    from forkpolicy.compile.watch import watch
+def make_watcher(settings: Settings, pipe: LogPipe) -> Companion | None:
+    """The process that compiles tables anew when this machine's networks change; None where it could not write them."""
+    from forkpolicy.compile.command import main as compile_tables
+    from forkpolicy.compile.watch import watch, why_not_written
     from forkpolicy.master.companion import Companion
 
-    return Companion("networks", lambda: watch(settings_path, logger.pipe.named(process="networks", pid=os.getpid())))
+    def log() -> LogPipe:
+        return pipe.named(process="networks", pid=os.getpid())
+
+    if reason := why_not_written(Path(settings.tables)):
+        # Under the shipped units that is as it should be.
+        level = "info" if "INVOCATION_ID" in os.environ else "warning"
+        log().event(level, "networks not watched", reason=reason, hint=WATCHED_BY)
+        return None
+    return Companion(
+        "networks",
+        lambda: watch(settings.path, log(), compile_tables),
+        lambda trace: log().event("critical", "bug", traceback=trace[-TRACE_CHARACTERS:]),
+    )
 
 
 def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Listener]:

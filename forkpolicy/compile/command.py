@@ -21,6 +21,7 @@ from forkpolicy.compile.directory import locked
 from forkpolicy.compile.sources import STDIN
 from forkpolicy.compile.table import Options, Result, compile_table
 from forkpolicy.compile.verify import verify_table
+from forkpolicy.compile.watch import StderrLog, watch
 from forkpolicy.errors import (
     EXIT_CANNOT_WRITE,
     EXIT_CONFIG,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.compile.directory import TablesDirectory
     from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.settings import Settings
 
 _EXAMPLES = """\
 examples:
@@ -90,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     # For the watcher: a machine may lose networks, and an empty list beside them is a failed download all the same.
     add("--interfaces-may-shrink", action="store_true", help="take fewer networks of this machine, and of them alone")
     add(
+        "--watch-interfaces",
+        action="store_true",
+        help="as a service: if `watch_interfaces` is set, compile when networks of this machine change",
+    )
+    add(
         "--protect",
         metavar="FILE-OR-TABLE",
         action="append",
@@ -132,6 +139,10 @@ def _why_not_written(text: str, stream: TextIO | None) -> str:
 
 def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     settings = load_settings(arguments.settings)
+    if arguments.watch_interfaces:
+        if arguments.tables:
+            raise UsageError("--watch-interfaces compiles every table with networks of this machine: name none")
+        return _watch(settings, outputs)
     declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
     if arguments.verify:
         return _verify(declared, Path(settings.tables), outputs, as_json=arguments.json)
@@ -150,6 +161,15 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     if arguments.json:
         outputs.tell(report.as_json(results))
     return _exit_status(results)
+
+
+def _watch(settings: Settings, outputs: _Outputs) -> int:
+    """Until the end of the process; at once where the settings do not want it, or the kernel does not allow it."""
+    if not settings.watch_interfaces:
+        outputs.say("watch_interfaces is not set: nothing to do")
+        return EXIT_DONE
+    watch(settings.path, StderrLog(settings.log.format), main)
+    return EXIT_NO
 
 
 def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDeclaration]:

@@ -1,16 +1,20 @@
 """The watcher of this machine's networks: compiles the tables with `interfaces:` sources when the kernel says that
 addresses, links or routes have changed.
 
-A process of its own (`watch_interfaces` in the settings, started by the master); workers take the new tables up by
+A process of its own (`watch_interfaces` in the settings), started by a master that may write the tables, or by systemd
+as a service beside one that may not (`forkpolicy-compile --watch-interfaces`); workers load the new tables by
 themselves. Events only wake it: what is true is listed anew, so a lost event (an overrun of the socket's buffer) is
-one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the table before stays
+one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the previous table stays
 in use. What it has to say (a failure, a warning of the compile) goes to the log when it is new, not at every try.
-Ends with the master; raises nothing but bugs.
+Raises nothing but bugs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pwd
 import select
 import socket
 import time
@@ -18,14 +22,20 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol
 
-from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.compile.sources import is_of_kernel
 from forkpolicy.errors import ConfigError
+from forkpolicy.log import LogPipe, printed
 from forkpolicy.policy.load import declared_tables
 from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from forkpolicy.policy.nodes import TableDeclaration
+
+    # `forkpolicy-compile`: its arguments, and its exit status.
+    CompileTables = Callable[[Sequence[str]], int]
 
 # rtnetlink(7): RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE.
 GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
@@ -45,13 +55,41 @@ class EventLog(Protocol):
         """Log one event."""
 
 
-def watch(settings_path: str, log: EventLog) -> None:
-    """Compile now, and whenever the machine's networks change. Never returns."""
-    # Listening before the first listing: what changes in between is not missed.
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
-        events.bind((0, GROUPS))
-        events.setblocking(False)
-        rebuilding = Rebuilding(settings_path, log)
+class StderrLog:
+    """Standard error, for a watcher that no master has started."""
+
+    def __init__(self, style: str) -> None:
+        self._lines = LogPipe(-1, style, {"process": "networks", "pid": os.getpid()})
+        self._for_journal = "JOURNAL_STREAM" in os.environ
+
+    def event(self, level: str, event: str, **fields: object) -> None:
+        """Print one event."""
+        line = self._lines.line(level, event, **fields)
+        os.write(2, printed([line], for_journal=self._for_journal))
+
+
+def why_not_written(tables: Path) -> str:
+    """What keeps this process from writing compiled tables; empty where nothing does."""
+    there = next(each for each in (tables, *tables.parents) if each.exists())
+    if os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        return ""
+    with contextlib.suppress(KeyError):
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name} may not write to {there}"
+    return f"user {os.geteuid()} may not write to {there}"
+
+
+def watch(settings_path: str, log: EventLog, compile_tables: CompileTables) -> None:
+    """Compile now, and whenever the machine's networks change. Returns only where the kernel lets nobody listen, which
+    it has reported then: trying again would not help.
+    """
+    try:
+        # Listening before the first listing: what changes in between is not missed.
+        events = _listen()
+    except OSError as error:
+        log.event("error", "networks not watched", reason=f"cannot listen to the kernel (AF_NETLINK): {error.strerror}")
+        return
+    with events:
+        rebuilding = Rebuilding(settings_path, log, compile_tables)
         done = rebuilding.attempt()
         while True:
             if select.select([events], [], [], None if done else RETRY_S)[0]:
@@ -59,11 +97,23 @@ def watch(settings_path: str, log: EventLog) -> None:
             done = rebuilding.attempt()
 
 
+def _listen() -> socket.socket:
+    """A socket that is readable when addresses, links or routes have changed. Raises OSError."""
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    try:
+        events.bind((0, GROUPS))
+    except OSError:
+        events.close()
+        raise
+    events.setblocking(False)
+    return events
+
+
 class Rebuilding:
     """Compiles the tables that have `interfaces:` sources, and remembers what it has said about that."""
 
-    def __init__(self, settings_path: str, log: EventLog) -> None:
-        self._settings_path, self._log = settings_path, log
+    def __init__(self, settings_path: str, log: EventLog, compile_tables: CompileTables) -> None:
+        self._settings_path, self._log, self._compile_tables = settings_path, log, compile_tables
         self._failure: dict[str, str] = {}
         self._warnings: dict[str, list[str]] = {}
 
@@ -89,7 +139,7 @@ class Rebuilding:
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             # What fails to be listed is an error and no empty list.
-            status = compile_tables(
+            status = self._compile_tables(
                 ["-c", self._settings_path, "--json", "--if-changed", "--interfaces-may-shrink", *names]
             )
         results = json.loads(out.getvalue() or "[]")

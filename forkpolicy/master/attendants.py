@@ -65,7 +65,7 @@ class Attendants:
             self._replace_logger("it could not be started at once")
         if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
             self._start_exporter(self._exporter, adopt)
-        if self._companion and not self._companion.pid and now_s >= self._companion.not_before_s:
+        if self._companion and self._companion.is_due(now_s):
             self._start_companion(self._companion, now_s)
 
     def bury(self, pid: int, status: int, *, stopping: bool) -> None:
@@ -73,8 +73,8 @@ class Attendants:
         if pid == self._logger.pid:
             self._replace_logger(how(status))
         elif self._companion and pid == self._companion.pid:
-            self._companion.pid = 0
-            self._log.event("warning", f"{self._companion.name} ended", how=how(status))
+            if self._companion.bury(status, time.monotonic()):
+                self._log.event("warning", f"{self._companion.name} ended", how=how(status))
         elif self._exporter and pid == self._exporter.pid:
             self._exporter.pid = 0
             if not stopping:

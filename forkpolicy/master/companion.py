@@ -1,7 +1,8 @@
-"""A process of the master's that does one thing beside the workers: started, started again when it ends, gone with
+"""A process of the master's that does one thing beside the workers: started, started again when it fails, gone with
 the master.
 
-The master gives it something to do and knows no more of it: the watcher of this machine's networks is one.
+The master gives it something to do and knows no more of it: the watcher of this machine's networks is one. One that
+returns cannot do its work on this machine and has reported why, once; it is not started again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import traceback
 from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
@@ -19,22 +21,30 @@ from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent, leave_no_core
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# One that ends at once is not worth starting more often.
+# One that fails at once is not worth starting more often; twice as long after each such failure, up to the limit.
 DELAY_S = 5.0
+LONGEST_DELAY_S = 300.0
 
 
 class Companion:
-    """The master's side. `pid` is 0 while there is no process."""
+    """The master's side. `pid` is 0 while there is no process; `tell_bug` gets the traceback of a bug that ends one."""
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], None], tell_bug: Callable[[str], None]) -> None:
         self.name = name
         self.pid = 0
-        self.not_before_s = 0.0
         self._run = run
+        self._tell_bug = tell_bug
+        self._not_before_s = 0.0
+        self._delay_s = DELAY_S
+        self._has_returned = False
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is to be started now."""
+        return not (self.pid or self._has_returned) and now_s >= self._not_before_s
 
     def start(self, drop: Iterable[Callable[[], None]], now_s: float) -> None:
         """Fork the process; `drop` is what it closes of the master's. Raises OSError."""
-        self.not_before_s = now_s + DELAY_S
+        self._not_before_s = now_s + self._delay_s
         master = os.getpid()
         # As with workers: a signal that comes in between must not run the master's handler in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
@@ -45,6 +55,14 @@ class Companion:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def bury(self, status: int, now_s: float) -> bool:
+        """Take note of its death. False: it has returned, and that is all."""
+        self.pid = 0
+        self._has_returned = status == 0
+        lived_long = now_s >= self._not_before_s
+        self._delay_s = DELAY_S if lived_long else min(2 * self._delay_s, LONGEST_DELAY_S)
+        return not self._has_returned
+
     def end(self) -> None:
         """Kill it, and wait until it is gone: it may hold the log open."""
         if self.pid:
@@ -54,6 +72,7 @@ class Companion:
             self.pid = 0
 
     def _live(self, master: int, drop: Iterable[Callable[[], None]]) -> None:
+        status = 1
         try:
             for each in drop:
                 each()
@@ -64,5 +83,8 @@ class Companion:
             leave_no_core()
             die_with_parent(signal.SIGKILL, master)
             self._run()
+            status = 0
+        except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so in the log
+            self._tell_bug(traceback.format_exc())
         finally:
-            os._exit(0)
+            os._exit(status)

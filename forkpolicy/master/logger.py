@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from setproctitle import setproctitle
 
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.log import LogPipe, open_pipe
+from forkpolicy.log import LogPipe, open_pipe, printed
 from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent
 
 if TYPE_CHECKING:
@@ -47,17 +47,14 @@ class Target(Protocol):
 
 
 class StderrTarget:
-    """Standard error. Under systemd each line begins with its priority, as sd-daemon(3) has it."""
+    """Standard error."""
 
     def __init__(self) -> None:
         self._for_journal = "JOURNAL_STREAM" in os.environ
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Write the lines."""
-        text = b"".join(
-            (b"<%c>%b\n" % (line[0], line[1:])) if self._for_journal else line[1:] + b"\n" for line in lines
-        )
-        _write_all(sys.__stderr__.fileno() if sys.__stderr__ else 2, text)
+        _write_all(sys.__stderr__.fileno() if sys.__stderr__ else 2, printed(lines, for_journal=self._for_journal))
 
     def reopen(self) -> None:
         """Standard error is whoever started us's; nothing to do."""

@@ -88,7 +88,7 @@ def parse(parser, words):
 def command_lines(text):
     """Every command of ours that a document shows; not the forms with brackets and alternatives of a synopsis."""
     for indented, quoted in COMMAND_LINE.findall(text):
-        line = re.split(r"\s+#|\s*[|<>]|\s\\$", indented or quoted)[0].strip()
+        line = re.split(r"\s+#|\s*[|<>&]|\s\\$", indented or quoted)[0].strip()
         if not set(line) & set("[]{}") and "..." not in line:
             # Where any number may stand.
             yield re.sub(r"\bN\b", "2", line)

@@ -15,6 +15,7 @@ from forkpolicy.errors import CannotWriteError, ConfigError
 from forkpolicy.master import listener, workers
 from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
+from forkpolicy.master.companion import Companion
 from forkpolicy.master.inet import open_inet
 from forkpolicy.master.logger import Logger, StderrTarget
 from forkpolicy.master.notify import Notifier
@@ -51,6 +52,36 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     monkeypatch.setattr(os, "fork", lambda: 78)
     attendants.keep(0.0, lambda _sock: None)
     assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
+
+
+def test_a_companion_that_returns_is_not_started_again():
+    """It has reported why it cannot work; one that fails is started again, later and later while it fails at once."""
+    companion = Companion("a companion", lambda: None, lambda _trace: None)
+    delays = []
+    for _ in range(8):
+        companion.pid = 7
+        companion._not_before_s = 1000.0 + companion._delay_s
+        assert companion.bury(256, 1000.1)
+        delays.append(companion._delay_s)
+        assert not companion.is_due(1000.1)
+        assert companion.is_due(10000.0)
+    assert delays == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
+    assert companion.bury(256, 99999.0)
+    assert companion._delay_s == 5.0
+    assert not companion.bury(0, 99999.0)
+    assert not companion.is_due(1e9)
+
+
+def test_a_companion_that_fails_says_why():
+    """The traceback goes to the log and the status is not that of one that has returned."""
+    read_end, write_end = os.pipe()
+    companion = Companion("a companion", lambda: int("no number"), lambda trace: os.write(write_end, trace.encode()))
+    companion.start([], 0.0)
+    _, status = os.waitpid(companion.pid, 0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        assert "ValueError: invalid literal" in pipe.read()
+    assert os.waitstatus_to_exitcode(status) == 1
 
 
 def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):

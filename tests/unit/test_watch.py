@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkpolicy.compile import interfaces
+from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.compile.rows import Row
-from forkpolicy.compile.watch import Rebuilding
+from forkpolicy.compile.watch import Rebuilding, watch
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def log() -> Log:
 def rebuilding(tmp_path: Path, log: Log) -> Rebuilding:
     compiler = Compiler(tmp_path)
     compiler.policy("table t cidr interfaces:", "table other cidr nowhere")
-    return Rebuilding(str(compiler.settings), log)
+    return Rebuilding(str(compiler.settings), log, compile_tables)
 
 
 def test_a_failure_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machine, log: Log) -> None:
@@ -135,3 +137,21 @@ def test_a_warning_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machi
         machine.networks.append(f"10.{len(machine.networks)}.0.0/16")
         assert rebuilding.attempt()
         assert log.taken() == expected
+
+
+def test_a_kernel_that_lets_nobody_listen_is_reported(
+    tmp_path: Path, machine: Machine, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the reason, and the watcher returns: it is not started again."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    watch(str(tmp_path / "forkpolicy.toml"), log, compile_tables)
+    assert log.events == [
+        (
+            "error: networks not watched",
+            "cannot listen to the kernel (AF_NETLINK): Address family not supported by protocol",
+        )
+    ]
