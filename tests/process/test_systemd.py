@@ -53,6 +53,38 @@ def verified(unit):
     return complaints(["systemd-analyze", "verify", "--man=no", str(unit)])[1]
 
 
+INSTANCE_OF = [
+    ("forkpolicy@.service", "forkpolicy.service"),
+    ("forkpolicy@.socket", "forkpolicy.socket"),
+    ("forkpolicy-networks@.service", "forkpolicy-networks.service"),
+    ("forkpolicy-tables@.service", "forkpolicy-compile@.service"),
+    ("forkpolicy-tables@.path", "forkpolicy-compile@.path"),
+    ("forkpolicy-tables@.timer", "forkpolicy-compile@.timer"),
+]
+# What is an instance's own: names, and the settings file.
+NAMES = [
+    (" -c /etc/forkpolicy-%i/forkpolicy.toml", ""),
+    ("StateDirectory=forkpolicy-%i/tables", "ReadWritePaths=/var/lib/forkpolicy"),
+    ("@%i", ""),
+    ("-%i", ""),
+    ("--if-changed %i", "--if-changed"),
+]
+
+
+def statements(name):
+    """A unit without its comments, its description and whatever belongs to one instance."""
+    text = (UNITS / name).read_text()
+    for own, common in NAMES:
+        text = text.replace(own, common)
+    return [line for line in text.splitlines() if line and not line.startswith(("#", "Description="))]
+
+
+@pytest.mark.parametrize(("template", "unit"), INSTANCE_OF)
+def test_an_instance_is_the_unit_under_another_name(template, unit):
+    """Sandbox, limits and order of a template are those of the unit that it repeats."""
+    assert statements(template) == statements(unit)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "told"),
     [
@@ -74,9 +106,10 @@ def test_exposure_of_the_server(units):
     assert exposure(units / "forkpolicy.service") <= MOST_EXPOSURE
 
 
-def test_exposure_of_the_compiler(units):
+@pytest.mark.parametrize("unit", ["forkpolicy-compile@local_domains.service", "forkpolicy-networks.service"])
+def test_exposure_of_the_compiler(units, unit):
     """So does that of forkpolicy-compile, which runs as root."""
-    assert exposure(units / "forkpolicy-compile@local_domains.service") <= MOST_EXPOSURE
+    assert exposure(units / unit) <= MOST_EXPOSURE
 
 
 def exposure(unit):

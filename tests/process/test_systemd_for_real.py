@@ -1,4 +1,4 @@
-"""The units under a real systemd, as PID 1 of a container over this machine's own files (a few seconds).
+"""The units under a real systemd, as PID 1 of a container over this machine's own files (two minutes).
 
 Runs with FORKPOLICY_SLOW=1, as root, with systemd-nspawn (apt-get install systemd-container). Nothing of the machine is
 changed: the container writes to an overlay in memory, and has no network.
@@ -9,16 +9,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UNITS = ROOT / "contrib" / "systemd"
-TIMEOUT_S = 150
+# As in the scenario, which runs without this package.
+PROVIDED = (
+    "apt-get install python3-venv",
+    "python3 -m venv /opt/forkpolicy",
+    "/opt/forkpolicy/bin/pip install .",
+    "/opt/forkpolicy/bin/pip install --upgrade .",
+)
+TIMEOUT_S = 300
 
 
 def why_not():
@@ -79,7 +87,9 @@ def overlay(directory):
 
 
 def install(root, python):
-    """What docs/operations.md tells, with this checkout's code and this Python's packages."""
+    """What the container cannot have from a network: an environment with this code and this Python's packages. The rest
+    the scenario does by docs/operations.md.
+    """
     home = root / "opt" / "forkpolicy"
     shutil.copytree(ROOT / "forkpolicy", home / "code" / "forkpolicy")
     (home / "bin").mkdir()
@@ -87,16 +97,16 @@ def install(root, python):
         program = home / "bin" / name
         program.write_text(WRAPPER.format(python=python, module=module))
         program.chmod(0o755)
-    system = root / "usr" / "local" / "lib" / "systemd" / "system"
-    shutil.copytree(UNITS, system, dirs_exist_ok=True)
-    for kind in ("sysusers.d", "tmpfiles.d"):
-        shutil.copytree(system / kind, root / "etc" / kind, dirs_exist_ok=True)
-    drop_ins = root / "etc" / "systemd" / "system" / "forkpolicy.service.d"
-    drop_ins.mkdir(parents=True)
-    (drop_ins / "quick.conf").write_text(QUICK)
+    system = root / "etc" / "systemd" / "system"
+    (system / "forkpolicy.service.d").mkdir(parents=True)
+    (system / "forkpolicy.service.d" / "quick.conf").write_text(QUICK)
     (system / "scenario.service").write_text(SCENARIO_UNIT.format(python=python))
     (system / "scenario.target").write_text(SCENARIO_TARGET)
-    shutil.copytree(ROOT / "conf", root / "etc" / "forkpolicy", dirs_exist_ok=True)
+    make_postfix_directories(root)
+
+
+def make_postfix_directories(root):
+    """As Debian's Postfix has them, where this machine has none."""
     passwd = root / "etc" / "passwd"
     if "\npostfix:" not in passwd.read_text():
         passwd.write_text(passwd.read_text() + "postfix:x:990:990::/var/spool/postfix:/usr/sbin/nologin\n")
@@ -106,13 +116,22 @@ def install(root, python):
     (root / "var/spool/postfix/private/policy").unlink(missing_ok=True)
 
 
-def write_sources(root):
-    """The policy of conf/ with tables that need no configured Postfix; `interfaces:` are those of the container."""
-    etc = root / "etc" / "forkpolicy"
-    policy = (etc / "policy.conf").read_text().replace(" postconf:mynetworks", "")
-    (etc / "policy.conf").write_text(policy)
-    (etc / "tables" / "local-networks.cidr").write_text("192.0.2.0/24\n127.0.0.0/8\n")
-    (etc / "tables" / "local-domains").write_text("example.com\nexample.net\n")
+BOOK = ROOT / "docs" / "operations.md"
+# A block that is not a script is part of the file that its first line names.
+FILES = ("# main.cf", "# master.cf", "# forkpolicy.toml")
+
+
+def scripts():
+    """The scripts of docs/operations.md by their section, in its order: indented blocks that are no part of a file."""
+    found = {}
+    for section in re.split(r"^##+ ", BOOK.read_text(), flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", re.sub(r"\A\n*", "\n", body), re.MULTILINE)
+        texts = [textwrap.dedent(block).strip() + "\n" for block in blocks if block.strip()]
+        own = [text for text in texts if not text.startswith(FILES)]
+        if own:
+            found[title] = own
+    return found
 
 
 def python_inside():
@@ -141,12 +160,13 @@ def report(tmp_path_factory):
     """What the scenario saw."""
     directory = tmp_path_factory.mktemp("report")
     shutil.copy(Path(__file__).with_name("systemd_scenario.py"), directory)
+    (directory / "scripts.json").write_text(json.dumps(scripts()))
     python, mounts = python_inside()
     with overlay(tmp_path_factory.mktemp("overlay")) as root:
         install(root, python)
-        write_sources(root)
         words = ["systemd-nspawn", "-D", root, "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
-        console = run_container([*words, *mounts, f"--bind={directory}:/report", "-b", "systemd.unit=scenario.target"])
+        mounts += [f"--bind-ro={ROOT}:/checkout", f"--bind={directory}:/report"]
+        console = run_container([*words, *mounts, "-b", "systemd.unit=scenario.target"])
     path = directory / "report.json"
     errors = directory / "stderr"
     assert path.exists(), f"{console}{errors.read_text() if errors.exists() else ''}"
@@ -165,18 +185,21 @@ def seen(request, report):
     return found
 
 
+def test_every_script_of_the_manual_was_run(report):
+    """docs/operations.md was followed to the letter, but for what needs a network."""
+    ran = report["scripts"]
+    blocks = [[section, number] for section, texts in scripts().items() for number in range(len(texts))]
+    assert [each for each in blocks if each not in ran] == []
+    assert {each for each in ran if isinstance(each, str)} == set(PROVIDED)
+
+
 def test_users_and_directories(seen):
     """sysusers and tmpfiles make a user and directories; configuration and tables are root's."""
     assert seen == {
         "/var/lib/forkpolicy/tables": "root 755",
         "/etc/forkpolicy": "root 755",
-        "/run/forkpolicy": "forkpolicy 755",
+        "/run/forkpolicy": "forkpolicy 711",
     }
-
-
-def test_compile_units(seen):
-    """The compile unit writes tables from inside its sandbox."""
-    assert {"local_domains.lmdb", "local_networks.lmdb"} <= set(seen)
 
 
 def test_start(seen):
@@ -184,8 +207,16 @@ def test_start(seen):
     assert seen["state"] == "active"
     assert seen["text"]
     assert seen["socket"] == "postfix 660"
+    assert seen["directory"] == "forkpolicy 711"
     assert seen["outside"].startswith("action=REJECT 5.7.1")
     assert seen["inside"] == "action=DUNNO"
+    assert "REJECT 5.7.1" in seen["explained"]
+    assert seen["networks"] == ["inactive", "success"]
+
+
+def test_compile_units(seen):
+    """The compile unit writes tables from inside its sandbox."""
+    assert seen["before"] == "action=DUNNO"
 
 
 def test_confinement(seen):
@@ -223,8 +254,9 @@ def test_restart_under_traffic(seen):
 
 
 def test_table_follows_its_source(seen):
-    """A changed source is compiled by the path unit and taken up by the workers."""
+    """A changed source is compiled by the path unit, however often, and taken up by the workers."""
     assert seen["before"] == "action=DUNNO"
+    assert seen["path"] == "active"
 
 
 def test_killed_worker(seen):
@@ -251,8 +283,65 @@ def test_activation(seen):
     assert seen["answer"].startswith("action=REJECT")
 
 
+def test_advise(seen):
+    """It looks at the running server and leaves it alone; so does systemd's watchdog after the upgrade."""
+    assert seen["same"]
+    assert seen["answer"].startswith("action=REJECT")
+
+
 def test_another_socket(seen):
     """A line in the socket unit and restarts of both are all that a TCP port needs; Postfix's own socket stays."""
     assert seen["tcp"].startswith("action=REJECT")
     assert seen["unix"].startswith("action=REJECT")
     assert "inet:127.0.0.1:10040" in seen["sockets"]
+
+
+def test_refused_restart_of_the_socket(seen):
+    """systemd refuses while the service runs, and leaves the socket unit stopped; the service brings it back."""
+    assert seen["code"] != 0
+    assert seen["left"] != "active"
+    assert seen["meanwhile"].startswith("action=REJECT")
+    assert seen["after"] == "active"
+    assert seen["answer"].startswith("action=REJECT")
+
+
+def test_restart_with_a_broken_policy(seen):
+    """`forkpolicy check &&` keeps the running server; after a plain restart a mended policy is enough."""
+    assert seen["code"] != 0
+    assert seen["same"]
+    assert seen["answer"].startswith("action=REJECT")
+    assert seen["plain"] != 0
+    assert seen["socket"] == "active"
+    assert seen["waited"].startswith("action=REJECT")
+
+
+def test_networks(seen):
+    """Tables follow the container's addresses: root without capabilities compiles, beside a server that may not."""
+    assert seen["before"].startswith("action=REJECT")
+    assert seen["users"] == ["0"]
+    assert seen["capabilities"] == [0]
+    assert seen["server"] == []
+    assert len(seen["said"]) == 1
+    assert "level=info" in seen["said"][0]
+    assert "user forkpolicy may not write to /var/lib/forkpolicy/tables" in seen["said"][0]
+
+
+def test_networks_without_netlink(seen):
+    """A watcher that cannot work says why, once."""
+    assert len(seen["said"]) == 1
+    assert "AF_NETLINK" in seen["said"][0]
+    assert seen["status"] == "1"
+
+
+def test_instance(seen):
+    """An instance has a policy, a socket, tables and directories of its own; neither stops the other."""
+    assert seen["answer"].startswith("action=REJECT 5.7.9")
+    assert seen["first"].startswith("action=REJECT 5.7.2")
+    assert seen["socket"] == "postfix 660"
+    assert seen["tables"] == "root 755"
+    assert seen["run"] == "forkpolicy 711"
+    assert seen["compiled"] == ["local_domains.lmdb", "local_networks.lmdb"]
+    assert seen["not_in_the_first"] == "action=DUNNO"
+    assert seen["without_the_first"].startswith("action=REJECT 5.7.9")
+    assert seen["removed"] == "inactive"
+    assert seen["first_after"].startswith("action=REJECT 5.7.2")
