@@ -81,8 +81,12 @@ class PrivatePostfix:
         chroot: bool = False,
         processes: int = 50,
         port: int = 0,
+        services: str = "",
     ) -> None:
-        """Write the configuration; `main` adds to main.cf or replaces parts of it. Nothing runs yet."""
+        """Write the configuration; `main` adds to main.cf or replaces parts of it, `services` adds to master.cf.
+
+        Nothing runs yet.
+        """
         why = missing()
         if why:
             raise SetupError(why)
@@ -93,7 +97,7 @@ class PrivatePostfix:
         self._make_directories()
         self._write("main.cf", _lines({**_main_cf(self), **(main or {})}))
         chrooted = "y" if chroot else "n"
-        self._write("master.cf", MASTER_CF.format(port=self.port, processes=processes, chroot=chrooted))
+        self._write("master.cf", MASTER_CF.format(port=self.port, processes=processes, chroot=chrooted) + services)
 
     @property
     def private(self) -> Path:

@@ -41,6 +41,7 @@ control = "unix:control"
 {more}
 [mail]
 recipient_delimiter = "{delimiter}"
+{mail}
 [log]
 decisions = "{decisions}"
 target = "{target}"
@@ -61,11 +62,12 @@ class Server:
         delimiter: str = "",
         decisions: str = "acted",
         more: str = "",
+        mail: str = "",
         log: Path | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
         """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`.
-        `more`: lines for [server].
+        `more`: lines for [server]; `mail`: for [mail].
         """
         self.directory = directory
         self.settings = directory / "forkpolicy.toml"
@@ -92,6 +94,7 @@ class Server:
             decisions=decisions,
             target=self.log,
             more=more,
+            mail=mail,
         )
         self.settings.write_text(settings)
 

@@ -107,6 +107,11 @@ class SmtpClient:
         reply = self.command("DATA")
         return reply if reply.code != 354 else self.command(message + ".")
 
+    def abandon(self) -> None:
+        """Hang up without a word, as in the middle of a message."""
+        self._lines.close()
+        self._socket.close()
+
     def quit(self) -> None:
         """QUIT; a server that is gone already is fine."""
         try:
@@ -114,8 +119,7 @@ class SmtpClient:
         except (OSError, EOFError):
             pass
         finally:
-            self._lines.close()
-            self._socket.close()
+            self.abandon()
 
 
 def _base64(text: str) -> str:

@@ -35,7 +35,7 @@ REWRITTEN = {
     "U@[192.0.2.1]": "U@[192.0.2.1]",
     "u@example.net@[127.0.0.1]": "u@example.net",
     "@relay.example:u@a.example.com.": "u@a.example.com",
-    "u%example.com@com": "u%example.com@com",
+    "u%example.com@a.example.com": "u%example.com@a.example.com",
     "u%example.org@example.com": "u@example.org",
 }
 CLAIMED = {"u%example.org@example.com": "u%example.org@example.com"}

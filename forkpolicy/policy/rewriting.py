@@ -62,9 +62,10 @@ class Rewriting:
         """`local_domains`: mydestination; `local_addresses`: this machine's own, beside 127.0.0.0/8 and ::1."""
         self._mydomain = mydomain
         self._origin = self._whole(myorigin)
-        self._names = {fold_domain(name) for name in local_domains}
+        names = {fold_domain(name) for name in local_domains}
         localhost = {*_LOCALHOST, *([f"localhost.{fold_domain(mydomain)}"] if mydomain else [])}
-        self._localhost = localhost | {name for name in self._names if name.startswith("localhost.")}
+        self._localhost = localhost | {name for name in names if name.startswith("localhost.")}
+        self._names = names - self._localhost
         self._addresses = {ip_key(address) for address in local_addresses}
         self.views: Views = {
             "sender": self.sender,
@@ -76,7 +77,7 @@ class Rewriting:
         """The address that mail to `address` will be delivered to; without an `@` where only myorigin could tell."""
         if not address or PLAIN(address):
             return address
-        return self._at_origin(self._resolved(self._rewritten(address), self._is_local)) or address
+        return self._at_origin(self._resolved(self._rewritten(address))) or address
 
     def sender(self, address: str) -> str:
         """The address that mail from `address` claims to be from: the one that is answered to.
@@ -87,10 +88,9 @@ class Rewriting:
         if not address or PLAIN(address):
             return address
         rewritten = self._rewritten(address)
-        answered = self._resolved(rewritten, self._is_local)
-        if not self._is_ours(answered):
-            answered = self._resolved(rewritten, self._is_nameless)
-        return self._at_origin(answered) or address
+        answered = self._resolved(rewritten)
+        stays = fold_domain(rewritten.rpartition("@")[2]) in self._names and not self._is_ours(answered)
+        return self._at_origin(rewritten if stays else answered) or address
 
     def _rewritten(self, address: str) -> str:
         """Step 1."""
@@ -118,11 +118,11 @@ class Rewriting:
             return f"{domain}.{self._mydomain}"
         return domain[:-1] if len(domain) > 1 and domain[-1] == "." and domain[-2] != "." else domain
 
-    def _resolved(self, address: str, comes_off: Callable[[str], bool]) -> str:
-        """Step 2, for the domains that come off."""
+    def _resolved(self, address: str) -> str:
+        """Step 2."""
         for _ in range(MAX_TURNS):
             local, at, domain = address.rpartition("@")
-            if at and not comes_off(domain):
+            if at and not self._is_local(domain):
                 break
             opened = self._opened(local if at else domain)
             if opened in (None, address):

@@ -101,7 +101,7 @@ def test_a_rewritten_address_stays(address):
         ("boss%example.org@example.com", "boss%example.org@example.com"),
         ("boss@example.org@example.com", "boss@example.org@example.com"),
         ("boss%example.org@localhost", "boss@example.org"),
-        ("boss%example.org%mail.example.com@localhost", "boss%example.org@mail.example.com"),
+        ("boss%example.org%mail.example.com@localhost", "boss@example.org"),
         ("boss%example.com@example.org", "boss%example.com@example.org"),
         ("boss@example.org", "boss@example.org"),
         ("", ""),
@@ -169,7 +169,7 @@ domains = st.sampled_from(
 def test_the_fast_way_is_the_careful_way(address):
     """Whatever PLAIN lets through unchanged, the steps of Postfix leave unchanged; and nothing raises."""
     rewriting = Rewriting(myorigin="a.b", mydomain="b", local_domains=("example.com", "a.b.c", "x.y"))
-    careful = rewriting._at_origin(rewriting._resolved(rewriting._rewritten(address), rewriting._is_local))
+    careful = rewriting._at_origin(rewriting._resolved(rewriting._rewritten(address)))
     if PLAIN(address):
         assert careful == address
     assert bool(rewriting.recipient(address)) is bool(rewriting.sender(address)) is bool(address)
