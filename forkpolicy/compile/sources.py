@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, sql
+from forkpolicy.compile import csvfile, interfaces, lmdbmap, postfix, postfix_maps, sql
 from forkpolicy.errors import Complaint, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     prefix, colon, argument = word.partition(":")
     try:
         if colon and prefix in _ROW_SOURCES:
-            return _ROW_SOURCES[prefix](argument, base)
+            source = _ROW_SOURCES[prefix](argument, base)
+            return replace(source, kind=declaration.kind) if isinstance(source, postfix.PostconfSource) else source
         if colon and not (base / word).exists():
             _refuse_what_is_no_path(word, prefix)
     except ValueError as error:
@@ -107,7 +108,7 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
 
 def _refuse_what_is_no_path(word: str, prefix: str) -> None:
     """A word that names no file, and looks like a map of Postfix or a mistyped kind of source. Raises ValueError."""
-    postfix.refuse_map(word)
+    postfix_maps.refuse_map(word)
     near = nearest(prefix, _ROW_SOURCES)
     if near:
         raise ValueError(f'there is no such file; did you mean "{near}:"?')

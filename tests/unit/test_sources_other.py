@@ -13,7 +13,7 @@ import lmdb
 import pyroute2
 import pytest
 
-from forkpolicy.compile import interfaces, lmdbmap, postfix, sql
+from forkpolicy.compile import interfaces, lmdbmap, postfix, postfix_programs, sql
 from forkpolicy.compile.rows import Row
 from forkpolicy.compile.sources import open_source, with_whole_queries
 from forkpolicy.errors import ConfigError
@@ -509,16 +509,17 @@ class FakePostconf:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> None:
         self.parameters = {"parent_domain_matches_subdomains": "mynetworks, relay_domains", **parameters}
         self.said: list[str] = []
-        monkeypatch.setattr(postfix, "_postconf", lambda parameter: (self.parameters[parameter], self.said))
+        monkeypatch.setattr(postfix_programs, "value_of", lambda parameter: (self.parameters[parameter], self.said))
 
     def rows(self, parameter: str) -> list[Row]:
-        return list(postfix.open_source(parameter, None).rows())  # type: ignore[arg-type]
+        kind = "cidr" if parameter == "mynetworks" else "domain"
+        return list(postfix.PostconfSource(f"postconf:{parameter}", parameter, kind).rows())
 
 
 def test_an_empty_map_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that Postfix looks up in vain has no entry, not one of no name."""
     fake = FakePostconf(monkeypatch, relay_domains="example.org hash:/etc/postfix/relay")
-    monkeypatch.setattr(postfix, "_run", lambda *_: ("", []))
+    monkeypatch.setattr(postfix_programs, "_run", lambda *_: ("", []))
     assert [row.key for row in fake.rows("relay_domains")] == ["example.org", ".example.org"]
 
 
@@ -539,11 +540,11 @@ def test_members_files_and_maps_are_followed(monkeypatch: pytest.MonkeyPatch, tm
     (tmp_path / "th").write_text("203.0.113.1 OK\n  continued\n")
     (tmp_path / "c").write_text("203.0.113.64/26 OK\n")
     maps = f"proxy:texthash:{tmp_path}/th cidr:{tmp_path}/c inline:{{10.0.0.1=x}}"
-    fake = FakePostconf(monkeypatch, mynetworks=f"127.0.0.1 {tmp_path}/nets {maps} dead:beef::/32")
+    fake = FakePostconf(monkeypatch, mynetworks=f"127.0.0.1 {tmp_path}/nets {maps} [dead:beef::/32]")
     assert [row.key for row in fake.rows("mynetworks")] == [
         "127.0.0.1",
         "192.0.2.0/24",
-        "[2001:db8::]/32",
+        "2001:db8::/32",
         "198.51.100.0/24",
         "203.0.113.1",
         "203.0.113.64/26",
@@ -629,7 +630,7 @@ def test_everything_that_cannot_be_listed_is_told_in_one_run(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Maps, exclusions, files that are missing or lead to themselves: each with the file and line that has it."""
-    (tmp_path / "nets").write_text(f"192.0.2.0/24\n# comment\n!198.51.100.0/24 {tmp_path}/more\n")
+    (tmp_path / "nets").write_text(f"192.0.2.0/24\n# comment\n!!198.51.100.0/24 {tmp_path}/more\n")
     (tmp_path / "more").write_text(f"tcp:[::1]:99\n{tmp_path}/nets {tmp_path}/gone\n")
     (tmp_path / "c").write_text("if 192.0.2.0/24\n192.0.2.1 OK\nendif\n!192.0.2.9\n")
     value = f"ldap:/x 300.1.1.1, {tmp_path}/nets proxy:mysql:/y newkind:/z cidr:{tmp_path}/c"
@@ -652,7 +653,7 @@ def test_everything_that_cannot_be_listed_is_told_in_one_run(
     ]
     for what in (
         "ldap:/x cannot",
-        "!198.51.100.0/24",
+        "!198.51.100.0/24 is an exclusion within an exclusion",
         "tcp is",
         "nets includes itself",
         "gone cannot be read: No such",
@@ -669,14 +670,14 @@ def test_entries_of_followed_files_name_them(
     (tmp_path / "nets").write_text(f"# ours\n192.0.2.0/24\n{tmp_path}/more, texthash:{tmp_path}/th\n198.51.100.5/24\n")
     (tmp_path / "more").write_text("\n10.0.0.0/33\n")
     (tmp_path / "th").write_text("# x\n203.0.113.1 OK\n   goes on\n300.1.1.1 OK\n")
-    FakePostconf(monkeypatch, mynetworks=f"127.0.0.0/8 {tmp_path}/nets inline:{{192.0.2.5/24=x}}")
+    FakePostconf(monkeypatch, mynetworks=f"127.0.0.0/8 {tmp_path}/nets inline:{{300.1.1.2=x}}")
     compiler.policy("table t cidr list postconf:mynetworks last")
     compiler.source("list", "172.16.0.0/12\n")
     compiler.source("last", "192.168.0.0/16\n")
     said = compiler.run().err
     for place in ("more:2:1", "nets:4:1", "th:4:1"):
         assert f"{tmp_path}/{place}: " in said
-    assert "postconf:mynetworks: 192.0.2.5/24: host bits set" in said
+    assert "postconf:mynetworks: 300.1.1.2 is no IPv4 address" in said
     assert compiler.run("--skip-bad").status == 0
     found = compiler.found("cidr", "127.0.0.1", "192.0.2.1", "203.0.113.1", "172.16.0.1", "192.168.0.1")
     assert [(each.source.removeprefix(f"{tmp_path}/"), each.line) for each in found if each] == [
@@ -717,7 +718,10 @@ def test_if_changed_sees_followed_files(compiler: Compiler, monkeypatch: pytest.
 def test_relay_domains_name_what_is_below_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where parent_domain_matches_subdomains says so, a name means the names below it as well."""
     fake = FakePostconf(monkeypatch, relay_domains="example.com .example.net", mydestination="example.com, [192.0.2.1]")
-    assert [row.key for row in fake.rows("relay_domains")] == ["example.com", ".example.com", ".example.net"]
+    assert [row.key for row in fake.rows("relay_domains")] == ["example.com", ".example.com"]
+    assert [row.key for row in fake.rows("mydestination")] == ["example.com"]
+    fake.parameters["parent_domain_matches_subdomains"] = "mydestination"
+    assert [row.key for row in fake.rows("relay_domains")] == ["example.com", ".example.net"]
     assert [row.key for row in fake.rows("mydestination")] == ["example.com"]
 
 
@@ -726,6 +730,95 @@ def test_what_is_no_name_has_nothing_below_it(monkeypatch: pytest.MonkeyPatch) -
     fake = FakePostconf(monkeypatch, relay_domains="bad..example -x.example 192.0.2.1 localhost")
     keys = [row.key for row in fake.rows("relay_domains")]
     assert keys == ["bad..example", "-x.example", "192.0.2.1", "localhost", ".localhost"]
+
+
+def test_what_postfix_matches_nothing_with_is_left_out(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A table that held it would match more than Postfix does; each sort of it is one warning, with the first."""
+    (tmp_path / "nets").write_text("198.51.100.0/24 OK\n10.0.0.0/8 OK\n2001:DB8:0::1 OK\n203.0.113.1 OK\n")
+    FakePostconf(
+        monkeypatch,
+        mynetworks=f"192.0.2.1 texthash:{tmp_path}/nets",
+        mydestination="a.example .b.example c.example. [192.0.2.1] inline:{.d.example=x, u@e.example=x, F.example=x}",
+        virtual_alias_maps="inline:{info@a.example=x, root=y, @b.example=z}",
+        transport_maps="inline:{.b.example=smtp:, b.example=smtp:, u@c.example=smtp:}",
+    )
+    compiler.policy(
+        "table n cidr postconf:mynetworks",
+        "table d domain postconf:mydestination",
+        "table a address postconf:virtual_alias_maps",
+        "table t address postconf:transport_maps",
+    )
+    outcome = compiler.run()
+    assert outcome.status == 0, outcome.err
+    told = re.findall(r"warning: postconf:(\w+): (.*?)[ ,].* are left out \((.*)\)", outcome.err)
+    assert told == [
+        ("mynetworks", "networks", "3, first 198.51.100.0/24"),
+        ("mydestination", "names", "3, first .b.example"),
+        ("mydestination", "address", "1, first [192.0.2.1]"),
+        ("mydestination", "mail", "1, first u@e.example"),
+        ("mydestination", "keys", "1, first F.example"),
+        ("virtual_alias_maps", "keys", "1, first root"),
+    ]
+    nets = ["192.0.2.1", "203.0.113.1", "198.51.100.1", "2001:db8::1"]
+    assert compiler.keys("cidr", *nets, name="n") == ["192.0.2.1", "203.0.113.1", None, None]
+    names = ["a.example", "x.b.example", "c.example", "x.d.example", "e.example"]
+    assert compiler.keys("domain", *names, name="d") == ["a.example", None, None, None, None]
+    asked = ["info@a.example", "u@root", "root", "any@b.example"]
+    assert compiler.keys("address", *asked, name="a") == ["info@a.example", None, None, "b.example"]
+    asked = ["u@x.b.example", "u@b.example", "u@c.example"]
+    assert compiler.keys("address", *asked, name="t") == [".b.example", "b.example", "u@c.example"]
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ("!192.0.2.5 192.0.2.4/30", ["192.0.2.4", "192.0.2.6/31"]),
+        ("192.0.2.4/30 !192.0.2.5", ["192.0.2.4/30"]),
+        ("!192.0.2.0/24 192.0.2.5 192.0.2.0/23", ["192.0.3.0/24"]),
+        ("!192.0.2.0 192.0.2.0/31 192.0.2.0", ["192.0.2.1"]),
+        ("!192.0.2.255 192.0.2.254/31", ["192.0.2.254"]),
+        ("!0.0.0.0 0.0.0.0/31 !255.255.255.255 255.255.255.254/31", ["0.0.0.1", "255.255.255.254"]),
+        ("![2001:db8::/33] [2001:db8::]/32", ["2001:db8:8000::/33"]),
+        ("!192.0.2.1 !192.0.2.3 192.0.2.0/30 198.51.100.0/24", ["192.0.2.0", "192.0.2.2", "198.51.100.0/24"]),
+        ("!cidr:{{192.0.2.0/25}} 192.0.2.0/24", ["192.0.2.128/25"]),
+        ("!inline:{192.0.2.1=x} 192.0.2.0/31", ["192.0.2.0"]),
+    ],
+)
+def test_exclusions_are_taken_off_what_stands_behind_them(
+    monkeypatch: pytest.MonkeyPatch, value: str, keys: list[str]
+) -> None:
+    """The first member that matches decides: what is left of a network is networks."""
+    assert [row.key for row in FakePostconf(monkeypatch, mynetworks=value).rows("mynetworks")] == keys
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "keys"),
+    [
+        ("mydestination", "!A.example a.example b.example", ["b.example"]),
+        ("mydestination", "a.example !a.example", ["a.example"]),
+        ("mydestination", "!a.example b.a.example", ["b.a.example"]),
+        ("relay_domains", "!a.example b.a.example a.example c.example", ["c.example", ".c.example"]),
+        ("relay_domains", "!b.a.example c.example", ["c.example", ".c.example"]),
+    ],
+)
+def test_excluded_names(monkeypatch: pytest.MonkeyPatch, parameter: str, value: str, keys: list[str]) -> None:
+    """With what is below them, where the list means that too."""
+    assert [row.key for row in FakePostconf(monkeypatch, **{parameter: value}).rows(parameter)] == keys
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("!b.a.example a.example", "b.a.example is excluded from what is below a.example: list the names"),
+        ("!!a.example", "!a.example is an exclusion within an exclusion"),
+    ],
+)
+def test_exclusions_that_no_table_can_hold(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
+    """A table has no "everything below but for that"."""
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        FakePostconf(monkeypatch, relay_domains=value).rows("relay_domains")
 
 
 def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -746,7 +839,13 @@ def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
         ("proxy:mysql:/etc/postfix/my.cf", "use a sql: source"),
         ("pcre:/etc/postfix/x", "write them as /regex/ into an acl"),
         ("newkind:/x", "a kind of map that is not known here"),
-        ("!192.0.2.1 192.0.2.0/24", "the exclusion !192.0.2.1 cannot be part of a table"),
+        ("192.0.2.1 # 192.0.2.2 x", '"# 192.0.2.2 x" is no comment for every Postfix'),
+        ("mail.example.com", "mail.example.com is a host name, which Postfix compares with the client's name"),
+        ("inline:{.example.com=x}", ".example.com is a host name"),
+        ("fd::/8", 'fd::/8 is a map of type "fd" for Postfix: did you mean [fd::]/8?'),
+        ("192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9 is a range, which Postfix matches nothing with"),
+        ("192.0.2.0/255.255.255.0", "192.0.2.0/255.255.255.0 is refused by Postfix"),
+        ("[::ffff:192.0.2.1]", "did you mean 192.0.2.1?"),
     ],
 )
 def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
@@ -830,7 +929,7 @@ def test_a_file_with_a_colon_in_its_name(compiler: Compiler) -> None:
 
 def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Postfix the message says so."""
-    monkeypatch.setattr(postfix.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(postfix_programs.shutil, "which", lambda *_, **__: None)
     compiler.policy("table t domain postconf:mydestination")
     assert "postconf is not there: is Postfix installed on this machine?" in compiler.run().err
 
