@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgpack
 
-from forkpolicy.compile.records import HEAD_CHARS, MAX_COMPLAINTS
+from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.records import HEAD_CHARS
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys
 
@@ -44,10 +45,9 @@ class Tally:
     merged: int = 0
     nested: int = 0
     ranges: int = 0
-    conflicts: int = 0
     skipped: int = 0
     out_of_order: int = 0
-    complaints: list[Complaint] = field(default_factory=list)
+    conflicts: FirstComplaints = field(default_factory=FirstComplaints)
     order_examples: list[Complaint] = field(default_factory=list)
     wildcard_labels: set[int] = field(default_factory=set)
     forms: set[str] = field(default_factory=set)
@@ -59,9 +59,9 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Take in what another pass over another part found."""
-        for name in ("entries", "merged", "nested", "ranges", "conflicts", "skipped", "out_of_order"):
+        for name in ("entries", "merged", "nested", "ranges", "skipped", "out_of_order"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.complaints += other.complaints[: max(0, MAX_COMPLAINTS - len(self.complaints))]
+        self.conflicts.add_all(other.conflicts)
         self.order_examples += other.order_examples[: max(0, _MAX_ORDER_WARNINGS - len(self.order_examples))]
         self.wildcard_labels |= other.wildcard_labels
         self.forms |= other.forms
@@ -71,13 +71,13 @@ class Tally:
         if self.skip_bad:
             self.skipped += 1
             return
-        self.conflicts += 1
-        if len(self.complaints) < MAX_COMPLAINTS:
-            entry, other = Tail.parse(tail), Tail.parse(before)
-            message = f"{key} has the value {entry.shown} here and {other.shown} at {self.place(other)}"
-            self.complaints.append(
-                Complaint(self.source_names[entry.source], entry.line, 0, message, hint="remove one of the two lines")
-            )
+        # Heads compare as their sources and lines do.
+        self.conflicts.add(tail[:_LINE_END], lambda: self._conflict(key, Tail.parse(tail), Tail.parse(before)))
+
+    def _conflict(self, key: str, entry: Tail, other: Tail) -> Complaint:
+        message = f"{key} has the value {entry.shown} here and {other.shown} at {self.place(other)}"
+        hint = "remove one of the two lines"
+        return Complaint(self.source_names[entry.source], entry.line, 0, message, hint=hint)
 
     def order(self, key: str, tail: str, outer: _Open) -> None:
         """A network inside one of another value that stands earlier in the same file: cidr_table(5) differs there."""
@@ -224,7 +224,7 @@ def _flatten_networks(  # noqa: PLR0912 - a call per network would cost a second
         tally.ranges += len(batch)
         yield batch
     rest = list(_close_all(open_, starts))
-    tally.entries -= tally.conflicts + tally.skipped
+    tally.entries -= tally.conflicts.count + tally.skipped
     tally.ranges += len(rest)
     yield rest
 

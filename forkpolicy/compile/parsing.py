@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from forkpolicy.compile import sources
 from forkpolicy.compile.children import Children
+from forkpolicy.compile.complaints import FirstComplaints
 from forkpolicy.compile.csvfile import CsvSource
 from forkpolicy.compile.directory import writing
-from forkpolicy.compile.records import MAX_COMPLAINTS, Parsed, RecordParser
+from forkpolicy.compile.records import Parsed, RecordParser
 from forkpolicy.compile.runs import Run, write_run
 from forkpolicy.compile.sources import STDIN, Block, TextSource
 from forkpolicy.errors import Complaint, ConfigError
@@ -46,8 +47,7 @@ class Reading:
     names: list[str]
     # Sources that cannot be had at all, and lines that are wrong: only the latter can be skipped.
     complaints: list[Complaint] = field(default_factory=list)
-    bad_line_complaints: list[Complaint] = field(default_factory=list)
-    bad_lines: int = 0
+    bad: FirstComplaints = field(default_factory=FirstComplaints)
     # By the index of the source: those without a line, and those without a line that is an entry.
     empty_sources: dict[int, Complaint] = field(default_factory=dict)
     worthless_sources: dict[int, Complaint] = field(default_factory=dict)
@@ -57,16 +57,13 @@ class Reading:
 
     def add(self, source_name: str, parsed: Parsed) -> None:
         """Take in what came of one piece, without its records."""
-        self.bad_lines += parsed.bad_lines
-        room = MAX_COMPLAINTS - len(self.bad_line_complaints)
-        self.bad_line_complaints += parsed.complaints[: max(0, room)]
+        self.bad.add_all(parsed.bad)
         for text, (count, line) in parsed.notes.items():
             before, first = self._notes.get((source_name, text), (0, line))
             self._notes[source_name, text] = (before + count, min(first, line))
 
     def finish(self) -> None:
-        """Turn what was noted into warnings, and bring complaints into the order of the lines."""
-        self.bad_line_complaints.sort(key=lambda each: (self.names.index(each.path), each.line))
+        """Turn what was noted into warnings."""
         for (source_name, text), (count, line) in self._notes.items():
             more = f" ({count} times, here first)" if count > 1 else ""
             self.warnings.append(Complaint(source_name, line, 0, f"{text}{more}", severity="warning"))
@@ -143,11 +140,11 @@ class SourcesReader:
         """Read and parse everything. Raises CannotWriteError."""
         reading = self._reading
         for index in range(len(self._declaration.sources)):
-            before, bad_before = self._store.count, reading.bad_lines
+            before, bad_before = self._store.count, reading.bad.count
             complaints = self._read_source(index)
             reading.complaints += complaints
             if not complaints and self._store.count == before:
-                self._note_without_entry(index, is_empty=reading.bad_lines == bad_before)
+                self._note_without_entry(index, is_empty=reading.bad.count == bad_before)
         reading.digest = self._digest.hexdigest()
         reading.finish()
         return reading

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.compile.complaints import FirstComplaints
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line, unquoted_key
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys, names
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.tables.format import Kind
-
-# A wrong file has as many mistakes as lines; nobody reads more than these, and memory has an end.
-MAX_COMPLAINTS: Final = 200
 
 # Entry heads have one width, so that a record can be cut by position: array of 4, uint8, uint32, uint8.
 HEAD_CHARS: Final = 20
@@ -44,6 +42,7 @@ _MAPPED_HIGH: Final = 0xFFFF
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _TOP_LABEL = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _COMMON_NAME = re.compile(rf"\.?(?:{_LABEL}\.)+{_TOP_LABEL}")
+_COMMON_REST = re.compile(rf"@?\.?(?:{_LABEL}\.)*{_LABEL}")
 _COMMON_ADDRESS = re.compile(rf"(?:[A-Za-z0-9._+=-]+@|\.)?(?:{_LABEL}\.)+{_TOP_LABEL}")
 # `if` and `endif` are words of cidr_table(5); whoever means keys writes them in quotes.
 _COMMON_KEY = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
@@ -55,8 +54,8 @@ class Parsed:
     """What came out of a piece of a source."""
 
     records: list[str] = field(default_factory=list)
-    complaints: list[Complaint] = field(default_factory=list)
-    bad_lines: int = 0
+    # The lines that are wrong, in the order of sources and lines.
+    bad: FirstComplaints = field(default_factory=FirstComplaints)
     # What deserves one warning for the whole source: note -> (how often, first line).
     notes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -91,11 +90,10 @@ class RecordParser:
         try:
             parsed.records += self.records_of(Item(key, value, 0, value_is_meant=True), line, parsed)
         except ValueError as error:
-            parsed.bad_lines += 1
-            if len(parsed.complaints) < MAX_COMPLAINTS:
-                # Without a line there is no other place for it than the sentence.
-                message = str(error) if line or key in str(error) else f"{key}: {error}"
-                parsed.complaints.append(Complaint(self.source_name, line, 1 if line else 0, message, key, len(key)))
+            # Without a line there is no other place for it than the sentence.
+            message = str(error) if line or key in str(error) else f"{key}: {error}"
+            complaint = Complaint(self.source_name, line, 1 if line else 0, message, key, len(key))
+            parsed.bad.add((self.source, line), lambda: complaint)
 
     def parse_exactly(self, lines: list[str], at: int, first_line: int, parsed: Parsed) -> None:
         """The slow and strict way for one line, `lines[at]`."""
@@ -110,9 +108,8 @@ class RecordParser:
             for item in items:
                 parsed.records += self.records_of(item, number, parsed)
         except ValueError as error:
-            parsed.bad_lines += 1
-            if len(parsed.complaints) < MAX_COMPLAINTS:
-                parsed.complaints.append(self._complaint(error, raw, number, item))
+            wrong = error
+            parsed.bad.add((self.source, number), lambda: self._complaint(wrong, raw, number, item))
 
     def _is_begin_of_list(self, raw: str) -> bool:
         """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
@@ -204,6 +201,7 @@ def _host_key(item: Item, parsed: Parsed, line: int) -> str:
     _refuse_other_kinds(item.key)
     key = names.parse_host_pattern(item.key)
     second = item.value.split()[0] if item.value and not item.value_is_meant else ""
+    _refuse_blanks_within(item, ".")
     if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
         raise ValueError(
             f"two entries on one line ({item.key} and {second}): "
@@ -212,6 +210,16 @@ def _host_key(item: Item, parsed: Parsed, line: int) -> str:
     if "." not in key:
         parsed.note("a name without a dot", line)
     return key
+
+
+def _refuse_blanks_within(item: Item, marks: str) -> None:
+    """A value that begins as the rest of a name or an address does: `example .com`."""
+    rest = item.value.split(maxsplit=1)[0] if item.value and not item.value_is_meant else ""
+    if rest.startswith(tuple(marks)) and _COMMON_REST.fullmatch(rest):
+        raise ValueError(
+            f"blanks within an entry ({item.key} and {rest}): did you mean {item.key}{rest}? "
+            "A value that begins so goes in quotes"
+        )
 
 
 def _refuse_other_kinds(key: str) -> None:
@@ -230,6 +238,7 @@ def _address_key(item: Item, parsed: Parsed, line: int) -> str:
     if item.value and not item.value_is_meant and "@" in item.value.split()[0]:
         parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
     _refuse_expressions(item.key)
+    _refuse_blanks_within(item, ".@")
     key = names.parse_address_pattern(unquoted_key(item.key))
     if "@" not in key and "." not in key.lstrip(".") and key != keys.NULL_SENDER:
         parsed.note('a name without a dot is a domain here (a local part in every domain is written "name@")', line)

@@ -49,8 +49,10 @@ def _statistics_lines(statistics: dict[str, Any]) -> list[str]:
 
 def refusal(result: Result) -> str:
     """The last line about a table that was refused."""
-    count = len(result.errors)
-    return f"table {result.name}: {count} error{'s' if count != 1 else ''}; the table in use stays as it was"
+    shown = len(result.errors)
+    count = shown + result.unshown
+    first = f" (above, the first {shown})" if result.unshown else ""
+    return f"table {result.name}: {count} error{'s' if count != 1 else ''}{first}; the table in use stays as it was"
 
 
 def as_json(results: list[Result]) -> str:
@@ -70,6 +72,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "generation": result.generation,
         "digest": result.digest,
+        "errors": len(result.errors) + result.unshown,
         "complaints": [complaint.as_json() for complaint in result.complaints],
     }
     if result.reason:

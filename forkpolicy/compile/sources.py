@@ -6,6 +6,7 @@ of a `table` statement into one of them; what cannot be opened is a ConfigError 
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ BLOCK_BYTES: Final = 2 << 20
 
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+# `[2001:db8::]/32` and `{name}` are entries; what JSON has behind its first bracket is none.
+_JSON: Final = re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{\"\]])")
 
 
 class Block(NamedTuple):
@@ -139,7 +142,7 @@ def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
         at_end = len(data) < BLOCK_BYTES
         rest += data
         if is_first:
-            _refuse_utf16(rest, name)
+            _refuse_other_formats(rest, name)
             rest = rest.removeprefix(_BOM)
         cut = len(rest) if at_end else _safe_cut(rest)
         if not cut:
@@ -150,9 +153,13 @@ def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
         first_line += text.count(b"\n")
 
 
-def _refuse_utf16(data: bytes, name: str) -> None:
+def _refuse_other_formats(data: bytes, name: str) -> None:
+    """What would be one mistake a line. Raises ConfigError, which --skip-bad does not skip."""
     if data.startswith(_UTF16_BOMS):
         raise ConfigError([Complaint(name, 1, 0, "this is UTF-16: save the file as UTF-8")])
+    if _JSON.match(data.removeprefix(_BOM)):
+        hint = "jq -r '.[]' writes the texts of a list so"
+        raise ConfigError([Complaint(name, 1, 0, "this is JSON: a source has one entry a line", hint=hint)])
 
 
 def _safe_cut(data: bytes) -> int:

@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from forkpolicy.compile.complaints import MAX_COMPLAINTS
 from forkpolicy.compile.difference import Difference, compare
 from forkpolicy.compile.flatten import Tally, flatten
 from forkpolicy.compile.parsing import MAX_SOURCES, SourcesReader, digest_sources
 from forkpolicy.compile.parts import flatten_in_parts
 from forkpolicy.compile.protect import Protection
-from forkpolicy.compile.records import MAX_COMPLAINTS
 from forkpolicy.compile.sources import is_of_kernel, with_whole_queries
 from forkpolicy.compile.statistics import statistics_of
 from forkpolicy.compile.store import RecordStore
@@ -73,6 +73,8 @@ class Result:
     state: State = "refused"
     reason: str = ""
     complaints: list[Complaint] = field(default_factory=list)
+    # Errors beyond the first MAX_COMPLAINTS of a sort.
+    unshown: int = 0
     entries: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     size_bytes: int = 0
@@ -213,15 +215,14 @@ class _TableCompiler:
             aside.unlink(missing_ok=True)
 
     def _complaints_of(self, reading: Reading) -> Iterator[Complaint]:
-        yield from reading.complaints
+        yield from reading.complaints[:MAX_COMPLAINTS]
+        self._result.unshown += max(0, len(reading.complaints) - MAX_COMPLAINTS)
         if not self._options.skip_bad:
-            yield from reading.bad_line_complaints
-            hidden = reading.bad_lines - len(reading.bad_line_complaints)
-            if hidden > 0:
-                yield self._at_table(f"{hidden} more lines are wrong")
-        elif reading.bad_lines:
-            first = reading.bad_line_complaints[0]
-            lines = "one line was" if reading.bad_lines == 1 else f"{reading.bad_lines} lines were"
+            yield from reading.bad.complaints
+            self._result.unshown += reading.bad.unshown
+        elif reading.bad.count:
+            first = reading.bad.complaints[0]
+            lines = "one line was" if reading.bad.count == 1 else f"{reading.bad.count} lines were"
             yield _warning(self._at_table(f"{lines} left out, first {first.place}: {first.message}"))
         if not self._options.allow_shrink:
             useless = reading.empty_sources | (reading.worthless_sources if self._options.skip_bad else {})
@@ -247,9 +248,8 @@ class _TableCompiler:
         return self._judge(aside, before)
 
     def _complaints_of_tally(self, tally: Tally) -> Iterator[Complaint]:
-        yield from tally.complaints
-        if tally.conflicts > MAX_COMPLAINTS:
-            yield self._at_table(f"{tally.conflicts} conflicts in all")
+        yield from tally.conflicts.complaints
+        self._result.unshown += tally.conflicts.unshown
         yield from tally.order_examples
         hidden = tally.out_of_order - len(tally.order_examples)
         if hidden:
@@ -265,7 +265,7 @@ class _TableCompiler:
             "parsed": parsed,
             "merged": tally.merged,
             "nested": tally.nested,
-            "skipped": reading.bad_lines + tally.skipped,
+            "skipped": reading.bad.count + tally.skipped,
             "ranges": tally.ranges,
         }
         return Record(

@@ -369,10 +369,19 @@ def _refuse_host_bits(key: bytes, length: int, address: str) -> None:
     masks = _HOST_MASKS_V4 if key[:1] == _V4 else _HOST_MASKS_V6
     number = _number(key)
     if number & masks[length]:
+        _refuse_short_group(address, length)
         network = key[:1] + (number & ~masks[length]).to_bytes(len(key) - 1, "big")
         raise ValueError(
             f"host bits set: did you mean {ip_text(network)}/{length}, or the one address {address.strip('[]')}?"
         )
+
+
+def _refuse_short_group(address: str, length: int) -> None:
+    """`fd::/8`: people read it as `fd00::/8`, and it is `00fd::/8`. Raises ValueError."""
+    group, colon, rest = address.strip("[]").partition(":")
+    meant = group.ljust(4, "0")
+    if colon and 0 < len(group) < 4 and length <= 16 and not int(meant, 16) & (0xFFFF >> length):
+        raise ValueError(f"{group}: is {group.rjust(4, '0')}: did you mean {meant}:{rest}/{length}?")
 
 
 def refuse_wide(key: bytes, length: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from forkpolicy.compile import sources
 from forkpolicy.compile.records import RecordParser
 from tests.compiling import Compiler
 
@@ -171,9 +172,71 @@ def test_all_mistakes_in_one_run(compiler: Compiler) -> None:
 
 def test_a_thousand_mistakes_are_counted_not_listed(compiler: Compiler) -> None:
     """Past 200 wrong lines the rest is a number."""
-    outcome = compiler.one("cidr", "x\n" * 1000)
+    outcome = compiler.one("cidr", "x\n" * 1000, "--json")
     assert outcome.err.count("neither an address nor a network") == 200
-    assert "800 more lines are wrong" in outcome.err
+    assert "table t: 1000 errors (above, the first 200); the table in use stays as it was" in outcome.err
+    assert outcome.json[0]["errors"] == 1000
+
+
+def test_the_first_mistakes_of_a_big_file_are_shown(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By line, though its pieces are parsed on several cores, and the later ones may be done first."""
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 2000)
+    lines = [f"10.0.{n // 256}.{n % 256}" if n % 3 else "x" for n in range(3000)]
+    lines[:600] = ["192.0.2.1"] * 600
+    outcome = compiler.one("cidr", "\n".join(lines) + "\n", "--json")
+    complaints = outcome.json[0]["complaints"]
+    assert [each["line"] for each in complaints] == [601 + 3 * n for n in range(200)]
+    assert outcome.json[0]["errors"] == 800
+
+
+def test_the_first_conflicts_of_a_big_file_are_shown(compiler: Compiler) -> None:
+    """By line, not by key, in which order they are found."""
+    numbers = range(500)
+    lines = [f"n{n:03}.example a" for n in numbers] + [f"n{499 - n:03}.example b" for n in numbers]
+    outcome = compiler.one("domain", "\n".join(lines) + "\n", "--json")
+    assert [each["line"] for each in outcome.json[0]["complaints"]] == [501 + n for n in range(200)]
+    assert "table t: 500 errors (above, the first 200)" in outcome.err
+
+
+@pytest.mark.parametrize("flags", [(), ("--skip-bad",)])
+@pytest.mark.parametrize(
+    "text", ['["192.0.2.0/24"]', '\ufeff [\n  "192.0.2.0/24"\n]\n', '{"prefixes": []}', "[{}]", "{}", "[]", "[\n[1]]"]
+)
+def test_json_is_reported_as_json(compiler: Compiler, text: str, flags: tuple[str, ...]) -> None:
+    """One sentence, not one for each line of it, and nothing of it is an entry."""
+    outcome = compiler.one("cidr", text, *flags)
+    assert outcome.status == 78
+    assert "list:1: this is JSON: a source has one entry a line" in outcome.err
+    assert "table t: 1 error;" in outcome.err
+
+
+def test_brackets_and_braces_that_are_no_json(compiler: Compiler) -> None:
+    """An IPv6 network may begin a file, and a key may be any text."""
+    assert compiler.one("cidr", "[2001:db8::]/32\n").status == 0
+    assert compiler.one("key", "{name} x\n", "--allow-shrink").status == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "meant"),
+    [
+        ("domain", "example .com", "did you mean example.com?"),
+        ("domain", "mail.example .co.uk REJECT", "did you mean mail.example.co.uk?"),
+        ("address", "example .com", "did you mean example.com?"),
+        ("address", "user @example.com", "did you mean user@example.com?"),
+        ("address", "user@example .com", "did you mean user@example.com?"),
+    ],
+)
+def test_blanks_within_a_name(compiler: Compiler, kind: str, line: str, meant: str) -> None:
+    """The rest of a name is no value of its beginning."""
+    outcome = compiler.one(kind, f"{line}\n")
+    assert outcome.status == 78
+    assert meant in outcome.err
+
+
+@pytest.mark.parametrize("line", ['example.com ".com"', "example.com ...", "example.com @", "example.com . x"])
+def test_values_that_are_no_rest_of_a_name(compiler: Compiler, line: str) -> None:
+    """What is in quotes is meant, and what no name goes on with is a value."""
+    assert compiler.one("domain", f"{line}\n").status == 0
 
 
 def test_skip_bad_leaves_lines_out_and_counts_them(compiler: Compiler) -> None:

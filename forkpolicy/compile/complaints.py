@@ -1,0 +1,63 @@
+"""The first complaints of many, by their place. A wrong file has as many mistakes as lines; nobody reads them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkpolicy.errors import Complaint
+
+MAX_COMPLAINTS: Final = 200
+
+
+@dataclass(slots=True)
+class FirstComplaints:
+    """Keeps the MAX_COMPLAINTS first, in whatever order they come, and counts all of them."""
+
+    count: int = 0
+    # Each behind what it is sorted by; cut back when it has twice as many as are wanted.
+    _kept: list[tuple[Any, Complaint]] = field(default_factory=list)
+    # From here on nothing is among the first.
+    _end: Any = None
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """The first of all that came, in order."""
+        self._cut()
+        return [complaint for _, complaint in self._kept]
+
+    @property
+    def unshown(self) -> int:
+        """How many more there were."""
+        return self.count - len(self.complaints)
+
+    def add(self, order: Any, make: Callable[[], Complaint]) -> None:
+        """Count one; it is made where it may be among the first."""
+        self.count += 1
+        if self._may_be_first(order):
+            self._keep(order, make())
+
+    def add_all(self, other: FirstComplaints) -> None:
+        """Take in what another part has found."""
+        self.count += other.count
+        for order, complaint in other._kept:
+            if self._may_be_first(order):
+                self._keep(order, complaint)
+
+    def _may_be_first(self, order: Any) -> bool:
+        return self._end is None or bool(order < self._end)
+
+    def _keep(self, order: Any, complaint: Complaint) -> None:
+        self._kept.append((order, complaint))
+        if len(self._kept) >= 2 * MAX_COMPLAINTS:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._kept.sort(key=itemgetter(0))
+        if len(self._kept) >= MAX_COMPLAINTS:
+            del self._kept[MAX_COMPLAINTS:]
+            self._end = self._kept[-1][0]
