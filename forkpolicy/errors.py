@@ -15,6 +15,8 @@ import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from forkpolicy.secrets import masked, masked_at
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -56,27 +58,28 @@ class Complaint:
     def __str__(self) -> str:
         """Say it in one line, then show the source line with a caret and the hint where there are any."""
         label = "warning: " if self.severity == "warning" else ""
-        lines = [f"{self.place}: {label}{self.message}"]
+        lines = [masked(f"{self.place}: {label}{self.message}")]
         if self.source and self.column:
             lines += _with_caret(self.source, self.column, self.width)
         if self.hint:
-            lines.append(f"    {self.hint}")
+            lines.append(masked(f"    {self.hint}"))
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
         """The same for `--json`."""
         return {
-            "path": self.path,
+            "path": masked(self.path),
             "line": self.line,
             "column": self.column,
             "severity": self.severity,
-            "message": self.message,
-            "hint": self.hint,
+            "message": masked(self.message),
+            "hint": masked(self.hint),
         }
 
 
 def _with_caret(source: str, column: int, width: int) -> list[str]:
-    shown = source.replace("\t", " ")
+    shown, before = masked_at(source.replace("\t", " "), column - 1)
+    column = before + 1
     start = max(0, column - 1 - SHOWN_COLUMNS // 2) if len(shown) > SHOWN_COLUMNS else 0
     shown = shown[start : start + SHOWN_COLUMNS]
     at = column - 1 - start
@@ -87,6 +90,10 @@ class ForkpolicyError(Exception):
     """What a command reports in words and with an exit code; never a traceback."""
 
     exit_code = EXIT_NO
+
+    def __str__(self) -> str:
+        """The words, without passwords."""
+        return masked(super().__str__())
 
 
 class UsageError(ForkpolicyError):

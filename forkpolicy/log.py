@@ -18,6 +18,8 @@ import select
 import time
 from typing import TYPE_CHECKING, Any
 
+from forkpolicy.secrets import masked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -50,8 +52,8 @@ class LogPipe:
         return LogPipe(self.fd, self.style, {**self.fields, **fields})
 
     def event(self, level: str, event: str, **fields: object) -> None:
-        """Log one event."""
-        self._write(level, {"event": event, **self.fields, **fields})
+        """Log one event, without passwords."""
+        self._write(level, {"event": event, **self.fields, **_without_passwords(fields)})
 
     def decision(self, **fields: object) -> None:
         """Log one decision."""
@@ -60,7 +62,7 @@ class LogPipe:
     def line(self, level: str, event: str, **fields: object) -> bytes:
         """The line of an event, for who writes it otherwise than through the pipe; without its newline."""
         head = {"time": self._now(), "level": level, "event": event}
-        return self._fitting(PRIORITY[level], {**head, **self.fields, **fields})[:-1]
+        return self._fitting(PRIORITY[level], {**head, **self.fields, **_without_passwords(fields)})[:-1]
 
     def _write(self, level: str, fields: Mapping[str, object]) -> None:
         head = {"time": self._now(), "level": level}
@@ -117,6 +119,10 @@ def printed(lines: Iterable[bytes], *, for_journal: bool) -> bytes:
     elsewhere without.
     """
     return b"".join((b"<%c>%b\n" % (line[0], line[1:])) if for_journal else line[1:] + b"\n" for line in lines)
+
+
+def _without_passwords(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _lost(count: int) -> dict[str, object]:

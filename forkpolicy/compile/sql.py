@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from forkpolicy.compile.rows import Row
+from forkpolicy.secrets import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
 _FORM: Final = re.compile(r"(?P<url>\S+):(?P<query>(select|with|values|table)\b.*)", re.IGNORECASE | re.DOTALL)
 _ROWS_AT_ONCE: Final = 10_000
-
-# As SQLAlchemy takes a URL apart, and the options in which databases and their drivers take secrets.
-_PASSWORD: Final = re.compile(r"//([^:/]*):[^@]*@")
-_SECRET_OPTION: Final = re.compile(
-    r"([?&][^=&\s]*(?:pass(?!file)|pwd|secret|token|odbc_connect)[^=&\s]*=)[^&\s]*", re.IGNORECASE
-)
 
 
 @dataclass(slots=True)
@@ -103,7 +98,13 @@ class SqlSource:
             return next(parts, ())
 
     def _engine_url(self, sqlalchemy: Any) -> Any:
-        url = sqlalchemy.engine.make_url(self.url)
+        try:
+            url = sqlalchemy.engine.make_url(self.url)
+        except ValueError:
+            # What it says quotes what it took for the port: perhaps the password.
+            raise ValueError(
+                "the port of its URL is not a number; in a password, blank @ : / are written %20 %40 %3A %2F"
+            ) from None
         if url.drivername == "postgresql" and importlib.util.find_spec("psycopg2") is None:
             url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() == "sqlite" and url.database:
@@ -141,7 +142,7 @@ def without_password(text: str) -> str:
     found = _FORM.fullmatch(text)
     # The query is no part of the URL, whatever it has of `@` and `?`.
     end = found.end("url") if found else len(text)
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"//\1:***@", text[:end])) + text[end:]
+    return masked(text[:end]) + text[end:]
 
 
 def open_source(argument: str, base: Path) -> SqlSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import resource
@@ -286,3 +287,14 @@ def test_top_shows_the_same_live(server, client):
     )
     assert done.stdout.count("master ") == 2
     assert "requests/s" in done.stdout
+
+
+def test_a_refused_reload_shows_no_password(server):
+    """Neither to who asked, nor in `status`, nor in the log: the line of the mistake has a URL with one."""
+    server.write_policy("table t kye sql:postgresql://mail:s3cret@127.0.0.1:1/mail:SELECT 1\n")
+    reloaded = server.reload()
+    assert reloaded.returncode == 1
+    assert "sql:postgresql://mail:***@127.0.0.1:1/mail" in reloaded.stderr
+    eventually(lambda: "reload refused" in server.said())
+    said = reloaded.stdout + reloaded.stderr + server.said() + json.dumps(server.status())
+    assert "s3cret" not in said

@@ -1,0 +1,68 @@
+"""The one place that masks passwords in what people get to see: messages, logs, reports.
+
+`masked` takes any text. A password stands in a URL, as in `sql:` sources and in addresses of servers, or in one of its
+options; everything else is left as it is. Where it is not clear how much is the password, more is masked and not less.
+Called by every `Complaint` and error, and by the log for every event.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MASK: Final = "***"
+
+# `//user:`, of which the user may have an `@`; not the slashes of `sqlite:///file`.
+_USER: Final = re.compile(r"(?<!/)//(?!/)[^:/\s]*:")
+_WORD: Final = re.compile(r"\S+")
+_PORT: Final = re.compile(r"\d{1,5}(?![^/?:,.;)\"'])")
+# The options in which databases and their drivers take secrets.
+_OPTION: Final = re.compile(
+    r"[?&][^=&\s]*(?:pass(?!file)|pwd|secret|token|odbc_connect)[^=&\s]*=([^&\s]*)", re.IGNORECASE
+)
+
+
+def masked(text: str) -> str:
+    """The text without its passwords."""
+    return masked_at(text, 0)[0]
+
+
+def masked_at(text: str, at: int) -> tuple[str, int]:
+    """The same, and where a place of the text is in it."""
+    if "//" not in text:
+        return text, at
+    parts, done, moved = [], 0, at
+    for begin, end in sorted(_spans(text)):
+        if begin < done:
+            continue
+        parts += [text[done:begin], MASK]
+        done = end
+        if at >= end:
+            moved += len(MASK) - (end - begin)
+        elif at > begin:
+            moved = moved - (at - begin)
+    return "".join([*parts, text[done:]]), moved
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    for user in _USER.finditer(text):
+        word = _WORD.match(text, user.end())
+        if word and not word[0].startswith(MASK):
+            yield from _password(text, word)
+    for option in _OPTION.finditer(text):
+        if option[1]:
+            yield option.span(1)
+
+
+def _password(text: str, word: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """What stands behind `//user:`: a password up to an `@`, a port, or a password that a mistake has cut."""
+    begin, last = word.start(), word[0].rfind("@")
+    if last >= 0:
+        yield begin, begin + last
+    elif not _PORT.match(word[0]):
+        # With a blank in it the host comes later.
+        later = text.find("@", word.end())
+        yield begin, later if later >= 0 else word.end()
