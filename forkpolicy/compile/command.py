@@ -155,6 +155,7 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
         if_changed=arguments.if_changed,
         stats=arguments.stats,
         protect=tuple(arguments.protect),
+        recipient_delimiter=settings.mail.recipient_delimiter,
     )
     with locked(Path(settings.tables), outputs.say) as directory:
         results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]

@@ -179,7 +179,7 @@ class SourcesReader:
 
     def _parser(self, index: int) -> RecordParser:
         kind, name = cast("Kind", self._declaration.kind), self._reading.names[index]
-        return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_words)
+        return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_attributes)
 
     def _index_of(self, name: str) -> int:
         """Where a file that a source leads to stands among the sources."""

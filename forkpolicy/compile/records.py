@@ -19,6 +19,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.joined import refuse_never_equal
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line, unquoted_key
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys, names
@@ -73,7 +74,12 @@ class RecordParser:
     source: int
     source_name: str
     allow_wide: bool = False
-    key_words: int = 1
+    key_attributes: tuple[str, ...] = ()
+
+    @property
+    def key_words(self) -> int:
+        """How many words of a line are its key."""
+        return max(1, len(self.key_attributes))
 
     def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
         """Records of lines that were read as Latin-1, without line ends."""
@@ -142,6 +148,8 @@ class RecordParser:
         tail = self.tail(item.value)
         if self.kind == "cidr":
             return _network_records(self, item, line, tail)
+        if self.key_attributes:
+            refuse_never_equal(item.key, self.key_attributes)
         key = encode_key(_KEY_PARSERS[self.kind](item, parsed, line)).decode("latin-1")
         _refuse_impossible_keys(key)
         return [f"{key}\0{self.head}{line:08x}cc00{tail}"]

@@ -56,6 +56,7 @@ class Options:
     if_changed: bool = False
     stats: bool = False
     protect: tuple[str, ...] = ()
+    recipient_delimiter: str = ""
 
     @property
     def flags(self) -> str:
@@ -228,6 +229,10 @@ class _TableCompiler:
             useless = reading.empty_sources | (reading.worthless_sources if self._options.skip_bad else {})
             yield from (each for at, each in useless.items() if not self._may_shrink(at))
         yield from reading.warnings
+        if self._options.recipient_delimiter and {"sender", "recipient"}.intersection(self._declaration.key_attributes):
+            message = "recipient_delimiter does not apply to tables of several attributes"
+            hint = "an entry for user@example.com does not match user+ext@example.com"
+            yield _warning(self._at_table(message, hint))
 
     def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:
         tally = Tally(tuple(reading.names), self._options.skip_bad)

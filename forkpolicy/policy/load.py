@@ -73,21 +73,27 @@ def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> 
     tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
     # The first of a name counts: two in one policy are a mistake that loading it tells.
     named = {each.name: each for each in reversed(tables)}
-    return [replace(each, key_words=asked.get(each.name, 1)) for each in reversed(named.values())]
+    return [replace(each, key_attributes=asked.get(each.name, ())) for each in reversed(named.values())]
 
 
-def _asked_together(statements: Iterable[Statement]) -> dict[str, int]:
-    """For how many attributes together each table is asked: 1 where that is one, or not always the same number."""
-    counts: dict[str, set[int]] = {}
+def _asked_together(statements: Iterable[Statement]) -> dict[str, tuple[str, ...]]:
+    """The attributes that each table is asked for together; none where that is one, or not always the same number."""
+    asked: dict[str, list[tuple[str, ...]]] = {}
     for statement in statements:
         if not isinstance(statement, AclStatement):
             continue
         pair = statement.type_name.text.lower().startswith("table:")
         names = [statement.type_name] if pair else [word for word in statement.values if word.text.startswith("table:")]
-        values = [word for word in statement.values if word.text.lower() != "silent"]
+        values = tuple(word.text.lower().strip("{}") for word in statement.values if word.text.lower() != "silent")
         for word in names:
-            counts.setdefault(word.text[len("table:") :], set()).add(len(values) if pair else 1)
-    return {name: max(found) if len(found) == 1 else 1 for name, found in counts.items()}
+            asked.setdefault(word.text[len("table:") :], []).append(values if pair else ("",))
+    return {name: _merged(found) for name, found in asked.items()}
+
+
+def _merged(asked: list[tuple[str, ...]]) -> tuple[str, ...]:
+    if len({len(each) for each in asked}) > 1 or len(asked[0]) == 1:
+        return ()
+    return tuple(names[0] if len(set(names)) == 1 else "" for names in zip(*asked, strict=True))
 
 
 def check_on_error(text: str, settings_path: str) -> None:

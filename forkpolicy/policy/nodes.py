@@ -75,9 +75,10 @@ class TableStatement:
 
 @dataclass(frozen=True, slots=True)
 class TableDeclaration:
-    """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring
-    file. `key_words`: how many words of a source's line are its key, because the policy asks it for that many
-    attributes together. `rests`: the statement from each source to its end, as it stands in that file.
+    """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring file.
+    `key_attributes`: the attributes that the policy asks it for together, each "" where it asks for different ones;
+    as many words of a source's line are its key. `rests`: the statement from each source to its end, as it stands
+    in that file.
     """
 
     name: str
@@ -86,8 +87,13 @@ class TableDeclaration:
     path: str
     line: int
     source_columns: tuple[int, ...]
-    key_words: int = 1
+    key_attributes: tuple[str, ...] = ()
     rests: tuple[str, ...] = ()
+
+    @property
+    def key_words(self) -> int:
+        """How many words of a source's line are its key."""
+        return max(1, len(self.key_attributes))
 
 
 @dataclass(frozen=True, slots=True)

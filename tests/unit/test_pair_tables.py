@@ -91,3 +91,84 @@ def test_another_way_of_asking_is_a_reason_to_compile(compiler: Compiler) -> Non
     assert "compiled" in compiler.run("--if-changed").out
     assert "unchanged" in compiler.run("--if-changed").out
     assert compiler.keys("key", "a b") == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("192.0.2.0/24 a@example.org", "192.0.2.0/24 is never equal to {client_address}: tables of several attributes"),
+        ("2001:db8::/32 a@example.org", "have no networks; list the addresses"),
+        ("2001:DB8:0::1 a@example.org", "2001:DB8:0::1 is never equal to {client_address}: did you mean 2001:db8::1?"),
+        ("[192.0.2.1] a@example.org", "did you mean 192.0.2.1?"),
+        ("::ffff:192.0.2.1 a@example.org", "did you mean 192.0.2.1?"),
+        ("mail.example.org a@example.org", "it is no IP address"),
+        ("* a@example.org", "it is no IP address"),
+        ("192.0.2.1 @example.org", "@example.org is never equal to {sender}: tables of several attributes have whole"),
+        ("192.0.2.1 .example.org", ".example.org is never equal to {sender}"),
+        ("192.0.2.1 example.org", "example.org is never equal to {sender}"),
+        ("192.0.2.1 news@", "news@ is never equal to {sender}"),
+        ("192.0.2.1 *", "* is never equal to {sender}"),
+        ("192.0.2.1 *@example.org", "*@example.org is never equal to {sender}"),
+        ("192.0.2.1 <>", 'the null sender is empty, a key in quotes with nothing in its place, such as "192.0.2.7 "'),
+        ("192.0.2.1 <a@example.org>", "did you mean a@example.org?"),
+        ('"192.0.2.0/24 a@example.org"', "192.0.2.0/24 is never equal to {client_address}"),
+    ],
+)
+def test_what_can_never_match_is_an_error(compiler: Compiler, line: str, told: str) -> None:
+    """An exception that never holds is a mistake, and the line says what is meant."""
+    said = compiled(compiler, f"192.0.2.9 a@example.org\n{line}\n", *PAIR)
+    assert "list:2:" in said
+    assert told in said
+    assert compiler.files() == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "192.0.2.7 a@example.org",
+        "2001:DB8::1 A@Example.org",
+        "unknown a@example.org",
+        "192.0.2.7 postmaster",
+        '"192.0.2.7 "',
+        '" a@example.org"',
+        "192.0.2.7 a*b@example.org",
+        '"192.0.2.7 john doe@example.org"',
+    ],
+)
+def test_what_may_match_is_none(compiler: Compiler, line: str) -> None:
+    """Whatever Postfix may send, empty attributes, stars in local parts and blanks included."""
+    assert compiled(compiler, f"{line}\n", *PAIR) == ""
+
+
+def test_names_and_attributes_of_any_form(compiler: Compiler) -> None:
+    """Names have no dot in front; what a HELO or a login may be is anything."""
+    names = ("table t key list", "acl pair table:t {client_name} {sender_domain} {helo_name}")
+    assert compiled(compiler, "mx.example.org example.org .strange\n", *names) == ""
+    for line in (".example.org example.org x", "mx.example.org @example.org x", "mx.example.org *.example.org x"):
+        assert "tables of several attributes have whole names alone" in compiled(compiler, f"{line}\n", *names)
+
+
+def test_a_table_that_is_asked_for_different_attributes(compiler: Compiler) -> None:
+    """What one acl never matches, another may: a word is judged where all ask for the same."""
+    both = (*PAIR, "acl other table:t {helo_name} {sender}")
+    assert compiled(compiler, "192.0.2.0/24 a@example.org\n", *both) == ""
+    assert "@example.org is never equal to {sender}" in compiled(compiler, "192.0.2.1 @example.org\n", *both)
+
+
+def test_rows_of_columns_are_judged_too(compiler: Compiler) -> None:
+    """A column of pairs is no better than a line."""
+    compiler.policy("table t key csv:list.csv:1", "acl pair table:t {client_address} {sender}")
+    compiler.source("list.csv", "192.0.2.1 a@example.org\n192.0.2.0/24 a@example.org\n")
+    assert "csv:list.csv" not in compiler.run("--skip-bad").out
+    assert "192.0.2.0/24 is never equal to {client_address}" in compiler.run().err
+
+
+@pytest.mark.parametrize(("delimiter", "count"), [("+", 1), ("", 0)])
+def test_extensions_of_addresses(compiler: Compiler, delimiter: str, count: int) -> None:
+    """`recipient_delimiter` is not for these tables: the compile says so, once, where it is set."""
+    settings = compiler.settings.read_text()
+    compiler.settings.write_text(f'{settings}[mail]\nrecipient_delimiter = "{delimiter}"\n')
+    told = compiled(compiler, "192.0.2.1 a@example.org\n192.0.2.2 b@example.org\n", *PAIR)
+    assert told.count("warning: table t: recipient_delimiter does not apply to") == count
+    assert compiled(compiler, "a b\n", "table t key list", "acl pair table:t {helo_name} {sasl_username}") == ""
+    assert compiled(compiler, "a b\n", "table t key list", "acl one sender table:t") == ""
