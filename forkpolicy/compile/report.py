@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from forkpolicy.tables.examples import words_for
+
 if TYPE_CHECKING:
     from forkpolicy.compile.table import Result
 
@@ -21,6 +23,9 @@ def summary(result: Result) -> str:
         shown = len(difference.added_examples) + len(difference.removed_examples)
         if difference.added + difference.removed > shown:
             lines.append(f"  and {difference.added + difference.removed - shown} more")
+    if result.examples and result.state == "compiled":
+        first = result.examples[0]
+        lines.append(f"  {words_for(result.examples)} ({first.source}{f':{first.line}' if first.line else ''})")
     lines += _statistics_lines(result.statistics)
     return "\n".join(lines)
 
@@ -72,6 +77,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "generation": result.generation,
         "digest": result.digest,
+        "examples": len(result.examples),
         "errors": len(result.errors) + result.unshown,
         "complaints": [complaint.as_json() for complaint in result.complaints],
     }

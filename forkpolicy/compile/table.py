@@ -23,6 +23,7 @@ from forkpolicy.compile.store import RecordStore
 from forkpolicy.compile.writer import TableWriter
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
 from forkpolicy.progress import Progress
+from forkpolicy.tables.examples import examples_in
 from forkpolicy.tables.format import KINDS, Kind, Record
 from forkpolicy.tables.reader import Table, open_verified, verify_file
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from forkpolicy.compile.flatten import Pair
     from forkpolicy.compile.parsing import Reading
     from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.tables.format import Entry
 
 # A file name has 255 bytes (NAME_MAX), of which what is written aside needs some.
 _MAX_NAME_CHARS: Final = 200
@@ -84,6 +86,8 @@ class Result:
     digest: str = ""
     difference: Difference | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
+    # Entries that come from documentation: what their author may have forgotten to replace.
+    examples: list[Entry] = field(default_factory=list)
 
     @property
     def errors(self) -> list[Complaint]:
@@ -334,7 +338,7 @@ class _TableCompiler:
         result, record = self._result, table.record
         result.state, result.generation, result.digest = state, table.generation, self._digest
         result.entries, result.counts = record.entries, dict(record.counts)
-        result.size_bytes = table.size_bytes
+        result.size_bytes, result.examples = table.size_bytes, examples_in(table)
         if self._options.stats:
             result.statistics = statistics_of(table)
         return result

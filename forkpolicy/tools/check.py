@@ -15,6 +15,7 @@ from forkpolicy.loading import load_with
 from forkpolicy.policy.checks import find_warnings
 from forkpolicy.preflight import Start, find_obstacles
 from forkpolicy.settings import read_settings
+from forkpolicy.tables.examples import examples_in, words_for
 from forkpolicy.tools.hooks import describe, find_findings
 from forkpolicy.tools.postfix import PostfixError, read_postfix
 from forkpolicy.tools.postfix_setup import look_at
@@ -105,6 +106,9 @@ def _unusable(
         message = f'table "{slot.name}" cannot be used: {slot.refused}'
         hint = f"forkpolicy-compile {slot.name} makes it from its sources"
         yield Complaint(declared.path, declared.line, 0, message, hint=hint, severity=severity)
+    elif examples := examples_in(slot.table):
+        first = examples[0]
+        yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
     slot.close()
 
 
