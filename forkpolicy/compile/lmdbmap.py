@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import lmdb
 
+from forkpolicy.compile.postmap_folding import warnings_for
 from forkpolicy.compile.rows import Row
 from forkpolicy.lock import LockHeldError, take
 from forkpolicy.tables.format import ends_as_table
@@ -40,6 +41,7 @@ class LmdbSource:
             try:
                 take(self.path, file.fileno(), fcntl.lockf, fcntl.LOCK_SH, PATIENCE_S)
                 yield from _rows_of(self.path)
+                self.warnings += warnings_for(self.path.with_suffix(""))
             except LockHeldError as error:
                 raise ValueError(str(error)) from error
             except lmdb.Error as error:

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile import postfix_maps, postfix_programs
 from forkpolicy.compile.postfix_exclusions import Exclusions
 from forkpolicy.compile.postfix_maps import is_map, lines_of, split_list
 from forkpolicy.compile.postfix_members import Members
+from forkpolicy.compile.postmap_folding import warnings_for
 from forkpolicy.compile.rows import Row
 from forkpolicy.errors import Complaint, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _PARENTS: Final = "parent_domain_matches_subdomains"
 
@@ -123,8 +124,10 @@ class PostconfSource:
     def _entries(self, word: str, place: str, line: int) -> Iterator[Placed]:
         """All entries of a map, each with what it stands in. Wrong lines are noted. Raises ValueError, OSError."""
         if postfix_maps.is_indexed(word):
-            listing = self._answer(postfix_programs.listing_of(word.removeprefix("proxy:")))
-            yield from ((word.removeprefix("proxy:"), row) for row in postfix_maps.rows_of_listing(listing))
+            name = word.removeprefix("proxy:")
+            listing = self._answer(postfix_programs.listing_of(name))
+            yield from ((name, row) for row in postfix_maps.rows_of_listing(listing))
+            self.warnings += warnings_for(Path(postfix_maps.split_map(name)[1]))
             return
         parse = postfix_maps.parser_of(word)
         for where, number, text in postfix_maps.texts_of(word, place, line):

@@ -51,6 +51,46 @@ def test_postconf_is_asked(compiler: Compiler, tmp_path: Path, monkeypatch: pyte
     assert found.value == "x"
 
 
+def test_domains_that_a_real_postmap_folds_into_others(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes fass.example for faß.example: both ways to list the map say so; the text itself has what is meant."""
+    if postfix_programs.shutil.which("postmap", path="/usr/sbin") is None:
+        pytest.skip("postmap is not installed")
+    written = ["BÜCHER.example", "faß.example", ".ΣΑΣ.example", "straße@plain.example", "info@groß.example"]
+    (tmp_path / "domains").write_text("# groß\n" + "".join(f"{key} x\n" for key in written))
+    (tmp_path / "main.cf").write_text(
+        f"compatibility_level = 3.6\nmydestination = lmdb:{tmp_path}/domains\nvirtual_alias_maps = $mydestination\n"
+    )
+    (tmp_path / "master.cf").write_text("")
+    monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
+    made = subprocess.run(
+        ["/usr/sbin/postmap", "-c", str(tmp_path), f"lmdb:{tmp_path}/domains"], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"this Postfix has no lmdb: {made.stderr.decode()}")
+    compiler.policy(
+        f"table a address lmdb:{tmp_path}/domains",
+        "table b address postconf:virtual_alias_maps",
+        f"table c address {tmp_path}/domains",
+    )
+    outcome = compiler.run()
+    assert outcome.status == 0, outcome.err
+    told = (
+        f"{tmp_path}/domains:3: postmap made fass.example of faß.example, and 1 more: other domains than were written"
+    )
+    assert [line.count(told) for line in outcome.err.splitlines() if "postmap made" in line] == [1, 1]
+    asked = ["u@bücher.example", "u@faß.example", "u@fass.example", "info@groß.example", "info@gross.example"]
+    assert compiler.keys("address", *asked, name="a") == [
+        "xn--bcher-kva.example",
+        None,
+        "fass.example",
+        None,
+        "info@gross.example",
+    ]
+    assert compiler.keys("address", *asked[:3], name="c") == ["xn--bcher-kva.example", "xn--fa-hia.example", None]
+
+
 def test_maps_in_the_parameters_of_a_real_postfix(
     compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
