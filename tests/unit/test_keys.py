@@ -36,6 +36,10 @@ def test_ip_key_drops_zone_and_brackets_of_ipv6() -> None:
         "::g",
         "192.0.2.1/32",
         "%",
+        "x192.0.2.1x",
+        "[192.0.2.10",
+        "1192.0.2.1]",
+        "[192.0.2.1]]",
     ],
 )
 def test_ip_key_of_garbage_is_none(text: str) -> None:
@@ -87,6 +91,8 @@ def test_networks(text: str, first: str, last: str) -> None:
         ("192.0.2.3198.51.100.7", "glued together"),
         ("fe80::1%eth0", "a zone (%eth0) belongs to one machine's interface: did you mean fe80::1?"),
         ("fe80::%eth0/64", "did you mean fe80::/64?"),
+        ("fe80::1%a%b", "a zone (%a%b) belongs to one machine's interface: did you mean fe80::1?"),
+        ("10.0.", "10.0. has 2 of 4 numbers: did you mean 10.0.0.0/16?"),
         ("192.0.2.0/0.0.0.255", "0.0.0.255 is a wildcard mask: did you mean 192.0.2.0/24?"),
         ("192.0.2.0/255.0.255.0", "has holes"),
         ("192.0.2.0/33", "longer than an IPv4 address"),
@@ -115,6 +121,22 @@ def test_wide_networks_need_permission(text: str) -> None:
     assert keys.parse_network_spec(text) == [keys.parse_network(text, allow_wide=True)]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.0.0.0/0", "/0 is wider than the /8 that one IPv4 entry may cover: use --allow-wide if it is meant"),
+        ("10.0.0.0/7", "/7 is wider than the /8 that one IPv4 entry may cover: use --allow-wide if it is meant"),
+        ("2000::/12", "/12 is wider than the /16 that one IPv6 entry may cover: use --allow-wide if it is meant"),
+        ("fe80::/9", "/9 is wider than the /16 that one IPv6 entry may cover: use --allow-wide if it is meant"),
+    ],
+)
+def test_a_wide_network_is_told_with_its_bound(text: str, message: str) -> None:
+    """Each family has its own."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is asserted below
+        keys.parse_network(text)
+    assert str(refused.value) == message
+
+
 def test_widest_networks_without_permission() -> None:
     """A /8 and an IPv6 /16 need no permission, nor do link-local and unique local addresses as a whole."""
     assert keys.range_text(*keys.parse_network("fe80::/10")) == "fe80::/10"
@@ -137,7 +159,8 @@ def test_ranges() -> None:
     [
         ("192.0.2.9-192.0.2.7", "reversed: did you mean 192.0.2.7-192.0.2.9?"),
         ("192.0.2.9-2001:db8::1", "one family"),
-        ("192.0.2.0/24-192.0.2.7", "without a prefix length"),
+        ("192.0.2.0/24-192.0.2.7", "^a range goes from one address to another: write them without a prefix length$"),
+        ("192.0.2.1-192.0.2.0/24", "without a prefix length"),
         ("192.0.2.1-", "neither an address"),
         ("192.0.2.1-x", "neither an address"),
     ],
@@ -146,6 +169,28 @@ def test_refused_ranges(text: str, message: str) -> None:
     """A range that cannot be meant is refused in words."""
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         keys.parse_network_spec(text)
+
+
+def test_a_range_of_one_address() -> None:
+    """Both ends are included."""
+    address = keys.ip_key("192.0.2.1")
+    assert keys.parse_network_spec("192.0.2.1-192.0.2.1") == [(address, address)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [
+        ("192.0.2.1", "192.0.2.2", "192.0.2.1-192.0.2.2"),
+        ("0.0.0.3", "0.0.0.5", "0.0.0.3-0.0.0.5"),
+        ("192.0.2.4", "192.0.2.7", "192.0.2.4/30"),
+        ("192.0.2.2", "192.0.2.5", "192.0.2.2-192.0.2.5"),
+        ("2001:db8::", "2001:db8::ffff", "2001:db8::/112"),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_a_range_as_people_write_it(start: str, end: str, text: str) -> None:
+    """As a network where it is one: as many addresses as a power of two, and the first of them at its place."""
+    assert keys.range_text(*keys.parse_range(start, end)) == text
 
 
 def test_a_range_splits_into_networks() -> None:
@@ -208,6 +253,36 @@ def test_domain_keys_walk_up_the_labels() -> None:
     assert keys.domain_keys("") == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "parents"),
+    [
+        (".b.example", [".example"]),
+        ("a..b", ["..b", ".b"]),
+        ("localhost", []),
+        ("x" * 300 + ".a.example", [".a.example", ".example"]),
+        (".".join(["a"] * 400), [f".{'.'.join(['a'] * n)}" for n in range(127, 0, -1)]),
+    ],
+)
+def test_parents_of_odd_names(name: str, parents: list[str]) -> None:
+    """A dot in front is none of a parent, an empty label is one; of endless names only what an entry can have."""
+    assert keys.parent_keys(name) == parents
+
+
+@pytest.mark.parametrize(
+    ("address", "folded"),
+    [
+        ("A@B@BÜCHER.example.", "a@b@xn--bcher-kva.example"),
+        ("ÄNNA@Example.com", "änna@example.com"),
+        ("PostMaster", "postmaster"),
+        ("Straße", "strasse"),
+        ("", ""),
+    ],
+)
+def test_fold_address(address: str, folded: str) -> None:
+    """The domain follows the last `@`; without one it is a local part."""
+    assert keys.fold_address(address) == folded
+
+
 def test_address_keys_follow_access_5() -> None:
     """The order of access(5), with and without an extension."""
     assert keys.address_keys("User+News@Sub.Example.com", "+") == (
@@ -240,6 +315,10 @@ def test_address_keys_of_the_null_sender_and_of_bare_names() -> None:
         ("list-request", "-", "list-request"),
         ("owner-list+x", "+", "owner-list"),
         ("user+", "+", "user"),
+        ("longish-name", "-", "longish"),
+        ("x-request", "-", "x-request"),
+        ("-request", "-", "-request"),
+        ("+a-b", "+-", "+a-b"),
     ],
 )
 def test_extensions_split_as_in_postfix(local: str, delimiters: str, base: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
-from forkpolicy.tables.format import Entry
+from forkpolicy.errors import TableError
+from forkpolicy.tables import reader
+from forkpolicy.tables.format import Entry, pack_value, unpack_entry
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -164,3 +167,68 @@ def test_what_a_table_does_not_hold_is_not_looked_for(compiler: Compiler) -> Non
         assert table.record.sources == (str(compiler.directory / "list"),)
     finally:
         table.close()
+
+
+def test_bytes_that_are_no_utf8_come_through(compiler: Compiler) -> None:
+    """A map of postmap may hold Latin-1: its keys meet requests of the same bytes, its values come out as they are."""
+    path = compiler.directory / "map.lmdb"
+    with lmdb.open(str(path), subdir=False, lock=False) as env, env.begin(write=True) as txn:
+        txn.put(b"m\xfcller\0", b"fr\xfcher\0")
+    compiler.policy("table t key lmdb:map")
+    assert compiler.run().status == 0
+    expected = Entry("m\udcfcller", "fr\udcfcher", f"lmdb:{path}", 0)
+    assert compiler.found("key", "m\udcfcller", "m?ller", "müller") == [expected, None, None]
+
+
+def test_an_entry_of_a_source_that_is_not_named() -> None:
+    """A record with too few names costs the name, not the entry."""
+    raw = b"\x94\xcc\x01\xce\x00\x00\x00\x07\xcc\x00" + pack_value("v") + b"a.example"
+    assert unpack_entry(raw, ("zero", "one")) == Entry("a.example", "v", "one", 7)
+    assert unpack_entry(raw, ("zero",)) == Entry("a.example", "v", "", 7)
+    assert unpack_entry(raw, ()) == Entry("a.example", "v", "", 7)
+
+
+@pytest.mark.parametrize("kind", ["domain", "address"])
+def test_names_that_are_longer_than_any(compiler: Compiler, kind: str) -> None:
+    """What stands in front of the longest possible name changes no answer."""
+    compiler.one(kind, ".example.org\n")
+    at = "u@" if kind == "address" else ""
+    asked = [f"{at}{'x' * 300}.example.org", f"{at}{'a.' * 300}example.org", f"{at}{'a.' * 300}example.com"]
+    assert compiler.keys(kind, *asked) == [".example.org", ".example.org", None]  # type: ignore[arg-type]
+
+
+def test_entries_in_key_order_from_a_key(compiler: Compiler) -> None:
+    """Each as a look-up would have returned it."""
+    compiler.one("cidr", "192.0.2.0/24 a\n198.51.100.0/24 b\n2001:db8::/32 c\n")
+    table = compiler.open("cidr")
+    try:
+        pairs = list(table.entries())
+        assert [table.value(raw) for _, raw in pairs] == ["a", "b", "c"]
+        assert [raw for _, raw in pairs] == [table.find(text) for text in ("192.0.2.1", "198.51.100.1", "2001:db8::1")]
+        assert list(table.entries_from(pairs[1][0])) == pairs[1:]
+        assert list(table.entries_from(pairs[1][0] + b"\0")) == pairs[2:]
+        assert list(table.entries_from(b"7")) == []
+    finally:
+        table.close()
+
+
+def test_why_a_file_cannot_be_opened(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, with what to do."""
+    path = str(compiler.table_path())
+
+    def why() -> str:
+        with pytest.raises(TableError) as failed:
+            reader.open_table(path, "t", "domain")
+        return str(failed.value)
+
+    assert why() == f"{path} is not there: run forkpolicy-compile"
+    compiler.one("domain", "example.org\n")
+
+    def fails(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(reader.os, "open", fails)
+    error: OSError = PermissionError(13, "Permission denied")
+    assert why() == f"{path} may not be read by this user: check the rights of the file and its directories"
+    error = OSError(24, "Too many open files")
+    assert why() == f"{path} cannot be opened: Too many open files"

@@ -1,0 +1,115 @@
+"""A table's place in a running worker: what it answers without a table, and what status shows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkpolicy.errors import TableError
+from forkpolicy.tables.slot import TableSlot
+from tests.compiling import Compiler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    made = Compiler(tmp_path, capsys)
+    made.one("address", "user@a.example\n")
+    return made
+
+
+def slot_of(compiler: Compiler, kind: str = "address", **more: str) -> TableSlot:
+    return TableSlot("t", kind, str(compiler.table_path()), **more)  # type: ignore[arg-type]
+
+
+def test_a_slot_without_a_table(compiler: Compiler) -> None:
+    """Nothing was looked for yet: every question fails, with the name of the table."""
+    slot = slot_of(compiler)
+    for ask in (lambda: slot.find("a"), lambda: slot.entry(b""), lambda: slot.value(b"")):
+        with pytest.raises(TableError, match=r"^table t is not loaded$"):
+            ask()
+    assert slot.status() == {
+        "name": "t",
+        "kind": "address",
+        "generation": "",
+        "entries": 0,
+        "created": 0.0,
+        "inode": 0,
+        "refused": "",
+    }
+    assert slot.changed()
+    slot.close()
+
+
+def test_status_of_a_table(compiler: Compiler) -> None:
+    """What `forkpolicy status` shows."""
+    slot = slot_of(compiler)
+    assert slot.refresh()
+    assert slot.table
+    assert slot.status() == {
+        "name": "t",
+        "kind": "address",
+        "generation": slot.table.generation,
+        "entries": 1,
+        "created": slot.table.record.created,
+        "inode": compiler.table_path().stat().st_ino,
+        "refused": "",
+    }
+    assert slot.table.generation
+    assert slot.table.record.created > 0
+    slot.close()
+    with pytest.raises(TableError, match=r"^table t is not loaded$"):
+        slot.find("user@a.example")
+
+
+def test_a_slot_splits_extensions(compiler: Compiler) -> None:
+    """With the delimiter that it was made with, in every generation."""
+    slot = slot_of(compiler, delimiter="+")
+    assert slot.refresh()
+    assert slot.find("user+x@a.example")
+    compiler.one("address", "user@a.example\nb.example\n")
+    assert slot.refresh()
+    assert slot.find("user+x@a.example")
+    slot.close()
+    plain = slot_of(compiler)
+    assert plain.refresh()
+    assert plain.find("user+x@a.example") is None
+    plain.close()
+
+
+def test_a_table_of_another_kind_is_refused_once(compiler: Compiler) -> None:
+    """Whole, and not what the policy declares: the reason stays, and the file is not read again every second."""
+    slot = slot_of(compiler, "cidr")
+    file = slot.prepare()
+    assert file
+    assert slot.take(file) is False
+    why = f'{compiler.table_path()} is a table of kind address, and the policy declares "t" as cidr'
+    assert slot.refused == why
+    assert not slot.changed()
+    with pytest.raises(TableError) as failed:
+        slot.find("192.0.2.1")
+    assert str(failed.value) == why
+
+
+def test_a_file_that_is_gone(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is looked at, or between two looks: status says so, and when it is back it is taken up."""
+    slot = slot_of(compiler)
+    kept = compiler.table_path().rename(compiler.tables / "kept")
+    gone = f"{compiler.table_path()} is out of reach: No such file or directory"
+    assert slot.changed() is False
+    assert slot.refused == gone
+    slot.refused = ""
+    with monkeypatch.context() as patch:
+        patch.setattr(TableSlot, "changed", lambda _: True)
+        assert slot.prepare() is None
+    assert slot.refused == gone
+    kept.rename(compiler.table_path())
+    assert slot.refresh()
+    assert slot.refused == ""
+    slot.refused = "something"
+    assert slot.changed() is False
+    assert slot.refused == ""
+    slot.close()
