@@ -67,15 +67,17 @@ class Connection:
         *,
         idle_timeout_s: float,
         max_request_bytes: int,
+        unsent: bytes = b"",
         pending: bytes = b"",
     ) -> None:
+        """`unsent` and `pending` are what another worker had in hand of it."""
         self._sock = sock
         self._serving = serving
         self._on_close = on_close
         self._idle_timeout_s = idle_timeout_s
         self._read_bytes = min(MAX_READ_BYTES, max_request_bytes)
         self._reader = RequestReader(max_request_bytes, pending)
-        self._unsent = b""
+        self._unsent = unsent
         self._layout: Layout | None = None
         self._epoch = NO_LAYOUT
         self._loop = gevent.get_hub().loop
@@ -90,8 +92,8 @@ class Connection:
         connection to be accepted or handed over is answered. What came along may be whole requests.
         """
         self._timer.start(self._idle_check)
-        if self._reader:
-            self._serve_what_was_read(perf_counter_ns())
+        if not self.idle:
+            self._writable()
         else:
             self._readable_watcher.start(self._readable)
             self._readable()
@@ -118,9 +120,9 @@ class Connection:
         return True
 
     @property
-    def unsent(self) -> bool:
-        """Whether a reply is half sent."""
-        return bool(self._unsent)
+    def unsent(self) -> bytes:
+        """What the socket has not taken of a reply yet."""
+        return self._unsent
 
     @property
     def pending(self) -> bytes:
@@ -131,11 +133,10 @@ class Connection:
         """The socket's descriptor."""
         return self._sock.fileno()
 
-    def detach(self) -> tuple[int, bytes]:
-        """Stop serving and give the descriptor and the `pending` bytes away. Only without an unsent reply."""
-        assert not self._unsent
+    def detach(self) -> int:
+        """Stop serving and give the descriptor away; `unsent` and `pending` are what goes with it."""
         self._stop_watchers()
-        return self._sock.detach(), self._reader.pending
+        return self._sock.detach()
 
     def close(self) -> None:
         """Close the connection. Harmless when it is closed."""

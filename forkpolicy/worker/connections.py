@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.connection import Connection
-from forkpolicy.worker.exchange import Exchange, UnknownVersionError
+from forkpolicy.worker.exchange import MAX_PENDING_BYTES, Exchange, Receipt, UnknownVersionError
 from forkpolicy.worker.limit import Peers, peer_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Connections:
     def __init__(self, serving: Serving, slot: Slot, exchange: tuple[Pair, Pair]) -> None:
         self.held: set[Connection] = set()
         self.exchange, self.hot_exchange = Exchange(*exchange[0]), Exchange(*exchange[1])
+        self.receipt = Receipt()
         self._serving = serving
         self._slot = slot
         self._peers = Peers()
@@ -50,7 +51,7 @@ class Connections:
             self._refuse(sock, f"{peer} has half of server.max_connections ({most}), which is all that one may have")
         else:
             self._slot.add("accepted", 1)
-            self._serve(sock, b"")
+            self._serve(sock)
 
     def has_room(self) -> bool:
         """Whether one more may be accepted. Where not, it waits in the queue for a sibling, or for one to close."""
@@ -78,11 +79,6 @@ class Connections:
         os.close(free)
         return free + SPARE_DESCRIPTORS < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-    @property
-    def unsettled(self) -> bool:
-        """Whether somebody is served here, or was given away and is not taken yet, by us or by a sibling."""
-        return bool(self.held) or self.exchange.waiting or self.hot_exchange.waiting
-
     def take(self, exchange: Exchange) -> Given | None:
         """Take over one that a sibling gave away; None if none waits."""
         try:
@@ -93,27 +89,42 @@ class Connections:
             return None
         if given:
             self._slot.add("taken", 1)
-            self._serve(socket.socket(fileno=given.fd), given.pending)
+            self._serve(socket.socket(fileno=given.fd), given.unsent, given.pending)
         return given
 
     def give(self, connection: Connection, load: int, hot: bool) -> bool:
         """Pass one to a sibling; False: not now, it is served here as before."""
-        if connection.unsent or connection.closed:
+        exchange, unsent, pending = self.hot_exchange if hot else self.exchange, connection.unsent, connection.pending
+        if connection.closed or not exchange.fits(unsent, pending):
             return False
-        exchange = self.hot_exchange if hot else self.exchange
-        if not exchange.give(connection.fileno(), connection.pending, load):
+        if not exchange.give(connection.fileno(), unsent, pending, self.receipt, load):
             return False
-        fd, _ = connection.detach()
-        socket.close(fd)
+        socket.close(connection.detach())
         self._forget(connection)
         self._slot.add("given", 1)
         return True
+
+    def give_all(self) -> None:
+        """Pass on as many as there is room for."""
+        for connection in list(self.held):
+            if self._passes(connection) and not self.give(connection, 0, False):
+                return
+
+    def close_what_cannot_go(self) -> None:
+        """Close those that can only be served here, until their clients go on."""
+        for connection in [each for each in self.held if not self._passes(each)]:
+            why = f"the worker leaves, and more than {MAX_PENDING_BYTES} bytes of a request have come without its end"
+            self._serving.log_seldom("warning", "connection closed", why)
+            connection.close()
+
+    def _passes(self, connection: Connection) -> bool:
+        return self.exchange.fits(connection.unsent, connection.pending)
 
     def _refuse(self, sock: socket.socket, why: str) -> None:
         self._serving.log_seldom("warning", "peer refused", why)
         sock.close()
 
-    def _serve(self, sock: socket.socket, pending: bytes) -> None:
+    def _serve(self, sock: socket.socket, unsent: bytes = b"", pending: bytes = b"") -> None:
         sock.setblocking(False)
         server = self._serving.loaded.settings.server
         connection = Connection(
@@ -122,6 +133,7 @@ class Connections:
             self._forget,
             idle_timeout_s=server.idle_timeout,
             max_request_bytes=server.max_request,
+            unsent=unsent,
             pending=pending,
         )
         self.held.add(connection)

@@ -2,7 +2,10 @@
 then connections are closed). A stop ends a retirement.
 
 What has arrived is also what nobody has accepted yet, and what is on its way between two workers. Whoever gives a
-connection away looks for it until it is taken, so the last worker that stops leaves none behind.
+connection away stays until it is taken, so the last worker that stops leaves none behind.
+
+Anything can be handed over but a long request that has not come to its end. The master bounds how long a worker waits
+for one: `hurry`.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Leaving:
     ) -> None:
         self.begun = False
         self.done = Event()
-        self._stopping = False
+        self._stopping = self._hurried = False
         self._others_wait = False
         self._connections = connections
         self._acceptors = acceptors
@@ -67,13 +70,27 @@ class Leaving:
         while not (self._others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
             gevent.sleep(RETIRE_PAUSE_S)
         self._take_no_more()
-        while self._connections.unsettled and not self._stopping:
-            for connection in list(self._connections.held):
-                self._connections.give(connection, 0, False)
-            # For room in the exchange, a client that does not read its reply, or siblings to take what was given.
-            gevent.sleep(RETIRE_PAUSE_S)
+        self._hand_over()
         if not self._stopping:
             self.done.set()
+
+    def _hand_over(self) -> None:
+        connections, receipt = self._connections, self._connections.receipt
+        while connections.held and not self._stopping:
+            connections.give_all()
+            if self._hurried:
+                connections.close_what_cannot_go()
+            # For room in the exchange, or the rest of a request.
+            gevent.sleep(RETIRE_PAUSE_S)
+        receipt.give_no_more()
+        while receipt.outstanding and not (self._stopping or self._hurried):
+            gevent.sleep(RETIRE_PAUSE_S)
+
+    def hurry(self) -> None:
+        """Wait no longer for clients in the middle of a long request, nor for siblings to take what was given: it stays
+        for them.
+        """
+        self._hurried = True
 
     def stop(self, *, drain: bool) -> None:
         """Answer what has arrived, close every connection, end. `drain`: the sockets' queues end with us, too."""

@@ -144,6 +144,8 @@ class WorkerProcess:
             self.serving.abort()
         elif what == "retire":
             self.leaving.retire(others_wait=message["others_wait"])
+        elif what == "hurry":
+            self.leaving.hurry()
         else:
             self.leaving.stop(drain=message["drain"])
 

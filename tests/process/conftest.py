@@ -23,6 +23,9 @@ action prove_it REJECT 5.7.1 authenticate first
 access from_us to_us !signed_in prove_it
 """
 DEADLINE_S = 15.0
+# The beginning of a request of so many bytes cannot be handed over; by default requests are shorter.
+TOO_LONG_BYTES = 200_000
+LONG_REQUESTS = "max_request = 1000000"
 
 
 def request(sender="a@example.com", recipient="b@example.com", **more):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -12,7 +13,18 @@ import threading
 from loadtest.mishaps import limit_descriptors, starve, state
 from loadtest.policy_client import PolicyClient
 from loadtest.processes import cpu_us
-from tests.process.conftest import FINE, FORGED, POLICY, REJECT, alive, eventually, request, unread_bytes
+from tests.process.conftest import (
+    FINE,
+    FORGED,
+    LONG_REQUESTS,
+    POLICY,
+    REJECT,
+    TOO_LONG_BYTES,
+    alive,
+    eventually,
+    request,
+    unread_bytes,
+)
 
 ENOUGH = 1024
 
@@ -66,10 +78,10 @@ def test_who_asks_for_a_reload_during_another_one_gets_his_own(server):
 
 def test_a_worker_that_cannot_go_yet_takes_part_in_a_reload(make_server):
     """Its last connection has a request half here and too long to be handed over; it is decided by the new policy."""
-    server = make_server()
+    server = make_server(extra=LONG_REQUESTS)
     server.start()
     (worker,) = server.worker_pids()
-    long = request(stress="x" * 40_000)
+    long = request(stress="x" * TOO_LONG_BYTES)
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FINE) == "DUNNO"
         client.connect().sendall(long[:-10])
@@ -80,6 +92,27 @@ def test_a_worker_that_cannot_go_yet_takes_part_in_a_reload(make_server):
         assert server.reload().returncode == 0
         assert alive(worker)
         assert client.ask(long[-10:]) == "REJECT 5.7.2 authenticate first"
+
+
+def test_a_client_that_does_not_read_keeps_nobody(make_server):
+    """A worker that retires hands it over with the reply that it has not taken; it gets every reply, in order."""
+    server = make_server(policy="acl all sender example.com\naction no 450 4.7.1 {recipient}\naccess all no\n")
+    server.start()
+    (worker,) = server.worker_pids()
+    count = 20_000
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(server.socket_path))
+        requests = b"".join(request(recipient=f"{number}@example.com") for number in range(count))
+        sender = threading.Thread(target=client.sendall, args=(requests,))
+        sender.start()
+        # Nobody reads from it any more: the server cannot send.
+        eventually(lambda: not select.select([], [client], [], 0)[1])
+        os.kill(worker, signal.SIGTERM)
+        eventually(lambda: not alive(worker))
+        with client.makefile("rb") as replies:
+            for number in range(count):
+                assert replies.readline() + replies.readline() == b"action=450 4.7.1 %d@example.com\n\n" % number
+        sender.join()
 
 
 def test_the_farewell_of_a_worker_that_has_gone_is_heard(make_server):

@@ -14,13 +14,23 @@ import pytest
 import forkpolicy
 from loadtest.errors import SetupError
 from loadtest.policy_client import PolicyClient, readable
-from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request, unread_bytes
+from tests.process.conftest import (
+    FORGED,
+    LONG_REQUESTS,
+    POLICY,
+    REJECT,
+    TOO_LONG_BYTES,
+    alive,
+    eventually,
+    request,
+    unread_bytes,
+)
 
 
 @pytest.fixture
 def upgradable(make_server):
     """A running server; whichever master is the last is ended."""
-    server = make_server(workers=2)
+    server = make_server(workers=2, extra=LONG_REQUESTS)
     server.start()
     yield server
     if server.process is not None and server.process.poll() is None:
@@ -193,7 +203,7 @@ def test_a_reload_waits_for_the_workers_of_before(upgradable):
     decided by the new policy.
     """
     server = upgradable
-    long = request(stress="x" * 40_000)
+    long = request(stress="x" * TOO_LONG_BYTES)
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
         client.connect().sendall(long[:-10])

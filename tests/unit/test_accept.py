@@ -11,11 +11,11 @@ from gevent.event import Event
 
 from forkpolicy.worker import accept
 from forkpolicy.worker.accept import Acceptor, Taker
-from forkpolicy.worker.exchange import Exchange, make_pair
+from forkpolicy.worker.exchange import Exchange, Receipt, make_pair
 
-COUNT = 60
+COUNT = 120
 # Where each came in a turn of its own it was as many turns as there are connections, or six times as many.
-FEW_TURNS = COUNT // 4
+FEW_TURNS = COUNT // 3
 
 
 def yes():
@@ -140,7 +140,7 @@ def test_it_stops_at_its_share(queue):
 def test_what_siblings_give_away_is_taken_within_a_few_turns(turns):
     """Also by one that has more than others, if they do not come for it: each has a client that waits."""
     pair = make_pair()
-    exchange, taken, all_in = Exchange(*pair), [], Event()
+    exchange, receipt, taken, all_in = Exchange(*pair), Receipt(), [], Event()
 
     def take():
         given = exchange.take()
@@ -152,13 +152,13 @@ def test_what_siblings_give_away_is_taken_within_a_few_turns(turns):
 
     ours, theirs = socket.socketpair()
     for _ in range(COUNT):
-        assert exchange.give(theirs.fileno(), b"")
+        assert exchange.give(theirs.fileno(), b"", b"", receipt)
     with opened(Taker(exchange.fileno(), take, yes, yes)):
         assert all_in.wait(10)
     assert turns.count < FEW_TURNS
     for fd in taken:
         socket.close(fd)
-    for end in (*pair, ours, theirs):
+    for end in (*pair, ours, theirs, receipt):
         end.close()
 
 
@@ -174,8 +174,8 @@ def test_without_room_it_waits(monkeypatch):
 
     pair = make_pair()
     ours, theirs = socket.socketpair()
-    exchange = Exchange(*pair)
-    assert exchange.give(theirs.fileno(), b"")
+    exchange, receipt = Exchange(*pair), Receipt()
+    assert exchange.give(theirs.fileno(), b"", b"", receipt)
     taken = []
 
     def take():
@@ -189,5 +189,5 @@ def test_without_room_it_waits(monkeypatch):
     assert len(looks) == 3
     for fd in taken:
         socket.close(fd)
-    for end in (*pair, ours, theirs):
+    for end in (*pair, ours, theirs, receipt):
         end.close()

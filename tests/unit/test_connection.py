@@ -10,9 +10,11 @@ import time
 import gevent
 import gevent.socket
 import pytest
+from gevent.event import Event
 
 from forkpolicy.loading import load_everything
-from forkpolicy.worker.connection import REQUESTS_A_TURN, Connection
+from forkpolicy.worker import connection as connection_module
+from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
 from forkpolicy.worker.serving import Serving
 
 POLICY = """
@@ -42,6 +44,8 @@ def request(sender="a@example.com", **more):
 
 
 OTHER = request("x@elsewhere.example")
+# For what comes within milliseconds, on a machine that has other things to do.
+DEADLINE_S = 50.0
 
 
 class Log:
@@ -57,30 +61,56 @@ class Log:
         self.decisions.append(fields)
 
 
-class Peer:
-    """The other end of a served connection."""
+class Watched:
+    """A socket of the server. `stalled` is set when it takes no more before its peer reads, `heard` when something was
+    read from it.
+    """
 
-    def __init__(self, folder, **limits):
-        (folder / "policy.conf").write_text(POLICY)
+    def __init__(self, fd):
+        self._sock = socket.socket(fileno=fd)
+        self._sock.setblocking(False)
+        self.stalled, self.heard = Event(), Event()
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def recv(self, *arguments):
+        data = self._sock.recv(*arguments)
+        self.heard.set()
+        return data
+
+    def send(self, data):
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            self.stalled.set()
+            raise
+
+
+class Peer:
+    """The other end of a served connection. `raw` is the server's socket."""
+
+    def __init__(self, folder, policy=POLICY, **limits):
+        (folder / "policy.conf").write_text(policy)
         self.settings = folder / "forkpolicy.toml"
         self.settings.write_text('[log]\ndecisions = "acted"\n')
         self.log = Log()
         self.serving = Serving(load_everything(self.settings), 1, self.log)
         self.ours, theirs = gevent.socket.socketpair()
-        raw = socket.socket(fileno=theirs.detach())
-        raw.setblocking(False)
+        self.raw = Watched(theirs.detach())
         self.closed = []
         limits = {"idle_timeout_s": 60, "max_request_bytes": 65536, **limits}
-        self.connection = Connection(raw, self.serving, self.closed.append, **limits)
+        self.connection = Connection(self.raw, self.serving, self.closed.append, **limits)
         self.connection.start()
 
     def ask(self, *chunks, replies=1):
-        """Send the chunks, read until that many replies are there."""
+        """Send the chunks, each when the one before was read; read until that many replies are there."""
         for chunk in chunks:
+            self.raw.heard.clear()
             self.ours.sendall(chunk)
-            gevent.sleep(0)
+            assert self.raw.heard.wait(DEADLINE_S)
         read, found = bytearray(), 0
-        with gevent.Timeout(5):
+        with gevent.Timeout(DEADLINE_S):
             while found < replies:
                 data = self.ours.recv(65536)
                 assert data, f"closed after {read!r}"
@@ -93,7 +123,7 @@ class Peer:
     def ended(self):
         """What is read until the connection ends."""
         read = b""
-        with gevent.Timeout(5):
+        with gevent.Timeout(DEADLINE_S):
             while data := self.ours.recv(65536):
                 read += data
         return read
@@ -186,15 +216,76 @@ def test_an_end_in_the_middle_of_a_request_is_only_an_end(peer):
     assert peer.ended() == b""
 
 
-def test_a_reader_that_is_slow_gets_every_reply(peer):
-    """Replies that the socket does not take are kept; the connection is not read meanwhile, and nothing is lost."""
-    count = 30_000
+def numbered(number):
+    """A request whose reply says which one it was."""
+    return request(f"a@n{number}.example.com")
+
+
+NUMBERED = POLICY.replace("sender @example.com", "sender .example.com")
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one-by-one", "all-at-once"])
+def test_a_reader_that_is_slow_gets_every_reply(tmp_path, at_once):
+    """Replies that the socket does not take are kept, and the connection is not read meanwhile: however many requests
+    come, each has its reply, in their order.
+    """
+    peer, count = Peer(tmp_path, policy=NUMBERED), 500
+    peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    requests = [numbered(number) for number in range(count)]
+    if at_once:
+        sender = gevent.spawn(peer.ours.sendall, b"".join(requests))
+    else:
+        # On the fast way, as long as it goes: each when the one before has its reply.
+        sender = gevent.spawn(send_each_when_the_last_was_decided, peer, requests)
+    assert peer.raw.stalled.wait(DEADLINE_S)
+    assert peer.serving.counters.requests < count
+    replies = peer.ask(replies=count)
+    sender.join()
+    assert replies == b"".join(FORGED.replace(b"example", b"n%d.example" % number) for number in range(count))
+    assert peer.connection.idle
+    peer.connection.close()
+    peer.ours.close()
+
+
+def send_each_when_the_last_was_decided(peer, requests):
+    for each in requests:
+        peer.raw.heard.clear()
+        peer.ours.sendall(each)
+        if not peer.raw.stalled.is_set():
+            peer.raw.heard.wait(DEADLINE_S)
+
+
+def test_a_flood_is_not_read_before_it_is_answered(peer):
+    """What one client may have in our memory is one read, whatever it sends: after a full turn the rest waits in the
+    kernel.
+    """
+    count, most, decide = 3 * MAX_READ_BYTES // len(request()), [], peer.serving.decide
+
+    def measure(values):
+        most.append(len(peer.connection.pending))
+        return decide(values)
+
+    peer.serving.decide = measure
     sender = gevent.spawn(peer.ours.sendall, request() * count)
-    gevent.sleep(0.05)
-    assert not sender.ready()
     assert peer.ask(replies=count) == FORGED * count
     sender.join()
-    assert peer.connection.idle
+    assert len(most) == count
+    assert max(most) <= MAX_READ_BYTES
+
+
+def test_an_unsent_reply_comes_along(peer):
+    """A client that does not read is handed over like any other; the next worker has the rest of its reply, and the
+    requests that were read after it.
+    """
+    count = 500
+    peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    sender = gevent.spawn(peer.ours.sendall, request() * count)
+    assert peer.raw.stalled.wait(DEADLINE_S)
+    assert peer.connection.unsent
+    assert peer.connection.pending
+    hand_over(peer)
+    assert peer.ask(replies=count) == FORGED * count
+    sender.join()
 
 
 @pytest.fixture
@@ -207,14 +298,19 @@ def other(peer):
     ours.close()
 
 
-def serve(peer, fd, pending=b""):
-    raw = socket.socket(fileno=fd)
-    raw.setblocking(False)
-    connection = Connection(
-        raw, peer.serving, peer.closed.append, idle_timeout_s=60, max_request_bytes=65536, pending=pending
-    )
+def serve(peer, fd, **more):
+    """What a worker does that takes a connection."""
+    peer.raw = Watched(fd)
+    limits = {"idle_timeout_s": 60, "max_request_bytes": 65536}
+    connection = Connection(peer.raw, peer.serving, peer.closed.append, **limits, **more)
     connection.start()
     return connection
+
+
+def hand_over(peer):
+    """What one worker has in hand of a connection goes to another Connection."""
+    in_hand = {"unsent": peer.connection.unsent, "pending": peer.connection.pending}
+    peer.connection = serve(peer, peer.connection.detach(), **in_hand)
 
 
 def test_a_flood_leaves_others_their_turn(peer, other):
@@ -243,24 +339,64 @@ def test_a_flood_leaves_others_their_turn(peer, other):
 def test_a_flood_goes_on_in_another_worker(peer):
     """Requests that were read and not answered yet come along when the connection is given away."""
     count = 300
+    peer.raw.heard.clear()
     peer.ours.sendall(request() * count)
-    while not peer.connection.pending:
-        gevent.sleep(0)
-    fd, pending = peer.connection.detach()
-    assert pending.count(b"\n\n") > 100
-    peer.connection = serve(peer, fd, pending)
+    assert peer.raw.heard.wait(DEADLINE_S)
+    assert peer.connection.pending.count(b"\n\n") > 100
+    hand_over(peer)
     assert peer.ask(replies=count) == FORGED * count
     assert peer.ask(OTHER) == PASS
 
 
-def test_an_idle_connection_ends(tmp_path):
+class Clock:
+    """Monotonic nanoseconds that pass when a test wants it."""
+
+    def __init__(self):
+        self.now_ns = 0
+
+    def __call__(self):
+        return self.now_ns
+
+    def pass_s(self, seconds):
+        self.now_ns += int(seconds * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(connection_module, "perf_counter_ns", clock)
+    return clock
+
+
+def test_an_idle_connection_ends(tmp_path, clock):
     """After idle_timeout seconds without a request, not before, and a request in between counts."""
-    peer = Peer(tmp_path, idle_timeout_s=0.2)
-    gevent.sleep(0.15)
+    peer = Peer(tmp_path, idle_timeout_s=60)
+    clock.pass_s(59.9)
+    peer.connection._idle_check()
     assert peer.ask(OTHER) == PASS
-    gevent.sleep(0.1)
+    clock.pass_s(59.9)
+    peer.connection._idle_check()
     assert not peer.closed
+    clock.pass_s(0.1)
+    peer.connection._idle_check()
+    assert peer.closed == [peer.connection]
     assert peer.ended() == b""
+    peer.ours.close()
+
+
+def test_who_looks_for_idle_connections_looks_again(tmp_path, monkeypatch):
+    """A timer of its own comes until the time is over, by a clock that is slower than it."""
+    looks = []
+
+    def clock():
+        looks.append(len(looks))
+        return len(looks) * 4_000_000
+
+    monkeypatch.setattr(connection_module, "perf_counter_ns", clock)
+    peer = Peer(tmp_path, idle_timeout_s=0.015)
+    assert peer.ended() == b""
+    assert peer.closed == [peer.connection]
+    assert len(looks) > 3
     peer.ours.close()
 
 
@@ -296,11 +432,11 @@ def test_who_has_waited_is_answered_at_once(peer):
     a turn of the loop, and so before the connection may be given away once more.
     """
     ours, theirs = socket.socketpair()
-    ours.settimeout(5)
-    taken = [serve(peer, theirs.detach(), request())]
+    ours.settimeout(DEADLINE_S)
+    taken = [serve(peer, theirs.detach(), pending=request())]
     assert ours.recv(1000) == FORGED
     ours.sendall(OTHER)
-    taken.append(serve(peer, taken[0].detach()[0]))
+    taken.append(serve(peer, taken[0].detach()))
     assert ours.recv(1000) == PASS
     taken[1].close()
     ours.close()
@@ -309,16 +445,13 @@ def test_who_has_waited_is_answered_at_once(peer):
 def test_a_connection_can_be_handed_over_in_the_middle_of_a_request(peer):
     """The descriptor and the bytes of the unfinished request go to another Connection; the client notices nothing."""
     peer.ask(OTHER)
+    peer.raw.heard.clear()
     peer.ours.sendall(request()[:50])
-    gevent.sleep(0.01)
-    fd, pending = peer.connection.detach()
-    raw = socket.socket(fileno=fd)
-    closed = []
-    taken = Connection(raw, peer.serving, closed.append, idle_timeout_s=60, max_request_bytes=65536, pending=pending)
-    taken.start()
+    assert peer.raw.heard.wait(DEADLINE_S)
+    hand_over(peer)
     assert peer.ask(request()[50:]) == FORGED
-    taken.close()
-    assert closed == [taken]
+    peer.connection.close()
+    assert peer.closed == [peer.connection]
 
 
 def test_a_new_generation_serves_connections_that_are_open(peer):

@@ -15,7 +15,15 @@ from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, bucket_limit_ns,
 from forkpolicy.worker.age import Age, resident_mib
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.balance import BEATS_ABOVE, SETTLING_BEATS, Balance
-from forkpolicy.worker.exchange import HANDOVER_VERSION, MAX_PENDING_BYTES, Exchange, UnknownVersionError, make_pair
+from forkpolicy.worker.exchange import (
+    HANDOVER_VERSION,
+    MAX_PENDING_BYTES,
+    MAX_UNSENT_BYTES,
+    Exchange,
+    Receipt,
+    UnknownVersionError,
+    make_pair,
+)
 
 
 class Held:
@@ -145,14 +153,17 @@ def test_who_has_fewest_takes_what_is_given():
 
 
 def test_a_connection_goes_through_the_exchange_with_its_bytes():
-    """The descriptor works on the other side; what was read of a request comes along, and its load."""
+    """The descriptor works on the other side; what is left of a reply and was read of a request comes along, and its
+    load.
+    """
     pair = make_pair()
-    exchange = Exchange(*pair)
+    exchange, receipt = Exchange(*pair), Receipt()
     ours, theirs = socket.socketpair()
-    assert exchange.give(theirs.fileno(), b"request=smtpd", 77)
+    assert exchange.give(theirs.fileno(), b"NNO\n\n", b"request=smtpd", receipt, 77)
     theirs.close()
+    receipt.close()
     given = exchange.take()
-    assert (given.pending, given.load) == (b"request=smtpd", 77)
+    assert (given.unsent, given.pending, given.load) == (b"NNO\n\n", b"request=smtpd", 77)
     with socket.socket(fileno=given.fd) as taken, ours:
         ours.sendall(b"ping")
         assert taken.recv(10) == b"ping"
@@ -166,13 +177,19 @@ def test_a_message_of_another_version_is_put_back_as_it_is():
     giving, taking = make_pair()
     ours, theirs = socket.socketpair()
     message = bytes([HANDOVER_VERSION + 1]) + b"in a form of its own"
-    socket.send_fds(giving, [message], [theirs.fileno()])
+    receipt = Receipt()
+    socket.send_fds(giving, [message], [theirs.fileno(), receipt.fd])
     theirs.close()
+    receipt.give_no_more()
     before = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(UnknownVersionError, match=str(HANDOVER_VERSION + 1)):
         Exchange(giving, taking).take()
     assert set(Path("/proc/self/fd").iterdir()) == before
-    found, (fd,), _, _ = socket.recv_fds(taking, 100, 1)
+    assert receipt.outstanding
+    found, (fd, end), _, _ = socket.recv_fds(taking, 100, 2)
+    os.close(end)
+    assert not receipt.outstanding
+    receipt.close()
     assert found == message
     with socket.socket(fileno=fd) as again, ours:
         ours.sendall(b"ping")
@@ -182,19 +199,26 @@ def test_a_message_of_another_version_is_put_back_as_it_is():
 
 
 def test_a_full_exchange_or_a_long_request_stays():
-    """The giver goes on serving it."""
+    """The giver goes on serving it; what fits is passed whole; and who leaves knows when everything was taken."""
     pair = make_pair()
-    exchange = Exchange(*pair)
+    exchange, receipt = Exchange(*pair), Receipt()
     ours, theirs = socket.socketpair()
-    assert not exchange.give(theirs.fileno(), b"x" * (MAX_PENDING_BYTES + 1))
+    assert not exchange.fits(b"", b"x" * (MAX_PENDING_BYTES + 1))
+    assert not exchange.fits(b"x" * (MAX_UNSENT_BYTES + 1), b"")
+    longest = b"u" * MAX_UNSENT_BYTES, b"p" * MAX_PENDING_BYTES
+    assert exchange.fits(*longest)
     taken = 0
-    while exchange.give(theirs.fileno(), b""):
+    while exchange.give(theirs.fileno(), *longest, receipt):
         taken += 1
-    assert taken > 3
+    assert taken > 1
+    receipt.give_no_more()
     while (given := exchange.take()) is not None:
+        assert (given.unsent, given.pending) == longest
         os.close(given.fd)
         taken -= 1
+        assert receipt.outstanding == (taken > 0)
     assert taken == 0
+    receipt.close()
     for end in (*pair, ours, theirs):
         end.close()
 
