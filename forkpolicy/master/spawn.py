@@ -32,7 +32,7 @@ STDERR_PAUSE_S = 0.2
 
 
 class Worker:
-    """A worker as the master knows it. `wanted` is False once it was told to go."""
+    """A worker as the master knows it. `leaving_since_s`: when it was told to go, or said that it does."""
 
     def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid
@@ -42,7 +42,8 @@ class Worker:
         self.stderr = stderr
         self.born_s = time.monotonic()
         self.ready = False
-        self.wanted = True
+        self.leaving_since_s: float | None = None
+        self.hurried = False
         self.kill_at_s: float | None = None
         self.state: Message = {}
         self.unsent = bytearray()
@@ -51,6 +52,16 @@ class Worker:
     def fileno(self) -> int:
         """The link's descriptor."""
         return self.sock.fileno()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to stay."""
+        return self.leaving_since_s is None
+
+    def leaves(self) -> None:
+        """Note that it goes."""
+        if self.wanted:
+            self.leaving_since_s = time.monotonic()
 
     def send(self, message: Message) -> None:
         """Queue a message; `flush` writes what the link takes. A worker that reads nothing never blocks the

@@ -191,7 +191,7 @@ class Master:
 
     def worker_retiring(self, worker: Worker, message: Message) -> None:
         """It has its reasons (age, memory, a signal) to go; another takes its place."""
-        worker.wanted = False
+        worker.leaves()
         self.log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
 
     MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {

@@ -6,6 +6,7 @@ to `heed`, its death to `gone`. Nothing here waits for a worker. Raises nothing:
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -42,6 +43,14 @@ INFANT_S = 2.0
 BIRTH_TIMEOUT_S = 60.0
 # No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
 NOT_BORN_DELAY_S = 1.0
+
+# A worker that leaves can hand over everything but a long request without its end. A client that is in the middle of
+# one gets as long as Postfix waits for a reply (smtpd_policy_service_timeout): after that nobody waits for it.
+LEAVING_S = 100.0
+# More than recycling, scaling and upgrades have at once on a busy machine (15 were seen). Beyond that the oldest have
+# no longer than a client that a stop waits for.
+MANY_LEAVING = 16
+LEAVING_OF_MANY_S = 5.0
 
 
 class Workers:
@@ -101,21 +110,30 @@ class Workers:
         births = min(missing, 1) if self.backoff.failures else missing
         if self.backoff.wait_s(time.monotonic()) == 0:
             for _ in range(births):
-                self._start_one(drop)
+                if not self._start_one(drop):
+                    break
 
-    def _start_one(self, drop: Iterable[Callable[[], None]]) -> None:
-        taken = {worker.slot for worker in self.alive.values()}
-        slot = next(number for number in range(MAX_WORKERS) if number not in taken)
+    def _start_one(self, drop: Iterable[Callable[[], None]]) -> bool:
         loaded, number = self._generation.loaded, self._generation.number
         try:
+            slot = self._free_slot()
             worker = spawn(slot, number, lambda link: self._run(loaded, number, slot, link), drop, self._tell_bug)
         except OSError as error:
             delay_s = self.backoff.died_at_birth(time.monotonic(), NOT_BORN_DELAY_S)
             self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
-            return
+            return False
         self.alive[worker.pid] = worker
         self._loop.attend(worker, lambda events: self._hear(worker, events))
         self._loop.attend(worker.stderr, lambda _events: self._hear_stderr(worker))
+        return True
+
+    def _free_slot(self) -> int:
+        """A place for one more on the scoreboard. Raises OSError where there is none."""
+        taken = {worker.slot for worker in self.alive.values()}
+        for number in range(MAX_WORKERS):
+            if number not in taken:
+                return number
+        raise OSError(errno.EAGAIN, f"there are {MAX_WORKERS} workers, most of which leave")
 
     def _tell_bug(self, trace: str) -> None:
         """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
@@ -182,7 +200,7 @@ class Workers:
 
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
-        worker.wanted = False
+        worker.leaves()
         self.tell(worker, {"do": "retire", "others_wait": others_wait})
 
     def retire_all(self) -> None:
@@ -193,7 +211,7 @@ class Workers:
     def stop_all(self, *, drain: bool) -> None:
         """Let everybody answer what is in hand, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
-            worker.wanted = False
+            worker.leaves()
             self.tell(worker, {"do": "stop", "drain": drain})
 
     def kill_all(self, reason: str) -> None:
@@ -254,6 +272,7 @@ class Workers:
         if slept:
             self._awake_s = now_s
         self._kill_the_hung(now_s)
+        self._hurry_the_leaving(now_s)
         if self.backoff.failures and any(self._has_lived(worker, now_s) for worker in self.alive.values()):
             self.backoff.served()
         for worker in self.alive.values():
@@ -275,6 +294,17 @@ class Workers:
                 fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
                 self._log.event("error", "worker hangs", **fields, limit_s=limit_s, action="stack dump, then kill")
                 kill(worker.pid, signal.SIGQUIT)
+
+    def _hurry_the_leaving(self, now_s: float) -> None:
+        """Have those that leave for too long wait for nothing more."""
+        leaving = [worker for worker in self.alive.values() if worker.leaving_since_s is not None]
+        leaving.sort(key=lambda each: each.leaving_since_s or 0.0, reverse=True)
+        for rank, worker in enumerate(leaving):
+            limit_s = LEAVING_S if rank < MANY_LEAVING else LEAVING_OF_MANY_S
+            since_s = worker.leaving_since_s
+            if since_s is not None and now_s - since_s > limit_s and not worker.hurried:
+                worker.hurried = True
+                self.tell(worker, {"do": "hurry"})
 
     def _has_lived(self, worker: Worker, now_s: float) -> bool:
         """Whether a worker that was born after the last death at birth has outlived that age."""

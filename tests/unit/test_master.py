@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,9 @@ from forkpolicy.master.inet import open_inet
 from forkpolicy.master.logger import Logger, StderrTarget
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
+from forkpolicy.master.spawn import Worker
 from forkpolicy.master.workers import Workers
+from forkpolicy.scoreboard import MAX_WORKERS
 
 
 def test_back_off_grows_to_a_limit_and_ends_with_a_life():
@@ -100,6 +103,70 @@ def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):
         born.backoff.not_before_s = 0.0
         born.keep([])
     assert told == [("worker not started", 0.5), *[("worker not started", 1.0)] * 8]
+
+
+def workers_of(count, told):
+    """Workers without processes: `spawn` is to be replaced."""
+    settings = SimpleNamespace(server=SimpleNamespace(workers=count))
+    generation = SimpleNamespace(settings=settings, loaded=None, number=1)
+    log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields.get("reason"))))
+    loop = SimpleNamespace(attend=lambda *_: None, await_room=lambda _worker: None)
+    return Workers(generation, None, loop, log, None, None, None)
+
+
+class Silent(Worker):
+    """A worker that lives and does nothing; `heard` are its orders."""
+
+    def __init__(self, slot):
+        super().__init__(1000 + slot, slot, 1, SimpleNamespace(fileno=lambda: 0), None)
+        self.heard = []
+
+    def send(self, message):
+        self.heard.append(message["do"])
+
+
+def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
+    """Where as many workers leave as there is room for; when one of them has gone, a birth is tried again."""
+    told, births = [], []
+    full = workers_of(2, told)
+    monkeypatch.setattr(workers, "spawn", lambda slot, *_: births.append(slot) or Silent(slot))
+    for slot in range(MAX_WORKERS):
+        worker = Silent(slot)
+        worker.leaves()
+        full.alive[worker.pid] = worker
+    full.keep([])
+    assert told == [("worker not started", f"there are {MAX_WORKERS} workers, most of which leave")]
+    del full.alive[1007]
+    full.backoff.not_before_s = 0.0
+    full.keep([])
+    assert births == [7]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "after_s", "hurried"),
+    [
+        (1, workers.LEAVING_S - 1, 0),
+        (1, workers.LEAVING_S + 1, 1),
+        (workers.MANY_LEAVING, workers.LEAVING_OF_MANY_S + 1, 0),
+        (workers.MANY_LEAVING + 3, workers.LEAVING_OF_MANY_S - 1, 0),
+        (workers.MANY_LEAVING + 3, workers.LEAVING_OF_MANY_S + 1, 3),
+    ],
+)
+def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
+    """As long as Postfix waits; with many of them the oldest are told to hurry soon. Each is told once."""
+    some = workers_of(1, [])
+    stays, *leave = [Silent(slot) for slot in range(leaving + 1)]
+    some.alive = {worker.pid: worker for worker in (stays, *leave)}
+    for worker in leave:
+        some.retire(worker)
+        worker.leaving_since_s -= after_s
+    # Of equals it does not matter who is the oldest: here the last ones are, by a little.
+    for age, worker in enumerate(leave):
+        worker.leaving_since_s -= age / 1000
+    for _ in range(2):
+        some._hurry_the_leaving(time.monotonic())
+    assert [worker.heard.count("hurry") for worker in leave] == [0] * (leaving - hurried) + [1] * hurried
+    assert stays.heard == []
 
 
 class Two:
