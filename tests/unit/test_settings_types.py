@@ -1,0 +1,56 @@
+"""Each setting takes a value of its own type: TOML's other types are mistakes, also where Python would take them."""
+
+from __future__ import annotations
+
+import pytest
+
+from forkpolicy.errors import ConfigError
+from forkpolicy.settings import declared, load_settings
+from tests.fakes import TextFiles
+
+PATH = "/etc/forkpolicy.toml"
+
+
+def mistakes(section, name, value):
+    """What is said of one setting in a file."""
+    text = f"[{section}]\n{name} = {value}\n" if section else f"{name} = {value}\n"
+    try:
+        load_settings(PATH, TextFiles({PATH: text}))
+    except ConfigError as error:
+        return [str(complaint) for complaint in error.complaints]
+    return []
+
+
+def of_type(*kinds):
+    return [(section, name) for section, name, default, _ in declared() if type(default) in kinds]
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize(("section", "name"), of_type(int, float))
+def test_true_is_no_number(section, name, value):
+    """For Python it is 1: a backlog of one connection, an idle timeout of a second."""
+    (found,) = mistakes(section, name, value)
+    assert f"{name}: expected a number from" in found
+
+
+@pytest.mark.parametrize("value", ["1.5", "1.0", "1e3"])
+@pytest.mark.parametrize(("section", "name"), of_type(int))
+def test_what_is_counted_is_whole(section, name, value):
+    """Half a connection is none."""
+    (found,) = mistakes(section, name, value)
+    assert f"{name}: expected a" in found
+
+
+@pytest.mark.parametrize("value", ["0", "1", '"true"'])
+@pytest.mark.parametrize(("section", "name"), of_type(bool))
+def test_a_switch_is_true_or_false(section, name, value):
+    """And nothing that stands for it elsewhere."""
+    (found,) = mistakes(section, name, value)
+    assert f"{name}: expected true or false" in found
+
+
+@pytest.mark.parametrize("value", ["0", "true"])
+@pytest.mark.parametrize(("section", "name"), of_type(str, tuple))
+def test_a_text_is_in_quotes(section, name, value):
+    """Also one of digits."""
+    assert mistakes(section, name, value)
