@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest import mock
 
 from forkpolicy.errors import ConfigError, TableError
 from forkpolicy.files import Files
+from forkpolicy.policy.evaluate import Answer
 from forkpolicy.policy.load import load_policy
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
@@ -96,12 +98,18 @@ def request_of(**attributes):
 
 
 def decide(policy, **attributes):
-    """The text of the reply to a request, from the compiled policy; the exact evaluation has to agree."""
+    """The text of the reply to a request, from the compiled policy; the exact evaluation has to agree.
+
+    Only where an ACL fails may the compiled policy leave the decision to it.
+    """
     request = request_of(**attributes)
     values = wanted_values(request, policy.wanted)
-    line = policy.decide(values)
+    with mock.patch.object(policy, "_decide_exactly", wraps=policy._decide_exactly) as exactly:
+        line = policy.decide(values)
     noted = policy.take_noted()
     trace = policy.trace(values)
+    failed = any(looked.answer is Answer.FAILED for tried in trace.tried for looked, _ in tried.looked)
+    assert exactly.called is failed
     assert trace.outcome is line
     assert trace.noted == noted
     return policy.text(line, values)
