@@ -52,7 +52,9 @@ class _Compiler:
     def compile(self) -> Callable[..., Line]:
         blocks = [self._line(line) for line in self.model.lines]
         start = [f"a{number} = {UNASKED}" for number in sorted(self.unasked_first)]
-        start += ["score = 0.0"] if any(line.action.kind == "score" for line in self.model.lines) else []
+        # Asked for where nothing adds to it, too: `check` warns of that.
+        asked = any(acl.is_score for line in self.model.lines for acl, _ in line.clauses)
+        start += ["score = 0.0"] if asked or any(line.action.kind == "score" for line in self.model.lines) else []
         body = [self._statement("\n".join(start), None)] if start else []
         for block, line in zip(blocks, self.model.lines, strict=True):
             body.append(self._statement(block, line))

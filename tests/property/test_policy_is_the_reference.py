@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -113,9 +114,13 @@ def test_compiled_exact_and_reference_agree(data, several):
     for indexed_from, attributes in itertools.product((0, 100), several):
         policy = policy_of(as_text(data), rows, indexed_from=indexed_from, views=VIEWS)
         values = wanted_values(Request(attributes, None), policy.wanted)
+        exactly = mock.Mock(wraps=policy._decide_exactly)
+        policy._decide_exactly = exactly
         line = policy.decide(values)
         noted = [each.action.name for each in policy.take_noted()]
         trace = policy.trace(values)
         assert (line.action.name, noted) == reference.decide(data, attributes)
         assert trace.outcome is line
+        # Only the table that cannot be read may leave a decision to the exact evaluation.
+        assert not exactly.called or "broken" in as_text(data).partition("acl")[2]
         assert [each.action.name for each in trace.noted] == noted

@@ -249,6 +249,14 @@ def test_log_and_score_go_on():
     assert decide(policy, sender="x@elsewhere.example") == "DUNNO"
 
 
+def test_a_score_that_nothing_adds_to_is_0():
+    """The compiled policy decides it, too, and leaves nothing to the exact evaluation."""
+    policy = policy_of(
+        "acl low score <1\nacl high score >=1\naction r REJECT score\naction y OK\naccess high r\naccess low y\n"
+    )
+    assert decide(policy) == "OK"
+
+
 def test_pairs_ask_one_table_with_several_attributes():
     """(sender, client) exceptions are one line each in a key table."""
     policy = policy_of(
