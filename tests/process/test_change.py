@@ -259,7 +259,7 @@ def test_fifty_reloads_leave_memory_and_descriptors_as_they_were(server, client)
     before = [(open_fds(pid), resident_kb(pid)) for pid in pids]
     for _ in range(50):
         server.process.send_signal(signal.SIGHUP)
-        assert server.reload().returncode == 0
+        assert server.obey("reload", 60)["ok"]
         assert client.ask(FORGED) == REJECT
     after = [(open_fds(pid), resident_kb(pid)) for pid in pids]
     for (fds_then, kb_then), (fds_now, kb_now) in zip(before, after, strict=True):

@@ -80,6 +80,9 @@ def flags_hint(path: str) -> str:
 
 def in_pieces(expression: str) -> str:
     """An expression with `]` in place of every escape and every class: what is left stands for itself."""
+    if "\\" not in expression and "[" not in expression:
+        # Nearly every value of a long policy, at a twentieth of the time.
+        return expression
     return PIECES.sub(lambda found: found[0] if len(found[0]) == 1 else "]", expression)
 
 
