@@ -46,17 +46,18 @@ class TablesDirectory:
     def refuse_foreign(self, name: str) -> None:
         """Raises CannotWriteError where something else than a table of ours has the table's name."""
         path = self.table(name)
-        with writing(path):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                return
+        try:
+            status = path.lstat()
             # An empty file has nothing that could be lost.
             if stat.S_ISREG(status.st_mode) and (not status.st_size or ends_as_table(path)):
                 return
-        kind = (
-            "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a table of forkpolicy, or one that was cut off"
-        )
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = error.strerror or error
+            raise CannotWriteError(f"{path} cannot be read, and is not replaced unread: {reason}") from error
+        is_link = stat.S_ISLNK(status.st_mode)
+        kind = "a symbolic link" if is_link else "not a table of forkpolicy, or one that was cut off"
         raise CannotWriteError(f"{path} is {kind}, and is not replaced: move it away, and compile again")
 
     def put_in_place(self, aside: Path, name: str) -> None:

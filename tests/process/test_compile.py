@@ -511,6 +511,18 @@ def test_a_directory_of_somebody_else(compiler: Compiler) -> None:
     assert compiler.files() == {"t.lmdb"}
 
 
+def test_a_table_that_the_compile_may_not_read(compiler: Compiler) -> None:
+    """It may be anything: it is not replaced, and the reason is that it cannot be read."""
+    compiler.one("cidr", "192.0.2.0/24\n")
+    compiler.tables.chmod(0o777)
+    compiler.table_path().chmod(0o600)
+    directory = TablesDirectory(compiler.tables)
+    told = f"{compiler.table_path()} cannot be read, and is not replaced unread: Permission denied"
+    assert as_nobody(compiler, lambda: directory.refuse_foreign("t")) == told
+    compiler.table_path().chmod(0o644)
+    assert as_nobody(compiler, lambda: directory.refuse_foreign("t")) == "None"
+
+
 def test_an_unprivileged_reader(compiler: Compiler) -> None:
     """A table that root compiled serves a worker of another user, whatever the umask; nothing appears beside it."""
     umask = os.umask(0o077)
