@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from forkpolicy.master.control import MAX_CLIENTS, ControlClient, accept
+from forkpolicy.master.control import MAX_CLIENTS, ControlClient, accept, refuse
 from forkpolicy.master.loop import READ, WRITE
 from forkpolicy.scoreboard import MAX_WORKERS
 
@@ -45,6 +45,7 @@ class Operators:
         self.listener = listener
         self._loop = loop
         self._verbs = verbs
+        # In the order in which they were last heard.
         self._clients: dict[ControlClient, None] = {}
 
     def obey(self) -> None:
@@ -58,8 +59,10 @@ class Operators:
             self._forget(client)
 
     def adopt(self, sock: socket.socket) -> None:
-        """One who is connected already."""
-        client = ControlClient(sock)
+        """The metrics process, which is connected already and stays."""
+        self._admit(ControlClient(sock, waits=True))
+
+    def _admit(self, client: ControlClient) -> None:
         self._clients[client] = None
         self._loop.attend(client, lambda events: self._hear(client, events))
 
@@ -80,10 +83,15 @@ class Operators:
             # EMFILE and its like: whoever connects waits, and so do we.
             self._loop.rest(self.listener.sock, ACCEPT_PAUSE_S)
             return
-        if sock and len(self._clients) < MAX_CLIENTS:
-            self.adopt(sock)
-        elif sock:
-            sock.close()
+        if sock is None:
+            return
+        silent = next((client for client in self._clients if not client.waits), None)
+        if len(self._clients) >= MAX_CLIENTS and silent:
+            self._forget(silent)
+        if len(self._clients) < MAX_CLIENTS:
+            self._admit(ControlClient(sock))
+        else:
+            refuse(sock)
 
     def _hear(self, client: ControlClient, events: int) -> None:
         if client not in self._clients:
@@ -96,6 +104,8 @@ class Operators:
             if commands is None:
                 self._forget(client)
                 return
+            if commands:
+                self._clients[client] = self._clients.pop(client)
             for command in commands:
                 self._do(client, command)
 
@@ -125,7 +135,13 @@ class Operators:
 
     def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
         """Answered when every worker serves the new generation, or why the old one stays."""
-        self._verbs.reload(lambda answer: self._answer(client, answer))
+        client.waits = True
+
+        def done(answer: Answer) -> None:
+            client.waits = False
+            self._answer(client, answer)
+
+        self._verbs.reload(done)
 
     def _scale(self, client: ControlClient, command: dict[str, Any]) -> None:
         """Run N workers."""
@@ -138,6 +154,7 @@ class Operators:
 
     def _stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
         """Answered at once; the end of the connection is the end of the master."""
+        client.waits = True
         self._answer(client, {"ok": True})
         self._verbs.stop()
 

@@ -3,7 +3,7 @@ side.
 
 One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
 0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
-slow, mute or talks nonsense costs nobody but itself.
+slow, mute or talks nonsense costs nobody but itself: the one that has been silent longest makes room for another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import NotRunningError
@@ -26,16 +27,19 @@ MAX_COMMAND_BYTES = 4096
 MAX_UNSENT_BYTES = 1 << 26
 # More clients at once than any operator has terminals.
 MAX_CLIENTS = 32
+LOOK_AGAIN_S = 0.02
 NOT_FOR_YOU = "the control socket is for its owner and root"
+HUNG_UP = "the master closed the connection: it is ending, or others keep it busy; try again"
 _CREDENTIALS = struct.Struct("3i")
 
 
 class ControlClient:
-    """One connected client, seen by the master."""
+    """One connected client, seen by the master. `waits`: it is owed an answer, or will always be there."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, waits: bool = False) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.waits = waits
         self.unsent = bytearray()
         self._pending = bytearray()
 
@@ -92,8 +96,16 @@ def accept(listener: Listener) -> socket.socket | None:
     return sock
 
 
+def refuse(sock: socket.socket) -> None:
+    """Say that nobody can be heard any more, and close."""
+    answer = {"ok": False, "refused": f"{MAX_CLIENTS} commands are under way: try again when one has ended"}
+    # There is room in a new connection; whoever has gone does not hear it.
+    with contextlib.suppress(OSError), sock:
+        sock.sendall(json.dumps(answer).encode() + b"\n")
+
+
 def peer_uid(sock: socket.socket) -> int:
-    """Who is at the other end, as the kernel knows it."""
+    """The user at the other end, as the kernel knows it: of the client, or of the process that listens."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid: int = _CREDENTIALS.unpack(raw)[1]
     return uid
@@ -126,7 +138,10 @@ def _connected(path: str, timeout_s: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout_s)
     try:
-        sock.connect(path)
+        _connect(sock, path, time.monotonic() + timeout_s)
+    except TimeoutError as error:
+        sock.close()
+        raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
     except PermissionError as error:
         sock.close()
         raise NotRunningError(f"{path}: {NOT_FOR_YOU}: try as root") from error
@@ -137,17 +152,31 @@ def _connected(path: str, timeout_s: float) -> socket.socket:
     return sock
 
 
+def _connect(sock: socket.socket, path: str, until_s: float) -> None:
+    """Connect, and wait for room where the queue is full: connect(2) says EAGAIN then, and does not wait."""
+    while True:
+        try:
+            return sock.connect(path)
+        except BlockingIOError as error:
+            if time.monotonic() > until_s:
+                raise TimeoutError from error
+        time.sleep(LOOK_AGAIN_S)
+
+
 def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[str, Any]:
     """One command and its answer. Raises NotRunningError when the master hangs up on us, TimeoutError."""
+    line = b""
     try:
-        sock.sendall(json.dumps(command).encode() + b"\n")
+        # It may have answered, and closed, before it was asked.
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(json.dumps(command).encode() + b"\n")
         with sock.makefile("rb") as answers:
             line = answers.readline()
-    except TimeoutError:
-        raise
-    except OSError:
+    except ConnectionError:
         line = b""
     if not line:
-        raise NotRunningError(f"{path}: the master hung up: {NOT_FOR_YOU}")
+        raise NotRunningError(f"{path}: {HUNG_UP if os.geteuid() in (0, peer_uid(sock)) else NOT_FOR_YOU}")
     answer: dict[str, Any] = json.loads(line)
+    if "refused" in answer:
+        raise NotRunningError(f"{path}: {answer['refused']}")
     return answer

@@ -18,6 +18,7 @@ import pytest
 from forkpolicy.errors import NotRunningError
 from forkpolicy.master.control import ask
 from loadtest.policy_client import LostReplyError, PolicyClient
+from loadtest.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -57,8 +58,8 @@ def status_of(pid):
 
 @as_root
 def test_privileges_are_given_up_for_good(full_server):
-    """Workers and metrics process have one user in all four places, one group, no capability, and none to regain."""
-    for pid in pids(full_server, "worker", "metrics"):
+    """All but the master have one user in all four places, one group, no capability, and none to regain."""
+    for pid in pids(full_server, "worker", "metrics", "log"):
         seen = status_of(pid)
         assert len(set(seen["Uid"])) == 1
         assert "0" not in seen["Uid"]
@@ -102,6 +103,19 @@ def test_workers_do_not_hold_what_is_the_masters(full_server):
     assert not held[first] & held[metrics] & listening
     for pid in (first, second, metrics):
         assert str(full_server.log) not in held[pid]
+
+
+def test_no_child_holds_what_it_does_not_need(full_server):
+    """Metrics process and logger share with a worker the log's pipe at most: no exchange of connections, no link."""
+    (first, _), (metrics,), (log,) = (pids(full_server, kind) for kind in ("worker", "metrics", "log"))
+    standard = {str(Path(f"/proc/{full_server.process.pid}/fd/{fd}").readlink()) for fd in range(3)}
+    held = {pid: descriptors(pid) - standard for pid in (first, metrics, log)}
+    assert held[metrics] & held[first] == held[metrics] & held[log] == set()
+    assert len(held[metrics]) == 2  # its listening socket and its link
+    shared = held[log] & held[first]
+    assert len(shared) == 1
+    assert shared.pop().startswith("pipe:")
+    assert held[log] - held[first] - {str(full_server.log)} == {each for each in held[log] if each[:7] == "socket:"}
 
 
 def descriptors(pid):
@@ -174,10 +188,44 @@ def test_nonsense_on_the_control_socket_costs_its_sender_only(server, client):
         each.close()
 
 
+def test_silent_clients_do_not_lock_operators_out(server):
+    """Forty that connect and say nothing: each further operator is heard, and one who waits for an answer stays."""
+    with control(server) as waiting:
+        server.write_policy("include nowhere\n")
+        waiting.sendall(b'{"command": "reload"}\n')
+        silent = [control(server) for _ in range(40)]
+        assert server.status()["workers"]
+        assert server.command("scale", "2").returncode == 0
+        assert b'"ok": false' in waiting.recv(65536)
+    # The first ones have made room.
+    assert silent[0].recv(1) == b""
+    for each in silent:
+        each.close()
+
+
+def test_too_many_commands_under_way_are_named(server):
+    """Where nobody can make room, the operator reads so: the socket's owner is not the trouble."""
+    master = server.process
+    stopped = [control(server) for _ in range(33)]
+    master.send_signal(signal.SIGSTOP)
+    for each in stopped:
+        each.sendall(b'{"command": "stop"}\n')
+    late = subprocess.Popen([*FORKPOLICY, "status", "-c", str(server.settings)], stderr=subprocess.PIPE, text=True)
+    server.process = None
+    master.send_signal(signal.SIGCONT)
+    said = late.communicate(timeout=20)[1]
+    assert late.returncode == 69
+    assert "for its owner" not in said
+    assert master.wait(20) == 0
+    for each in stopped:
+        each.close()
+
+
 def control(server):
     own = socket.socket(socket.AF_UNIX)
-    own.settimeout(10)
+    # Blocking: with a time-out a full queue would be an error.
     own.connect(str(server.directory / "control"))
+    own.settimeout(10)
     return own
 
 
