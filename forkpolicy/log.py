@@ -1,8 +1,8 @@
 """Log lines that never delay a decision: one atomic write to a pipe; a small process does the rest.
 
 `LogPipe` belongs to every process that logs. A line is at most PIPE_BUF bytes, so that one non-blocking write puts
-the whole of it into the pipe or nothing; a line that finds the pipe full is dropped and counted, and the next one that
-gets through is preceded by the count. `forkpolicy.logger` reads the pipe.
+the whole of it into the pipe or nothing; a line that finds the pipe full is dropped and counted, for the master in a
+`Tally`, and the next one that gets through is preceded by the count. `forkpolicy.master.logger` reads the pipe.
 
 Values come from outside: whatever is not a printable character is escaped, so that one event is one line and a
 terminal that shows it does nothing but show it. Nothing leaves this module but bugs.
@@ -10,6 +10,7 @@ terminal that shows it does nothing but show it. Nothing leaves this module but 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -36,20 +37,53 @@ _PLAIN = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 _QUOTES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class LogPipe:
-    """Where one process writes its lines. `fields` are added to each line, such as the worker's number."""
+class Tally:
+    """A number that many processes add to and one takes, without a lock: the kernel adds (eventfd(2))."""
 
-    def __init__(self, fd: int, style: str = "logfmt", fields: Mapping[str, object] | None = None) -> None:
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def add(self, count: int) -> None:
+        """Count on. Nothing is waited for: 2^64 is full."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self.fd, count)
+
+    def take(self) -> int:
+        """What was added since the last time."""
+        try:
+            return os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return 0
+
+
+class LogPipe:
+    """Where one process writes its lines. `fields` are added to each line, such as the worker's number; `lost` counts
+    the lines of all processes that found the pipe full.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        style: str = "logfmt",
+        fields: Mapping[str, object] | None = None,
+        lost: Tally | None = None,
+    ) -> None:
         self.fd = fd
         self.style = style
         self.fields = dict(fields or {})
+        self.lost = lost
         self.dropped = 0
         self._encode: Callable[[Mapping[str, object]], str] = _json if style == "json" else _logfmt
         self._second, self._second_text = 0, ""
 
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors that it takes to write lines."""
+        return (self.fd, self.lost.fd) if self.lost else (self.fd,)
+
     def named(self, **fields: object) -> LogPipe:
         """The same pipe for another process: its lines say whose they are."""
-        return LogPipe(self.fd, self.style, {**self.fields, **fields})
+        return LogPipe(self.fd, self.style, {**self.fields, **fields}, self.lost)
 
     def event(self, level: str, event: str, **fields: object) -> None:
         """Log one event, without passwords."""
@@ -70,6 +104,8 @@ class LogPipe:
             self.dropped = 0
         if not self._put(level, {**head, **fields}):
             self.dropped += 1
+            if self.lost:
+                self.lost.add(1)
 
     def _put(self, level: str, fields: Mapping[str, object]) -> bool:
         try:
@@ -125,6 +161,16 @@ def _without_passwords(fields: Mapping[str, object]) -> dict[str, object]:
     return {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
+def tell_stderr(text: str) -> None:
+    """Say something on standard error, without passwords, if it has room now: nobody waits for a reader of it."""
+    line = f"forkpolicy: {masked(text)}\n".encode("utf-8", "backslashreplace")[:MAX_LINE_BYTES]
+    room = select.poll()
+    room.register(2, select.POLLOUT)
+    with contextlib.suppress(OSError):
+        if room.poll(0):
+            os.write(2, line)
+
+
 def _lost(count: int) -> dict[str, object]:
     return {"event": "log lines dropped", "count": count, "reason": "the log target does not keep up"}
 
@@ -161,22 +207,27 @@ def _logfmt_value(value: object) -> str:
 
 
 def _json(fields: Mapping[str, object]) -> str:
-    return json.dumps({key: _json_value(value) for key, value in fields.items()}, separators=(",", ":"))
+    return json.dumps({_json_text(key): _json_value(value) for key, value in fields.items()}, separators=(",", ":"))
 
 
 def _json_value(value: object) -> Any:
     if isinstance(value, dict):
-        return {str(key): _json_value(each) for key, each in value.items()}
+        return {_json_text(str(key)): _json_value(each) for key, each in value.items()}
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    text = str(value)
-    # A lone surrogate is no JSON for most readers: raw bytes become the text \xNN.
-    return text if text.isascii() else "".join(_raw_byte(character) for character in text)
+    return _json_text(str(value))
 
 
-def _raw_byte(character: str) -> str:
+def _json_text(text: str) -> str:
+    # A lone surrogate is not valid JSON for most readers: raw bytes become the text \xNN. Names have them, too.
+    return text if text.isascii() else "".join(_without_surrogate(character) for character in text)
+
+
+def _without_surrogate(character: str) -> str:
     code = ord(character)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character
+    if not 0xD800 <= code <= 0xDFFF:
+        return character
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _cut(value: object, length: int) -> object:

@@ -50,7 +50,8 @@ METRICS: Final = (
     Metric("forkpolicy_replies_total", "counter", "Replies by their first word; log and score lines that fired."),
     Metric("forkpolicy_errors_total", "counter", "Requests answered with on_error, and bugs."),
     Metric("forkpolicy_protocol_errors_total", "counter", "Connections ended because they sent no policy request."),
-    Metric("forkpolicy_log_dropped_total", "counter", "Log lines dropped because the target did not keep up."),
+    Metric("forkpolicy_log_dropped_total", "counter", "Log lines lost: the pipe was full, or the target took none."),
+    Metric("forkpolicy_log_waiting_bytes", "gauge", "Log lines that the target has not taken yet."),
     Metric("forkpolicy_busy_seconds_total", "counter", "Time spent on requests, from read to reply."),
     Metric("forkpolicy_cpu_seconds_total", "counter", "CPU time of the worker, its loop included."),
     Metric("forkpolicy_request_duration_seconds", "histogram", "Time of a request in the server, from read to reply."),
@@ -74,7 +75,6 @@ _COUNTERS: Final = {
     "requests": ("forkpolicy_requests_total", 1.0),
     "errors": ("forkpolicy_errors_total", 1.0),
     "protocol_errors": ("forkpolicy_protocol_errors_total", 1.0),
-    "log_dropped": ("forkpolicy_log_dropped_total", 1.0),
     "busy_ns": ("forkpolicy_busy_seconds_total", 1e-9),
     "cpu_ns": ("forkpolicy_cpu_seconds_total", 1e-9),
     "connections": ("forkpolicy_connections", 1.0),
@@ -103,6 +103,9 @@ def _samples(status: Status) -> Iterator[Sample]:
     yield "forkpolicy_info", "", {"version": __version__}, 1
     yield "forkpolicy_generation", "", {}, status["generation"]
     yield "forkpolicy_workers_wanted", "", {}, status["wanted_workers"]
+    for where, count in status["log"]["lost"].items():
+        yield "forkpolicy_log_dropped_total", "", {"where": where}, count
+    yield "forkpolicy_log_waiting_bytes", "", {}, status["log"]["waiting_bytes"]
     for worker in status["workers"]:
         labels = {"worker": str(worker["slot"])}
         yield from _of_worker(worker, labels, status["monotonic_ns"])

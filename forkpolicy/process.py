@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # Whatever the master catches: its children ignore these or give them a meaning of their own.
 SIGNALS_OF_MASTER = (
@@ -89,6 +89,17 @@ def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], ab
         raise OSError(f"nothing can be asked as user {identity.user}")
     answers: list[str] = json.loads(answer)
     return answers
+
+
+def keep_only(kept: Iterable[int]) -> None:
+    """Close every descriptor but these and the standard ones, whoever opened it."""
+    first = 3
+    for fd in sorted({fd for fd in kept if fd >= first}):
+        # Of an empty range that begins at 0, os.closerange closes everything (Python 3.11); none of ours is empty.
+        if fd > first:
+            os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def raise_descriptor_limit() -> int:

@@ -42,7 +42,6 @@ FIELDS: Final = (
     "cpu_ns",
     "errors",
     "protocol_errors",
-    "log_dropped",
     "sampled",
     "lines",
 )

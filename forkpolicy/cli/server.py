@@ -34,8 +34,6 @@ ANSWER_TIMEOUT_S = 10.0
 RELOAD_TIMEOUT_S = 210.0
 STOP_TIMEOUT_S = 60.0
 METRICS_BACKLOG = 16
-# The end of a traceback says most, and a line of the log has 4096 bytes.
-TRACE_CHARACTERS = 2500
 WATCHED_BY = "with systemd forkpolicy-networks.service compiles them (forkpolicy-compile --watch-interfaces, as root)"
 
 
@@ -75,8 +73,9 @@ def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
     from forkpolicy.loading import Loaded, Outline, load_everything, load_outline
     from forkpolicy.master.exporter import Exporter
     from forkpolicy.master.listener import is_activated
-    from forkpolicy.master.logger import Logger, open_target
+    from forkpolicy.master.logger import Logger
     from forkpolicy.master.supervisor import Master
+    from forkpolicy.master.targets import open_target
     from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
     from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
     from forkpolicy.scoreboard import Scoreboard
@@ -94,8 +93,8 @@ def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
     leave_no_core()
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
-    logger = Logger(target, settings.log.format, "forkpolicy: log")
-    logger.start([before.drop_in_logger] if before else [])
+    logger = Logger(target, settings.log.format, "forkpolicy: log", identity)
+    logger.start()
     sockets, control = open_sockets(settings, before)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
     watcher = make_watcher(settings, logger.pipe) if settings.watch_interfaces else None
@@ -147,7 +146,8 @@ def make_watcher(settings: Settings, pipe: LogPipe) -> Companion | None:
     return Companion(
         "networks",
         lambda: watch(settings.path, log(), compile_tables),
-        lambda trace: log().event("critical", "bug", traceback=trace[-TRACE_CHARACTERS:]),
+        lambda trace: log().event("critical", "bug", traceback=trace),
+        pipe.fds,
     )
 
 

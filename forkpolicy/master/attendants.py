@@ -6,7 +6,6 @@ Raises nothing: what cannot be started is logged and tried again.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ from forkpolicy.master.reaping import how
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.companion import Companion
     from forkpolicy.master.exporter import Exporter
-    from forkpolicy.master.listener import Listener
     from forkpolicy.master.logger import Logger
 
     Drop = list[Callable[[], None]]
@@ -29,23 +27,13 @@ EXPORTER_DELAY_S = 1.0
 
 
 class Attendants:
-    """All of them. `drop`: what every child closes of the master's; `listeners`: what only workers keep open."""
+    """All of them."""
 
-    def __init__(
-        self,
-        logger: Logger,
-        exporter: Exporter | None,
-        companion: Companion | None,
-        log: LogPipe,
-        drop: Drop,
-        listeners: Iterable[Listener],
-    ) -> None:
+    def __init__(self, logger: Logger, exporter: Exporter | None, companion: Companion | None, log: LogPipe) -> None:
         self._logger = logger
         self._exporter = exporter
         self._companion = companion
         self._log = log
-        self._drop = drop
-        self._listening: Drop = [each.sock.close for each in listeners]
         self._exporter_at_s = 0.0
 
     @property
@@ -53,11 +41,6 @@ class Attendants:
         """What a worker closes of theirs."""
         metrics = self._exporter.listeners if self._exporter else []
         return [self._logger.drop_in_child, *(each.sock.close for each in metrics)]
-
-    @property
-    def dropped_by_the_silent(self) -> Drop:
-        """What a child closes that neither serves nor logs: the log ends with its last writer."""
-        return [*self.dropped_by_workers, *self._listening, lambda: os.close(self._logger.pipe.fd)]
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
@@ -93,7 +76,7 @@ class Attendants:
 
     def _replace_logger(self, reason: str) -> None:
         try:
-            self._logger.start([*self._drop, *self._listening])
+            self._logger.start_again()
         except OSError:
             # Nobody would read it; `keep` tries again with the next turn.
             return
@@ -101,16 +84,14 @@ class Attendants:
 
     def _start_exporter(self, exporter: Exporter, adopt: Callable[[socket.socket], None]) -> None:
         self._exporter_at_s = time.monotonic() + EXPORTER_DELAY_S
-        # It logs nothing, and the logger ends when the last writer has gone.
-        own: Drop = [self._logger.drop_in_child, lambda: os.close(self._logger.pipe.fd)]
         try:
-            adopt(exporter.start([*self._drop, *self._listening, *own]))
+            adopt(exporter.start())
         except OSError as error:
             self._log.event("error", "metrics process not started", reason=error.strerror)
 
     def _start_companion(self, companion: Companion, now_s: float) -> None:
         try:
-            companion.start([*self._drop, *self._listening, self._logger.drop_in_child], now_s)
+            companion.start(now_s)
         except OSError as error:
             self._log.event("error", f"{companion.name} not started", reason=error.strerror)
 

@@ -10,13 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import traceback
 from typing import TYPE_CHECKING
 
-from setproctitle import setproctitle
-
-from forkpolicy.master.signals import CAUGHT
-from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent, leave_no_core
+from forkpolicy.master.child import start_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,11 +25,15 @@ LONGEST_DELAY_S = 300.0
 class Companion:
     """The master's side. `pid` is 0 while there is no process; `tell_bug` gets the traceback of a bug that ends one."""
 
-    def __init__(self, name: str, run: Callable[[], None], tell_bug: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, run: Callable[[], None], tell_bug: Callable[[str], None], keep: Iterable[int] = ()
+    ) -> None:
+        """`keep`: the descriptors that it needs, such as the log's."""
         self.name = name
         self.pid = 0
         self._run = run
         self._tell_bug = tell_bug
+        self._keep = tuple(keep)
         self._not_before_s = 0.0
         self._delay_s = DELAY_S
         self._has_returned = False
@@ -42,18 +42,10 @@ class Companion:
         """Whether it is to be started now."""
         return not (self.pid or self._has_returned) and now_s >= self._not_before_s
 
-    def start(self, drop: Iterable[Callable[[], None]], now_s: float) -> None:
-        """Fork the process; `drop` is what it closes of the master's. Raises OSError."""
+    def start(self, now_s: float) -> None:
+        """Fork the process. Raises OSError."""
         self._not_before_s = now_s + self._delay_s
-        master = os.getpid()
-        # As with workers: a signal that comes in between must not run the master's handler in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
-        try:
-            self.pid = os.fork()
-            if not self.pid:
-                self._live(master, drop)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.pid = start_child(self._run, title=f"forkpolicy: {self.name}", keep=self._keep, tell_bug=self._tell_bug)
 
     def bury(self, status: int, now_s: float) -> bool:
         """Take note of its death. False: it has returned, and that is all."""
@@ -70,21 +62,3 @@ class Companion:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
             self.pid = 0
-
-    def _live(self, master: int, drop: Iterable[Callable[[], None]]) -> None:
-        status = 1
-        try:
-            for each in drop:
-                each()
-            setproctitle(f"forkpolicy: {self.name}")
-            for signum in SIGNALS_OF_MASTER:
-                signal.signal(signum, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            leave_no_core()
-            die_with_parent(signal.SIGKILL, master)
-            self._run()
-            status = 0
-        except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so in the log
-            self._tell_bug(traceback.format_exc())
-        finally:
-            os._exit(status)

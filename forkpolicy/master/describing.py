@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from forkpolicy.master.generation import Generation
+    from forkpolicy.master.losses import Losses
     from forkpolicy.master.spawn import Worker
     from forkpolicy.master.workers import Workers
     from forkpolicy.scoreboard import Slot
 
 
-def describe(sockets: Iterable[str], generation: Generation, workers: Workers, *, stopping: bool) -> dict[str, Any]:
+def describe(
+    sockets: Iterable[str], generation: Generation, workers: Workers, losses: Losses, *, stopping: bool
+) -> dict[str, Any]:
     """Everything about everyone."""
     present = sorted(workers.alive.values(), key=lambda worker: worker.slot)
     return {
@@ -29,6 +32,7 @@ def describe(sockets: Iterable[str], generation: Generation, workers: Workers, *
         "lines": generation.loaded.line_texts,
         "wanted_workers": workers.wanted,
         "stopping": stopping,
+        "log": losses.describe(),
         "monotonic_ns": time.monotonic_ns(),
         "workers": [_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present],
     }

@@ -1,40 +1,38 @@
 """The metrics process: answers Prometheus on `[metrics] listen`. Forked by the master, as the logger is.
 
-A process of its own, because whoever connects there must not be able to stall supervision, and because the master
-should not read HTTP from strangers, least of all as root. It asks the master for `status` over a socket pair, as any
-client of the control socket does, turns the answer into text and serves one client after another, each within two
-seconds. It ends when the master's end of the pair closes, or keeps silent.
+A process of its own, because no client there must be able to stall supervision, and because the master should not read
+HTTP from strangers, least of all as root. It asks the master for `status` over a socket pair, as any client of the
+control socket does, and turns the answer into text. Many clients are served at a time, each for two seconds at most;
+of more than it holds, the one that has been there longest has to go. It ends when the master's end of the pair
+closes, or keeps silent.
 
 Raises ConfigError, in the master and before the fork, if the address cannot be listened on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import select
-import signal
+import selectors
 import socket
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from setproctitle import setproctitle
+from typing import TYPE_CHECKING, Any
 
 from forkpolicy import metrics
-from forkpolicy.master.signals import CAUGHT
-from forkpolicy.process import SIGNALS_OF_MASTER, become, die_with_parent, leave_no_core
+from forkpolicy.master.child import start_child
+from forkpolicy.master.outbox import write_some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from forkpolicy.master.listener import Listener
     from forkpolicy.process import Identity
 
 CLIENT_TIMEOUT_S = 2.0
 # The master answers in milliseconds; it may be reading a large policy for a reload.
 MASTER_TIMEOUT_S = 30.0
+MAX_CLIENTS = 32
 MAX_HEAD_BYTES = 8192
 READ_BYTES = 1 << 16
+HEAD_ENDS = (b"\r\n\r\n", b"\n\n")
 
 
 class Exporter:
@@ -46,45 +44,48 @@ class Exporter:
         self._title = title
         self.pid = 0
 
-    def start(self, drop: Iterable[Callable[[], None]]) -> socket.socket:
+    def start(self) -> socket.socket:
         """Fork the process; the master's end of the pair, on which commands will come. Raises OSError."""
         ours, theirs = socket.socketpair()
-        master = os.getpid()
-        # As with workers: a signal that comes in between must not run the master's handler in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+        listening = [each.sock for each in self.listeners]
+        keep = [theirs.fileno(), *(sock.fileno() for sock in listening)]
         try:
-            self.pid = os.fork()
-            if not self.pid:
-                ours.close()
-                self._run(theirs, master, drop)
+            run = _Serving(listening, theirs).run
+            self.pid = start_child(run, title=self._title, keep=keep, identity=self._identity)
         except OSError:
             ours.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         return ours
-
-    def _run(self, master_socket: socket.socket, master: int, drop: Iterable[Callable[[], None]]) -> NoReturn:
-        try:
-            for each in drop:
-                each()
-            for signum in SIGNALS_OF_MASTER:
-                signal.signal(signum, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            if self._identity:
-                become(self._identity)
-            leave_no_core()
-            die_with_parent(signal.SIGKILL, master)
-            # At last: whoever sees the title sees a process without privileges.
-            setproctitle(self._title)
-            _Serving([each.sock for each in self.listeners], master_socket).run()
-        finally:
-            os._exit(0)
 
 
 class _MasterGoneError(Exception):
     """The other end of the pair has closed or does not answer."""
+
+
+class _Client:
+    """One connection: a request comes, an answer goes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.until_s = time.monotonic() + CLIENT_TIMEOUT_S
+        self.unsent = bytearray()
+        self._head = b""
+
+    def read(self) -> bytes | None:
+        """The head of its request, empty while it is not here. None: it is none, or the client has gone."""
+        try:
+            part = self.sock.recv(4096)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            return None
+        self._head += part
+        if not part or len(self._head) > MAX_HEAD_BYTES:
+            return None
+        return self._head if any(end in self._head for end in HEAD_ENDS) else b""
 
 
 class _Serving:
@@ -93,30 +94,61 @@ class _Serving:
     def __init__(self, listeners: list[socket.socket], master: socket.socket) -> None:
         self._listeners = listeners
         self._master = master
-        self._master.settimeout(MASTER_TIMEOUT_S)
+        # By age: the first has been there longest.
+        self._clients: dict[socket.socket, _Client] = {}
 
     def run(self) -> None:
-        while True:
-            ready, _, _ = select.select([*self._listeners, self._master], [], [])
-            if self._master in ready:
-                # It never speaks first: this is its end.
-                return
-            try:
-                for listener in ready:
-                    self._serve(listener)
-            except _MasterGoneError:
-                return
-            except OSError:
-                # A client that is gone, mute or slow: the next one.
-                continue
+        self._master.settimeout(MASTER_TIMEOUT_S)
+        self._selector = selectors.DefaultSelector()
+        for sock in (*self._listeners, self._master):
+            self._selector.register(sock, selectors.EVENT_READ)
+        with contextlib.suppress(_MasterGoneError):
+            while True:
+                self._turn()
 
-    def _serve(self, listener: socket.socket) -> None:
-        client, _ = listener.accept()
-        with client:
-            deadline_s = time.monotonic() + CLIENT_TIMEOUT_S
-            head = _read_head(client, deadline_s)
-            client.settimeout(CLIENT_TIMEOUT_S)
-            client.sendall(self._answer(head))
+    def _turn(self) -> None:
+        now_s = time.monotonic()
+        for client in [each for each in self._clients.values() if each.until_s <= now_s]:
+            self._leave(client)
+        oldest = next(iter(self._clients.values()), None)
+        for key, _ in self._selector.select(oldest.until_s - now_s if oldest else None):
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            if sock is self._master:
+                # It never speaks first: this is its end.
+                raise _MasterGoneError
+            if sock in self._clients:
+                self._serve(self._clients[sock])
+            elif sock in self._listeners:
+                self._accept(sock)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            # It has gone.
+            return
+        if len(self._clients) >= MAX_CLIENTS:
+            self._leave(next(iter(self._clients.values())))
+        self._clients[sock] = _Client(sock)
+        self._selector.register(sock, selectors.EVENT_READ)
+
+    def _serve(self, client: _Client) -> None:
+        if not client.unsent:
+            head = client.read()
+            if head:
+                client.unsent += self._answer(head)
+                self._selector.modify(client.sock, selectors.EVENT_WRITE)
+            if not client.unsent and head is not None:
+                return
+        write_some(client.sock, client.unsent)
+        if not client.unsent:
+            self._leave(client)
+
+    def _leave(self, client: _Client) -> None:
+        self._selector.unregister(client.sock)
+        del self._clients[client.sock]
+        client.sock.close()
 
     def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
@@ -141,21 +173,6 @@ class _Serving:
             raise _MasterGoneError from error
         status: dict[str, Any] = json.loads(answer)
         return status
-
-
-def _read_head(client: socket.socket, deadline_s: float) -> bytes:
-    """The request up to its empty line, within the time and the size. Raises OSError."""
-    head = b""
-    while b"\r\n\r\n" not in head and b"\n\n" not in head:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0 or len(head) > MAX_HEAD_BYTES:
-            raise OSError("no request")
-        client.settimeout(left_s)
-        part = client.recv(4096)
-        if not part:
-            raise OSError("no request")
-        head += part
-    return head
 
 
 def _response(status: str, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:

@@ -14,16 +14,13 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from setproctitle import setproctitle
-
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
+from forkpolicy.master.child import start_child
 from forkpolicy.master.reaping import how, kill
-from forkpolicy.master.signals import CAUGHT
-from forkpolicy.process import SIGNALS_OF_MASTER, die_with_parent, leave_no_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     # Called in the child: with what is to be told of each path before it is accessed. What it gives is plain data.
     Load = Callable[[Callable[[str], None]], Any]
@@ -47,25 +44,21 @@ class Outcome:
 class Loader:
     """One load, from the fork to its outcome. The master's side."""
 
-    def __init__(self, load: Load, drop: Iterable[Callable[[], None]]) -> None:
+    def __init__(self, load: Load) -> None:
         self.ended = False
         # What it reads just now.
         self._path = ""
         self._decoder = link.Decoder()
         self._since_s = self._begun_s = time.monotonic()
         self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        master = os.getpid()
-        # As with workers: a signal that comes in between must not run the master's handler in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
         try:
-            self.pid = os.fork()
-            if not self.pid:
-                _live(load, master, write_end, [*drop, self.close])
+            self.pid = start_child(
+                lambda: _send(write_end, _loaded(load, write_end)), title="forkpolicy: load", keep=(write_end,)
+            )
         except OSError:
             self.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(write_end)
         os.set_blocking(self._read_end, False)
 
@@ -117,23 +110,6 @@ class Loader:
     def close(self) -> None:
         """What a child closes."""
         os.close(self._read_end)
-
-
-def _live(load: Load, master: int, write_end: int, drop: Iterable[Callable[[], None]]) -> None:
-    """The child: never returns."""
-    try:
-        for each in drop:
-            each()
-        setproctitle("forkpolicy: load")
-        # The operator's signals are for the master, which ends us.
-        for signum in SIGNALS_OF_MASTER:
-            signal.signal(signum, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        leave_no_core()
-        die_with_parent(signal.SIGKILL, master)
-        _send(write_end, _loaded(load, write_end))
-    finally:
-        os._exit(0)
 
 
 def _loaded(load: Load, write_end: int) -> bytes:

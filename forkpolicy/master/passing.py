@@ -70,13 +70,6 @@ class Passed:
             left.sock.close()
         os.close(self.ready_fd)
 
-    def drop_in_logger(self) -> None:
-        """What the logger closes, which is born before anybody has taken anything."""
-        self.drop_in_child()
-        for pair in self.pairs:
-            for end in pair:
-                end.close()
-
 
 def inherited(handover: int) -> Passed | None:
     """What the master before us passed; None when there was none. `handover`: the version of the messages between

@@ -140,7 +140,6 @@ class Reloader:
         self._workers = workers
         self._log = log
         self._notifier = notifier
-        self.dropped_by_loader: list[Callable[[], None]] = []
         self._loader: Loader | None = None
         self._reload: Reload | None = None
         self._askers: list[Asker] = []
@@ -168,7 +167,7 @@ class Reloader:
             return
         self._notifier.reloading()
         try:
-            loader = self._loader = Loader(self._load, self.dropped_by_loader)
+            loader = self._loader = Loader(self._load)
         except OSError as error:
             self.refuse([f"no process to read the files with: {error.strerror}"])
             return

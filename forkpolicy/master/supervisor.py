@@ -84,8 +84,7 @@ class Master:
         self.operators = Operators(control_listener, self.loop, verbs)
         parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader, self.reloader)
         self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
-        self.attendants = Attendants(logger, exporter, watcher, log, self.dropped_by_children, self.listeners)
-        self.reloader.dropped_by_loader = [*self.dropped_by_children, *self.attendants.dropped_by_the_silent]
+        self.attendants = Attendants(logger, exporter, watcher, log)
         self.predecessor: Predecessor | None = None
         self.reload_later = False
         self.started = False
@@ -112,7 +111,7 @@ class Master:
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""
         sockets = (listener.endpoint for listener in self.listeners)
-        return describe(sockets, self.generation, self.workers, stopping=self.stopping)
+        return describe(sockets, self.generation, self.workers, self.logger.losses, stopping=self.stopping)
 
     # The loop
 
@@ -154,6 +153,7 @@ class Master:
         if not self.stopping:
             self.attendants.keep(now_s, self.operators.adopt)
         self.stopper.look_after_time(now_s)
+        self.logger.losses.look(now_s)
         if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.workers.beating(now_s):
             self.notifier.watchdog()
             self.watchdog_at_s = now_s + self.notifier.watchdog_s

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOTTEST_LINES = 5
+LOST_WHERE = {"pipe": "since it did not keep up", "target": "since it took none"}
+WAITING_WORTH_A_WORD_BYTES = 65536
 
 
 def as_object(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer for `--json`: numbers as they are, and those that take computing."""
     workers = [_worker_object(worker) for worker in answer["workers"]]
-    kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping")
+    kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping", "log")
     return {
         **{name: answer[name] for name in kept},
         "shadow": _shadow(answer),
@@ -91,6 +93,7 @@ def as_text(answer: dict[str, Any]) -> str:
     return "\n".join(
         [
             *head,
+            _log_row(seen["log"]),
             *_table_rows(seen),
             *_shadow_rows(seen),
             "",
@@ -100,6 +103,17 @@ def as_text(answer: dict[str, Any]) -> str:
             *_exempting(seen["lines"]),
         ]
     )
+
+
+def _log_row(log: dict[str, Any]) -> str:
+    """The log's target, and what it has cost: lines that were lost, and what waits for it."""
+    lost = log["lost"]
+    count = sum(lost.values())
+    where = " and ".join(f"{lost[name]} {why}" for name, why in LOST_WHERE.items() if lost[name])
+    words = [log["target"], f"{count} log lines lost" + (f": {where}" if count else "")]
+    if log["waiting_bytes"] > WAITING_WORTH_A_WORD_BYTES:
+        words.append(f"{log['waiting_bytes']} bytes wait for it")
+    return f"log      {'  '.join(words)}"
 
 
 def _shadow_rows(seen: dict[str, Any]) -> list[str]:

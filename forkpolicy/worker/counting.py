@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from forkpolicy.scoreboard import bucket_of
 
 if TYPE_CHECKING:
-    from forkpolicy.log import LogPipe
     from forkpolicy.scoreboard import Slot
     from forkpolicy.worker.serving import Serving
 
@@ -20,10 +19,9 @@ FLUSHED = ("requests", "busy_ns", "errors", "protocol_errors")
 class Flusher:
     """Copies for one worker. The slot counts on from what the workers in it before have left."""
 
-    def __init__(self, serving: Serving, slot: Slot, log: LogPipe) -> None:
+    def __init__(self, serving: Serving, slot: Slot) -> None:
         self._serving = serving
         self._slot = slot
-        self._log = log
         self._flushed = dict.fromkeys(FLUSHED, 0)
         self._by_action: dict[str, int] = {}
         self._policy = serving.policy
@@ -48,7 +46,6 @@ class Flusher:
             self._at_ns, self._load_busy_ns = now_ns, counters.busy_ns
         self._cpu_ns = cpu_ns
         slot["generation"] = self._serving.generation
-        slot["log_dropped"] = self._log.dropped
         self._flush_latencies()
         self._flush_lines()
 

@@ -83,7 +83,7 @@ class WorkerProcess:
         gc.freeze()
         setproctitle(f"forkpolicy: worker {self.slot.number}")
         self.serving.open_tables()
-        self.flusher = Flusher(self.serving, self.slot, self.log)
+        self.flusher = Flusher(self.serving, self.slot)
         self.slot["connections"] = self.slot["load"] = 0
         self.slot["pid"] = os.getpid()
         self.slot["started_ns"] = time.monotonic_ns()

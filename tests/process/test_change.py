@@ -7,6 +7,7 @@ import os
 import pathlib
 import resource
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -180,13 +181,80 @@ def test_a_blocked_log_target_delays_nobody(make_server):
     with PolicyClient(server.socket_path) as client:
         for _ in range(20_000):
             assert client.ask(FORGED) == REJECT
-        counters = eventually(lambda: (c := counters_of(server))["requests"] >= 20_000 and c)
-        assert counters["log_dropped"] > 0
+        eventually(lambda: counters_of(server)["requests"] >= 20_000)
     # Nobody reads the log to the end: the master ends all the same.
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(10) == 0
     server.process = None
     os.close(reader)
+
+
+def test_a_fifo_without_a_reader_is_refused_at_once(make_server):
+    """The start says what is missing, where it hung without a word."""
+    server = make_server()
+    os.mkfifo(server.log)
+    with subprocess.Popen(
+        [*FORKPOLICY, "serve", "-c", str(server.settings)], stderr=subprocess.PIPE, text=True
+    ) as start:
+        said = start.communicate(timeout=30)[1]
+    assert start.returncode == 73
+    assert said == f"log target {server.log}: nobody reads this FIFO: start its reader first\n"
+
+
+def stderr_of(server):
+    return (server.directory / "stderr").read_text()
+
+
+def test_lines_that_a_blocked_target_costs_are_counted_and_reported(make_server):
+    """A FIFO whose reader has stopped reading: standard error says so when it begins, once; `status` and the metrics
+    have the number; at the end it is said what was left.
+    """
+    server = make_server()
+    server.settings.write_text(server.settings.read_text() + '[metrics]\nlisten = "unix:metrics"\n')
+    os.mkfifo(server.log)
+    reader = os.open(server.log, os.O_RDONLY | os.O_NONBLOCK)
+    server.start()
+    assert server.status()["log"]["lost"] == {"pipe": 0, "target": 0}
+    with PolicyClient(server.socket_path) as client:
+
+        def lost():
+            for _ in range(2000):
+                client.ask(FORGED)
+            return server.obey("status")["log"]["lost"]["pipe"]
+
+        eventually(lost, 60)
+        seen = eventually(lost, 60)
+    found = server.status()["log"]
+    assert found["lost"]["pipe"] >= seen
+    assert found["target"] == str(server.log)
+    assert found["waiting_bytes"] > 500_000
+    reported = f"forkpolicy: log lines are lost: {server.log} does not keep up; forkpolicy status shows how many\n"
+    assert stderr_of(server).count(reported) == 1
+    assert f"{found['lost']['pipe']} log lines lost" in server.command("status").stdout
+    assert f'forkpolicy_log_dropped_total{{where="pipe"}} {found["lost"]["pipe"]}\n' in metrics_of(server)
+    server.stop()
+    assert f" log lines or more are lost at the end: {server.log} has not taken them" in stderr_of(server)
+    os.close(reader)
+
+
+def test_lines_that_a_full_target_costs_are_counted_and_reported(make_server):
+    """A disk without space: the reason on standard error when it begins, once; the number in `status`."""
+    server = make_server(log=pathlib.Path("/dev/full"))
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        for count in range(1, 4):
+            client.ask(FORGED)
+            eventually(lambda count=count: server.obey("status")["log"]["lost"]["target"] > count)
+    assert stderr_of(server).count("forkpolicy: log lines are lost: /dev/full: No space left on device\n") == 1
+    assert server.status()["log"]["lost"]["pipe"] == 0
+
+
+def metrics_of(server):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(server.directory / "metrics"))
+        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
 
 
 def counters_of(server):

@@ -141,14 +141,33 @@ def test_only_metrics_are_served(server):
 
 
 def test_a_mute_client_stalls_nobody_else(server):
-    """A client that connects and says nothing is left after two seconds; policy and control go on meanwhile."""
-    mute = socket.socket(socket.AF_UNIX)
-    mute.connect(str(server.directory / "metrics"))
+    """Forty clients that connect and say nothing, or read nothing: the next one is answered while they are there."""
+    mutes = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for mute in mutes:
+        mute.connect(str(server.directory / "metrics"))
+    mutes[-1].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     with PolicyClient(server.socket_path) as client:
         assert client.ask(request()).startswith("REJECT")
     assert server.status()["workers"]
     assert "200 OK" in fetch(server)[0]
-    mute.close()
+    for mute in mutes[:-1]:
+        mute.settimeout(10)
+        assert mute.recv(1) == b""  # hung up on, at last
+        mute.close()
+    mutes[-1].close()
+
+
+def test_a_silent_client_holds_up_no_other(server):
+    """Answers come while one is connected and silent: not after its two seconds."""
+    fetch(server)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.connect(str(server.directory / "metrics"))
+        mute.setblocking(False)
+        for _ in range(3):
+            assert "200 OK" in fetch(server)[0]
+            # Still there: nobody had to wait for its end.
+            with pytest.raises(BlockingIOError):
+                mute.recv(1)
 
 
 def test_the_process_is_replaced(server):

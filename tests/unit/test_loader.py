@@ -18,7 +18,7 @@ DEADLINE_S = 30.0
 
 def outcome_of(load):
     """What a real child says of `load`; its death is waited for, as the master's loop does."""
-    loader = Loader(load, [])
+    loader = Loader(load)
     while not loader.ended:
         assert select.select([loader], [], [], DEADLINE_S)[0], "neither a word nor an end"
         if outcome := loader.hear():
@@ -127,7 +127,7 @@ def stuck():
                 reading(path)
             signal.pause()
 
-        loader = Loader(load, [])
+        loader = Loader(load)
         made.append(loader)
         while loader._since_s == loader._begun_s or loader._path != paths[-1]:
             assert select.select([loader], [], [], DEADLINE_S)[0]
@@ -168,5 +168,5 @@ def test_no_process_to_be_had_leaves_no_descriptor(monkeypatch):
     monkeypatch.setattr(os, "fork", no_fork)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError, match="temporarily"):
-        Loader(raising(ValueError()), [])
+        Loader(raising(ValueError()))
     assert len(list(Path("/proc/self/fd").iterdir())) == before

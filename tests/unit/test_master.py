@@ -18,10 +18,11 @@ from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.companion import Companion
 from forkpolicy.master.inet import open_inet
-from forkpolicy.master.logger import Logger, StderrTarget
+from forkpolicy.master.logger import Logger
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
 from forkpolicy.master.spawn import Worker
+from forkpolicy.master.targets import StderrTarget
 from forkpolicy.master.workers import Workers
 from forkpolicy.scoreboard import MAX_WORKERS
 
@@ -43,7 +44,7 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     logger.pid = 77
     told = []
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["reason"])))
-    attendants = Attendants(logger, None, None, log, [], [])
+    attendants = Attendants(logger, None, None, log)
 
     def no_fork():
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -55,6 +56,9 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     monkeypatch.setattr(os, "fork", lambda: 78)
     attendants.keep(0.0, lambda _sock: None)
     assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
+    logger.drop_in_child()
+    for fd in (*logger.pipe.fds, logger.losses.at_target.fd):
+        os.close(fd)
 
 
 def test_a_companion_that_returns_is_not_started_again():
@@ -78,8 +82,12 @@ def test_a_companion_that_returns_is_not_started_again():
 def test_a_companion_that_fails_says_why():
     """The traceback goes to the log and the status is not that of one that has returned."""
     read_end, write_end = os.pipe()
-    companion = Companion("a companion", lambda: int("no number"), lambda trace: os.write(write_end, trace.encode()))
-    companion.start([], 0.0)
+
+    def tell(trace):
+        os.write(write_end, trace.encode())
+
+    companion = Companion("a companion", lambda: int("no number"), tell, (write_end,))
+    companion.start(0.0)
     _, status = os.waitpid(companion.pid, 0)
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
