@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import MAX_PATH_BYTES, addresses, inet_name, unix_path, why_no_listening
+from forkpolicy.errors import Complaint
 from forkpolicy.process import Identity, answer_as
 from forkpolicy.settings import complaint_at_setting, sockets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from forkpolicy.errors import Complaint
     from forkpolicy.settings import Settings
 
 SYSLOG_SOCKET = "/dev/log"
@@ -84,6 +84,13 @@ def unreadable(identity: Identity, paths: Iterable[str]) -> list[tuple[str, str]
     """The files among `paths` that a user may not read, each with what is in the way. As root only."""
     wanted = [path for path in paths if Path(path).exists()]
     return [(path, why) for path, why in zip(wanted, answer_as(identity, _why_each, wanted), strict=True) if why]
+
+
+def _proc(_start: Start) -> Iterator[Complaint]:
+    """The kernel's files about processes must be there."""
+    if not Path("/proc/self/fd").is_dir():
+        message = "is not mounted: sockets are made, tables opened and memory is measured by what stands there"
+        yield Complaint("/proc", 0, 0, message, hint="mount -t proc proc /proc")
 
 
 def _users(start: Start) -> Iterator[Complaint]:
@@ -227,6 +234,7 @@ def _tables(start: Start) -> Iterator[Complaint]:
 
 
 CONDITIONS: tuple[Callable[[Start], Iterator[Complaint]], ...] = (
+    _proc,
     _users,
     _log,
     _unix_sockets,

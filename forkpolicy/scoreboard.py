@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_WORKERS: Final = 512
+# Successors need slots while the old ones leave.
+MAX_WANTED: Final = MAX_WORKERS // 2
 # Policies longer than this are served as well; the hits of their later lines are not counted.
 MAX_LINES: Final = 16384
 EMPTY_IS_END: Final = 8

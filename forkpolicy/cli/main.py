@@ -24,7 +24,8 @@ Tables are compiled by forkpolicy-compile."""
 EPILOG = """\
 exit status:
   0 done; 1 done, and the answer is no; 2 wrong usage; 69 the master isn't running;
-  73 a file cannot be written; 78 the configuration is wrong
+  73 a file cannot be written, or another server listens there; 78 the configuration is wrong;
+  130 interrupted from the terminal
 
 Every command explains itself: forkpolicy COMMAND --help"""
 

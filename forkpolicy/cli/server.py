@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import grp
 import json
 import os
@@ -15,10 +16,10 @@ from forkpolicy.cli.parsers import add_command, add_json
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.control import ask
 from forkpolicy.preflight import control_path
+from forkpolicy.scoreboard import MAX_WANTED
 from forkpolicy.settings import absolute, load_settings
 
 if TYPE_CHECKING:
-    import argparse
     import socket
     from typing import Any
 
@@ -48,8 +49,15 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     top.add_argument("-n", dest="looks", metavar="N", type=int, default=0, help="end after N looks (default: never)")
     add_command(commands, "reload", _reload, "read settings and policy again; answers when every worker serves them")
     scale = add_command(commands, "scale", _scale, "run N workers from now on")
-    scale.add_argument("workers", metavar="N", type=int, help="how many")
+    scale.add_argument("workers", metavar="N", type=_worker_count, help=f"how many: 1 to {MAX_WANTED}")
     add_command(commands, "stop", _stop, "stop the running master gracefully")
+
+
+def _worker_count(text: str) -> int:
+    """The argument of `scale`. Raises ArgumentTypeError."""
+    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_WANTED):
+        raise argparse.ArgumentTypeError(f'expected a number from 1 to {MAX_WANTED}, got "{text}"')
+    return int(text)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -52,6 +52,11 @@ examples:
   forkpolicy-compile --dry-run --stats        say what would change, and what the tables consist of
   forkpolicy-compile --if-changed             for timers: nothing to do costs milliseconds
   curl -s URL | forkpolicy-compile feed       a table whose source is "-" reads standard input
+
+exit status:
+  0 done, or nothing to do; 1 --verify found a damaged table; 2 wrong usage;
+  73 a table or an output cannot be written; 78 a source, the policy or the settings are wrong;
+  130 interrupted from the terminal
 """
 
 

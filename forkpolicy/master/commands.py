@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from forkpolicy.master.control import MAX_CLIENTS, ControlClient, accept, refuse
 from forkpolicy.master.loop import READ, WRITE
-from forkpolicy.scoreboard import MAX_WORKERS
+from forkpolicy.scoreboard import MAX_WANTED
 
 if TYPE_CHECKING:
     import socket
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
 
-# Successors need slots while the old ones leave.
-MAX_WANTED = MAX_WORKERS // 2
 # After a failed accept.
 ACCEPT_PAUSE_S = 0.5
 

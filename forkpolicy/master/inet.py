@@ -1,14 +1,15 @@
 """Listening on TCP: every address of a host name, those that another master has passed among them. Runs in the master
-only. Raises ConfigError with the address that is in the way.
+only. Raises ConfigError with the address that is in the way, and CannotWriteError where somebody else listens.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import addresses, inet_name, why_no_listening
-from forkpolicy.errors import ConfigError
+from forkpolicy.errors import CannotWriteError, ForkpolicyError
 from forkpolicy.master.listener import Listener, take, wrong
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 def open_inet(endpoint: str, backlog: int, passed: list[Listener]) -> list[Listener]:
     """Listen on every address that `inet:host:port` has, as Postfix's master(8) does. Sockets among `passed` that do so
-    already are taken from there. One address that cannot be listened on is a ConfigError: whoever is sent there by the
-    resolver would find nobody.
+    already are taken from there. One address that cannot be listened on is an error for all: a client that the
+    resolver sends there would find nobody.
     """
     opened: list[Listener] = []
     try:
         for family, address in _addresses(endpoint):
             opened.append(take(passed, inet_name(address)) or _listen_on(family, address, backlog, endpoint))
-    except ConfigError:
+    except ForkpolicyError:
         for each in opened:
             each.close(remove=False)
         raise
@@ -52,6 +53,9 @@ def _listen_on(family: int, address: Address, backlog: int, endpoint: str) -> Li
             sock.close()
             raise
     except (OSError, OverflowError) as error:
-        raise wrong(endpoint, why_no_listening(endpoint, address, error)) from error
+        reason = why_no_listening(endpoint, address, error)
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise CannotWriteError(f"{endpoint}: {reason}") from error
+        raise wrong(endpoint, reason) from error
     sock.setblocking(False)
     return Listener(inet_name(sock.getsockname()), sock)

@@ -143,7 +143,9 @@ def _refuse_live(path: str) -> None:
             return  # nobody listens: a file left over by one who was killed
         except (TimeoutError, BlockingIOError):
             pass  # its queue is full: somebody lives there
-    raise wrong(path, "another server listens there: stop it first (forkpolicy stop), or choose another path")
+    raise CannotWriteError(
+        f"{path}: another server listens there: stop it first (forkpolicy stop), or choose another path"
+    )
 
 
 def _bind(sock: socket.socket, name: str, directory: int, ownership: Ownership, backlog: int) -> tuple[int, int]:

@@ -41,13 +41,13 @@ def test_a_stale_socket_is_taken_over_and_the_master_takes_its_workers_with_it(m
 
 
 def test_a_live_socket_is_left_alone(server, client, make_server):
-    """A second master refuses with status 78 and a message; the first never notices."""
+    """A second master refuses with status 73 and a message; the first never notices."""
     second = make_server(name="second", socket_path=server.socket_path)
     identity = server.socket_path.stat().st_ino
     done = subprocess.run(
         [*FORKPOLICY, "serve", "-c", str(second.settings)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 78
+    assert done.returncode == 73
     assert "another server listens there" in done.stderr
     assert server.socket_path.stat().st_ino == identity
     assert client.ask(FORGED) == REJECT
@@ -63,7 +63,7 @@ def test_of_two_starters_at_once_exactly_one_wins(make_server):
     ]
     try:
         loser = eventually(lambda: next((each for each in starts if each.poll() is not None), None))
-        assert loser.returncode == 78
+        assert loser.returncode == 73
         (winner,) = [each for each in starts if each is not loser]
         with PolicyClient(first.socket_path) as client:
             assert client.ask(FORGED) == REJECT
@@ -262,5 +262,6 @@ def test_nonsense_on_the_control_socket_costs_only_its_sender(server):
             each.connect(str(server.directory / "control"))
         loud.sendall(b"{nonsense\n")
         assert loud.recv(10) == b""
-        assert server.command("scale", "0").returncode == 1
+        for wrong in ("0", "-1", "257", "9" * 30, "two", "1.5"):
+            assert server.command("scale", wrong).returncode == 2
         assert json.loads(server.command("status", "--json").stdout)["wanted_workers"] == 2

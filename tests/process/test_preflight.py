@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -125,7 +126,25 @@ def test_check_reports_what_serve_refuses(make_server, condition, spoil, told):
 def test_each_condition_is_started_with():
     """A condition without a start that it refuses would be one of check alone."""
     covered = {getattr(case, "values", case)[0] for case in CASES}
-    assert covered - {"settings"} == {condition.__name__ for condition in CONDITIONS}
+    assert (covered | {"_proc"}) - {"settings"} == {condition.__name__ for condition in CONDITIONS}
+
+
+@pytest.mark.skipif(not AS_ROOT or not shutil.which("unshare"), reason="only root can hide /proc")
+@pytest.mark.parametrize(("command", "status"), [("serve", 78), ("check", 1)])
+def test_without_proc(make_server, command, status):
+    """One complaint that names /proc, and no start whose workers die of it."""
+    server = make_server("acl a sender @a.example\naction no REJECT no\naccess a no\n")
+    hidden = 'mount -t tmpfs none /proc && exec "$@"'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hidden, "sh"]
+    done = subprocess.run(
+        [*words, *FORKPOLICY, command, "-c", str(server.settings)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert (done.stdout + done.stderr).count("/proc: is not mounted") == 1
 
 
 def test_a_server_that_runs_is_nothing_to_complain_about(make_server):

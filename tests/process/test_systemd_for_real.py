@@ -60,7 +60,7 @@ AllowIsolate=yes
 WRAPPER = """\
 #!/bin/sh
 # A Python that was moved finds its own library here.
-LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/forkpolicy/code:/opt/forkpolicy/packages exec {python} -c 'import sys
+LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/forkpolicy/code:/opt/forkpolicy/packages exec {python} -P -c 'import sys
 from {module} import main
 sys.exit(main())' "$@"
 """

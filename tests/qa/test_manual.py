@@ -271,3 +271,12 @@ def test_the_sample_policy_uses_documented_words_only():
     assert used
     assert [word for word in used if f"`{word}`" not in LANGUAGE] == []
     assert complaints_of(text) == []
+
+
+@pytest.mark.parametrize(("text", "parser"), [(COMMANDS, make_parser()), (COMPILE, compile_command._parser())])
+def test_help_lists_the_exit_statuses_of_the_manual(text, parser):
+    """The same numbers in both, 130 of an interrupt included."""
+    table = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
+    listed = re.findall(r"\b(\d+) [a-zA-Z-]", parser.epilog.partition("exit status:")[2])
+    assert listed == table
+    assert "130" in listed

@@ -342,7 +342,7 @@ def test_a_port_in_use_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError, match="in use"):
+        with pytest.raises(CannotWriteError, match="in use"):
             open_inet(f"inet:127.0.0.1:{taken.getsockname()[1]}", 8, [])
 
 
