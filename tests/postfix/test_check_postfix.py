@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -228,6 +229,32 @@ def test_actions_that_postfix_does_not_heed_are_told(told):
     assert told(early, policy=hold).complaints == []
     proxied = f"smtpd_proxy_filter = 127.0.0.1:10025\n{RECIPIENT} {SERVICE}"
     assert any("with smtpd_proxy_filter" in each for each in told(proxied, policy=hold).complaints)
+
+
+DOCUMENTS = Path(__file__).parents[2]
+
+
+def shown(document, name):
+    """What a document shows of a file of Postfix: the indented blocks that begin with its name."""
+    text = (DOCUMENTS / document).read_text()
+    blocks = re.findall(rf"^( +)# {re.escape(name)}\n((?:\1.*\n)+)", text, re.MULTILINE)
+    return ["".join(line.removeprefix(indent) for line in body.splitlines(keepends=True)) for indent, body in blocks]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+def test_what_the_documents_show_is_left_alone(told, document):
+    """Whoever copies main.cf and master.cf from here is not warned of it by the same project."""
+    assert shown(document, "main.cf")
+    found = told("\n".join(shown(document, "main.cf")), "\n".join([SMTP, *shown(document, "master.cf")]))
+    assert found.hooks
+    assert found.complaints == []
+
+
+def test_the_submission_of_the_manual_has_its_own_context(told):
+    """The snippet of master.cf is one service with the context that the text speaks of."""
+    (snippet,) = shown("docs/operations.md", "master.cf")
+    asks = "submission/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"
+    assert told("", SMTP + snippet).hooks == [f"{asks}, policy_context submission"]
 
 
 def test_overrides_in_master_cf_count(told):
