@@ -6,6 +6,8 @@ said about lines of the policy. Reads the socket's file and directories, nothing
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING
 from forkpolicy.errors import Complaint
 from forkpolicy.policy.checks_lines import may_permit
 from forkpolicy.tools.hook_options import OPTION_CHECKS
-from forkpolicy.tools.postfix_setup import GOOD_HOOK, Finding, about, listening, socket_of, spot_of
+from forkpolicy.tools.postfix_setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.tools.reach import line_findings
 from forkpolicy.tools.socketfile import why_no_connection
+from forkpolicy.tools.staying import staying_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +41,8 @@ def find_findings(setup: Setup) -> Iterator[Complaint]:
     """Every finding."""
     for hook in setup.hooks:
         yield from _without_type(setup, hook)
+        if hook not in setup.ours:
+            yield from _asks_in_vain(setup, hook)
     if not setup.ours:
         yield _nobody_asks(setup)
         return
@@ -52,19 +57,45 @@ def find_findings(setup: Setup) -> Iterator[Complaint]:
 
 
 def describe(setup: Setup) -> list[dict[str, object]]:
-    """Where the service is hooked and when it is asked, for each hook."""
-    return [
+    """Whom each smtpd service of master.cf asks, and when; that it asks nobody, too."""
+    asking = {name for hook in setup.hooks for name in hook.services}
+    silent = [each.name for each in setup.postfix.services if each.name not in asking]
+    told: list[dict[str, object]] = [
         {
             "services": list(hook.services),
             "file": spot_of(setup, hook, hook.list_name)[0],
             "parameter": hook.list_name,
             "endpoint": hook.endpoint,
+            "ours": hook in setup.ours,
             "states": list(hook.states),
             "policy_context": hook.option("policy_context"),
-            "text": _in_words(hook),
+            "text": _in_words(hook) + ("" if hook in setup.ours else ", which is not this policy"),
         }
-        for hook in setup.ours
+        for hook in setup.hooks
     ]
+    if silent:
+        nobody = {"services": silent, "endpoint": "", "ours": False, "text": f"{', '.join(silent)}: asks nobody"}
+        told.append(nobody)
+    return told
+
+
+def _asks_in_vain(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+    """A service that is asked, is not ours, and is not there: most often a typing error."""
+    kind, _, rest = hook.endpoint.partition(":")
+    ours = sorted(listening(setup.settings))
+    if kind == "inet":
+        near = difflib.get_close_matches(inet_text(rest), ours, n=1, cutoff=0.9)
+        if near:
+            message = f"{hook.endpoint} is not a socket of this policy"
+            yield about(setup, hook, hook.list_name, message, f'did you mean "inet:{near[0]}"?')
+    elif kind == "unix" and rest:
+        path = Path(setup.postfix.parameters["queue_directory"], rest.lstrip("/") if hook.chrooted else rest)
+        # What nobody shows us may be there.
+        if os.access(path.parent, os.X_OK) and not path.exists():
+            near = difflib.get_close_matches(str(path), ours, n=1, cutoff=0.9)
+            hint = f"did you mean {near[0]}?" if near else f"this policy listens on {', '.join(ours)}"
+            message = f"{hook.endpoint} leads to {path}, and nothing is there: clients get the default action"
+            yield about(setup, hook, hook.list_name, message, hint)
 
 
 def _in_words(hook: Hook) -> str:
@@ -171,4 +202,10 @@ def _delimiter(setup: Setup) -> Iterator[Complaint]:
         yield Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
 
 
-HOOK_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (_order, _open_relay, *OPTION_CHECKS, _chroot)
+HOOK_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (
+    _order,
+    _open_relay,
+    *OPTION_CHECKS,
+    _chroot,
+    staying_actions,
+)

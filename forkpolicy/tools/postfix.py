@@ -59,13 +59,9 @@ class Postfix:
     def spot(self, parameter: str, service: str = "") -> Spot:
         """Where a parameter is set: in main.cf, or by a service of master.cf."""
         file = "master.cf" if service else "main.cf"
-        name, _, kind = service.partition("/")
-        # Of two settings in main.cf the last counts.
-        form = rf"{re.escape(name)}\s+{re.escape(kind)}\s" if service else rf"{re.escape(parameter)}\s*="
         lines = self._lines(file)
-        found = [number for number, line in enumerate(lines, 1) if re.match(form, line)]
-        path = str(Path(self.directory, file))
-        return Spot(path, found[-1], lines[found[-1] - 1]) if found else Spot(path, 0)
+        number = _option_line(lines, parameter, service) if service else _parameter_line(lines, parameter)
+        return Spot(str(Path(self.directory, file)), number, lines[number - 1] if number else "")
 
     def _lines(self, file: str) -> list[str]:
         if file not in self._texts:
@@ -76,6 +72,26 @@ class Postfix:
                 text = ""
             self._texts[file] = text.splitlines()
         return self._texts[file]
+
+
+def _parameter_line(lines: list[str], parameter: str) -> int:
+    """The line of main.cf that sets it, 0 for none. Of two the last counts."""
+    form = re.compile(rf"{re.escape(parameter)}\s*=")
+    return max((number for number, line in enumerate(lines, 1) if form.match(line)), default=0)
+
+
+def _option_line(lines: list[str], parameter: str, service: str) -> int:
+    """The line of master.cf on which a service sets it; the service's own where `-o` and name stand apart."""
+    name, _, kind = service.partition("/")
+    head = re.compile(rf"{re.escape(name)}\s+{re.escape(kind)}\s")
+    option = re.compile(rf"\s-o\s*(?:\{{\s*)?{re.escape(parameter)}\s*=")
+    begin = next((number for number, line in enumerate(lines, 1) if head.match(line)), 0)
+    for number, line in enumerate(lines[begin - 1 :] if begin else [], begin):
+        if number > begin and line[:1].strip() and not line.startswith("#"):
+            break
+        if option.search(line) and not line.lstrip().startswith("#"):
+            return number
+    return begin
 
 
 def read_postfix(directory: str | None) -> Postfix:

@@ -67,25 +67,31 @@ def _asked(hook: Hook, postfix: Postfix) -> Iterator[str]:
         yield str(Path(queue, rest))
     else:
         # Without its type it is a mistake, and still ours.
-        yield _inet(rest if kind == "inet" else hook.endpoint)
+        yield inet_text(rest if kind == "inet" else hook.endpoint)
 
 
 def listening(settings: Settings) -> set[str]:
     """Our sockets: absolute paths, and host:port."""
     base = Path(settings.path).parent
     return {
-        unix_path(each, base) if each.startswith("unix:") else _inet(each.removeprefix("inet:"))
+        unix_path(each, base) if each.startswith("unix:") else inet_text(each.removeprefix("inet:"))
         for each in settings.server.listen
     }
 
 
-def _inet(host_port: str) -> str:
+def inet_text(host_port: str) -> str:
+    """host:port, in one spelling."""
     return re.sub(r"[\[\]]", "", host_port).replace("localhost", "127.0.0.1")
 
 
 def spot_of(setup: Setup, hook: Hook, parameter: str) -> tuple[str, int, str]:
-    """Where a parameter is set that counts for a hook: path, line and the line's text."""
-    spot = setup.postfix.spot(parameter, hook.services[0] if parameter in hook.own else "")
+    """Where a parameter is set that counts for a hook: path, line and the line's text. One that nobody sets is looked
+    for where the hook stands.
+    """
+    service = hook.services[0]
+    spot = setup.postfix.spot(parameter, service if parameter in hook.own else "")
+    if not spot.line and parameter != hook.list_name:
+        spot = setup.postfix.spot(hook.list_name, service if hook.list_name in hook.own else "")
     return spot.path, spot.line, spot.source
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Where a state is asked at.
 LIST_FOR = {"DATA": "smtpd_data_restrictions", "END-OF-MESSAGE": "smtpd_end_of_data_restrictions"}
 LOGIN = frozenset({"sasl_username", "sasl_method", "sasl_sender"})
+AT_END = "END-OF-MESSAGE"
 BEFORE_MAIL = frozenset({"CONNECT", "EHLO", "HELO"})
 
 
@@ -46,6 +47,8 @@ def line_findings(postfix: Postfix, hooks: Sequence[Hook], model: Model) -> Iter
             yield about(line, f"this line never fires with this Postfix: {told[0]}", told[1])
         elif line.action.verb in WHOLE_MESSAGE:
             yield from _unheeded(line, asked)
+        elif line.action.verb == "PREPEND":
+            yield from _too_late(line, states, asked)
 
 
 def _never(
@@ -56,7 +59,7 @@ def _never(
         place = next((LIST_FOR[state] for state in LIST_FOR if state in states), "")
         hint = f"it could at {_words(states)}"
         return f"it asks at {_words(reached)} only", f"{hint}: hook it into {place}, too" if place else hint
-    fitting = [hook for hook in asked if _context_fits(line, hook)]
+    fitting = [hook for hook in asked if context_fits(line, hook)]
     if not fitting:
         contexts = sorted({hook.option("policy_context") or "none" for hook in asked})
         return f"policy_context is {', '.join(contexts)} only", "set policy_context beside check_policy_service"
@@ -66,7 +69,8 @@ def _never(
     return None
 
 
-def _context_fits(line: Line, hook: Hook) -> bool:
+def context_fits(line: Line, hook: Hook) -> bool:
+    """Whether a line can fire with the policy_context of a hook."""
     values = {"policy_context": hook.option("policy_context")}
     asked = [(acl, negated) for acl, negated in line.clauses if acl.attributes == ("policy_context",)]
     return all(_asks_tables(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
@@ -139,6 +143,14 @@ def _unheeded(line: Line, asked: list[Hook]) -> Iterator[Complaint]:
         yield about(line, f"{message} with smtpd_delay_reject = no", "ask in smtpd_recipient_restrictions")
     elif all(hook.proxied for hook in asked):
         yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
+
+
+def _too_late(line: Line, states: set[str], asked: list[Hook]) -> Iterator[Complaint]:
+    """A header that comes after the message. Of a line that fires nowhere else every check says so."""
+    if states != {AT_END} and all(states.intersection(hook.states) == {AT_END} for hook in asked):
+        message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"
+        hint = "ask in smtpd_data_restrictions, or for a recipient in smtpd_recipient_restrictions"
+        yield about(line, f"{message} and delivers without the header", hint)
 
 
 def _words(states: set[str]) -> str:

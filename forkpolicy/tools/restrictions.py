@@ -6,6 +6,7 @@ default, the lists about client, HELO and sender are evaluated when a recipient 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ DELAYED = {
 RELAYING = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
 # What keeps a list from letting mail to anywhere through.
 CLOSING = frozenset({"reject_unauth_destination", "defer_unauth_destination", "reject", "defer"})
+# In the order in which they are evaluated for a recipient.
+AT_RCPT = (*DELAYED, *RELAYING)
+UNLISTED = "reject_unlisted_recipient"
 OPTIONS = ("default_action", "timeout", "try_limit", "request_limit", "policy_context")
 CHECK = "check_policy_service"
 
@@ -58,6 +62,8 @@ class Hook:
     chrooted: bool
     relay_is_open: bool
     proxied: bool
+    # What may still refuse a recipient when the policy has answered, at the same command.
+    refusing_after: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:
@@ -88,7 +94,8 @@ def _hooks_of(service: Smtpd) -> Iterator[Hook]:
     lists = {name: list(_expanded(split_list(values.get(name, "")), classes)) for name in LISTS}
     for name, words in lists.items():
         others = {word for each in RELAYING if each != name for word in lists[each]}
-        yield from _in_list(service, name, words, others)
+        for hook in _in_list(service, name, words, others):
+            yield replace(hook, refusing_after=_refusing_after(hook, lists, values))
     inlined = {word for name in LISTS for word in split_list(values.get(name, ""))}
     for name, words in classes.items():
         if name not in inlined:
@@ -126,6 +133,36 @@ def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[
             relay_is_open=name in RELAYING and CLOSING.isdisjoint((*before, *other_words)),
             proxied=bool(values.get("smtpd_proxy_filter")),
         )
+
+
+def _refusing_after(hook: Hook, lists: Mapping[str, list[str]], values: Mapping[str, str]) -> tuple[str, ...]:
+    """What may refuse a recipient behind a hook that is asked about one: in its list, in those that smtpd evaluates
+    later, and without being asked the check whether the recipient exists.
+    """
+    if "RCPT" not in hook.states:
+        return ()
+    order = list(AT_RCPT)
+    if values.get("smtpd_relay_before_recipient_restrictions") == "no":
+        order[-2:] = reversed(order[-2:])
+    at = order.index(hook.list_name)
+    after = [
+        *lists[hook.list_name][len(hook.before) + 2 :],
+        *(word for name in order[at + 1 :] for word in lists[name]),
+    ]
+    before = [*hook.before, *(word for name in order[:at] for word in lists[name])]
+    refusing = [word for word in map(str.lower, after) if _refuses_recipients(word)]
+    if values.get("smtpd_reject_unlisted_recipient") == "yes" and UNLISTED not in (*before, *refusing):
+        refusing.append("smtpd_reject_unlisted_recipient")
+    return tuple(dict.fromkeys(refusing))
+
+
+def _refuses_recipients(word: str) -> bool:
+    """Whether a restriction refuses one recipient and not another."""
+    return (
+        word == CHECK
+        or word.endswith("_unauth_destination")
+        or re.match("(reject|check)_.*recipient", word) is not None
+    )
 
 
 def _states(name: str, values: Mapping[str, str]) -> tuple[str, ...]:
