@@ -33,13 +33,18 @@ Views = Mapping[str, Callable[[str], str]]
 """By the name of an attribute, the function that turns its value into what a policy sees."""
 
 # Addresses that no step above changes; group 1 is the domain. Names below localhost are left to the careful way.
-PLAIN: Final = re.compile(r"[^@!%]++@((?!(?i:localhost)\.)(?:[^@.\[\]]++\.)++[^@.\[\]]++)").fullmatch
+PLAIN: Final = re.compile(
+    r'[^@!%]++@((?!(?i:localhost)\.)(?:[^\x00-\x20"\\@.\[\]]++\.)++[^\x00-\x20"\\@.\[\]]++)'
+).fullmatch
 # Step 2 takes turns. Postfix takes as many as it needs; a policy has other requests to serve, and nobody nests twenty.
 # What is still at a local domain then is local.
 MAX_TURNS: Final = 20
 # RFC 822: a local part that is no dot-string stands in quotes while Postfix works on it (quote_822_local.c).
 _QUOTED: Final = re.compile(r'[\x00-\x20\x7f()<>@,;:\\"\[\]]|\A\.|\.\.|\.\Z').search
 _ROUTE: Final = re.compile(r"@(?:\[[^\]]*+\]|[^:\[])*+:").match
+# What a domain loses as its tokens are put together again: quotes, and blanks that keep no two words apart.
+_LOST: Final = re.compile(r'["\\]|(?:(?<=\.)|\A)\s+|\s+(?=\.|\Z)').sub
+_IN_QUOTES: Final = re.compile(r'"(?:\\.|[^"\\])*+"?', re.DOTALL).sub
 # As tok822_parse.c reads a text: what stands in quotes, brackets or parentheses has no operators.
 _UP_TO_BANG: Final = re.compile(
     r'((?:\\.|"(?:\\.|[^"\\])*+(?:"|\Z)|\[[^\]]*+(?:\]|\Z)|\([^)]*+(?:\)|\Z)|[^!"\[(\\])*+)!(.*)', re.DOTALL
@@ -114,7 +119,9 @@ class Rewriting:
         return f"{local}@{self._origin}" if self._origin else local
 
     def _whole(self, domain: str) -> str:
-        if self._mydomain and domain and "." not in domain and domain[0] != "[":
+        dotted = "." in _IN_QUOTES("", domain)
+        domain = _LOST("", domain)
+        if self._mydomain and domain and not dotted and domain[0] != "[":
             return f"{domain}.{self._mydomain}"
         return domain[:-1] if len(domain) > 1 and domain[-1] == "." and domain[-2] != "." else domain
 

@@ -157,30 +157,23 @@ def site(stage, request):
 
 # One: trivial-rewrite(8)
 
-ATOMS = (
-    *(
-        "anna",
-        "postmaster",
-        "example.com",
-        "example.org",
-        "virtual.example",
-        "mail.example.com",
-        "localhost",
-        "LocalHost",
-    ),
-    *("localhost.example.com", "[127.0.0.1]", "[IPv6:::1]", "[203.0.113.9]", "mail", "x y", "a.b", "", "example.com."),
-    *("localhost.", "x..y", ".x", "x+ext", "\u00e4", "a:b", "x-y"),
-)
+ATOMS = [
+    *["anna", "postmaster", "example.com", "example.org", "virtual.example", "mail.example.com", "localhost"],
+    *["LocalHost", "localhost.example.com", "[127.0.0.1]", "[IPv6:::1]", "[203.0.113.9]", "mail", "x y", "a.b", ""],
+    *["example.com.", "localhost.", "x..y", ".x", "x+ext", "\u00e4", "a:b", "x-y", "example.com ", ". example.com"],
+]
+# What is in quotes within quotes comes out of Postfix's parser here and there with a blank or a dot more.
+QUOTING = ['"example.com"', "\\example.com", 'a"b', "(example.com)"]
 OPERATORS = ("@", "@", "!", "!", "%", "%", ".", "")
 ENDINGS = ("", "", "", "@localhost", "@example.com", "@[127.0.0.1]", "@virtual.example", ".", "%localhost")
 FUZZED = int(os.environ.get("FORKPOLICY_EXAMPLES", "2000"))
 
 
-def fuzzed(chance):
+def fuzzed(chance, atoms):
     """An address as no mail program writes it, without quotes."""
     address = chance.choice(("", "", "", "@example.org:", "@a,@localhost:"))
     for number in range(chance.choice((1, 2, 2, 3, 3, 4))):
-        address += (chance.choice(OPERATORS) if number else "") + chance.choice(ATOMS)
+        address += (chance.choice(OPERATORS) if number else "") + chance.choice(atoms)
     return address + chance.choice(ENDINGS)
 
 
@@ -189,23 +182,39 @@ def same(ours, theirs):
 
     def plain(address):
         local, _, domain = address.rpartition("@")
-        return re.sub(r"\s", "", local).replace("MAILER-DAEMON", ""), domain.lower()
+        return re.sub(r"\s|MAILER-DAEMON", "", local), domain.lower()
 
     return plain(ours) == plain(theirs)
 
 
-def test_recipients_are_what_trivial_rewrite_makes_of_them(site):
-    """Rewritten as by cleanup(8), resolved as by qmgr(8): the same address, and the same verdict whether it is here."""
+def resolved(site, atoms):
+    """(address, what it is to us, what Postfix delivers to, whether that is here) of many."""
     chance, rewriting = random.Random(1), Rewriting(**site.mail)
-    differ = []
     with TrivialRewrite(site.postfix) as theirs:
-        for address in {fuzzed(chance) for _ in range(FUZZED)} - {""}:
-            resolved = theirs.resolve(theirs.rewrite(address))
-            ours = rewriting.recipient(address)
-            # A name that every machine has is told apart from nobody else's by us only.
-            if resolved and not same(ours, rewriting._at_origin(resolved[0])):
-                differ.append((address, ours, resolved[0]))
-    assert differ == []
+        for address in sorted({fuzzed(chance, atoms) for _ in range(FUZZED)} - {""}):
+            if address.startswith("@") and "@[IPv6" in address:
+                # Postfix itself takes the colon of the literal now for the end of a route and now not.
+                continue
+            found = theirs.resolve(theirs.rewrite(address))
+            if found:
+                # That localhost is the same machine as myorigin, Postfix leaves for local(8) to see.
+                yield address, rewriting.recipient(address), rewriting._at_origin(found[0]), found[1]
+
+
+def test_recipients_are_what_trivial_rewrite_makes_of_them(site):
+    """Rewritten as by cleanup(8), resolved as by qmgr(8): the same address."""
+    differ = [(address, ours, theirs) for address, ours, theirs, _ in resolved(site, ATOMS) if not same(ours, theirs)]
+    assert not differ, differ[:20]
+
+
+def test_quotes_within_quotes_hide_nothing_that_ends_here(site):
+    """Whatever Postfix's parser makes of them: what it delivers here is ours."""
+    hidden = [
+        (address, ours, theirs)
+        for address, ours, theirs, here in resolved(site, [*ATOMS, *QUOTING])
+        if here and ours.rpartition("@")[2].lower() not in {*OURS, *DESTINATIONS}
+    ]
+    assert not hidden, hidden[:20]
 
 
 def test_the_reference_of_the_evaluators_is_postfix(site):
