@@ -15,7 +15,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy.policy.matchers.parts import OneKeyPart, PresentPart
-from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address
 from forkpolicy.policy.rewriting import PLAIN
 from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
 
@@ -131,7 +131,7 @@ class _Compiler:
         name = f"{len(self.namespace)}"
         if isinstance(part, TablePart):
             # The slot's `find` is replaced when a new table is taken up, so it is fetched each time.
-            key = f"{self._value('view', part.view)}({values[0]})" if part.view else values[0]
+            key = self._key(part)
             return f"{self._value('t' + name, part.lookup)}.find({key}) is not None"
         if isinstance(part, OneKeyPart):
             words = self._value("words" + name, frozenset(part.words))
@@ -145,12 +145,23 @@ class _Compiler:
             return f"{self._value('t' + name, part.lookup)}.find({joined}) is not None"
         return f"{self._value('holds' + name, part.holds)}({', '.join(values)})"
 
+    def _key(self, part: TablePart) -> str:
+        """What a table is asked for. The domain of nearly every address is known to be what stands behind its `@`."""
+        name = part.attributes[0]
+        if part.view is None:
+            return self._seen(name)
+        view, value = self.views.get(name), self.arguments[name]
+        if view is None or part.view is not domain_of_address:
+            return f"{self._value('view', part.view)}({self._seen(name)})"
+        known, domain = (self._value(*each) for each in (("known", view.known_domain), ("domain", view.domain)))
+        return f"({known}({value}.partition('@')[2]) or {domain}({value}))"
+
     def _seen(self, name: str) -> str:
         """An attribute as ACLs see it. A common address costs the expression that finds it common, and no call."""
         value, view = self.arguments[name], self.views.get(name)
         if view is None:
             return value
-        return f"({value} if {self._value('plain', PLAIN)}({value}) else {self._value('view', view)}({value}))"
+        return f"({value} if {self._value('plain', PLAIN)}({value}) else {self._value('view', view.address)}({value}))"
 
     def _effect(self, line: Line) -> list[str]:
         if line.action.kind == "score":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
+from forkpolicy.policy.rewriting import View
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.layout import Values
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
@@ -131,7 +132,8 @@ def _piece(
     if is_domain is None:
         return lambda values, _match: put_in(values[at] or "")
     view = views.get(attribute, str)
-    return lambda values, _match: put_in(_part(view(values[at] or ""), is_domain=is_domain))
+    part = view.domain if is_domain and isinstance(view, View) else lambda came: _part(view(came), is_domain=is_domain)
+    return lambda values, _match: put_in(part(values[at] or ""))
 
 
 def _part(address: str, *, is_domain: bool) -> str:

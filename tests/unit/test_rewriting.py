@@ -17,6 +17,7 @@ from forkpolicy.loading import load_everything, views_of
 from forkpolicy.policy.rewriting import PLAIN, Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.settings import MailSettings, load_settings
+from forkpolicy.tables.keys import fold_domain
 from tests.fakes import complaints_of, decide, policy_of, request_of
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "addresses.md"
@@ -184,6 +185,19 @@ def test_nesting_without_end(unit):
     """More turns than anybody needs: it is still at a local domain, and counts as local."""
     seen = Rewriting(**KNOWN).recipient(f"anna{unit * 500}@localhost")
     assert seen.endswith(("@example.com", "@"))
+
+
+@given(st.one_of(addresses, st.builds("{}@{}".format, addresses, domains)))
+def test_a_domain_alone_is_that_of_the_whole_address(address):
+    """Asked for the first time or known, with or without what stands in front of it."""
+    views = Rewriting(myorigin="a.b", mydomain="b", local_domains=("example.com", "a.b.c", "x.y")).views
+    for view in views.values():
+        seen = view(address)
+        expected = seen.rpartition("@")[2] if "@" in seen else ""
+        assert view.domain(address) == view.domain(address)
+        assert fold_domain(view.known_domain(address.partition("@")[2]) or view.domain(address)) == fold_domain(
+            expected
+        )
 
 
 # Through a policy
