@@ -25,7 +25,7 @@ from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableErr
 from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
 from forkpolicy.tables.format import KINDS, Kind, Record
-from forkpolicy.tables.reader import Table, open_verified, verify_file
+from forkpolicy.tables.reader import Table, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,6 @@ class _TableCompiler:
         self._options, self._progress = options, progress
         self._kind = cast("Kind", declaration.kind)
         self._path = directory.table(declaration.name)
-        self._digest = ""
         self._result = Result(declaration.name, declaration.kind, str(self._path))
 
     def compile(self) -> Result:
@@ -172,9 +171,7 @@ class _TableCompiler:
             return None
 
     def _open(self, path: Path) -> Table:
-        file = verify_file(str(path))
-        self._digest = file.trailer.digest
-        return open_verified(file, self._declaration.name, self._kind)
+        return open_table(str(path), self._declaration.name, self._kind)
 
     def _is_unchanged(self, before: Table) -> bool:
         try:
@@ -241,7 +238,7 @@ class _TableCompiler:
     def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:
         tally = Tally(tuple(reading.names), self._options.skip_bad)
         parsed = store.count
-        writer = TableWriter(aside)
+        writer = TableWriter(aside, self._kind)
         try:
             self._progress.begin(parsed, "entries written")
             for batch in self._batches(store, tally):
@@ -321,6 +318,8 @@ class _TableCompiler:
             offences = self._offences(table)
             if offences:
                 return self._result.refuse(*offences)
+            if before and _says_the_same(table.record, before.record) and not self._options.dry_run:
+                return self._describe(before, "unchanged")
             if self._options.dry_run:
                 self._result.state = "compared"
                 self._result.difference = compare(before, table, self._directory)
@@ -336,12 +335,17 @@ class _TableCompiler:
 
     def _describe(self, table: Table, state: State) -> Result:
         result, record = self._result, table.record
-        result.state, result.generation, result.digest = state, table.generation, self._digest
+        result.state, result.generation, result.digest = state, table.generation, record.content_digest
         result.entries, result.counts = record.entries, dict(record.counts)
         result.size_bytes, result.examples = table.size_bytes, examples_in(table)
         if self._options.stats:
             result.statistics = statistics_of(table)
         return result
+
+
+def _says_the_same(record: Record, before: Record) -> bool:
+    """Whether nothing but the time differs: entries, and the sources and lines that they are shown with."""
+    return (record.content_digest, record.source_digest) == (before.content_digest, before.source_digest)
 
 
 def _warning(complaint: Complaint) -> Complaint:

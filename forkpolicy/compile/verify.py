@@ -8,7 +8,7 @@ import lmdb
 import msgpack
 
 from forkpolicy.errors import TableError
-from forkpolicy.tables.format import FIRST_ADDRESS_BYTES
+from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, ContentDigest
 from forkpolicy.tables.reader import open_table
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ def verify_table(path: str, name: str, kind: Kind) -> Record:
 def _walk(table: Table) -> None:
     before = b""
     count = 0
+    content = ContentDigest(table.kind)
     for key, raw in table.entries():
         count += 1
         table.entry(raw)
+        content.add([(key, raw if table.kind == "cidr" else raw[: -len(key)])])
         first = raw[: FIRST_ADDRESS_BYTES[raw[:1]]] if table.kind == "cidr" else key
         if first <= before:
             raise TableError(f"{table.path}: entry {count} overlaps the one before it")
@@ -42,3 +44,5 @@ def _walk(table: Table) -> None:
     expected = table.record.counts.get("ranges", 0) if table.kind == "cidr" else table.record.entries
     if count != expected:
         raise TableError(f"{table.path} holds {count} entries, and {expected} were written")
+    if table.record.content_digest not in ("", content.hexdigest()):
+        raise TableError(f"{table.path} holds other entries than its record says")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import lmdb
@@ -33,8 +34,9 @@ _LMDB_MAJOR: Final = 0
 class TableWriter:
     """One table file on its way. `put` batches, `finish`, and `close` in any case; the caller removes what failed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: layout.Kind) -> None:
         self.path = path
+        self._content = layout.ContentDigest(kind)
         self._map_bytes = _FIRST_MAP_BYTES
         try:
             self._env = lmdb.open(
@@ -54,10 +56,13 @@ class TableWriter:
 
     def put(self, batch: Iterable[Pair]) -> None:
         """Append a batch whose keys are above all that came before."""
-        self._write(list(batch), self._entries)
+        pairs = list(batch)
+        self._write(pairs, self._entries)
+        self._content.add(pairs)
 
     def finish(self, record: layout.Record) -> layout.Trailer:
-        """Write the record, sync, seal; the file is ready to be renamed."""
+        """Write the record with the digest of the content, sync, seal; the file is ready to be renamed."""
+        record = replace(record, content_digest=self._content.hexdigest())
         self._write([(layout.RECORD_KEY, record.pack())], self._record)
         try:
             self._env.sync(True)

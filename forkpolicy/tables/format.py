@@ -9,6 +9,13 @@ assertion of LMDB's, and no exception handler would see it. Hashing runs at 1.7 
 An entry is msgpack `[index of its source, line, prefix length of a network or 0, value or None]`. In a cidr table the
 first address of its range stands before it. In the other kinds a reader appends the key to what is stored, so that an
 entry in hand knows its key and the file holds each key once: two thirds of the bytes are nine tenths of a look-up.
+
+The record's content digest is of what a table says, keys and values, and of nothing that differs from host to host or
+from day to day: order of the sources, their names and lines, the time. Its beginning is the table's generation.
+
+A release reads the files of the one before, so that it can take over with the tables that are there: version 2 had no
+content digest, and what its trailer digests stands for it.
+
 `TableError` says why a file cannot be used; nothing else leaves this module for a bad file.
 """
 
@@ -27,12 +34,16 @@ from forkpolicy.errors import TableError
 from forkpolicy.tables.keys import network_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+if TYPE_CHECKING:
     from pathlib import Path
 
 Kind = Literal["cidr", "domain", "address", "key"]
 KINDS: Final[tuple[Kind, ...]] = ("cidr", "domain", "address", "key")
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+READABLE_VERSIONS: Final = (2, FORMAT_VERSION)
 SUFFIX: Final = ".lmdb"
 
 ENTRIES_DB: Final = b"entries"
@@ -47,6 +58,9 @@ MACHINE: Final = f"{sys.byteorder[0]}{struct.calcsize('P') * 8}".encode("ascii")
 
 # The first address of a range stands before a cidr entry and begins with its family; msgpack arrays begin with 0x94.
 FIRST_ADDRESS_BYTES: Final = {b"4": 5, b"6": 17}
+
+# Compilers write the first two of an entry in one width: array of 4, uint8, uint32.
+_PLACE_BYTES: Final = 8
 
 MAGIC: Final = b"fkp-tbl\n"
 _HEAD: Final = struct.Struct(">8sI4sQ8x")
@@ -67,6 +81,8 @@ class Record:
     counts: dict[str, int] = field(default_factory=dict)
     # What the table holds, so that a look-up can skip what it cannot hold; see forkpolicy.tables.reader.
     traits: dict[str, Any] = field(default_factory=dict)
+    # Hexadecimal, see above; empty in a file of version 2.
+    content_digest: str = ""
 
     def pack(self) -> bytes:
         """The record as it is stored."""
@@ -80,6 +96,7 @@ class Record:
                 "sources": list(self.sources),
                 "counts": self.counts,
                 "traits": self.traits,
+                "content_digest": self.content_digest,
             }
         )
         return packed
@@ -118,6 +135,26 @@ def pack_value(value: str | None) -> bytes:
     """The value as the last part of an entry; compilers build the other parts themselves, see above."""
     packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
     return packed
+
+
+class ContentDigest:
+    """The digest of a table's content, while its entries come in key order."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._digest = hashlib.sha256(f"{kind}\0".encode("ascii"))
+
+    def add(self, batch: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keys and stored entries. Of each entry the source and the line are left out."""
+        pieces: list[bytes] = []
+        for key, raw in batch:
+            skip = FIRST_ADDRESS_BYTES.get(raw[:1], 0)
+            # How long the key is has to be said; of what follows, its first byte or msgpack says so.
+            pieces += (b"%d:" % len(key), key, raw[:skip], raw[skip + _PLACE_BYTES :])
+        self._digest.update(b"".join(pieces))
+
+    def hexdigest(self) -> str:
+        """What it is so far."""
+        return self._digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +207,9 @@ def _check_head(end: bytes, size: int) -> int:
     if len(end) < TRAILER_BYTES or not end.startswith(MAGIC):
         raise TableError("is no whole table of forkpolicy: cut off, or written by something else")
     _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
-    if version != FORMAT_VERSION:
-        raise TableError(f"has format {version}, this forkpolicy reads {FORMAT_VERSION}: compile it again")
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(str(each) for each in READABLE_VERSIONS)
+        raise TableError(f"has format {version}, this forkpolicy reads {known}: compile it again")
     if machine != MACHINE:
         raise TableError(
             f"was written on a {_machine_text(machine)} machine, this one is {_machine_text(MACHINE)}: compile it here"

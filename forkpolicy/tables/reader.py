@@ -107,12 +107,12 @@ class Table:
         self.path, self.name, self.kind = file.path, name, kind
         self.identity = file.identity
         self.size_bytes = file.trailer.lmdb_bytes + layout.TRAILER_BYTES
-        self.generation = file.trailer.digest[:12]
         self._fd = file.fd
         self._mapped = mapped = MappedFile.of(file)
         try:
             self.record = Record.unpack(mapped.raw_record)
             _check_kind(self.record, name, kind)
+            self.generation = (self.record.content_digest or file.trailer.digest)[:12]
             self.find: Find = _finder(mapped.txn.cursor(mapped.entries), self.record, delimiter)
         except BaseException:
             mapped.let_go()

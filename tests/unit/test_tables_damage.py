@@ -68,8 +68,8 @@ def test_another_kind_name_version_or_machine(compiler: Compiler, monkeypatch: p
     with pytest.raises(TableError, match='is the table "t" under the name of "u"'):
         compiler.open("cidr", "u")
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "FORMAT_VERSION", 3)
-        assert "has format 2, this forkpolicy reads 3: compile it again" in refusal(compiler)
+        patch.setattr(layout, "READABLE_VERSIONS", (4, 5))
+        assert "has format 3, this forkpolicy reads 4 and 5: compile it again" in refusal(compiler)
     monkeypatch.setattr(layout, "MACHINE", b"b64 ")
     assert "written on a 64-bit little-endian machine, this one is 64-bit big-endian" in refusal(compiler)
 
