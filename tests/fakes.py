@@ -60,12 +60,19 @@ class TextFiles(Files):
 
 
 def policy_of(text, tables=None, *, warnings=None, **more):
-    """A policy from text; `tables`: {name: {key: value}}. Warnings are added to the list of that name."""
-    tables = tables or {}
+    """A policy from text; `tables`: {name: {key: value}}. Warnings are added to the list of that name.
+
+    Its attribute `indexed` is the same policy, compiled as a long one is, for `decide` to compare.
+    """
     files = TextFiles({"policy.conf": text, **more.pop("files", {})})
-    policy, found = load_policy(
-        "policy.conf", lambda each: DictTable(each.name, each.kind, tables.get(each.name, {})), files=files, **more
-    )
+
+    def load(**options):
+        rows = tables or {}
+        lookup_for = lambda each: DictTable(each.name, each.kind, rows.get(each.name, {}))  # noqa: E731
+        return load_policy("policy.conf", lookup_for, files=files, **options)
+
+    policy, found = load(**more)
+    policy.indexed, _ = load(**{**more, "indexed_from": 0})
     if warnings is not None:
         warnings += found
     return policy
@@ -98,18 +105,26 @@ def request_of(**attributes):
 
 
 def decide(policy, **attributes):
-    """The text of the reply to a request, from the compiled policy; the exact evaluation has to agree.
+    """The text of the reply to a request, from the compiled policy; the exact evaluation and the index have to agree.
 
-    Only where an ACL fails may the compiled policy leave the decision to it.
+    Only where an ACL fails may the compiled policy leave the decision to the exact evaluation.
     """
     request = request_of(**attributes)
     values = wanted_values(request, policy.wanted)
-    with mock.patch.object(policy, "_decide_exactly", wraps=policy._decide_exactly) as exactly:
-        line = policy.decide(values)
-    noted = policy.take_noted()
+    line, noted, exactly = decided(policy, values)
     trace = policy.trace(values)
-    failed = any(looked.answer is Answer.FAILED for tried in trace.tried for looked, _ in tried.looked)
-    assert exactly.called is failed
+    assert exactly is any(looked.answer is Answer.FAILED for tried in trace.tried for looked, _ in tried.looked)
     assert trace.outcome is line
     assert trace.noted == noted
+    same, also_noted, exactly = decided(policy.indexed, values)
+    assert same.number == line.number
+    assert [each.number for each in also_noted] == [each.number for each in noted]
+    assert not exactly or any(table.rows is None for table in policy.tables.values())
     return policy.text(line, values)
+
+
+def decided(policy, values):
+    """The line that decides, the lines noted on the way, and whether it took the exact evaluation."""
+    with mock.patch.object(policy, "_decide_exactly", side_effect=policy._decide_exactly) as exactly:
+        line = policy.decide(values)
+    return line, policy.take_noted(), exactly.called

@@ -15,7 +15,7 @@ def policy_with(marks):
     """One line, of an ACL for each mark; ACL N holds for the sender uN@example.com alone."""
     acls = "".join(f"acl a{number} sender u{number}@example.com\n" for number in range(len(marks)))
     terms = " ".join(f"{mark}a{number}" for number, mark in enumerate(marks))
-    return policy_of(f"{acls}action first REJECT first\naccess {terms} first\n", indexed_from=100)
+    return policy_of(f"{acls}action first REJECT first\naccess {terms} first\n")
 
 
 @pytest.mark.parametrize("odd", PLACES)
@@ -43,7 +43,7 @@ def test_a_long_line_says_nothing_about_the_next(odd):
     terms = [f"!a{number}" for number in range(COUNT)]
     # Everything above it holds: only its last ACL keeps the first line from firing.
     text += f"access {' '.join(terms)} !here first\naccess {' '.join(terms)} here second\n"
-    policy = policy_of(text, indexed_from=100)
+    policy = policy_of(text)
     assert decide(policy, sender="nobody@example.com") == "REJECT second"
     assert decide(policy, sender=f"u{odd}@example.com") == "DUNNO"
 
@@ -63,5 +63,5 @@ def test_what_cannot_be_known_in_a_later_piece_keeps_the_line_from_firing():
         text = "".join(f"acl a{number} sender u{number}@example.com\n" for number in range(MAX_DEPTH + 5))
         terms = " ".join(f"!a{number}" for number in range(MAX_DEPTH + 5))
         text += f"acl to recipient b@example.com\naction r REJECT r\naccess {terms} {mark}to r\n"
-        policy = policy_of(text, indexed_from=100)
+        policy = policy_of(text)
         assert decide(policy, sender="nobody@example.com", protocol_state="DATA", recipient="") == "DUNNO"

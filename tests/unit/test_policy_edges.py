@@ -1,0 +1,338 @@
+"""Edges of the language, where one character of the code makes a difference that no other test saw."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from forkpolicy.errors import ConfigError
+from forkpolicy.policy.load import check_on_error
+from forkpolicy.protocol.layout import wanted_values
+from tests.fakes import DictTable, complaints_of, decide, policy_of, request_of
+
+
+@pytest.mark.parametrize(
+    ("acl", "attributes", "holds"),
+    [
+        ("size <1k", {"size": "1023"}, True),
+        ("size <1k", {"size": "1024"}, False),
+        ("size <=1k", {"size": "5"}, True),
+        ("size <=1k", {"size": "1025"}, False),
+        ("size >=1k", {"size": "1024"}, True),
+        ("size >=1k", {"size": "1023"}, False),
+        ("size =5", {"size": "5"}, True),
+        ("size =5", {"size": "6"}, False),
+        ("size =5", {"size": "4"}, False),
+        ("size 5b", {"size": "6"}, True),
+        ("size 1K-2K", {"size": "1024"}, True),
+        ("size 1K-2K", {"size": "1023"}, False),
+        ("size 1g", {"size": str(1 << 30)}, False),
+        ("size 1g", {"size": str((1 << 30) + 1)}, True),
+        ("size >1 <0", {"size": "2"}, True),
+        ("size 5", {"size": "999999999999999999"}, True),
+        ("size <5", {"size": "1000000000000000000"}, False),
+        ("size =1000000000000000000000", {"size": "1000000000000000000000"}, False),
+        ("sender u@example.net example.com", {"sender": "a@b@example.com"}, True),
+        ("sender u@example.net example.com", {"sender": "u@example.net"}, True),
+        ("sender u@example.net example.com", {"sender": "v@example.net"}, False),
+        ("sender u@example.net example.com", {"sender": "example.com"}, False),
+        ("sender <> example.com", {"sender": ""}, True),
+        ("sender u@ example.com", {"sender": "u@elsewhere.example"}, True),
+        ("sender u@ example.com", {"sender": "v@elsewhere.example"}, False),
+        ("sender .example.net example.com", {"sender": "u@a.b.example.net"}, True),
+        ("client_name mail.example.com .example.net", {"client_name": "a.example.net"}, True),
+        ("client_name a.example.com", {"client_name": "b.a.example.com"}, False),
+        ("client_address 192.0.2.1 198.51.100.0/24", {"client_address": "192.0.2.2"}, False),
+        ("client_address 192.0.2.1 192.0.2.3", {"client_address": "192.0.2.3"}, True),
+        ("client_address 192.0.2.0/25 192.0.2.64/26", {"client_address": "192.0.2.127"}, True),
+        ("client_address 192.0.2.0/25 192.0.2.64/26", {"client_address": "192.0.2.128"}, False),
+        ("client_address {server_address}", {"client_address": "::1", "server_address": "0:0::1"}, True),
+        ("client_address {server_address}", {"client_address": "::1", "server_address": "::2"}, False),
+        ("sender {recipient}", {"sender": "B@Example.com."}, True),
+        ("sasl_username {sasl_method}", {"sasl_username": "PLAIN", "sasl_method": "plain"}, True),
+        ("authenticated", {"sasl_method": "PLAIN"}, True),
+        ("authenticated", {}, False),
+        ("encrypted", {"encryption_protocol": ""}, False),
+        ("null_sender", {"sender": "a@example.com"}, False),
+        ("sasl_method (PLAIN|LOGIN) CRAM-MD5", {"sasl_method": "cram-md5"}, True),
+        ("sasl_method (PLAIN|LOGIN) CRAM-MD5", {"sasl_method": "cram-md"}, False),
+        ("protocol_state MAIL rcpt", {}, True),
+        ("protocol_state MAIL", {}, False),
+        ("stress", {"stress": "yes"}, None),
+    ],
+    ids=str,
+)
+def test_an_acl_holds_at_its_edges(acl, attributes, holds):
+    """On each side of each bound, compiled, indexed and exactly."""
+    text = f"acl x {acl}\naction y OK\naccess x y\n"
+    if holds is None:
+        assert complaints_of(text)
+    else:
+        assert decide(policy_of(text), **attributes) == ("OK" if holds else "DUNNO")
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "holds"),
+    [
+        ("time 08:30-17:45", "2026-11-25T08:29", False),
+        ("time 08:30-17:45", "2026-11-25T08:30", True),
+        ("time 08:30-17:45", "2026-11-25T17:44", True),
+        ("time 08:30-17:45", "2026-11-25T17:45", False),
+        ("time 22:15-06:10", "2026-11-25T22:14", False),
+        ("time 22:15-06:10", "2026-11-25T22:15", True),
+        ("time 22:15-06:10", "2026-11-25T06:09", True),
+        ("time 22:15-06:10", "2026-11-25T06:10", False),
+        ("time 00:00-24:00", "2026-11-25T23:59", True),
+        ("time 08:00-09:00 23:00-24:00", "2026-11-25T23:30", True),
+        ("day sat-mon", "2026-11-29T12:00", True),
+        ("day sat-mon", "2026-11-30T12:00", True),
+        ("day sat-mon", "2026-12-01T12:00", False),
+        ("day sun-sun", "2026-11-29T12:00", True),
+        ("day sun-sun", "2026-11-28T12:00", False),
+        ("day ta", "2026-11-28T12:00", True),
+        ("day m", "2026-11-30T12:00", True),
+        ("day MON", "2026-11-30T12:00", True),
+        ("day thu", "2026-11-26T12:00", True),
+        ("day thu", "2026-11-24T12:00", False),
+    ],
+)
+def test_days_and_times_at_their_edges(values, at, holds):
+    """The minute before and the minute of each end; ranges over the end of the week."""
+    now = datetime.fromisoformat(f"{at}+00:00").timestamp()
+    policy = policy_of(f"acl x {values} tz=UTC\naction y OK\naccess x y\n", clock=lambda: now)
+    assert decide(policy) == ("OK" if holds else "DUNNO")
+
+
+def test_the_explanation_of_a_time_says_when_it_is():
+    """Which span holds, and the day and time in the zone that counts."""
+    now = datetime(2026, 7, 1, 12, 30, tzinfo=UTC).timestamp()
+    policy = policy_of("acl x time 14:00-15:00 tz=Europe/Madrid\naccess x\n", clock=lambda: now)
+    finding = policy.model.acls["x"].find({})
+    assert finding.text == "14:00-15:00 at Wednesday 14:30 CEST"
+    assert str(finding.place) == "policy.conf:1"
+
+
+MISTAKES = [
+    ("zzzz a", 'unknown statement "zzzz": expected table, acl, action, access, include\n', "did you mean"),
+    ("table t zzzz f", 'unknown kind of table "zzzz": expected cidr, domain, address, key\n', "did you mean"),
+    ("acl x helo_name {client_nam}", 'unknown attribute "client_nam"\n', 'did you mean "{client_name}"?'),
+    ("acl x helo_name {qqqq}", 'unknown attribute "qqqq"\n', ""),
+    (
+        "acl x zzzz 1\nacl x size ten",
+        "",
+        'no Postfix known today sends an attribute "zzzz": the ACL may never be known\n',
+    ),
+    ("acl x sasl_user a\nacl y size ten", "", 'no Postfix known today sends an attribute "sasl_user"\n'),
+    ("acl x sasl_user a\nacl y size ten", "", 'did you mean "sasl_username"?'),
+    ("acl x ehlo a.example\nacl y size ten", "", 'did you mean "helo_name"?'),
+    ("action a REJECT {qqqq}", 'unknown name "{qqqq}": expected an attribute, {sender_domain} and the like, or', ""),
+    ("acl x time \u0968:00-17:00", "is no span of time: expected 08:00-17:00\n", ""),
+    ("acl x time 24:00-08:00", "has no such time of day: expected 00:00 to 24:00\n", ""),
+    ("acl x time 08:00-24:01", "has no such time of day", ""),
+    ("acl x time 08:60-09:00", "has no such time of day", ""),
+    ("acl x time 08:00-09:60", "has no such time of day", ""),
+    ("acl x time 08:00-08:00", "is empty: the end is not included; a whole day is 00:00-24:00\n", ""),
+    ("acl x day mon-blur", '"mon-blur" is no day: expected monday, tuesday,', ""),
+    ("acl x day blur-mon", '"blur-mon" is no day', ""),
+    ("acl x day mo", '"mo" is no day', ""),
+    ("acl x day tz=UTC", "day needs a value such as Monday-Friday beside tz=\n", ""),
+    ("acl x time tz=UTC", "time needs a value such as 08:00-17:00 beside tz=\n", ""),
+    ("acl x day mon tz=UTC tz=Europe/Madrid", "one ACL has one tz=: declare a second ACL for the other zone\n", ""),
+    ("acl x score many", '"many" is no comparison of a score: expected >N, >=N, <N, <=N or =N\n', ""),
+    ("acl x size 2k-1k", "the range is reversed: did you mean 1k-2k?\n", ""),
+    ("acl x null_sender yes", "null_sender takes no value\n", ""),
+    ("table t cidr f\nacl x size 5 table:t", "is no comparison", ""),
+    (
+        "table t cidr f\nacl x table:t {sender} recipient",
+        "expected attributes in braces: acl pair table:NAME {sender}",
+        "",
+    ),
+    ("table t key f\nacl x table:t", "expected attributes in braces", ""),
+    (
+        "table t cidr f\nacl x table:t {sender}",
+        'table "t" is of kind cidr: attributes together need one of kind key\n',
+        "",
+    ),
+    ("acl x protocol_state QQQQ", '"QQQQ" is no protocol state: expected CONNECT, EHLO', ""),
+    ("action a score nan", 'score needs a number such as +2.5, got "nan"\n', ""),
+    ("action a score 1e9", "score needs a number", ""),
+    ("action default score 1", '"default" has to answer, and a score goes on with the next line\n', ""),
+    ("action default log x", '"default" has to answer, and a log goes on', ""),
+    ("action a {{x}}", '"{x}" is no action of access(5)', ""),
+    ("action a {sender} x", '"{sender}": the action itself is written out, names in braces stand in its text\n', ""),
+    ("acl a sender @a.example\naction r OK\naccess r a", '"r" is an action: it stands at the end of the line\n', ""),
+    ("acl a sender @a.example\naccess b a\nacl b sender @b.example", 'acl "b" is declared later, in line 3:', ""),
+    ("acl a sender @a.example\naction no OK\naccess b no", 'unknown acl "b"\n', ""),
+    ("acl abc sender @a.example\naction y REJECT {match.abd}", 'unknown acl "abd" in "{match.abd}"\n', "{match.abc}"),
+    (
+        "acl a sender @a.example\naction y REJECT {match.a}",
+        'acl "a" asks no table, so "{match.a}" is always empty\n',
+        "",
+    ),
+    ("include", "expected one path or pattern: include PATH-OR-GLOB\n", ""),
+    ("include a b", "expected one path or pattern", ""),
+    ("access !", 'a "!" alone: write it directly before the name, as in !from_inside\n', ""),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "hint"), MISTAKES, ids=[row[0][:50] for row in MISTAKES])
+def test_what_a_mistake_says(text, message, hint):
+    """Whole sentences, with the hint where something is near, and without one where nothing is."""
+    told = "".join(f"{each}\n" for each in complaints_of(text))
+    warned = []
+    if not message:
+        policy_of(text.partition("\n")[0] + "\n", warnings=warned)
+        told = "".join(f"{each}\n" for each in warned)
+    assert message in told
+    assert (hint in told) is (hint != "did you mean")
+
+
+def test_a_value_file_takes_one_value_a_line():
+    """Two words are a mistake, at the second; a comment behind a value is none."""
+    told = complaints_of("acl x sender /l", files={"/l": "a@b.example # one\nc@d.example e@f.example\ng@h.example;x\n"})
+    assert told[0].startswith("/l:2:13: expected one value a line\n")
+    assert len(told) == 2
+
+
+def test_on_error_is_checked_where_it_stands():
+    """A reply that Postfix would misread is a mistake of the settings file."""
+    with pytest.raises(ConfigError, match=r"^/etc/x\.toml: on_error: .*did you mean \"REJECT\"") as raised:
+        check_on_error("REJCT no", "/etc/x.toml")
+    assert raised.value.exit_code == 78
+    check_on_error("REJECT no", "/etc/x.toml")
+
+
+class CountingTable(DictTable):
+    """Counts what it is asked."""
+
+    def __init__(self, name, kind, rows):
+        super().__init__(name, kind, rows)
+        self.asked = []
+
+    def find(self, text):
+        self.asked.append(text)
+        return super().find(text)
+
+
+def test_an_acl_is_asked_once_a_request():
+    """However many lines ask for it: in generated code, by the index and in the exact evaluation."""
+    lines = "access a !b r\naccess a b\naccess !a r\naccess b a r\naccess !b a r\n"
+    text = "table t key x\nacl a sasl_username table:t\nacl b sender @b.example\naction r REJECT\n" + lines
+    policy = policy_of(text, {"t": {"u": None}})
+    for each in (policy, policy.indexed):
+        table = CountingTable("t", "key", {"u": None})
+        values = wanted_values(request_of(sasl_username="u", sender="x@b.example"), each.wanted)
+        for part in each.model.acls["a"].parts:
+            part.lookup = table
+        line = each.trace(values).outcome
+        assert table.asked == ["u"]
+        assert line.number == 1
+
+
+def test_log_lines_and_scores_in_any_case():
+    """LOG and Score are what log and score are; what they note is their text alone."""
+    policy = policy_of(
+        "acl us sender @example.com\nacl bad score >=2.5\naction try LOG would hit {sender}\naction plus Score 2.5\n"
+        "action r Reject bad {sender_domain}\naccess us try\naccess us plus\naccess bad r\n"
+    )
+    assert decide(policy) == "REJECT bad example.com"
+    values = wanted_values(request_of(), policy.wanted)
+    policy.decide(values)
+    assert [policy.text(each, values) for each in policy.take_noted()] == ["would hit a@example.com"]
+    verbs = {name: (action.kind, action.verb) for name, action in policy.model.actions.items()}
+    assert verbs == {"try": ("log", "log"), "plus": ("score", "score"), "r": ("reply", "REJECT")}
+    assert policy.take_noted() == []
+
+
+@pytest.mark.parametrize(
+    ("comparison", "fires"),
+    [
+        (">=3", True),
+        (">3", False),
+        ("3", False),
+        ("<3", False),
+        ("<=3", True),
+        ("=3", True),
+        ("=+3.0", True),
+        (">-1", True),
+    ],
+)
+def test_scores_compare_at_their_edges(comparison, fires):
+    """A score of three, of two lines, against each operator."""
+    policy = policy_of(
+        f"acl us sender @example.com\nacl s score {comparison}\naction two score 2\naction one score +1\n"
+        "action r REJECT\naccess us two\naccess us one\naccess s r\n"
+    )
+    assert decide(policy) == ("REJECT" if fires else "DUNNO")
+
+
+def test_what_a_line_is_called_in_logs():
+    """Its place, its ACLs with their marks, the silent ones left out, and its whole text."""
+    policy = policy_of(
+        "acl a sender @a.example\nacl b sender @b.example silent\nacl c sender @c.example\n"
+        "action r REJECT\naccess !a b c r\n"
+    )
+    (line,) = policy.model.lines
+    assert (line.where, line.shown_acls, line.text) == ("policy.conf:5", "!a c", "access !a b c r")
+    assert policy.model.default_line.where == "default"
+    assert policy.model.error_line.where == "on_error"
+    assert policy.model.default_line.number == 1
+
+
+@pytest.mark.parametrize(("count", "chars"), [(1, 200), (2, 400), (3, 0)])
+def test_texts_are_cut_at_a_whole_character(count, chars):
+    """Values of two bytes a character: 450 bytes, and no half of a letter at the end."""
+    policy = policy_of(f"acl x protocol_state RCPT\naction y 550 {'{sender}' * count}\naccess x y\n")
+    said = decide(policy, sender="é" * 300)
+    raw = said.encode()
+    assert len(raw) <= 450
+    assert said == "550 " + "é" * min(200 * count, (450 - 4) // 2)
+    assert chars or len(raw) == 450
+
+
+def test_an_odd_place_in_the_text_is_cut_before_the_letter():
+    """449 bytes, where the letter would be the 450th and 451st."""
+    policy = policy_of("acl x protocol_state RCPT\naction y 550 x{sender}{sender}{sender}\naccess x y\n")
+    assert len(decide(policy, sender="é" * 300).encode()) == 449
+
+
+def test_a_table_is_asked_for_what_fits_its_kind():
+    """A domain table for the domain, an address table for the address, each from addresses and other texts."""
+    text = "table d domain x\ntable k key x\n"
+    text += "acl a sender table:d\nacl b sasl_username table:d\nacl c recipient table:k\nacl e helo_name table:d\n"
+    text += "".join(
+        f"action {name} OK {name}\naccess {name} {name}_\n".replace(f"action {name} ", f"action {name}_ ")
+        for name in "abce"
+    )
+    policy = policy_of(text, {"d": {"d.example": None}, "k": {"u@k.example": None}})
+    assert decide(policy, sender="u@D.example") == "OK a"
+    assert decide(policy, sender="d.example") == "DUNNO"
+    assert decide(policy, sasl_username="u@d.example") == "OK b"
+    assert decide(policy, sasl_username="d.example") == "OK b"
+    assert decide(policy, recipient="U@k.example") == "OK c"
+    assert decide(policy, helo_name="d.example") == "OK e"
+
+
+def test_findings_say_what_was_found_and_where():
+    """The value of the policy and its place, or the entry of the table; the first, or the most specific."""
+    text = "table t key x\nacl a sender example.com a@example.com /^a@/\nacl b client_address 192.0.2.0/24 192.0.2.1\n"
+    text += "acl c sasl_username table:t\nacl d helo_name {client_name}\nacl e authenticated\nacl f null_sender\n"
+    text += "acl g size >1 >2\nacl h client_name .example.org mail.example.org\nacl i sender /b@/ /a@/ /example/\n"
+    policy = policy_of(text + "access a b c d e f g h i\n", {"t": {"u": "v"}})
+    request = request_of(sasl_username="u", client_address="192.0.2.1", size="3")
+    values = dict(zip(policy.wanted, wanted_values(request, policy.wanted), strict=True))
+    found = {name: acl.find(values) for name, acl in policy.model.acls.items()}
+    shown = {name: (each.text, str(each.place) if each.place else "") for name, each in found.items() if each}
+    assert shown == {
+        "a": ("a@example.com", "policy.conf:2"),
+        "b": ("192.0.2.0/24", "policy.conf:3"),
+        "c": ("u", "policy.conf:4"),
+        "d": ("{client_name} = mail.example.org", "policy.conf:5"),
+        "e": ("sasl_username=u", ""),
+        "g": (">1", "policy.conf:8"),
+        "h": ("mail.example.org", "policy.conf:9"),
+        "i": ("/a@/", "policy.conf:10"),
+    }
+    assert (found["c"].table, found["c"].entry.value) == ("t", "v")
+    assert policy.model.acls["f"].find({**values, "sender": ""}).text == "sender is empty"
