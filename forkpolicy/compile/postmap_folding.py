@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def warnings_for(text: Path) -> list[str]:
-    """What to say of the map that was made of a text; nothing where the text is out of reach."""
+    """What to say of the map that was made of a text; nothing where the text is out of reach, or is no file."""
     try:
-        found = list(_folded_otherwise(text))
+        found = list(_folded_otherwise(text)) if text.is_file() else []
     except OSError:
-        return []
+        found = []
     if not found:
         return []
     number, key = found[0]

@@ -128,6 +128,7 @@ def test_wide_networks_need_permission(text: str) -> None:
         ("10.0.0.0/7", "/7 is wider than the /8 that one IPv4 entry may cover: use --allow-wide if it is meant"),
         ("2000::/12", "/12 is wider than the /16 that one IPv6 entry may cover: use --allow-wide if it is meant"),
         ("fe80::/9", "/9 is wider than the /16 that one IPv6 entry may cover: use --allow-wide if it is meant"),
+        ("!10.0.0.0/8", "exclusions with ! are not known here: most specific wins, so list what is meant"),
     ],
 )
 def test_a_wide_network_is_told_with_its_bound(text: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,9 +61,31 @@ def test_status_of_a_table(compiler: Compiler) -> None:
     }
     assert slot.table.generation
     assert slot.table.record.created > 0
+    raw = slot.find("user@a.example")
+    assert raw
+    assert (slot.entry(raw).key, slot.value(raw)) == ("user@a.example", None)
     slot.close()
-    with pytest.raises(TableError, match=r"^table t is not loaded$"):
-        slot.find("user@a.example")
+    for ask in (lambda: slot.find("user@a.example"), lambda: slot.entry(raw)):
+        with pytest.raises(TableError, match=r"^table t is not loaded$"):
+            ask()
+
+
+def test_a_file_that_was_written_in_place_below_two_slots(compiler: Compiler) -> None:
+    """A process maps it once: the first slot waits, with the reason, until the second has let go of what was there."""
+    first, second = slot_of(compiler), slot_of(compiler)
+    assert first.refresh()
+    assert second.refresh()
+    os.utime(compiler.table_path(), ns=(0, 0))
+    assert first.refresh() is False
+    why = "was written in place, and what was there before is still in use: try again later"
+    assert first.refused == f"{compiler.table_path()} {why}"
+    assert first.changed()
+    assert second.find("user@a.example")
+    assert second.refresh()
+    assert first.refresh()
+    assert first.refused == ""
+    first.close()
+    second.close()
 
 
 def test_a_slot_splits_extensions(compiler: Compiler) -> None:
