@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import grp
 import json
 import os
@@ -44,9 +45,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_json(add_command(commands, "status", _status, "look at the running master and its workers"))
     top = add_command(commands, "top", _top, "the same, live, on a terminal")
     top.add_argument(
-        "-d", dest="interval_s", metavar="SECONDS", type=float, default=1.0, help="between looks (default: 1)"
+        "-d", dest="interval_s", metavar="SECONDS", type=_interval, default=1.0, help="between looks (default: 1)"
     )
-    top.add_argument("-n", dest="looks", metavar="N", type=int, default=0, help="end after N looks (default: never)")
+    top.add_argument("-n", dest="looks", metavar="N", type=_looks, default=0, help="end after N looks (default: never)")
     add_command(commands, "reload", _reload, "read settings and policy again; answers when every worker serves them")
     scale = add_command(commands, "scale", _scale, "run N workers from now on")
     scale.add_argument("workers", metavar="N", type=_worker_count, help=f"how many: 1 to {MAX_WANTED}")
@@ -58,6 +59,23 @@ def _worker_count(text: str) -> int:
     if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_WANTED):
         raise argparse.ArgumentTypeError(f'expected a number from 1 to {MAX_WANTED}, got "{text}"')
     return int(text)
+
+
+def _interval(text: str) -> float:
+    """Seconds between two looks of `top`. Raises ArgumentTypeError."""
+    from forkpolicy.tools.top import LEAST_INTERVAL_S, LONGEST_INTERVAL_S
+
+    with contextlib.suppress(ValueError):
+        if LEAST_INTERVAL_S <= float(text) <= LONGEST_INTERVAL_S:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected {LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g} seconds, found {text!r}")
+
+
+def _looks(text: str) -> int:
+    """How many looks of `top`. Raises ArgumentTypeError."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number of looks from 1 on, found {text!r}")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -259,9 +277,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _top(arguments: argparse.Namespace) -> int:
-    from forkpolicy.tools import status
+    from forkpolicy.tools.top import live
 
-    return status.live(lambda: _ask(arguments, {"command": "status"}), arguments.interval_s, arguments.looks)
+    return live(lambda: _ask(arguments, {"command": "status"}), arguments.interval_s, arguments.looks)
 
 
 def _reload(arguments: argparse.Namespace) -> int:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from forkpolicy.errors import EXIT_DONE
 from forkpolicy.scoreboard import percentile_us
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 HOTTEST_LINES = 5
 LOST_WHERE = {"pipe": "since it did not keep up", "target": "since it took none"}
@@ -171,42 +165,3 @@ def _exempting(lines: list[dict[str, Any]]) -> list[str]:
         where, _, text = line["line"].partition(": ")
         rows.append(f"{line['exempted_share']:>12.1%}  of requests are left alone by {text.split()[1]} in {where}")
     return rows
-
-
-def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> int:
-    """Look again and again; on a terminal in place, into a pipe one after the other."""
-    clear = "\x1b[H\x1b[J" if sys.stdout.isatty() else ""
-    before: dict[str, Any] | None = None
-    seen = 0
-    while True:
-        answer = look()
-        sys.stdout.write(f"{clear}{_rates(before, answer)}{as_text(answer)}\n")
-        sys.stdout.flush()
-        before = answer
-        seen += 1
-        if seen == looks:
-            return EXIT_DONE
-        time.sleep(interval_s)
-
-
-def _rates(before: dict[str, Any] | None, answer: dict[str, Any]) -> str:
-    if before is None:
-        return ""
-    passed_s = (answer["monotonic_ns"] - before["monotonic_ns"]) / 1e9
-    earlier = {worker["slot"]: worker for worker in before["workers"]}
-    requests, latency, busy = 0, [0] * len(answer["workers"][0]["latency"] if answer["workers"] else []), []
-    for worker in answer["workers"]:
-        then = earlier.get(worker["slot"])
-        if then is None:
-            continue
-        requests += worker["counters"]["requests"] - then["counters"]["requests"]
-        latency = [
-            total + now - was for total, now, was in zip(latency, worker["latency"], then["latency"], strict=True)
-        ]
-        busy.append((worker["counters"]["cpu_ns"] - then["counters"]["cpu_ns"]) / 1e9 / passed_s)
-    shares = " ".join(f"{share:.0%}" for share in busy)
-    times = "  ".join(
-        f"p{name} {percentile_us(latency, share):.0f} us"
-        for name, share in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))
-    )
-    return f"{requests / passed_s:,.0f} requests/s  {times}  busy {shares}\n"
