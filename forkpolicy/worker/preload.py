@@ -8,10 +8,8 @@ too. Called once, before the first fork; makes no hub of gevent and leaves no en
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from typing import NoReturn
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import gevent
 
@@ -25,13 +23,11 @@ def preload() -> None:
         getattr(gevent.config, name)
     fold_domain("b\u00fccher.example")
     open_once()
-    with contextlib.suppress(ZoneInfoNotFoundError):
-        ZoneInfo("No/Such_Zone")
     _format_tracebacks()
 
 
 def _format_tracebacks() -> None:
-    """Newer Pythons import what looks for names that were perhaps meant only with the first exception of its kind."""
+    """Python 3.13 imports what looks for names that were perhaps meant only with the first exception of its kind."""
     for kind in (NameError, AttributeError, ImportError):
         try:
             _raise(kind)
