@@ -34,9 +34,7 @@ def examples_in(table: Table) -> list[Entry]:
 
 
 def words_for(examples: list[Entry]) -> str:
-    """A sentence about them; empty where there are none."""
-    if not examples:
-        return ""
+    """A sentence about some of them; the first is named."""
     first = examples[0]
     others = f" and {len(examples) - 1} more are" if len(examples) > 1 else " is"
     return f"{first.key}{others} of the documentation's examples: did you forget to put your own here?"
