@@ -18,7 +18,7 @@ from forkpolicy.tools.hook_options import OPTION_CHECKS
 from forkpolicy.tools.postfix_setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.tools.reach import line_findings
 from forkpolicy.tools.socketfile import why_no_connection
-from forkpolicy.tools.staying import staying_actions
+from forkpolicy.tools.staying import acting_on_trial, staying_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,9 +140,6 @@ def _order(setup: Setup, hook: Hook) -> Iterator[Complaint]:
             told = PERMITTING.get(word, f"requests that {word} permits never reach it")
             hint = f"if the policy is meant for them, too, put check_policy_service in front of {word}"
             yield about(setup, hook, hook.list_name, f"{word} stands before check_policy_service: {told}", hint)
-    if hook.before[-1:] == ("warn_if_reject",):
-        message = "warn_if_reject in front of check_policy_service: what the policy rejects is logged and let through"
-        yield about(setup, hook, hook.list_name, message, "take it out when the trial is over")
 
 
 def _open_relay(setup: Setup, hook: Hook) -> Iterator[Complaint]:
@@ -208,4 +205,5 @@ HOOK_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (
     *OPTION_CHECKS,
     _chroot,
     staying_actions,
+    acting_on_trial,
 )

@@ -255,7 +255,7 @@ def test_the_submission_of_the_manual_has_its_own_context(told):
     """The snippet of master.cf is one service with the context that the text speaks of."""
     (snippet,) = shown("docs/operations.md", "master.cf")
     asks = "submission/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"
-    assert told("", SMTP + snippet).hooks == [f"{asks}, policy_context submission"]
+    assert told("", SMTP + snippet).hooks == [f"{asks}, policy_context submission", "smtp/inet: asks nobody"]
 
 
 def test_overrides_in_master_cf_count(told):
@@ -474,3 +474,17 @@ def test_a_directory_that_is_none_is_told(tmp_path):
     """Asked for, a Postfix that cannot be read is an error with postconf's words."""
     with pytest.raises(PostfixError, match=r"main\.cf"):
         read_postfix(str(tmp_path / "nowhere"))
+
+
+def test_a_trial_with_warn_if_reject_names_what_acts_all_the_same(told):
+    """Refusals become warnings; DISCARD, HOLD and their like do not, so the first such line is named."""
+    policy = "action gone DISCARD\naccess us r\naccess inner gone\naccess outer h\n"
+    complaints = told(f"{RECIPIENT} warn_if_reject {SERVICE}", policy=policy).complaints
+    [found] = [each for each in complaints if "warn_if_reject" in each]
+    assert re.search(r"let through, but DISCARD of \S*policy.conf:13 \(and 1 more\) acts on the mail", found), found
+
+
+def test_a_trial_of_refusals_alone_names_no_line(told):
+    """A policy that can only refuse is on trial behind warn_if_reject."""
+    [found] = [each for each in told(f"{RECIPIENT} warn_if_reject {SERVICE}").complaints if "warn_if" in each]
+    assert found.endswith("what the policy rejects is logged and let through")
