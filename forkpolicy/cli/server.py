@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     import socket
     from typing import Any
 
-    from forkpolicy.loading import Loaded, Outline
+    from forkpolicy.loading import Loaded
     from forkpolicy.log import LogPipe
     from forkpolicy.master.companion import Companion
+    from forkpolicy.master.generation import Generation
     from forkpolicy.master.listener import Listener, Ownership
     from forkpolicy.master.passing import Passed
     from forkpolicy.settings import Settings
@@ -128,16 +129,19 @@ def serve(loaded: Loaded, settings_path: str, before: Passed | None) -> int:
     exchange = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
 
-    def run_worker(known: Loaded | Outline, generation: int, slot: int, master: socket.socket) -> None:
+    def run_worker(generation: Generation, slot: int, master: socket.socket) -> None:
         if identity:
             become(identity)
         die_with_parent(signal.SIGKILL, master_pid)
         leave_no_core()
         # What the start has loaded is in memory, and shared; what a reload has brought is loaded from its files' bytes.
+        known = generation.loaded
         loaded = known if isinstance(known, Loaded) else load_everything(settings_path, known.snapshot)
         log = logger.pipe.named(worker=slot, pid=os.getpid())
         listening = [listener.sock for listener in sockets.listeners]
-        WorkerProcess(loaded, generation, slot, listening, master, exchange, scoreboard, log).run()
+        good, whole = generation.tables.fds, generation.whole
+        number = generation.number
+        WorkerProcess(loaded, number, slot, listening, master, exchange, scoreboard, log, good, whole=whole).run()
 
     _title(settings)
     return Master(

@@ -4,8 +4,10 @@ gets what it is then.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from forkpolicy.master.good_tables import GoodTables
 
 if TYPE_CHECKING:
     from forkpolicy.settings import Settings
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Generation:
-    """The one that serves. Of `loaded` the master knows settings, snapshot, summary, texts of lines, and warnings."""
+    """The one that serves. Of `loaded` the master knows settings, snapshot, summary, paths of tables, texts of lines,
+    and warnings. `whole`: a worker without one of its tables must not serve, since another master does it better.
+    """
 
     loaded: Any
     number: int
+    tables: GoodTables = field(default_factory=GoodTables)
+    whole: bool = False
 
     @property
     def settings(self) -> Settings:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 VARIABLE = "FORKPOLICY_UPGRADE"
 # Of what the variable holds: one more with each change that the previous release would misread.
 STATE_VERSION = 1
-SERVING = b"serving"
+# What the new master writes when it serves; anything else is why it cannot.
+SERVING = "serving"
+WORD_BYTES = 4096
 # A client that is in the middle of a long request for so long keeps nobody else waiting.
 HANDING_OVER_S = 10.0
 
@@ -37,7 +39,7 @@ HANDING_OVER_S = 10.0
 class Passed:
     """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
     the messages on `pairs`. `settings_path`: absolute, since the working directory may be gone; empty from a release
-    that did not say.
+    that did not say. `tables`: the last good file of each, by its path.
     """
 
     listeners: list[Listener]
@@ -50,6 +52,7 @@ class Passed:
     ready_fd: int = -1
     master: int = 0
     settings_path: str = ""
+    tables: dict[str, int] = field(default_factory=dict)
 
     @property
     def every_listener(self) -> list[Listener]:
@@ -61,8 +64,13 @@ class Passed:
         for left in self.every_listener:
             left.close(remove=True)
         with contextlib.suppress(OSError):
-            os.write(self.ready_fd, SERVING)
+            os.write(self.ready_fd, SERVING.encode())
             os.close(self.ready_fd)
+
+    def tell_refused(self, reason: str) -> None:
+        """The new master's other word: it leaves everything as it is."""
+        with contextlib.suppress(OSError):
+            os.write(self.ready_fd, reason.encode("utf-8", "replace")[:WORD_BYTES])
 
     def drop_in_child(self) -> None:
         """What a child of the new master closes: what is left, which would listen on in it."""
@@ -80,8 +88,8 @@ def inherited(handover: int) -> Passed | None:
         return None
     told = _state(text, handover)
     os.set_inheritable(told["ready_fd"], False)
-    fds = [fd for pair in told["pairs"] for fd in pair]
-    for fd in fds:
+    tables = told.get("tables", {})
+    for fd in (*(fd for pair in told["pairs"] for fd in pair), *tables.values()):
         os.set_inheritable(fd, False)
     return Passed(
         listeners=[_adopted(each) for each in told["listeners"]],
@@ -94,6 +102,7 @@ def inherited(handover: int) -> Passed | None:
         ready_fd=told["ready_fd"],
         master=told["master"],
         settings_path=told.get("settings_path", ""),
+        tables=tables,
     )
 
 
@@ -142,6 +151,7 @@ def start_again(passed: Passed) -> int:
         "ready_fd": passed.ready_fd,
         "master": os.getpid(),
         "settings_path": passed.settings_path,
+        "tables": passed.tables,
     }
     for fd in fds:
         os.set_inheritable(fd, True)
@@ -161,6 +171,7 @@ def _descriptors(passed: Passed) -> Iterable[int]:
     for pair in passed.pairs:
         yield from (end.fileno() for end in pair)
     yield passed.ready_fd
+    yield from passed.tables.values()
 
 
 def _described(listener: Listener) -> dict[str, Any]:

@@ -156,6 +156,12 @@ class Reloader:
         """Whether workers swap generations just now: nobody is born or retired meanwhile."""
         return self._reload is not None and self._reload.committing
 
+    @property
+    def table_paths(self) -> tuple[str, ...]:
+        """The tables that workers may serve: of a reload under way, too, since some have committed before others."""
+        coming = self._reload.loaded.table_paths if self._reload else ()
+        return (*self._generation.loaded.table_paths, *coming)
+
     def ask(self, asker: Asker) -> None:
         """Call `asker` with the outcome of the next reload that begins: one that is under way has read its files."""
         (self._askers_of_next if self.under_way else self._askers).append(asker)
@@ -276,6 +282,7 @@ class Reloader:
     def _take_up(self, reload: Reload) -> None:
         before = self._generation.settings
         self._generation.loaded, self._generation.number = reload.loaded, reload.generation
+        self._generation.tables.drop_others(reload.loaded.table_paths)
         settings = self._generation.settings
         if before.server.workers != settings.server.workers:
             self._workers.wanted = worker_count(settings)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
 
 READ_BYTES = 1 << 18
+# A message brings one at most.
+MAX_FDS = 8
 # What fits into one line of the log.
 STDERR_BYTES = 2500
 # Who has said nothing for so long has finished.
@@ -47,6 +49,8 @@ class Worker:
         self.kill_at_s: float | None = None
         self.state: Message = {}
         self.unsent = bytearray()
+        # Passed with its messages, in their order.
+        self.fds: list[int] = []
         self._decoder = link.Decoder()
 
     def fileno(self) -> int:
@@ -77,12 +81,23 @@ class Worker:
     def receive(self) -> list[Message] | None:
         """The messages that came; None at the end of the link."""
         try:
-            data = self.sock.recv(READ_BYTES)
+            data, fds, _flags, _address = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return []
         except OSError:
             return None
+        self.fds += fds
         return self._decoder.feed(data) if data else None
+
+    def take_fd(self) -> int | None:
+        """The descriptor of the message that is heeded; None where it was lost, since we have none free."""
+        return self.fds.pop(0) if self.fds else None
+
+    def close(self) -> None:
+        """Hear no more of it, and let go of what it has passed and nobody took."""
+        self.sock.close()
+        while self.fds:
+            os.close(self.fds.pop())
 
 
 class Stderr:

@@ -20,6 +20,7 @@ from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.commands import Operators, Verbs
 from forkpolicy.master.describing import describe
 from forkpolicy.master.generation import Generation
+from forkpolicy.master.good_tables import GoodTables
 from forkpolicy.master.loop import Loop
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.passing import Predecessor
@@ -72,7 +73,8 @@ class Master:
         self.before = before
         self.logger = logger
         self.log = log = logger.pipe.named(process="master", pid=os.getpid())
-        self.generation = Generation(loaded, before.generation + 1 if before else 1)
+        tables = GoodTables(before.tables if before else None)
+        self.generation = Generation(loaded, before.generation + 1 if before else 1, tables, whole=before is not None)
         self.notifier = Notifier()
         self.signals = Signals()
         self.loop = Loop()
@@ -146,8 +148,7 @@ class Master:
             if self.reload_later:
                 self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
-            self.failed_start = True
-            self.stop()
+            self.fail("workers die at birth")
         self.workers.look_after_time(now_s, slept=slept)
         self.upgrader.look_after_time(now_s)
         if not self.stopping:
@@ -194,8 +195,22 @@ class Master:
         worker.leaves()
         self.log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
 
+    def worker_table(self, worker: Worker, message: Message) -> None:
+        """It serves this file."""
+        path, fd = message["path"], worker.take_fd()
+        if fd is not None:
+            self.generation.tables.keep(path, fd, self.reloader.table_paths)
+
+    def worker_unfit(self, worker: Worker, message: Message) -> None:
+        """It has not all tables, and the master that we were to replace has."""
+        worker.leaves()
+        if self.before:
+            self.give_up_upgrade(message["reason"])
+
     MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {
         "ready": worker_ready,
+        "table": worker_table,
+        "unfit": worker_unfit,
         "state": worker_state,
         "prepared": worker_prepared,
         "committed": worker_committed,
@@ -222,6 +237,7 @@ class Master:
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
         if self.before:
+            self.generation.whole = False
             self.before.tell_serving()
             self.predecessor = Predecessor(self.before.master)
             self.before = None
@@ -258,7 +274,7 @@ class Master:
         if self.stopping or self.replaced or self.upgrader.under_way or self.reloader.under_way or self.predecessor:
             self.upgrader.refuse("an upgrade, a reload or a stop is under way")
         else:
-            self.upgrader.begin(self.generation.number)
+            self.upgrader.begin(self.generation.number, self.generation.tables.fds)
 
     def step_aside(self, new_pid: int) -> None:
         """Let the new master have everything: commands, metrics, and the connections of our workers."""
@@ -269,6 +285,22 @@ class Master:
         self.operators.obey_no_more()
         self.workers.retire_all()
 
+    def fail(self, reason: str) -> None:
+        """Nothing has ever served here."""
+        self.failed_start = True
+        if self.before:
+            self.give_up_upgrade(reason)
+        else:
+            self.stop()
+
+    def give_up_upgrade(self, reason: str) -> None:
+        """Leave everything to the master that we were to replace: the sockets are its own as they are ours."""
+        assert self.before
+        self.failed_start = True
+        self.successor = self.before.master
+        self.before.tell_refused(reason)
+        self.workers.kill_all(reason)
+
     def scale_by(self, count: int) -> None:
         """So many workers more."""
         self.workers.scale_to(self.workers.wanted + count)
@@ -278,6 +310,8 @@ class Master:
         if not self.stopping:
             self.upgrader.give_up("stopped meanwhile")
             self.reloader.give_up("stopped meanwhile")
+            if self.before and not self.replaced:
+                self.give_up_upgrade("stopped meanwhile")
             self.stopper.begin(replaced=self.replaced)
 
     def stop_or_kill(self) -> None:

@@ -13,11 +13,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from forkpolicy.master.passing import SERVING, start_again
+from forkpolicy.master.passing import SERVING, WORD_BYTES, start_again
 from forkpolicy.master.reaping import how, kill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.loop import Loop
@@ -46,9 +46,9 @@ class Upgrade:
         """What is readable when the new one serves, or has died."""
         return self._read_end
 
-    def serves(self) -> bool:
-        """Whether it said so; asked when readable."""
-        return os.read(self._read_end, len(SERVING)) == SERVING
+    def word(self) -> str:
+        """What it says, when readable: that it serves, or why it cannot; empty when it has died."""
+        return os.read(self._read_end, WORD_BYTES).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Listen no more."""
@@ -70,9 +70,10 @@ class Upgrader:
         """Whether one is."""
         return self._upgrade is not None
 
-    def begin(self, generation: int) -> None:
-        """Start a new master on our sockets; nothing else changes until it serves."""
+    def begin(self, generation: int, tables: Mapping[str, int]) -> None:
+        """Start a new master on our sockets; nothing else changes until it serves. `tables`: the last good ones."""
         self._sockets.generation = generation
+        self._sockets.tables = dict(tables)
         try:
             upgrade = Upgrade(self._sockets)
         except OSError as error:
@@ -114,9 +115,12 @@ class Upgrader:
         """The new master serves, or has closed its end: then its death says how."""
         if upgrade is not self._upgrade:
             return
-        if upgrade.serves():
+        word = upgrade.word()
+        if word == SERVING:
             self._end(upgrade)
             self._serves(upgrade.pid)
+        elif word:
+            self.give_up(f"the new master cannot serve: {word}")
         else:
             self._loop.leave(upgrade)
 

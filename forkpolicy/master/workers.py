@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.cores import usable_cores
 from forkpolicy.master.backoff import Backoff
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.settings import Settings
 
-    RunWorker = Callable[[Any, int, int, socket.socket], None]
+    RunWorker = Callable[[Generation, int, socket.socket], None]
 
 # What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
@@ -114,10 +114,11 @@ class Workers:
                     break
 
     def _start_one(self, drop: Iterable[Callable[[], None]]) -> bool:
-        loaded, number = self._generation.loaded, self._generation.number
+        generation = self._generation
         try:
             slot = self._free_slot()
-            worker = spawn(slot, number, lambda link: self._run(loaded, number, slot, link), drop, self._tell_bug)
+            number = generation.number
+            worker = spawn(slot, number, lambda link: self._run(generation, slot, link), drop, self._tell_bug)
         except OSError as error:
             delay_s = self.backoff.died_at_birth(time.monotonic(), NOT_BORN_DELAY_S)
             self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
@@ -142,7 +143,7 @@ class Workers:
     def drop_in_child(self) -> None:
         """What a child closes: it is nobody's master."""
         for worker in self.alive.values():
-            worker.sock.close()
+            worker.close()
             worker.stderr.close()
 
     # Words
@@ -167,7 +168,7 @@ class Workers:
             self._loop.await_room(worker)
         if events & READ and not self._heed_all(worker):
             self._loop.leave(worker)
-            worker.sock.close()
+            worker.close()
             # Closed without dying is a death that somebody has to bring about.
             worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
 
@@ -249,7 +250,7 @@ class Workers:
             # Its farewell may have come after this turn's messages were taken. More than one look has not room for.
             self._heed_all(worker)
             self._loop.leave(worker)
-            worker.sock.close()
+            worker.close()
 
     def _tell_death(self, worker: Worker, status: int) -> None:
         now_s = time.monotonic()

@@ -91,8 +91,8 @@ class Table:
     """One open table. `find(text)` takes the request's own text and returns an entry's raw bytes or None."""
 
     __slots__ = (
-        "_fd",
         "_mapped",
+        "fd",
         "find",
         "generation",
         "identity",
@@ -107,7 +107,7 @@ class Table:
         self.path, self.name, self.kind = file.path, name, kind
         self.identity = file.identity
         self.size_bytes = file.trailer.lmdb_bytes + layout.TRAILER_BYTES
-        self._fd = file.fd
+        self.fd = file.fd
         self._mapped = mapped = MappedFile.of(file)
         try:
             self.record = Record.unpack(mapped.raw_record)
@@ -144,7 +144,7 @@ class Table:
         """Close map and file; an old generation that was renamed away vanishes with its last reader."""
         self.find = _closed
         self._mapped.let_go()
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 def open_table(path: str, name: str, kind: Kind, *, delimiter: str = "") -> Table:
@@ -159,6 +159,11 @@ def verify_file(path: str) -> VerifiedFile:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise TableError(f"{path} {_why_not_open(error)}") from error
+    return verify_descriptor(fd, path)
+
+
+def verify_descriptor(fd: int, path: str) -> VerifiedFile:
+    """The same of an open file, which is closed on failure; `path` is what it is called. Raises TableError."""
     try:
         status = os.fstat(fd)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):

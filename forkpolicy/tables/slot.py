@@ -96,6 +96,23 @@ class TableSlot:
             before.close()
         return True
 
+    def fall_back(self, fd: int) -> bool:
+        """Serve from the last good file of other workers, while the one under the table's name is refused; whether
+        that could be. The descriptor is ours to close.
+        """
+        # Its path may lead to nothing or to something else by now, so its owner has to vouch for it: a worker that was
+        # captured cannot write the directory, and a file that it has made elsewhere must not be what others serve.
+        if _is_made_by_us(fd, self.path):
+            os.close(fd)
+            return False
+        refused = self._refused_identity, self.refused
+        try:
+            return self.take(reader.verify_descriptor(fd, self.path))
+        except TableError:
+            return False
+        finally:
+            self._refuse(*refused)
+
     def refresh(self) -> bool:
         """Take up a new generation if there is one; whether there was one."""
         file = self.prepare()
@@ -131,3 +148,12 @@ class TableSlot:
 
     def _find_nothing(self, _text: str) -> bytes | None:
         raise TableError(self.refused or f"table {self.name} is not loaded")
+
+
+def _is_made_by_us(fd: int, path: str) -> bool:
+    """Whether a file is our user's in a directory that is not."""
+    try:
+        owner = os.stat(os.path.dirname(path)).st_uid  # noqa: PTH116, PTH120 - as above
+    except OSError:
+        return False
+    return os.fstat(fd).st_uid == os.geteuid() != owner

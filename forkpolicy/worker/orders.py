@@ -7,14 +7,15 @@ Never waits for the master. Raises ValueError for what is no message, which only
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, NoReturn
 
 import gevent
 
 from forkpolicy import link
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from forkpolicy.link import Message
@@ -32,28 +33,36 @@ class Orders:
         self._master = master
         self._obey = obey
         self._decoder = link.Decoder()
-        self._unsent = b""
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._watcher = gevent.get_hub().loop.io(master.fileno(), READ)
 
     def start(self) -> None:
         """Obey from now on."""
         self._watcher.start(self._master_speaks)
 
-    def report(self, message: Message) -> None:
-        """Tell the master; `flush` sends what it does not take at once."""
-        self._unsent += link.encode(message)
+    def report(self, message: Message, fd: int | None = None) -> None:
+        """Tell the master, and pass it a descriptor; `flush` sends what it does not take at once."""
+        # A duplicate: by the time that it is sent, the file may be closed here.
+        self._unsent.append((link.encode(message), [] if fd is None else [os.dup(fd)]))
         self.flush()
 
     def flush(self) -> None:
         """Send what is left. Called by every beat."""
-        if not self._unsent:
-            return
-        try:
-            self._unsent = self._unsent[self._master.send(self._unsent) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            _end()
+        while self._unsent:
+            data, fds = self._unsent[0]
+            try:
+                # A descriptor goes with the first byte.
+                sent = socket.send_fds(self._master, [data], fds)
+            except BlockingIOError:
+                return
+            except OSError:
+                _end()
+            for fd in fds:
+                os.close(fd)
+            if sent == len(data):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = (data[sent:], [])
 
     def _master_speaks(self) -> None:
         try:
@@ -68,5 +77,5 @@ class Orders:
             gevent.spawn(self._obey, message)
 
 
-def _end() -> None:
+def _end() -> NoReturn:
     os._exit(0)

@@ -31,7 +31,7 @@ from forkpolicy.worker.serving import Serving
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from forkpolicy.link import Message
     from forkpolicy.loading import Loaded
@@ -43,7 +43,9 @@ BEAT_S = 0.5
 
 
 class WorkerProcess:
-    """One worker. `listeners`, `exchange` and `scoreboard` are shared with its siblings."""
+    """One worker. `listeners`, `exchange` and `scoreboard` are shared with its siblings. `good_tables`: the last good
+    file of each table; `whole`: it ends, and says why, where it has not all of them.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,9 @@ class WorkerProcess:
         exchange: tuple[Pair, Pair],
         scoreboard: Scoreboard,
         log: LogPipe,
+        good_tables: Mapping[str, int],
+        *,
+        whole: bool,
     ) -> None:
         self.log = log
         self.serving = Serving(loaded, generation, log)
@@ -69,6 +74,8 @@ class WorkerProcess:
             self._taker(self.connections.hot_exchange, self.balance.has_its_load),
         ]
         self.leaving = Leaving(self.connections, self._acceptors, self._takers, scoreboard, self.slot)
+        self._good_tables, self._whole = good_tables, whole
+        self._passed_tables: dict[str, tuple[int, ...]] = {}
         self._told_state: dict[str, object] = {}
         hub = gevent.get_hub()
         # Where a watcher's callback raises: into the log, and on, since the next request is none of its business.
@@ -82,7 +89,10 @@ class WorkerProcess:
         # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
         gc.freeze()
         setproctitle(f"forkpolicy: worker {self.slot.number}")
-        self.serving.open_tables()
+        missing = self.serving.open_tables(self._good_tables)
+        if missing and self._whole:
+            self.orders.report({"is": "unfit", "reason": "; ".join(missing)})
+            return
         self.flusher = Flusher(self.serving, self.slot)
         self.slot["connections"] = self.slot["load"] = 0
         self.slot["pid"] = os.getpid()
@@ -96,6 +106,7 @@ class WorkerProcess:
         entrances: list[Acceptor | Taker] = [*self._acceptors, *self._takers]
         for entrance in entrances:
             entrance.start()
+        self._pass_tables()
         self.orders.report({"is": "ready", "state": self._state()})
         self.leaving.done.wait()
         self.flusher.flush()
@@ -139,6 +150,7 @@ class WorkerProcess:
         elif what == "commit":
             self.flusher.flush()
             self.serving.commit(message["generation"])
+            self._pass_tables()
             self.orders.report({"is": "committed", "generation": message["generation"], "state": self._state()})
         elif what == "abort":
             self.serving.abort()
@@ -148,6 +160,13 @@ class WorkerProcess:
             self.leaving.hurry()
         else:
             self.leaving.stop(drain=message["drain"])
+
+    def _pass_tables(self) -> None:
+        """Pass the master the file of each table that we serve, for those that are born when it is gone."""
+        for slot in self.serving.loaded.slots.values():
+            if slot.table and self._passed_tables.get(slot.path) != slot.table.identity:
+                self._passed_tables[slot.path] = slot.table.identity
+                self.orders.report({"is": "table", "path": slot.path}, slot.table.fd)
 
     def _state(self) -> dict[str, object]:
         self._told_state = self.serving.describe()
@@ -161,6 +180,7 @@ class WorkerProcess:
         if not self.leaving.begun:
             self.balance.beat(self.connections.held)
             self._retire_for_age()
+        self._pass_tables()
         if self._told_state != self.serving.describe():
             self.orders.report({"is": "state", "state": self._state()})
         else:

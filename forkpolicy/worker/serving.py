@@ -10,6 +10,7 @@ Nothing here raises for what the world does; a policy that cannot be loaded is a
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -102,11 +103,19 @@ class Serving:
 
     # Tables
 
-    def open_tables(self) -> None:
-        """Open every table; after the fork, before serving. What cannot be opened fails each look-up until it can."""
+    def open_tables(self, good: Mapping[str, int]) -> list[str]:
+        """Open every table; after the fork, before serving. `good` has, by path, descriptors of the last good files of
+        the service, for where the file in place is not; they are closed. Why tables of the policy cannot be had at
+        all: what needs them fails until they can.
+        """
         for slot in _slots_of(self.loaded):
             slot.refresh()
+            if slot.table is None and slot.path in good:
+                slot.fall_back(os.dup(good[slot.path]))
             self._tell_refused(slot)
+        for fd in good.values():
+            os.close(fd)
+        return [slot.refused for slot in self.loaded.slots.values() if slot.table is None]
 
     def refresh_tables(self) -> None:
         """Take up changed tables, without a request waiting for it. Called by a timer."""

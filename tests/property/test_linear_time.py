@@ -94,7 +94,7 @@ def serving(tmp_path_factory):
 
     assert main(["-c", str(compiler.settings)]) == 0
     serving = Serving(load_everything(compiler.settings), 1, Log())
-    serving.open_tables()
+    serving.open_tables({})
     assert all(slot.table for slot in serving.loaded.slots.values())
     yield serving
     for slot in serving.loaded.slots.values():
