@@ -49,9 +49,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from forkpolicy.compile.freshness import source_complaints
     from forkpolicy.tools import check
 
-    return check.run(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
+    return check.run(
+        arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix, look_at_sources=source_complaints
+    )
 
 
 def _explain(arguments: argparse.Namespace) -> int:

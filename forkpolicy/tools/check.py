@@ -6,22 +6,27 @@ Returns the exit status: 0 nothing wrong (warnings or not), 1 a mistake was foun
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from forkpolicy.addresses import unix_path
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
-from forkpolicy.files import Files
+from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks import find_warnings
-from forkpolicy.preflight import Start, find_obstacles
+from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_identity
 from forkpolicy.settings import read_settings
 from forkpolicy.tables.examples import examples_in, words_for
 from forkpolicy.tools.hooks import describe, find_findings
 from forkpolicy.tools.postfix import PostfixError, read_postfix
 from forkpolicy.tools.postfix_setup import look_at
+from forkpolicy.tools.socketfile import unlike_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from forkpolicy.loading import Loaded
     from forkpolicy.policy.nodes import TableDeclaration
@@ -29,14 +34,18 @@ if TYPE_CHECKING:
     from forkpolicy.tables.slot import TableSlot
     from forkpolicy.tools.postfix_setup import Setup
 
+    LookAtSources = Callable[[TableDeclaration, TableSlot], Iterator[Complaint]]
 
-def run(settings_path: str, *, as_json: bool, postfix: str | None = None) -> int:
+
+def run(
+    settings_path: str, *, as_json: bool, postfix: str | None = None, look_at_sources: LookAtSources | None = None
+) -> int:
     """Check everything that `settings_path` names and print the complaints.
 
     `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
-    none.
+    none. `look_at_sources`: what is to be said about the sources of a table, for who may know the compiler.
     """
-    complaints, settings, loaded = find_complaints(settings_path)
+    complaints, settings, loaded = find_complaints(settings_path, look_at_sources)
     setup = _set_up(postfix, settings, loaded)
     hooks = describe(setup) if setup else []
     complaints += find_findings(setup) if setup else []
@@ -64,7 +73,9 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
         raise
 
 
-def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | None, Loaded | None]:
+def find_complaints(
+    settings_path: str, look_at_sources: LookAtSources | None = None
+) -> tuple[list[Complaint], Settings | None, Loaded | None]:
     """All complaints, the settings when they could be read, and what was loaded when nothing kept it from being."""
     files = Files()
     try:
@@ -76,8 +87,13 @@ def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | Non
     except ConfigError as error:
         return [*complaints, *_obstacles(settings, (), complaints), *error.complaints], settings, None
     complaints += _obstacles(settings, loaded.table_paths, complaints)
+    complaints += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
-    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
+    return (
+        [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded, look_at_sources or _say_nothing)],
+        settings,
+        loaded,
+    )
 
 
 def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Complaint]) -> list[Complaint]:
@@ -86,30 +102,54 @@ def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Com
     return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
 
 
-def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
+def _table_complaints(loaded: Loaded, look_at_sources: LookAtSources) -> Iterator[Complaint]:
     for name, slot in loaded.slots.items():
-        yield from _unusable(slot, loaded.declarations[name], "error")
+        yield from _of_table(slot, loaded.declarations[name], look_at_sources)
     shadow = loaded.shadow
     if shadow is None:
         return
     for name, slot in shadow.slots.items():
         if name not in loaded.slots:
             # Without it the shadow fails, and nothing else does.
-            yield from _unusable(slot, shadow.declarations[name], "warning")
+            for complaint in _of_table(slot, shadow.declarations[name], look_at_sources):
+                yield replace(complaint, severity="warning")
 
 
-def _unusable(
-    slot: TableSlot, declared: TableDeclaration, severity: Literal["error", "warning"]
-) -> Iterator[Complaint]:
+def _of_table(slot: TableSlot, declared: TableDeclaration, look_at_sources: LookAtSources) -> Iterator[Complaint]:
     slot.refresh()
     if slot.table is None:
         message = f'table "{slot.name}" cannot be used: {slot.refused}'
         hint = f"forkpolicy-compile {slot.name} makes it from its sources"
-        yield Complaint(declared.path, declared.line, 0, message, hint=hint, severity=severity)
+        yield Complaint(declared.path, declared.line, 0, message, hint=hint)
     elif examples := examples_in(slot.table):
         first = examples[0]
         yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
+    yield from look_at_sources(declared, slot)
     slot.close()
+
+
+def _say_nothing(_declared: TableDeclaration, _slot: TableSlot) -> Iterator[Complaint]:
+    yield from ()
+
+
+def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:
+    """As root: files that the server's own user may not read, and sockets that are not as the settings have them."""
+    if os.geteuid() != 0:
+        return
+    try:
+        identity = worker_identity(settings)
+        paths = [path for path in files.snapshot if not path.startswith(GLOB_PREFIX)]
+        closed = unreadable(identity, paths) if identity else []
+    except (KeyError, OSError):
+        # Reported as what keeps the server from starting.
+        return
+    for path, why in closed:
+        hint = f"needed where the server starts as user {settings.server.user}, as under the shipped unit, not as root"
+        message = f"user {settings.server.user} may not read it: {why}"
+        yield Complaint(path, 0, 0, message, hint=hint, severity="warning")
+    for endpoint in settings.server.listen:
+        if endpoint.startswith("unix:"):
+            yield from unlike_settings(Path(unix_path(endpoint, Path(settings.path).parent)), settings)
 
 
 def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:

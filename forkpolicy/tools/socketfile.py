@@ -6,16 +6,20 @@ where the user is not known here, names are compared and directories are left al
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkpolicy.errors import Complaint
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from forkpolicy.settings import ServerSettings
+    from forkpolicy.settings import ServerSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,32 @@ def why_no_connection(path: Path, below: Path, user_name: str, server: ServerSet
         mode = f"its mode is {stat.S_IMODE(found.st_mode):04o}"
         return f"user {user_name} may not write to the socket {path}: {mode}", _hint(user_name)
     return _by_settings(user_name, server)
+
+
+def unlike_settings(path: Path, settings: Settings) -> Iterator[Complaint]:
+    """A warning about a socket file whose owner, group or mode is not that of the settings; it may be systemd's."""
+    found, server = _stat(path), settings.server
+    if not found or not stat.S_ISSOCK(found.st_mode):
+        return
+    try:
+        wanted = pwd.getpwnam(server.socket_user).pw_uid, grp.getgrnam(server.socket_group).gr_gid
+    except KeyError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if (found.st_uid, found.st_gid, mode) != (*wanted, int(server.socket_mode, 8)):
+        is_now = (
+            f"owner {_name(pwd.getpwuid, found.st_uid)}, group {_name(grp.getgrgid, found.st_gid)}, mode {mode:04o}"
+        )
+        meant = f"{server.socket_user}, {server.socket_group}, {server.socket_mode}"
+        hint = "restart the server, or set SocketUser=, SocketGroup= and SocketMode= of systemd's socket unit"
+        yield Complaint(str(path), 0, 0, f"the socket has {is_now}; expected {meant}", hint=hint, severity="warning")
+
+
+def _name(look_up: Callable[[int], tuple[object, ...]], number: int) -> str:
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)
 
 
 def _by_settings(user_name: str, server: ServerSettings) -> tuple[str, str] | None:

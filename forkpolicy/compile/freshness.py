@@ -1,0 +1,72 @@
+"""Whether the sources of a table can be had, and whether its compiled table is of them: for `forkpolicy check`.
+
+Reads what is on this machine; databases and other hosts are left alone. What is wrong inside a source is for
+forkpolicy-compile to say. Raises nothing for what it finds.
+"""
+
+from __future__ import annotations
+
+import stat
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy.compile.csvfile import CsvSource
+from forkpolicy.compile.parsing import digest_sources
+from forkpolicy.compile.sources import STDIN, TextSource, complaint_at, open_source, with_whole_queries
+from forkpolicy.compile.table import Options
+from forkpolicy.errors import Complaint, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.tables.slot import TableSlot
+
+
+def source_complaints(declared: TableDeclaration, slot: TableSlot) -> Iterator[Complaint]:
+    """What keeps the table from being compiled from its sources; else a warning if they have changed since it was.
+
+    `slot` has the compiled table open, if there is one.
+    """
+    declaration = with_whole_queries(declared)
+    found = [each for at in range(len(declaration.sources)) for each in _of_source(declaration, at)]
+    yield from found
+    if not found and slot.table and _is_another(declaration, slot.table.record.source_digest):
+        message = f'table "{declaration.name}" was compiled from other contents of its sources than they have now'
+        hint = f"forkpolicy-compile {declaration.name} takes them; with --dry-run it shows the difference"
+        yield Complaint(declaration.path, declaration.line, 0, message, hint=hint, severity="warning")
+
+
+def _of_source(declaration: TableDeclaration, at: int) -> Iterator[Complaint]:
+    try:
+        source = open_source(declaration, at)
+    except ConfigError as error:
+        yield from error.complaints
+        return
+    if isinstance(source, TextSource | CsvSource) and source.path != STDIN:
+        why = _why_unreadable(Path(source.path))
+        if why:
+            yield complaint_at(declaration, at, why)
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe may be meant, and gives what it has but once.
+            return "this is a directory" if path.is_dir() else ""
+        with path.open("rb"):
+            return ""
+    except OSError as error:
+        return f"it cannot be read: {(error.strerror or str(error)).lower()}"
+
+
+def _is_another(declaration: TableDeclaration, digest: str) -> bool:
+    """Whether the sources, read now, are not those of the digest, whatever the options of that compile were."""
+    if any(source == STDIN or source.startswith("sql:") for source in declaration.sources):
+        return False
+    every = [Options(skip_bad=skip, allow_wide=wide).flags for skip, wide in product((False, True), repeat=2)]
+    try:
+        return digest not in (digest_sources(declaration, flags) for flags in every)
+    except (ConfigError, OSError, ValueError):
+        return False

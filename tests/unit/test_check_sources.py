@@ -1,0 +1,128 @@
+"""What `check` says of the sources of tables: that they are there, and that the compiled table is of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+
+import pytest
+
+from forkpolicy.cli import main
+from forkpolicy.tables.format import SUFFIX
+from tests.compiling import Compiler
+from tests.owners import owner_lines
+
+
+@pytest.fixture
+def compiler(tmp_path, capsys):
+    compiler = Compiler(tmp_path, capsys)
+    server = f'[server]\nlisten = ["unix:policy"]\ncontrol = "unix:control"\n{owner_lines()}'
+    compiler.settings.write_text(compiler.settings.read_text() + server)
+    return compiler
+
+
+@pytest.fixture
+def checked(compiler, capsys):
+    """A function: exit status and complaints of `check`, those about unused names and names of examples left out."""
+
+    def check():
+        capsys.readouterr()
+        status = main(["check", "--postfix", "none", "--json", "-c", str(compiler.settings)])
+        complaints = json.loads(capsys.readouterr().out)["complaints"]
+        others = ("never used", "documentation")
+        return status, [each for each in complaints if not any(word in each["message"] for word in others)]
+
+    return check
+
+
+def test_a_table_of_its_sources_is_nothing_to_speak_of(compiler, checked):
+    """Whatever options it was compiled with."""
+    for options in ((), ("--allow-wide",), ("--skip-bad",)):
+        compiler.one("cidr", "192.0.2.0/24\n", *options)
+        assert checked() == (0, [])
+
+
+def test_a_source_that_has_changed_is_a_warning(compiler, checked):
+    """At the table, with what to do; compiling it again ends it."""
+    compiler.one("domain", "example.com\nexample.net\n")
+    compiler.source("list", "example.com\nexample.org\n")
+    status, (complaint,) = checked()
+    assert (status, complaint["severity"], complaint["line"]) == (0, "warning", 1)
+    assert 'table "t" was compiled from other contents of its sources' in complaint["message"]
+    assert complaint["hint"].startswith("forkpolicy-compile t ")
+    assert compiler.run().status == 0
+    assert checked() == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("gone", "gone: it cannot be read: no such file or directory"),
+        ("csv:gone.csv:1", "csv:gone.csv:1: it cannot be read: no such file or directory"),
+        ("folder", "folder: this is a directory"),
+        ("hash:/etc/postfix/relay", "hash:/etc/postfix/relay: "),
+        ("potsconf:mynetworks", 'did you mean "postconf:"?'),
+        ("sql:nothing", "expected sql:URL:QUERY"),
+    ],
+)
+def test_a_source_that_cannot_be_had_is_a_mistake(compiler, checked, source, told):
+    """At its word, beside a table that was compiled before; the next compile would refuse it."""
+    (compiler.directory / "folder").mkdir()
+    compiler.one("domain", "example.com\n")
+    compiler.policy(f"table t domain {source}")
+    status, complaints = checked()
+    assert status == 1
+    (complaint,) = [each for each in complaints if told in each["message"]]
+    assert (complaint["severity"], complaint["line"], complaint["column"]) == ("error", 1, 16)
+
+
+def test_a_table_that_was_never_compiled_has_both_mistakes(compiler, checked):
+    """The table and its source, in one run."""
+    compiler.policy("table t domain gone")
+    status, complaints = checked()
+    assert status == 1
+    assert len(complaints) == 2
+
+
+def test_standard_input_and_databases_are_not_read(compiler, checked, monkeypatch):
+    """The one gives what it has but once, the others may be far away."""
+    sqlite3.connect(compiler.directory / "mail.db").close()
+    for source in ("-", "sql:sqlite:///mail.db:SELECT 1"):
+        compiler.one("key", "x\n")
+        compiler.policy(f"table t key {source}")
+        assert checked() == (0, [])
+
+
+def test_sources_of_a_shadow_are_warnings(compiler, checked):
+    """It keeps nobody from anything."""
+    compiler.policy("acl a sender example.com", "action no REJECT", "access a no")
+    (compiler.directory / "trial.conf").write_text(
+        "table t key gone\nacl a sender table:t\naction no REJECT\naccess a no\n"
+    )
+    compiler.settings.write_text('shadow = "trial.conf"\n' + compiler.settings.read_text())
+    status, complaints = checked()
+    assert status == 0
+    assert {each["severity"] for each in complaints} == {"warning"}
+    assert len(complaints) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_as_root_what_the_servers_user_may_not_read_is_a_warning(compiler, checked):
+    """Policy and value files: a server that root starts reads them, one that systemd starts as its user does not."""
+    compiler.policy("acl a sender example.com", "action no REJECT", "access a no")
+    text = compiler.settings.read_text().replace('user = "root"\n', 'user = "nobody"\n', 1)
+    compiler.settings.write_text(text)
+    status, complaints = checked()
+    assert status == 0
+    warned = {each["path"] for each in complaints if "user nobody may not read it" in each["message"]}
+    # Directories of pytest are their owner's alone.
+    assert warned == {str(compiler.settings), str(compiler.directory / "policy.conf")}
+
+
+def test_a_compiled_table_that_is_damaged_is_not_compared(compiler, checked):
+    """One complaint about it is enough."""
+    compiler.one("domain", "example.com\n")
+    (compiler.tables / f"t{SUFFIX}").write_bytes(b"nothing")
+    status, complaints = checked()
+    assert (status, len(complaints)) == (1, 1)
