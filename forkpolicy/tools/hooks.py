@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
 from forkpolicy.policy.checks_lines import may_permit
+from forkpolicy.tools.addresses import address_findings
 from forkpolicy.tools.hook_options import OPTION_CHECKS
 from forkpolicy.tools.postfix_setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.tools.reach import line_findings
@@ -52,6 +53,7 @@ def find_findings(setup: Setup) -> Iterator[Complaint]:
     yield from _asked_twice(setup)
     yield from _rights(setup)
     yield from _delimiter(setup)
+    yield from address_findings(setup)
     if setup.model:
         yield from line_findings(setup.postfix, setup.ours, setup.model)
 

@@ -25,7 +25,7 @@ from loadtest.server import Server
 from loadtest.smtp import SmtpClient
 from tests import reference
 from tests.postfix.catcher import Catcher
-from tests.postfix.policies import COMPILED
+from tests.postfix.policies import COMPILED, SOURCES
 from tests.postfix.trivial_rewrite import TrivialRewrite, unquoted
 
 # All that the forms make is some thousands of envelopes, each asked and delivered.
@@ -294,6 +294,48 @@ def test_what_ends_here_and_claims_to_be_from_here_is_refused_and_nothing_else(s
     assert not wrong, "\n".join(wrong)
     # What makes it a test: enough of each kind.
     assert min(seen[True, True], seen[True, False], seen[False, False]) > 50, seen
+
+
+def test_postmaster_is_taken_at_rcpt_and_refused_at_data(site):
+    """Postfix asks nobody about RCPT TO:<postmaster>; the rule in smtpd_data_restrictions sees it where it is alone."""
+    with SmtpClient(site.asking) as session:
+        session.ehlo()
+        session.xclient(OUTSIDE)
+        session.ehlo()
+        session.mail("boss@example.com")
+        assert session.rcpt("postmaster").code == 250
+        refused = session.command("DATA")
+        assert (refused.code, "Authentication required" in refused.text) == (554, True)
+        session.command("RSET")
+        session.mail("somebody@example.org")
+        session.rcpt("postmaster")
+        assert session.data().code == 250
+
+
+def test_a_reload_takes_the_settings_up(postfix, serve):
+    """Every setting of [mail] about addresses counts for the next request after `reload`."""
+    server = serve(COMPILED, SOURCES)
+
+    def code(recipient):
+        with SmtpClient(postfix.port) as session:
+            session.ehlo()
+            session.xclient(OUTSIDE)
+            session.ehlo()
+            session.mail("boss@example.com")
+            return session.rcpt(recipient).code
+
+    forms = ["anna", "anna@[192.0.2.25]", "anna@shop", "anna%example.com@shop.example.org"]
+    assert [code(form) for form in forms] == [250] * 4
+    mail = 'myorigin = "example.com"\nmydomain = "example.net"\nlocal_addresses = ["192.0.2.25"]\n'
+    mail += 'local_domains = ["shop.example.org"]\n'
+    text = server.settings.read_text()
+    server.settings.write_text(text.replace("[mail]\n", f"[mail]\n{mail}"))
+    done = server.reload()
+    assert done.returncode == 0, done.stderr
+    assert [code(form) for form in forms] == [554] * 4
+    server.settings.write_text(text.replace("[mail]\n", f'[mail]\nrewriting = "none"\n{mail}'))
+    assert server.reload().returncode == 0
+    assert [code(form) for form in forms] == [250] * 4
 
 
 def claims_to_be_ours(shown, theirs):
