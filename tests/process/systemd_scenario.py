@@ -418,6 +418,18 @@ def journal(*words):
     return command("journalctl", "-b", "-o", "cat", "--no-pager", *words)
 
 
+def networks_of_the_instance(path):
+    """Its own watcher compiles its own table: what instance and first server say of a new network of the container."""
+    settings = "/etc/forkpolicy-outbound/forkpolicy.toml"
+    write(settings, f"watch_interfaces = true\n{Path(settings).read_text()}")
+    command("systemctl", "restart", "forkpolicy@outbound.service")
+    wait_for(lambda: show("forkpolicy-networks@outbound.service", "ActiveState") == "active")
+    inside = {"client_address": "198.51.100.7"}
+    command("ip", "address", "add", "198.51.100.1/24", "dev", "lo")
+    wait_for(lambda: ask(inside, path=path) == "action=DUNNO")
+    return ask(inside)
+
+
 @step
 def instance():
     """A second policy server by the template units: its own policy, socket, tables; each is stopped alone."""
@@ -439,6 +451,7 @@ def instance():
     own = {"sender": "x@example.info", "recipient": "y@example.info"}
     wait_for(lambda: "REJECT" in ask(own, path=path))
     found["not_in_the_first"] = ask(own)
+    found["networks"] = networks_of_the_instance(path)
     command("systemctl", "stop", "forkpolicy.service", "forkpolicy.socket")
     found["without_the_first"] = ask(path=path)
     command("systemctl", "start", "forkpolicy.socket", "forkpolicy.service")

@@ -342,6 +342,7 @@ def test_instance(seen):
     assert seen["run"] == "forkpolicy 711"
     assert seen["compiled"] == ["local_domains.lmdb", "local_networks.lmdb"]
     assert seen["not_in_the_first"] == "action=DUNNO"
+    assert seen["networks"].startswith("action=REJECT 5.7.2")
     assert seen["without_the_first"].startswith("action=REJECT 5.7.9")
     assert seen["removed"] == "inactive"
     assert seen["first_after"].startswith("action=REJECT 5.7.2")
