@@ -36,13 +36,14 @@ class Stopper:
     def begin(self, *, replaced: bool) -> None:
         """Stop. A second time it begins anew."""
         self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        # A socket of systemd keeps its queue for whoever is next.
+        ours = not self._sockets.activated
+        for listener in self._sockets.listeners if ours and not replaced else ():
+            listener.refuse()
+        # Not before nobody joins the queue any more: who reads it may rely on that.
         self._log.event("info", "stopping", workers=len(self._workers))
         self._notifier.stopping()
         if not replaced:
-            # A socket of systemd keeps its queue for whoever is next.
-            ours = not self._sockets.activated
-            for listener in self._sockets.listeners if ours else ():
-                listener.refuse()
             self._workers.stop_all(drain=ours)
 
     def kill(self, reason: str) -> None:
