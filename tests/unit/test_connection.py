@@ -98,10 +98,14 @@ class Peer:
         self.serving = Serving(load_everything(self.settings), 1, self.log)
         self.ours, theirs = gevent.socket.socketpair()
         self.raw = Watched(theirs.detach())
-        self.closed = []
+        self.closed, self.over = [], Event()
         limits = {"idle_timeout_s": 60, "max_request_bytes": 65536, **limits}
-        self.connection = Connection(self.raw, self.serving, self.closed.append, **limits)
+        self.connection = Connection(self.raw, self.serving, self.note_closed, **limits)
         self.connection.start()
+
+    def note_closed(self, connection):
+        self.closed.append(connection)
+        self.over.set()
 
     def ask(self, *chunks, replies=1):
         """Send the chunks, each when the one before was read; read until that many replies are there."""
@@ -142,7 +146,7 @@ def test_a_connection_serves_request_after_request(peer):
     for _ in range(500):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
-    assert peer.serving.counters.requests == 1000
+    assert peer.serving.counters.requests == peer.connection.requests == 1000
     assert peer.serving.line_hits()[1:3] == [500, 500]
 
 
@@ -207,6 +211,7 @@ def test_what_is_no_request_ends_the_connection_and_is_told(peer, raw, told):
     assert told in fields["reason"]
     assert raw.startswith(fields["first_bytes"].encode("latin-1"))
     assert peer.closed == [peer.connection]
+    assert peer.serving.counters.protocol_errors == 1
 
 
 def test_an_end_in_the_middle_of_a_request_is_only_an_end(peer):
@@ -348,6 +353,68 @@ def test_a_flood_goes_on_in_another_worker(peer):
     assert peer.ask(OTHER) == PASS
 
 
+@pytest.mark.parametrize("stalled", [False, True], ids=["while-answering", "while-a-reply-waits"])
+def test_a_client_that_has_gone_is_asked_no_more(peer, stalled):
+    """Nobody reads the reply: the requests after it are not decided, and it is closed once."""
+    count = 500
+    if stalled:
+        peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        gevent.spawn(peer.ours.sendall, request() * count).join(0)
+        assert peer.raw.stalled.wait(DEADLINE_S)
+    else:
+        peer.ours.sendall(request() * 5)
+    peer.ours.close()
+    decided = peer.serving.counters.requests
+    assert peer.over.wait(DEADLINE_S)
+    peer.connection.close()
+    assert peer.closed == [peer.connection]
+    assert peer.connection.closed
+    assert peer.serving.counters.requests == (decided if stalled else 1)
+
+
+def test_whether_there_is_something_to_read(peer):
+    """A request that was not read yet, and an end, be it a reset; nothing of it is taken away."""
+    assert not peer.connection.readable
+    peer.ours.sendall(request())
+    assert peer.connection.readable
+    assert peer.ask() == FORGED
+    peer.raw.heard.clear()
+    peer.ours.sendall(OTHER)
+    assert peer.raw.heard.wait(DEADLINE_S)
+    # With a reply that was not read the kernel resets the connection.
+    peer.ours.close()
+    assert peer.connection.readable
+
+
+@pytest.mark.parametrize(("took_ns", "bucket"), [(0, 0), (1023, 0), (1024, 1), (5000, 4), (1_048_575, 1023)])
+def test_what_a_request_takes_is_counted(peer, clock, took_ns, bucket):
+    """In steps of 1.024 us up to a millisecond, each once."""
+    decide_for(peer, clock, took_ns)
+    counters = peer.serving.counters
+    assert [(at, count) for at, count in enumerate(counters.linear_us) if count] == [(bucket, 2)]
+    assert (counters.busy_ns, counters.slow_ns) == (2 * took_ns, [])
+
+
+def test_what_takes_longer_is_counted_as_it_is(peer, clock):
+    """From 1,048,576 ns on."""
+    decide_for(peer, clock, 1_048_576)
+    assert peer.serving.counters.slow_ns == [1_048_576] * 2
+    assert not any(peer.serving.counters.linear_us)
+
+
+def decide_for(peer, clock, took_ns):
+    """Two requests, the exact way and the fast one, each decided in so many nanoseconds."""
+    decide = peer.serving.decide
+
+    def takes(values):
+        clock.pass_s(took_ns / 1e9)
+        return decide(values)
+
+    peer.serving.decide = takes
+    for _ in range(2):
+        assert peer.ask(request()) == FORGED
+
+
 class Clock:
     """Monotonic nanoseconds that pass when a test wants it."""
 
@@ -358,7 +425,7 @@ class Clock:
         return self.now_ns
 
     def pass_s(self, seconds):
-        self.now_ns += int(seconds * 1e9)
+        self.now_ns += round(seconds * 1e9)
 
 
 @pytest.fixture

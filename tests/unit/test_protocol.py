@@ -6,10 +6,11 @@ import pathlib
 
 import pytest
 
-from forkpolicy.protocol.attributes import ATTRIBUTES, attribute
-from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.protocol import reader as reader_module
+from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
+from forkpolicy.protocol.layout import MAX_NAME_CHARS, MAX_NAMES, Layout, learnable, wanted_values
 from forkpolicy.protocol.reader import RequestReader
-from forkpolicy.protocol.reply import clean, encode, parse_reply
+from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean, encode, parse_reply
 from forkpolicy.protocol.request import ProtocolError, Request
 
 CAPTURES = sorted((pathlib.Path(__file__).parent.parent / "captures").glob("*.txt"))
@@ -138,7 +139,7 @@ def test_what_is_no_request_is_refused(raw):
     """Neither attributes nor request=smtpd_access_policy: a ProtocolError that shows the first bytes."""
     with pytest.raises(ProtocolError) as caught:
         requests_of([raw])
-    assert raw.startswith(caught.value.shown)
+    assert caught.value.shown == raw[:80]
 
 
 @pytest.mark.parametrize("step", [1, 1000, 70_000])
@@ -152,8 +153,10 @@ def test_a_request_over_the_limit_is_refused(step):
 def test_long_layouts_are_not_learnt():
     """Names nobody sends cannot make a worker's memory grow."""
     assert learnable(("request", "sender"))
-    assert not learnable(tuple(f"n{number}" for number in range(100)))
-    assert not learnable(("request", "x" * 1000))
+    assert learnable(tuple(f"n{number}" for number in range(MAX_NAMES)))
+    assert not learnable(tuple(f"n{number}" for number in range(MAX_NAMES + 1)))
+    assert learnable(("request", "x" * MAX_NAME_CHARS))
+    assert not learnable(("request", "x" * (MAX_NAME_CHARS + 1)))
     assert not learnable(None)
 
 
@@ -248,3 +251,85 @@ def test_text_from_outside_is_cleaned():
     """Control characters and broken UTF-8 become `?`, and a value is cut at 200 characters."""
     assert clean("a\nb\x00\udce4é") == "a?b??é"
     assert len(clean("x" * 999)) == 200
+
+
+def test_the_limit_is_what_a_request_may_have():
+    """Exactly so many bytes are a request, one more is none; before its end so many may wait, and no more."""
+    raw = HEAD + b"sender=a\n\n"
+    assert RequestReader(len(raw), raw).next_request() == raw
+    with pytest.raises(ProtocolError, match="max_request"):
+        RequestReader(len(raw) - 1, raw).next_request()
+    beginning = HEAD + b"sender=a"
+    waiting = RequestReader(len(beginning), beginning)
+    assert waiting.next_request() is None
+    assert waiting.pending == beginning
+    with pytest.raises(ProtocolError, match="max_request"):
+        RequestReader(len(beginning) - 1, beginning).next_request()
+
+
+def test_no_byte_is_looked_at_twice(monkeypatch):
+    """But the two that may belong to an empty line: a request that comes byte by byte costs what its bytes cost."""
+    starts, search = [], reader_module._EMPTY_LINE
+
+    def note(pending, start):
+        starts.append((start, len(pending)))
+        return search(pending, start)
+
+    monkeypatch.setattr(reader_module, "_EMPTY_LINE", note)
+    raw = HEAD + b"sender=" + b"x" * 300 + b"\n\n"
+    assert len(requests_of(one_byte_at_a_time(raw * 2))) == 2
+    assert len(starts) > 2 * 300
+    assert all(length - start <= 3 for start, length in starts)
+
+
+def test_a_text_may_have_as_many_bytes_as_fit_into_a_line():
+    """Counted as they are sent, and not one more."""
+    assert parse_reply("REJECT " + "x" * MAX_TEXT_BYTES)
+    assert parse_reply("REJECT " + "\u00fc" * (MAX_TEXT_BYTES // 2))
+    for text in ("x" * (MAX_TEXT_BYTES + 1), "\u00fc" * (MAX_TEXT_BYTES // 2 + 1)):
+        with pytest.raises(ValueError, match=f"more than {MAX_TEXT_BYTES} do not fit"):
+            parse_reply(f"REJECT {text}")
+
+
+FROM_RCPT = {"RCPT", "DATA", "END-OF-MESSAGE", "VRFY"}
+FROM_MAIL = FROM_RCPT | {"MAIL"}
+
+
+@pytest.mark.parametrize(
+    ("name", "can_be_known", "empty_is_known"),
+    [
+        ("client_address", STATES, STATES),
+        ("helo_name", set(STATES) - {"CONNECT"}, set(STATES) - {"CONNECT"}),
+        ("sender", FROM_MAIL, FROM_MAIL - {"VRFY"}),
+        ("recipient", FROM_RCPT, {"RCPT"}),
+        ("recipient_count", {"DATA", "END-OF-MESSAGE"}, {"DATA", "END-OF-MESSAGE"}),
+        ("size", FROM_MAIL, {"END-OF-MESSAGE"}),
+        ("instance", FROM_RCPT, set()),
+        ("etrn_domain", {"ETRN"}, {"ETRN"}),
+        ("sasl_username", set(STATES) - {"CONNECT"}, FROM_MAIL | {"ETRN"}),
+        ("encryption_keysize", set(STATES) - {"CONNECT"}, FROM_MAIL | {"ETRN"}),
+        ("of_a_newer_postfix", STATES, STATES),
+    ],
+)
+def test_when_an_attribute_is_there(name, can_be_known, empty_is_known):
+    """The states at which it can say something, and those at which saying nothing says something (2.1 to 3.12)."""
+    found = attribute(name)
+    assert states_of(name) == set(can_be_known)
+    assert {state for state in STATES if found.known("", state)} == set(empty_is_known)
+    zero = {state for state in STATES if found.known("0", state)}
+    assert zero == (set(empty_is_known) if found.number else set(STATES))
+    assert found.number == (name in {"recipient_count", "size", "encryption_keysize"})
+    assert found.always_known == (name == "client_address")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("client_address", "every state"),
+        ("recipient_count", "DATA, END-OF-MESSAGE"),
+        ("instance", "when Postfix sends a value"),
+    ],
+)
+def test_since_when_it_is_known_is_said(name, words):
+    """In the order of a session."""
+    assert attribute(name).known_since() == words
