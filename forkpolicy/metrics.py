@@ -36,6 +36,10 @@ class Metric:
 
 METRICS: Final = (
     Metric("forkpolicy_info", "gauge", "Always 1; the version that runs."),
+    Metric("forkpolicy_uptime_seconds", "gauge", "Time since the master began; counters of workers count since then."),
+    Metric("forkpolicy_helper_running", "gauge", "0 while a helper process (log, metrics, networks) is missing."),
+    Metric("forkpolicy_helper_ended_total", "counter", "How often that helper process has ended."),
+    Metric("forkpolicy_compile_failed_timestamp_seconds", "gauge", "When a table's last compile failed, if so."),
     Metric("forkpolicy_generation", "gauge", "Generation of the policy: one more with each finished reload."),
     Metric("forkpolicy_workers_wanted", "gauge", "How many workers there should be."),
     Metric("forkpolicy_worker_ready", "gauge", "1 while the worker serves, 0 while it starts."),
@@ -101,7 +105,14 @@ Sample = tuple[str, str, Labels, float]
 
 def _samples(status: Status) -> Iterator[Sample]:
     yield "forkpolicy_info", "", {"version": __version__}, 1
+    yield "forkpolicy_uptime_seconds", "", {}, status["uptime_s"]
     yield "forkpolicy_generation", "", {}, status["generation"]
+    for helper in status["helpers"]:
+        named = {"helper": helper["name"]}
+        yield "forkpolicy_helper_running", "", named, int(bool(helper["pid"]))
+        yield "forkpolicy_helper_ended_total", "", named, helper["ended"]
+    for name, failure in status["failed_compiles"].items():
+        yield "forkpolicy_compile_failed_timestamp_seconds", "", {"table": name}, failure["at"]
     yield "forkpolicy_workers_wanted", "", {}, status["wanted_workers"]
     for where, count in status["log"]["lost"].items():
         yield "forkpolicy_log_dropped_total", "", {"where": where}, count

@@ -275,8 +275,8 @@ def _ask(arguments: argparse.Namespace, command: dict[str, Any], timeout_s: floa
 def _status(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools import status
 
-    answer = _ask(arguments, {"command": "status"})
-    print(json.dumps(status.as_object(answer)) if arguments.as_json else status.as_text(answer))
+    seen = status.as_object(_ask(arguments, {"command": "status"}))
+    print(json.dumps(seen) if arguments.as_json else status.as_text(seen))
     return EXIT_DONE
 
 

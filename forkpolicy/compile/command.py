@@ -8,6 +8,7 @@ bad table nor outputs that nobody reads keep the others from being compiled.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ from forkpolicy.compile.sources import STDIN
 from forkpolicy.compile.table import Options, Result, compile_table
 from forkpolicy.compile.verify import verify_table
 from forkpolicy.compile.watch import StderrLog, watch
+from forkpolicy.compile_failures import note
 from forkpolicy.errors import (
     EXIT_CANNOT_WRITE,
     EXIT_CONFIG,
@@ -164,9 +166,24 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     )
     with locked(Path(settings.tables), outputs.say) as directory:
         results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
+        if not options.dry_run:
+            _note_failures(results, directory)
     if arguments.json:
         outputs.tell(report.as_json(results))
     return _exit_status(results)
+
+
+def _note_failures(results: list[Result], directory: TablesDirectory) -> None:
+    """For `status`. A directory that takes no tables takes no notes either, and that has been reported."""
+    with contextlib.suppress(OSError):
+        note(directory.path, {each.name: _why_failed(each) for each in results}, directory.aside("failures"))
+
+
+def _why_failed(result: Result) -> str:
+    if result.state not in ("refused", "not written"):
+        return ""
+    errors = [str(each) for each in result.complaints if each.severity == "error"]
+    return result.reason or "\n".join(errors) or result.state
 
 
 def _watch(settings: Settings, outputs: _Outputs) -> int:

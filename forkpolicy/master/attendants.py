@@ -7,7 +7,7 @@ Raises nothing: what cannot be started is logged and tried again.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forkpolicy.master.reaping import how
 
@@ -35,6 +35,8 @@ class Attendants:
         self._companion = companion
         self._log = log
         self._exporter_at_s = 0.0
+        # How often each has ended, and how it did last.
+        self._ends: dict[str, tuple[int, str]] = {}
 
     @property
     def dropped_by_workers(self) -> Drop:
@@ -51,14 +53,33 @@ class Attendants:
         if self._companion and self._companion.is_due(now_s):
             self._start_companion(self._companion, now_s)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """For `status`: each with its pid, 0 while there is none, how often it has ended, and how it did last."""
+        present = {"log": self._logger.pid}
+        if self._exporter:
+            present["metrics"] = self._exporter.pid
+        if self._companion:
+            present[self._companion.name] = self._companion.pid
+        described = []
+        for name, pid in present.items():
+            ended, last = self._ends.get(name, (0, ""))
+            described.append({"name": name, "pid": pid, "ended": ended, "how": last})
+        return described
+
+    def _count_end(self, name: str, status: int) -> None:
+        self._ends[name] = (self._ends.get(name, (0, ""))[0] + 1, how(status))
+
     def bury(self, pid: int, status: int, *, stopping: bool) -> None:
         """Take note of a death, if it is one of theirs. Without its logger nobody else is heard: another at once."""
         if pid == self._logger.pid:
+            self._count_end("log", status)
             self._replace_logger(how(status))
         elif self._companion and pid == self._companion.pid:
+            self._count_end(self._companion.name, status)
             if self._companion.bury(status, time.monotonic()):
                 self._log.event("warning", f"{self._companion.name} ended", how=how(status))
         elif self._exporter and pid == self._exporter.pid:
+            self._count_end("metrics", status)
             self._exporter.pid = 0
             if not stopping:
                 self._log.event("warning", "metrics process ended", how=how(status))

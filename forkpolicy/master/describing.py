@@ -8,6 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from forkpolicy import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,21 +21,34 @@ if TYPE_CHECKING:
 
 
 def describe(
-    sockets: Iterable[str], generation: Generation, workers: Workers, losses: Losses, *, stopping: bool
+    sockets: Iterable[str],
+    generation: Generation,
+    workers: Workers,
+    losses: Losses,
+    helpers: list[dict[str, Any]],
+    *,
+    started_ns: int,
+    stopping: bool,
 ) -> dict[str, Any]:
-    """Everything about everyone."""
+    """Everything about everyone. `started_ns`: of the master, on the monotonic clock."""
+    now_ns = time.monotonic_ns()
     present = sorted(workers.alive.values(), key=lambda worker: worker.slot)
     return {
+        "version": __version__,
         "pid": os.getpid(),
+        "uptime_s": round((now_ns - started_ns) / 1e9, 1),
         "generation": generation.number,
+        "generation_age_s": round((now_ns - generation.since_ns) / 1e9, 1),
         "sockets": list(sockets),
         "settings": generation.settings.path,
+        "tables_directory": generation.settings.tables,
         "policy": generation.loaded.summary,
         "lines": generation.loaded.line_texts,
         "wanted_workers": workers.wanted,
         "stopping": stopping,
         "log": losses.describe(),
-        "monotonic_ns": time.monotonic_ns(),
+        "helpers": helpers,
+        "monotonic_ns": now_ns,
         "workers": [_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present],
     }
 

@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy import metrics
+from forkpolicy.compile_failures import failures_of
 from forkpolicy.master.child import start_child
 from forkpolicy.master.outbox import write_some
 
@@ -172,7 +173,7 @@ class _Serving:
             # Half an answer would be taken for the next one: begin anew, in a new process.
             raise _MasterGoneError from error
         status: dict[str, Any] = json.loads(answer)
-        return status
+        return {**status, "failed_compiles": failures_of(status)}
 
 
 def _response(status: str, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:

@@ -281,7 +281,7 @@ class Reloader:
 
     def _take_up(self, reload: Reload) -> None:
         before = self._generation.settings
-        self._generation.loaded, self._generation.number = reload.loaded, reload.generation
+        self._generation.begin(reload.loaded, reload.generation)
         self._generation.tables.drop_others(reload.loaded.table_paths)
         settings = self._generation.settings
         if before.server.workers != settings.server.workers:

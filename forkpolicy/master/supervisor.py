@@ -90,6 +90,7 @@ class Master:
         self.predecessor: Predecessor | None = None
         self.reload_later = False
         self.started = False
+        self.started_ns = time.monotonic_ns()
         self.successor = 0
         self.failed_start = False
         self.last_turn_s = time.monotonic()
@@ -113,7 +114,15 @@ class Master:
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""
         sockets = (listener.endpoint for listener in self.listeners)
-        return describe(sockets, self.generation, self.workers, self.logger.losses, stopping=self.stopping)
+        return describe(
+            sockets,
+            self.generation,
+            self.workers,
+            self.logger.losses,
+            self.attendants.describe(),
+            started_ns=self.started_ns,
+            stopping=self.stopping,
+        )
 
     # The loop
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
+from forkpolicy.compile_failures import failures_of
 from forkpolicy.scoreboard import percentile_us
 
+# What the answer has for us as it stands.
+KEPT = (
+    "version",
+    "pid",
+    "uptime_s",
+    "generation",
+    "generation_age_s",
+    "sockets",
+    "settings",
+    "policy",
+    "wanted_workers",
+    "stopping",
+    "log",
+    "helpers",
+)
+# `start`: the master's; a worker that is replaced counts on from its predecessor. `generation`: of the policy, which
+# begins with each reload, and anew in a worker that is replaced.
+COUNTED_SINCE = {"workers": "start", "log": "start", "helpers": "start", "lines": "generation", "shadow": "generation"}
 HOTTEST_LINES = 5
 LOST_WHERE = {"pipe": "since it did not keep up", "target": "since it took none"}
 WAITING_WORTH_A_WORD_BYTES = 65536
@@ -15,9 +35,10 @@ WAITING_WORTH_A_WORD_BYTES = 65536
 def as_object(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer for `--json`: numbers as they are, and those that take computing."""
     workers = [_worker_object(worker) for worker in answer["workers"]]
-    kept = ("pid", "generation", "sockets", "settings", "policy", "wanted_workers", "stopping", "log")
     return {
-        **{name: answer[name] for name in kept},
+        **{name: answer[name] for name in KEPT},
+        "counted_since": COUNTED_SINCE,
+        "failed_compiles": failures_of(answer),
         "shadow": _shadow(answer),
         "workers": workers,
         "lines": _lines(answer),
@@ -76,27 +97,60 @@ def _summed(rows: list[list[int]], length: int) -> list[int]:
     return [sum(row[number] for row in rows if number < len(row)) for number in range(length)]
 
 
-def as_text(answer: dict[str, Any]) -> str:
-    """One look, for a terminal."""
-    seen = as_object(answer)
+def as_text(seen: dict[str, Any]) -> str:
+    """One look, for a terminal: what `as_object` has."""
+    since_start, since_reload = duration(seen["uptime_s"]), duration(seen["generation_age_s"])
     head = [
-        f"master {seen['pid']}  generation {seen['generation']}  {seen['settings']}",
+        f"forkpolicy {seen['version']}  master {seen['pid']}  up {since_start}  {seen['settings']}",
         f"sockets  {' '.join(seen['sockets'])}",
         f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} lines  {seen['policy']['acls']} ACLs",
+        f"serves   generation {seen['generation']}, for {since_reload}",
     ]
     return "\n".join(
         [
             *head,
             _log_row(seen["log"]),
             *_table_rows(seen),
+            *_failure_rows(seen),
+            *_helper_rows(seen["helpers"]),
             *_shadow_rows(seen),
             "",
+            f"requests and actions since the start, {since_start} ago; busy and connections now",
             *_worker_rows(seen),
             "",
+            f"hits of lines since the last reload, {since_reload} ago, or since a worker was replaced",
             *_hottest(seen["lines"]),
             *_exempting(seen["lines"]),
         ]
     )
+
+
+def duration(seconds: float) -> str:
+    """A time that has passed, as days and a clock: `3d 04:05:06`."""
+    days, rest = divmod(int(seconds), 86400)
+    clock = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days}d {clock}" if days else clock
+
+
+def _failure_rows(seen: dict[str, Any]) -> list[str]:
+    """Tables whose last compile failed: what serves is older than it should be."""
+    rows = []
+    for name, failure in seen["failed_compiles"].items():
+        ago = duration(max(0.0, time.time() - failure["at"]))
+        first, *more = failure["reason"].splitlines() or [""]
+        rows.append(f"compile  {name} FAILED {ago} ago: {first}{' ...' if more else ''}")
+    return rows
+
+
+def _helper_rows(helpers: list[dict[str, Any]]) -> list[str]:
+    """Helper processes that are missing, or have ended."""
+    rows = []
+    for each in helpers:
+        if not each["pid"] or each["ended"]:
+            state = f"process {each['pid']}" if each["pid"] else "NOT RUNNING"
+            ended = f", ended {each['ended']} times since the start, last by {each['how']}" if each["ended"] else ""
+            rows.append(f"helper   {each['name']}: {state}{ended}")
+    return rows
 
 
 def _log_row(log: dict[str, Any]) -> str:

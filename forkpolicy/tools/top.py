@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import EXIT_DONE
 from forkpolicy.scoreboard import percentile_us
-from forkpolicy.tools.status import as_text
+from forkpolicy.tools.status import as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> i
     with _keys() as quits_within:
         while True:
             answer = look()
-            _show(f"{_rates(before, answer)}{as_text(answer)}")
+            _show(f"{_rates(before, answer)}{as_text(as_object(answer))}")
             before = answer
             seen += 1
             if seen == looks or quits_within(interval_s):

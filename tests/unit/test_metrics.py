@@ -19,6 +19,9 @@ def status(**worker):
         "generation": 3,
         "wanted_workers": 1,
         "monotonic_ns": 10_000_000_000,
+        "uptime_s": 3.5,
+        "helpers": [{"name": "networks", "pid": 0, "ended": 2, "how": "signal SIGKILL"}],
+        "failed_compiles": {"nets": {"at": 1700000000.5, "reason": "no such file"}},
         "log": {"target": "log", "lost": {"pipe": 2, "target": 3}, "waiting_bytes": 4096},
         "lines": ['policy.conf:4: access !inside "a\\b"', "default: access default", "on_error: access on_error"],
         "workers": [

@@ -1,0 +1,69 @@
+"""Which tables of a directory failed to be compiled, when and why: what forkpolicy-compile leaves for `status` and the
+metrics, since it may be run by a timer whose failures nobody reads. A table that compiles is taken off the list.
+
+A file of JSON beside the tables, replaced whole under the directory's lock. Writing raises OSError; who reads gets an
+empty answer where there is no list or none that can be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from forkpolicy.secrets import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE: Final = ".failures"
+# The first complaints say what is wrong; the compile has printed all of them.
+MAX_REASON_CHARACTERS: Final = 1000
+MAX_FILE_BYTES: Final = 1 << 22
+
+Failures = dict[str, dict[str, Any]]
+
+
+def failures(directory: Path) -> Failures:
+    """By the table's name: `at`, the time of its last compile in seconds since 1970, and `reason`."""
+    with contextlib.suppress(OSError, ValueError):
+        with (directory / FILE).open("rb") as file:
+            found = json.loads(file.read(MAX_FILE_BYTES))
+        if isinstance(found, dict):
+            return {str(name): each for name, each in found.items() if _is_failure(each)}
+    return {}
+
+
+def failures_of(status: dict[str, Any]) -> Failures:
+    """Those of the tables that are served, of the master's answer to `status`."""
+    served = {table["name"] for worker in status["workers"] for table in worker["tables"]}
+    return {name: each for name, each in failures(Path(status["tables_directory"])).items() if name in served}
+
+
+def note(directory: Path, outcomes: Mapping[str, str], aside: Path) -> None:
+    """Note why the compile of each table failed; an empty text: it did not. Written to the path `aside` first."""
+    known = failures(directory)
+    now = {name: each for name, each in known.items() if name not in outcomes}
+    for name, reason in outcomes.items():
+        if reason:
+            now[name] = {"at": round(time.time(), 3), "reason": masked(reason)[:MAX_REASON_CHARACTERS]}
+    if not now:
+        (directory / FILE).unlink(missing_ok=True)
+    elif now != known:
+        _write(aside, json.dumps(now, indent=1).encode())
+        aside.replace(directory / FILE)
+
+
+def _write(path: Path, text: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
+        # Whatever the umask: the metrics process reads it as the workers' user.
+        os.fchmod(fd, 0o644)
+        file.write(text)
+
+
+def _is_failure(each: object) -> bool:
+    return isinstance(each, dict) and isinstance(each.get("at"), (int, float)) and isinstance(each.get("reason"), str)
