@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from loadtest import report
 from loadtest.errors import SetupError
 from loadtest.options import at_least, not_negative, report_directory
-from loadtest.postfix import PrivatePostfix, missing, traversable_directory
+from loadtest.postfix import POLICY_SERVICE, PrivatePostfix, missing, traversable_directory
 from loadtest.profile import load_profile, names
 from loadtest.reachable import refuse_silent_socket
 from loadtest.recorder import merged
@@ -30,6 +30,8 @@ from loadtest.stream import POLICY, Day
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# As README has it.
+MAIN_CF = {"smtpd_recipient_restrictions": f"reject_non_fqdn_sender, reject_non_fqdn_recipient, {POLICY_SERVICE}"}
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
@@ -88,7 +90,8 @@ def prepare(stack: contextlib.ExitStack, stage: Path, day: Day, options: argpars
     if options.through == "protocol":
         server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers)
         return Target(stack.enter_context(server), server.socket_path)
-    postfix = stack.enter_context(PrivatePostfix(stage / "postfix", port=options.port, processes=options.users + 10))
+    postfix = PrivatePostfix(stage / "postfix", main=MAIN_CF, port=options.port, processes=options.users + 10)
+    stack.enter_context(postfix)
     socket_path = postfix.private / "policy"
     server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers, socket_path=socket_path)
     return Target(stack.enter_context(server), socket_path, postfix.port)
