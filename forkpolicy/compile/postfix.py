@@ -71,7 +71,7 @@ class PostconfSource:
             if word.startswith("#"):
                 text = " ".join(words[at:])
                 self._note(
-                    place, line, f'"{text}" is no comment for every Postfix: comments stand on lines of their own'
+                    place, line, f'"{text}" is not a comment for every Postfix: put comments on lines of their own'
                 )
                 return
             try:

@@ -36,8 +36,8 @@ def examples_in(table: Table) -> list[Entry]:
 def words_for(examples: list[Entry]) -> str:
     """A sentence about some of them; the first is named."""
     first = examples[0]
-    others = f" and {len(examples) - 1} more are" if len(examples) > 1 else " is"
-    return f"{first.key}{others} of the documentation's examples: did you forget to put your own here?"
+    come = f" and {len(examples) - 1} more come" if len(examples) > 1 else " comes"
+    return f"{first.key}{come} from the documentation's examples: put your own here"
 
 
 def _networks_in(table: Table) -> Iterator[Entry]:

@@ -87,9 +87,7 @@ def test_the_compile_says_so_below_its_line(compiler: Compiler) -> None:
     compiler.source("other", "mail.cat\n")
     outcome = compiler.run()
     place = f"{compiler.directory}/list:2"
-    told = (
-        f"  example.com and 1 more are of the documentation's examples: did you forget to put your own here? ({place})"
-    )
+    told = f"  example.com and 1 more come from the documentation's examples: put your own here ({place})"
     assert outcome.out.splitlines()[1] == told
     assert outcome.out.count("documentation") == 1
     assert outcome.err == ""
@@ -106,7 +104,7 @@ def test_check_warns(compiler: Compiler) -> None:
     complaints = find_complaints(str(compiler.settings))[0]
     told = [each for each in complaints if "documentation" in each.message]
     assert [(each.severity, each.place) for each in told] == [("warning", f"{compiler.directory}/list:2")]
-    assert told[0].message.startswith("192.0.2.0/24 is of the documentation's examples")
+    assert told[0].message.startswith("192.0.2.0/24 comes from the documentation's examples")
     compiler.source("list", "10.0.0.0/8\n")
     assert compiler.run().status == 0
     assert not any("documentation" in each.message for each in find_complaints(str(compiler.settings))[0])

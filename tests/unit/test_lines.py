@@ -23,6 +23,7 @@ NEEDS_QUOTES = "an attribute that is empty, or has a blank in it, needs a key in
         ('key ""', [Item("key", None, 1, value_is_meant=True)]),
         ('"a key" value # why', [Item("a key", "value", 2)]),
         ('  "a # b"@example.com value', [Item("a # b@example.com", "value", 4)]),
+        ("X-MAX\r\n", [Item("X-MAX", None, 1)]),
         ("key;value ;comment", [Item("key;value", None, 1)]),
         ("bücher.example".encode().decode("latin-1") + " x", [Item("bücher.example", "x", 1)]),
         (" ; comment", []),
@@ -65,6 +66,12 @@ def test_a_line_of_several_words_as_key() -> None:
         ),
         ("ab\x01c", 1, "a control character (0x01)", 3),
         ("a b\xfcc", 1, "byte 0xfc is not UTF-8: save the file as UTF-8", 4),
+        (
+            "\ufeffab\ufeff".encode().decode("latin-1"),
+            1,
+            "a byte order mark in the middle of a file: were two files joined here?",
+            1,
+        ),
         (
             "ab\ufeff".encode().decode("latin-1"),
             1,

@@ -848,7 +848,7 @@ def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
         ("proxy:mysql:/etc/postfix/my.cf", "use a sql: source"),
         ("pcre:/etc/postfix/x", "write them as /regex/ into an acl"),
         ("newkind:/x", "a kind of map that is not known here"),
-        ("192.0.2.1 # 192.0.2.2 x", '"# 192.0.2.2 x" is no comment for every Postfix'),
+        ("192.0.2.1 # 192.0.2.2 x", '"# 192.0.2.2 x" is not a comment for every Postfix'),
         ("mail.example.com", "mail.example.com is a host name, which Postfix compares with the client's name"),
         ("inline:{.example.com=x}", ".example.com is a host name"),
         ("fd::/8", 'fd::/8 is a map of type "fd" for Postfix: did you mean [fd::]/8?'),
