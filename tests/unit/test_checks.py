@@ -288,3 +288,30 @@ def test_many_texts_that_a_report_cuts_are_one_warning():
     (found,) = [each for each in warnings_of(actions + acls + lines) if "pflogsumm" in each]
     assert "x0, x1, x2 and 3 more" in found
     assert ":1:" in found.splitlines()[0]
+
+
+MANY = 70
+
+
+@pytest.mark.parametrize(
+    ("networks", "inside", "outside"),
+    [
+        ([f"10.0.{number}.0/24" for number in range(MANY)], "10.0.5.7", "10.0.75.1"),
+        ([f"10.0.{number}.0/24" for number in range(MANY)], "10.0.69.128/25", "10.0.70.0/25"),
+        ([f"10.{number}.0.0/16" for number in range(0, 2 * MANY, 2)], "10.8.3.0/24", "10.9.3.0/24"),
+        ([f"2001:db8:{number:x}::/48" for number in range(MANY)], "2001:db8:5::1", "2001:db8:75::1"),
+        ([f"2001:db8:{number:x}::/48" for number in range(MANY)], "2001:db8:45:1::/64", "2001:db8:46:1::/64"),
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_one_network_among_many_is_found(networks, inside, outside, together):
+    """In one ACL or in one each, where nobody compares them one by one."""
+    if together:
+        wide = f"acl w client_address {' '.join(networks[::2] + networks[1::2])}\n"
+        lines = "access w y\n"
+    else:
+        wide = "".join(f"acl w{number} client_address {network}\n" for number, network in enumerate(networks))
+        lines = "".join(f"access w{number} y\n" for number in range(len(networks)))
+    for narrow, found in ((inside, True), (outside, False)):
+        text = f"{wide}acl n client_address {narrow}\n{IN_USE}{lines}access n r\n"
+        assert any("has decided before" in each for each in warnings_of(text)) is found
