@@ -190,6 +190,11 @@ def test_a_surprise_is_told(text, place, told):
         # An action's text may use what no line does, and the default action is used by lines without one.
         DECLARED + "acl c sender table:t\nacl a client_name a.example\naction r REJECT {match.c}\naccess a r\n",
         "acl a client_name a.example\naction default DUNNO\naccess a\n",
+        A + "acl c sender x@a.example y@c.example\naccess a y\naccess b c r\n",
+        A + "acl c sender y@c.example x@a.example\naccess a y\naccess b c r\n",
+        "acl n client_address 192.0.2.0/24\nacl p client_address 192.0.2.7 203.0.113.1\n"
+        + IN_USE
+        + "access n y\naccess p r\n",
     ],
     ids=lambda value: value[-40:],
 )

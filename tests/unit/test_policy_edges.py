@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from forkpolicy.errors import ConfigError
-from forkpolicy.policy.load import check_on_error
+from forkpolicy.policy.load import check_on_error, declared_tables
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import DictTable, complaints_of, decide, policy_of, request_of
+from tests.fakes import DictTable, TextFiles, complaints_of, decide, policy_of, request_of
 
 
 @pytest.mark.parametrize(
@@ -336,3 +336,33 @@ def test_findings_say_what_was_found_and_where():
     }
     assert (found["c"].table, found["c"].entry.value) == ("t", "v")
     assert policy.model.acls["f"].find({**values, "sender": ""}).text == "sender is empty"
+
+
+@pytest.mark.parametrize(
+    ("acls", "attributes"),
+    [
+        ("acl a sender table:t\n", ()),
+        ("acl a sender table:t x@y.example\n", ()),
+        ("acl a table:t {sender}\n", ()),
+        ("acl a table:t {Sender} {client_address} silent\n", ("sender", "client_address")),
+        ("acl a table:t {sender} {helo_name}\nacl b table:t {sender} {client_name}\n", ("sender", "")),
+        ("acl a table:t {sender} {helo_name}\nacl b sasl_username table:t\n", ()),
+        ("", ()),
+    ],
+)
+def test_what_a_table_is_asked_for_together(acls, attributes):
+    """The attributes of a pair, with those that differ between ACLs left open; none where it is asked for one."""
+    files = TextFiles({"p.conf": f"table t key x\ntable u key x\n{acls}"})
+    asked = {each.name: each.key_attributes for each in declared_tables("p.conf", files=files)}
+    assert asked == {"t": attributes, "u": ()}
+
+
+def test_a_policy_that_is_wrong_declares_nothing_and_a_shadow_what_can_be_read():
+    """The compile refuses a policy with a mistake, and takes the tables of a shadow that has one."""
+    files = TextFiles(
+        {"p.conf": "table t key x\n", "s.conf": "zzzz\ntable t cidr y\ntable u key x\n", "q.conf": "zzzz\n"}
+    )
+    declared = declared_tables("p.conf", "s.conf", files)
+    assert [(each.name, each.kind) for each in declared] == [("t", "key"), ("u", "key")]
+    with pytest.raises(ConfigError, match="unknown statement"):
+        declared_tables("q.conf", "", files)
