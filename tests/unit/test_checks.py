@@ -320,3 +320,13 @@ def test_one_network_among_many_is_found(networks, inside, outside, together):
     for narrow, found in ((inside, True), (outside, False)):
         text = f"{wide}acl n client_address {narrow}\n{IN_USE}{lines}access n r\n"
         assert any("has decided before" in each for each in warnings_of(text)) is found
+
+
+def test_a_line_that_turns_bounces_away_names_the_way_out():
+    """The warning says what to add."""
+    (told,) = [
+        each
+        for each in warnings_of("acl a helo_name x.example\nacl s sender /^$|x/\naction r REJECT\naccess a s r\n")
+        if "bounce" in each
+    ]
+    assert "add an ACL of type null_sender and its !NAME to the line" in told

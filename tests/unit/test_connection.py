@@ -534,3 +534,24 @@ def test_a_new_generation_serves_connections_that_are_open(peer):
     assert peer.ask(request()) == PASS
     assert peer.ask(OTHER).startswith(b"action=REJECT")
     assert peer.serving.describe()["generation"] == 2
+
+
+def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path):
+    """On both ways through the server: the settings' on_error, one line of log, and the next request is fine."""
+    policy = "acl x protocol_state RCPT\naction y BCC {sasl_username}@example.com\naccess x y\n"
+    peer = Peer(tmp_path, policy=policy)
+    spoilt, fine = request(sasl_username="two words"), request(sasl_username="anna")
+    on_error = b"action=DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable\n\n"
+    for each, reply in ((spoilt, on_error), (spoilt, on_error), (fine, b"action=BCC anna@example.com\n\n")):
+        assert peer.ask(each) == reply
+    told = [(level, event, fields["reason"]) for level, event, fields in peer.log.events]
+    assert told == [
+        (
+            "error",
+            "evaluation failed",
+            'action y: BCC takes one address: Postfix would take "words@example.com" for a part of it',
+        )
+    ]
+    assert peer.serving.counters.errors == 2
+    peer.connection.close()
+    peer.ours.close()

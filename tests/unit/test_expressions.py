@@ -160,3 +160,13 @@ def test_parsed_bytes_reach_expressions_through_the_request():
     request = Request.parse(b"request=smtpd_access_policy\nprotocol_state=RCPT\nsender=b\xf6ss@example.com\n\n")
     policy = policy_of("acl x sender /^.+@example\\.com$/\naction y OK\naccess x y\n")
     assert policy.decide(wanted_values(request, policy.wanted)).action.name == "y"
+
+
+def test_a_bounded_number_of_short_values_is_remembered():
+    """Texts of strangers fill no memory: the last two thousand, and none of a kilobyte."""
+    (part,) = policy_of("acl x sender /^a/\naccess x\n").model.acls["x"].parts
+    for number in range(regex.REMEMBERED_VALUES + 100):
+        assert part.holds(f"a{number}")
+        assert not part.holds("b" * regex.REMEMBERED_CHARS + str(number))
+    assert part._remembered.cache_info().currsize == regex.REMEMBERED_VALUES
+    assert part._remembered.cache_info().misses == regex.REMEMBERED_VALUES + 100
