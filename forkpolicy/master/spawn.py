@@ -81,11 +81,14 @@ class Worker:
     def receive(self) -> list[Message] | None:
         """The messages that came; None at the end of the link."""
         try:
-            data, fds, _flags, _address = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            data, fds, _flags, _address = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS)
         except BlockingIOError:
             return []
         except OSError:
             return None
+        for fd in fds:
+            # recv_fds ignores its flags, so MSG_CMSG_CLOEXEC would not do.
+            os.set_inheritable(fd, False)
         self.fds += fds
         return self._decoder.feed(data) if data else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -366,3 +367,24 @@ def test_a_descriptor_of_tcp_has_the_name_that_the_settings_give_it():
         adopted = listener.adopt(os.dup(sock.fileno()))
         assert adopted.endpoint == f"inet:[::1]:{sock.getsockname()[1]}"
         adopted.close(remove=False)
+
+
+def test_what_a_worker_passes_stays_here():
+    """A descriptor comes with its message, no program that is started inherits it, and nothing of it is left open."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    worker = Worker(1, 0, 1, ours, SimpleNamespace())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Path("/proc/self/status").open() as file:
+        socket.send_fds(theirs, [link.encode({"is": "table", "path": "a"})], [file.fileno()])
+        socket.send_fds(theirs, [link.encode({"is": "table", "path": "b"})], [file.fileno()])
+    assert worker.receive() == [{"is": "table", "path": "a"}]
+    fd = worker.take_fd()
+    assert not os.get_inheritable(fd)
+    assert Path(f"/proc/self/fd/{fd}").readlink().name == "status"
+    assert worker.take_fd() is None
+    assert worker.receive() == [{"is": "table", "path": "b"}]
+    os.close(fd)
+    worker.close()
+    theirs.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 2

@@ -78,3 +78,53 @@ def test_a_file_written_in_place_is_opened_when_the_last_has_let_go(compiler: Co
     assert second.refused == ""
     assert second.find("anna@example.com")
     second.close()
+
+
+def fallen_back(compiler: Compiler) -> tuple[TableSlot, bool]:
+    """A slot whose file is gone, offered the one that was there."""
+    fd = os.open(compiler.table_path(), os.O_RDONLY)
+    compiler.table_path().unlink()
+    slot = TableSlot("t", "address", str(compiler.table_path()))
+    assert not slot.refresh()
+    return slot, slot.fall_back(fd)
+
+
+def test_a_slot_falls_back_to_the_last_good_file(compiler: Compiler) -> None:
+    """It serves, and says all the same why nothing newer does."""
+    slot, serves = fallen_back(compiler)
+    assert serves
+    assert slot.find("anna@example.com")
+    assert "out of reach" in slot.refused
+    compiler.one("address", "other@example.com\n")
+    assert slot.refresh()
+    assert slot.refused == ""
+    assert slot.find("anna@example.com") is None
+    slot.close()
+
+
+def test_a_damaged_file_is_nothing_to_fall_back_to(compiler: Compiler) -> None:
+    """It is verified like any other, and closed; the reason of the file in place stays."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    compiler.table_path().write_bytes(compiler.table_path().read_bytes()[:5000])
+    slot, serves = fallen_back(compiler)
+    assert not serves
+    assert "out of reach" in slot.refused
+    with pytest.raises(TableError):
+        slot.find("anna@example.com")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_a_file_of_a_captured_worker_is_nothing_to_fall_back_to(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What our own user has made is not served where only somebody else may make tables."""
+    for owner_of_directory, serves in ((0, False), (12345, True)):
+        compiler.one("address", "anna@example.com\n")
+        os.chown(compiler.table_path(), 12345, -1)
+        os.chown(compiler.tables, owner_of_directory, -1)
+        with monkeypatch.context() as worker:
+            worker.setattr(os, "geteuid", lambda: 12345)
+            slot, fell_back = fallen_back(compiler)
+        assert fell_back is serves
+        slot.close()
