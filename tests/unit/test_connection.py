@@ -363,12 +363,13 @@ def test_a_client_that_has_gone_is_asked_no_more(peer, stalled):
         assert peer.raw.stalled.wait(DEADLINE_S)
     else:
         peer.ours.sendall(request() * 5)
+    assert peer.connection.closed is False
     peer.ours.close()
     decided = peer.serving.counters.requests
     assert peer.over.wait(DEADLINE_S)
     peer.connection.close()
     assert peer.closed == [peer.connection]
-    assert peer.connection.closed
+    assert peer.connection.closed is True
     assert peer.serving.counters.requests == (decided if stalled else 1)
 
 
@@ -381,9 +382,11 @@ def test_whether_there_is_something_to_read(peer):
     peer.raw.heard.clear()
     peer.ours.sendall(OTHER)
     assert peer.raw.heard.wait(DEADLINE_S)
-    # With a reply that was not read the kernel resets the connection.
+    # With a reply that was not read the kernel resets the connection: no end, but the end of it all the same.
     peer.ours.close()
     assert peer.connection.readable
+    assert peer.over.wait(DEADLINE_S)
+    assert peer.closed == [peer.connection]
 
 
 @pytest.mark.parametrize(("took_ns", "bucket"), [(0, 0), (1023, 0), (1024, 1), (5000, 4), (1_048_575, 1023)])
@@ -393,6 +396,7 @@ def test_what_a_request_takes_is_counted(peer, clock, took_ns, bucket):
     counters = peer.serving.counters
     assert [(at, count) for at, count in enumerate(counters.linear_us) if count] == [(bucket, 2)]
     assert (counters.busy_ns, counters.slow_ns) == (2 * took_ns, [])
+    assert [decision["us"] for decision in peer.log.decisions] == [took_ns // 1000] * 2
 
 
 def test_what_takes_longer_is_counted_as_it_is(peer, clock):
