@@ -95,6 +95,7 @@ def test_a_killed_worker_is_replaced_and_its_siblings_go_on(server):
     assert "SIGKILL" in server.said()
 
 
+@pytest.mark.timeout(300)
 def test_a_hundred_deaths_are_a_hundred_burials(server):
     """A storm of deaths: no zombie stays, the workers come back, answers come."""
     for _ in range(50):
