@@ -95,7 +95,7 @@ def keep_only(kept: Iterable[int]) -> None:
     """Close every descriptor but these and the standard ones, whoever opened it."""
     first = 3
     for fd in sorted({fd for fd in kept if fd >= first}):
-        # Of an empty range that begins at 0, os.closerange closes everything (Python 3.11); none of ours is empty.
+        # Of an empty range that begins at 0, os.closerange closes everything (CPython 3.10 on); none of ours is empty.
         if fd > first:
             os.closerange(first, fd)
         first = fd + 1
