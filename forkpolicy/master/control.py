@@ -33,6 +33,10 @@ HUNG_UP = "the master closed the connection: it is ending, or others keep it bus
 _CREDENTIALS = struct.Struct("3i")
 
 
+class _HungUpError(NotRunningError):
+    """The master closed the connection without an answer."""
+
+
 class ControlClient:
     """One connected client, seen by the master. `waits`: it is owed an answer, or will always be there."""
 
@@ -113,6 +117,16 @@ def peer_uid(sock: socket.socket) -> int:
 
 def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """Send one command to a running master and return its answer. Raises NotRunningError with what to look at."""
+    try:
+        return _ask_once(path, command, timeout_s)
+    except _HungUpError:
+        if command["command"] != "status":
+            raise
+        # A master that is replaced hangs up on its clients, and the next one answers; what only asks may ask again.
+        return _ask_once(path, command, timeout_s)
+
+
+def _ask_once(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     with _connected(path, timeout_s) as sock:
         try:
             return _exchange(sock, path, command)
@@ -175,7 +189,9 @@ def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[s
     except ConnectionError:
         line = b""
     if not line:
-        raise NotRunningError(f"{path}: {HUNG_UP if os.geteuid() in (0, peer_uid(sock)) else NOT_FOR_YOU}")
+        if os.geteuid() in (0, peer_uid(sock)):
+            raise _HungUpError(f"{path}: {HUNG_UP}")
+        raise NotRunningError(f"{path}: {NOT_FOR_YOU}")
     answer: dict[str, Any] = json.loads(line)
     if "refused" in answer:
         raise NotRunningError(f"{path}: {answer['refused']}")

@@ -298,6 +298,7 @@ def test_one_peer_cannot_keep_the_others_out(limited):
         # Held and newly opened ones of the other peer both answer, after all of that.
         assert other("ask") == other("more") == other("ask") == "answered"
         assert {client.ask(FINE) for client in answered} == {"DUNNO"}
+        eventually(lambda: 'event="peer refused"' in limited.said())
         assert limited.said().count('event="peer refused"') == 1
         assert "has half of server.max_connections (16)" in limited.said()
         for client in greedy:

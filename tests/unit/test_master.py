@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forkpolicy import link
-from forkpolicy.errors import CannotWriteError, ConfigError
+from forkpolicy.errors import CannotWriteError, ConfigError, NotRunningError
 from forkpolicy.master import listener, workers
 from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.companion import Companion
+from forkpolicy.master.control import ask
 from forkpolicy.master.inet import open_inet
 from forkpolicy.master.logger import Logger
 from forkpolicy.master.notify import Notifier
@@ -388,3 +390,29 @@ def test_what_a_worker_passes_stays_here():
     worker.close()
     theirs.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+
+
+@pytest.mark.parametrize(("command", "answered"), [("status", True), ("reload", False)])
+def test_a_status_that_an_upgrade_interrupts_is_asked_again(tmp_path, command, answered):
+    """The master that is replaced hangs up, the next one answers: what changes nothing is asked once more."""
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def serve():
+            listening.accept()[0].close()
+            if answered:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b'{"ok": true}\n')
+
+        masters = threading.Thread(target=serve)
+        masters.start()
+        if answered:
+            assert ask(str(path), {"command": command}, 10) == {"ok": True}
+        else:
+            with pytest.raises(NotRunningError, match="the master closed the connection: it is ending"):
+                ask(str(path), {"command": command}, 10)
+        masters.join()
