@@ -150,6 +150,28 @@ def test_a_request_over_the_limit_is_refused(step):
         requests_of(raw[at : at + step] for at in range(0, len(raw), step))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("protocol_state", "client_address", "sender", "recipient", "sasl_username", "size", "tls_later"),
+        ("tls_later", "size", "sasl_username", "recipient", "sender", "client_address", "protocol_state"),
+        ("client_address", "protocol_state", "sender", "recipient", "sasl_username", "size", "tls_later"),
+        ("sender", "protocol_state", "helo_name"),
+        ("protocol_state", "client_address", "sender", "recipient"),
+        ("helo_name",),
+    ],
+    ids=["as-wanted", "reversed", "two-changed", "few-in-another-order", "the-first-of-them", "none-of-them"],
+)
+def test_a_layout_gives_what_is_wanted_in_its_order(names):
+    """Whatever the order of the request's names, and where wanted ones are missing: empty, or None if unlisted."""
+    raw = HEAD + "".join(f"{name}=value of {name}\n" for name in names).encode() + b"\n"
+    request = Request.parse(raw)
+    values = Layout(request.layout, WANTED).values(raw.decode())
+    assert values == wanted_values(request, WANTED)
+    absent = {"tls_later": None}
+    assert values == tuple(f"value of {name}" if name in names else absent.get(name, "") for name in WANTED)
+
+
 def test_long_layouts_are_not_learnt():
     """Names nobody sends cannot make a worker's memory grow."""
     assert learnable(("request", "sender"))
