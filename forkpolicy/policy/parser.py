@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NOTHING_TO_CONTINUE = "a line that begins with white space continues the one before, and there is none"
-NO_COMMENT = 'a comment stands on a line of its own: "{}" begins none behind a statement'
+NO_COMMENT = 'a comment stands on a line of its own, "{}" does not begin one behind a statement'
 KEYWORDS = ("table", "acl", "action", "access", "include")
 # An expression between slashes that a comma or the end of the word follows.
 SLASHED = re.compile(r"/(?>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\])+?/(?=,|$)")

@@ -100,7 +100,7 @@ def _operator(name: str, text: str) -> None:
         how = f"/{rest.strip('/')}/" if "~" in operator else rest
         negated = "; to turn it round, ask !NAME in the access line" if operator[0] == "!" else ""
         raise ValueError(
-            f'"{operator}" is no operator for {name}, whose values stand alone: write {how or "the value"}{negated}'
+            f'"{operator}" is not an operator for {name}, whose values are whole: write {how or "the value"}{negated}'
         )
 
 
