@@ -330,3 +330,24 @@ def test_a_line_that_turns_bounces_away_names_the_way_out():
         if "bounce" in each
     ]
     assert "add an ACL of type null_sender and its !NAME to the line" in told
+
+
+def test_every_surprise_is_a_warning():
+    """Nothing that `check` finds in a policy that loads is an error, and each has its place in numbers."""
+    for text, *_ in (*NEVER_FIRES, *USELESS):
+        policy = policy_of(text, {name: {} for name in (*ROWS, "t")})
+        for each in find_warnings(policy.model, {}):
+            assert each.severity == "warning"
+            assert isinstance(each.column, int)
+
+
+def test_the_smaller_of_two_nested_networks_is_named():
+    """In whichever order they stand."""
+    for networks in ("192.0.2.0/25 192.0.2.0/24 198.51.100.1", "198.51.100.1 192.0.2.0/24 192.0.2.0/25"):
+        told = [
+            each
+            for each in warnings_of(f"acl n client_address {networks}\n{IN_USE}access n r\naccess !n y\n")
+            if "part of" in each
+        ]
+        assert len(told) == 1
+        assert "192.0.2.0/25 is part of 192.0.2.0/24 in the same list" in told[0]

@@ -366,3 +366,30 @@ def test_a_policy_that_is_wrong_declares_nothing_and_a_shadow_what_can_be_read()
     assert [(each.name, each.kind) for each in declared] == [("t", "key"), ("u", "key")]
     with pytest.raises(ConfigError, match="unknown statement"):
         declared_tables("q.conf", "", files)
+
+
+def test_a_comment_that_may_be_a_value_says_how_to_write_it():
+    """`#x` among an ACL's values: the expression that has it; elsewhere, and for a mark alone, nothing of the kind."""
+    assert "if it is a value, write it as an expression: /^#x/" in complaints_of("acl x sender a@b.example #x\n")[0]
+    for text in ("acl x sender a@b.example # x\n", "table t key f #x\n"):
+        assert "if it is a value" not in complaints_of(text)[0]
+
+
+def test_what_a_client_may_not_choose_names_what_may_stand_there():
+    """The whole list, as it is to be written."""
+    (told,) = complaints_of("action y BCC {sender}\n")
+    allowed = "{match.ACL}, {sasl_username}, {policy_context}, {server_address}, {server_port}, {queue_id}\n"
+    assert f"BCC with {{sender}} lets the client choose where mail goes: use {allowed}" in told
+
+
+def test_a_score_that_holds_says_how_high_it_is():
+    """The comparison with its place, and the score."""
+    finding = policy_of("acl s score >5 >=2.5\naccess s\n").model.acls["s"].find({}, 2.5)
+    assert (finding.text, str(finding.place)) == (">=2.5 at 2.5", "policy.conf:1")
+
+
+def test_mistakes_come_in_the_order_in_which_files_are_read():
+    """The file that includes before the one that is included, each from its first line to its last."""
+    files = {"policy.conf": "include a.conf\nacl x size ten\nacl y size ten\n", "a.conf": "acl z size ten\n"}
+    told = complaints_of(files["policy.conf"], files=files)
+    assert [each.split(": ")[0] for each in told] == ["policy.conf:2:12", "policy.conf:3:12", "a.conf:1:12"]
