@@ -24,6 +24,8 @@ from forkpolicy.secrets import masked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+# Where the local syslog daemon listens (syslog(3)).
+SYSLOG_SOCKET = "/dev/log"
 # Linux's PIPE_BUF: up to here a write to a pipe is atomic (pipe(7)).
 MAX_LINE_BYTES = select.PIPE_BUF
 # An hour of a busy server's refusals fits while the target is away; it is what an unprivileged process may ask for.

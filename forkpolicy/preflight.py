@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import MAX_PATH_BYTES, addresses, inet_name, unix_path, why_no_listening
 from forkpolicy.errors import Complaint
-from forkpolicy.process import Identity, answer_as
+from forkpolicy.log import SYSLOG_SOCKET
+from forkpolicy.process import Identity, answer_as, own_user
 from forkpolicy.settings import complaint_at_setting, sockets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from forkpolicy.settings import Settings
-
-SYSLOG_SOCKET = "/dev/log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def _why_no_log_file(path: Path) -> str:
         return f"{path} is a directory: name a file in it"
     if not path.exists():
         return _why_nothing_made_in(path.parent)
-    return "" if _may(path, os.W_OK) else f"{_myself()} may not write to {path}"
+    return "" if _may(path, os.W_OK) else f"{own_user()} may not write to {path}"
 
 
 def _why_nothing_made_in(directory: Path) -> str:
@@ -138,11 +137,11 @@ def _why_nothing_made_in(directory: Path) -> str:
     if not _exists(directory):
         closed = next((each for each in reversed(directory.parents) if not _may(each, os.X_OK)), None)
         if closed and _exists(closed):
-            return f"{_myself()} may not search the directory {closed}"
+            return f"{own_user()} may not search the directory {closed}"
         return f"the directory {directory} does not exist: create it"
     if not directory.is_dir():
         return f"{directory} is not a directory"
-    return "" if _may(directory, os.W_OK | os.X_OK) else f"{_myself()} may not write to the directory {directory}"
+    return "" if _may(directory, os.W_OK | os.X_OK) else f"{own_user()} may not write to the directory {directory}"
 
 
 def _unix_sockets(start: Start) -> Iterator[Complaint]:
@@ -269,10 +268,3 @@ def _exists(path: Path) -> bool:
 
 def _may(path: Path, wanted: int) -> bool:
     return os.access(path, wanted, effective_ids=True)
-
-
-def _myself() -> str:
-    try:
-        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
-    except KeyError:
-        return f"user {os.geteuid()}"

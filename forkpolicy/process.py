@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pwd
 import resource
 import signal
 from dataclasses import dataclass
@@ -66,6 +67,14 @@ def become(identity: Identity) -> None:
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def own_user() -> str:
+    """The user that this process acts for, as messages name it."""
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], about: list[str]) -> list[str]:

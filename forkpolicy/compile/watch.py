@@ -11,10 +11,8 @@ Raises nothing but bugs.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pwd
 import select
 import socket
 import time
@@ -26,6 +24,7 @@ from forkpolicy.compile.sources import is_of_kernel
 from forkpolicy.errors import ConfigError
 from forkpolicy.log import LogPipe, printed
 from forkpolicy.policy.load import declared_tables
+from forkpolicy.process import own_user
 from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ def why_not_written(tables: Path) -> str:
     there = next(each for each in (tables, *tables.parents) if each.exists())
     if os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return ""
-    with contextlib.suppress(KeyError):
-        return f"user {pwd.getpwuid(os.geteuid()).pw_name} may not write to {there}"
-    return f"user {os.geteuid()} may not write to {there}"
+    return f"{own_user()} may not write to {there}"
 
 
 def watch(settings_path: str, log: EventLog, compile_tables: CompileTables) -> None:

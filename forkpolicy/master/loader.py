@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
-from forkpolicy.master.child import start_child
+from forkpolicy.master.child import TRACE_CHARACTERS, start_child
 from forkpolicy.master.reaping import how, kill
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _loaded(load: Load, write_end: int) -> bytes:
         reasons = ["there is not enough memory to load it"]
     except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and says so
         reason = f"a fault of forkpolicy's own, which the log describes: {type(error).__name__}: {error}"
-        return link.encode({"is": "refused", "reasons": [reason], "bug": traceback.format_exc()[-2500:]})
+        return link.encode({"is": "refused", "reasons": [reason], "bug": traceback.format_exc()[-TRACE_CHARACTERS:]})
     return link.encode({"is": "refused", "reasons": reasons})
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.log import printed
+from forkpolicy.log import SYSLOG_SOCKET, printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SYSLOG_SOCKET = "/dev/log"
 FACILITY_MAIL = 2 << 3
 
 

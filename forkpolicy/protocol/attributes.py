@@ -107,6 +107,26 @@ ATTRIBUTES: Final = {
     )
 }
 
+# What logs and other programs call attributes of Postfix: for hints, since nothing is guessed.
+OTHER_NAMES: Final = {
+    "client": "client_address",
+    "client_ip": "client_address",
+    "ip": "client_address",
+    "from": "sender",
+    "mail_from": "sender",
+    "to": "recipient",
+    "rcpt": "recipient",
+    "rcpt_to": "recipient",
+    "helo": "helo_name",
+    "ehlo": "helo_name",
+    "user": "sasl_username",
+    "username": "sasl_username",
+    "login": "sasl_username",
+    "state": "protocol_state",
+    "proto": "protocol_name",
+    "context": "policy_context",
+}
+
 # What those attributes are called in the log that every decision's line has.
 LOGGED_AS: Final = {
     "protocol_state": "state",

@@ -35,8 +35,6 @@ from forkpolicy.tables.keys import network_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-if TYPE_CHECKING:
     from pathlib import Path
 
 Kind = Literal["cidr", "domain", "address", "key"]

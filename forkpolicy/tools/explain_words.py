@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import UsageError, nearest
-from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
+from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES, STATES
 from forkpolicy.protocol.request import REQUEST_NAME
 from forkpolicy.tools.log_lines import read_line
 from forkpolicy.tools.recorded import Recorded
@@ -18,21 +18,6 @@ from forkpolicy.tools.recorded import Recorded
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# What logs and other programs call them.
-MEANT: Final = {
-    "client": "client_address",
-    "ip": "client_address",
-    "from": "sender",
-    "to": "recipient",
-    "rcpt": "recipient",
-    "helo": "helo_name",
-    "ehlo": "helo_name",
-    "user": "sasl_username",
-    "login": "sasl_username",
-    "state": "protocol_state",
-    "proto": "protocol_name",
-    "context": "policy_context",
-}
 MAIL_ADDRESSES: Final = frozenset({"sender", "recipient", "sasl_sender"})
 IP_ADDRESSES: Final = frozenset({"client_address", "server_address"})
 NUMBERS: Final = frozenset({"size", "recipient_count", "encryption_keysize", "client_port", "server_port"})
@@ -65,7 +50,7 @@ def request_of(words: list[str], read_by_policy: Collection[str]) -> Recorded:
 def _name_mistake(name: str, read_by_policy: Collection[str]) -> str:
     if name in ATTRIBUTES or name in read_by_policy:
         return ""
-    near = MEANT.get(name.lower()) or nearest(name, ATTRIBUTES)
+    near = OTHER_NAMES.get(name.lower()) or nearest(name, ATTRIBUTES)
     hint = f'did you mean "{near}"?' if near else f"known are {', '.join(ATTRIBUTES)}"
     return f'neither Postfix nor the policy has an attribute "{name}": {hint}'
 

@@ -19,7 +19,7 @@ from forkpolicy.policy.matchers.regex import RegexPart, check_regex, first_too_m
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address, domain_of_text
 from forkpolicy.policy.matchers.version import VERSIONS, VersionPart, parse_version_comparison
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
-from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
+from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES, STATES
 from forkpolicy.tables.keys import (
     address_keys,
     domain_keys,
@@ -54,22 +54,6 @@ PRESENT = {
 # A letter or two of a known type: `sendr`, `recipients`, `client_adress`. Two attributes of Postfix that differ as
 # little would be a pair like ccert_issuer and ccert_issuer2.
 MISSPELT = 0.85
-# What other programs call attributes of Postfix.
-OTHER_NAMES = {
-    "from": "sender",
-    "mail_from": "sender",
-    "to": "recipient",
-    "rcpt": "recipient",
-    "rcpt_to": "recipient",
-    "client": "client_address",
-    "ip": "client_address",
-    "client_ip": "client_address",
-    "helo": "helo_name",
-    "ehlo": "helo_name",
-    "user": "sasl_username",
-    "username": "sasl_username",
-    "login": "sasl_username",
-}
 # What `unqualified` may be asked about.
 ENVELOPE = ("sender", "recipient")
 OWN_TYPES = (*PRESENT, "unqualified", "day", "time", "score")
