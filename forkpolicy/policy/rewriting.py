@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from socket import inet_aton
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.tables.keys import MAX_NAME_CHARS, fold_domain, ip_key
@@ -77,13 +78,16 @@ MAX_TURNS: Final = 20
 # RFC 822: a local part that is no dot-string stands in quotes while Postfix works on it (quote_822_local.c).
 _QUOTED: Final = re.compile(r'[\x00-\x20\x7f()<>@,;:\\"\[\]]|\A\.|\.\.|\.\Z').search
 _ROUTE: Final = re.compile(r"@(?:\[[^\]]*+\]|[^:\[])*+:").match
-# What a domain loses as its tokens are put together again: quotes, and blanks that keep no two words apart.
-_LOST: Final = re.compile(r'["\\]|(?:(?<=\.)|\A)\s+|\s+(?=\.|\Z)').sub
+# What a domain loses as its tokens are put together again: quotes, then blanks that keep no two words apart. A run of
+# blanks is looked at from its first one only: from each of them, a long one took its length squared.
+_QUOTES: Final = re.compile(r'["\\]').sub
+_BLANKS: Final = re.compile(r"(?:(?<=\.)|\A)\s++|(?<!\s)\s++(?=\.|\Z)").sub
 _IN_QUOTES: Final = re.compile(r'"(?:\\.|[^"\\])*+"?', re.DOTALL).sub
 # As tok822_parse.c reads a text: what stands in quotes, brackets or parentheses has no operators.
 _UP_TO_BANG: Final = re.compile(
     r'((?:\\.|"(?:\\.|[^"\\])*+(?:"|\Z)|\[[^\]]*+(?:\]|\Z)|\([^)]*+(?:\)|\Z)|[^!"\[(\\])*+)!(.*)', re.DOTALL
 ).fullmatch
+_FOUR_NUMBERS: Final = re.compile(r"[0-9]++(?:\.[0-9]++){3}").fullmatch
 _LOCALHOST: Final = ("localhost", "localhost.localdomain")
 _OWN_V4, _OWN_V6 = b"4\x7f", ip_key("::1")
 
@@ -152,7 +156,10 @@ class Rewriting:
 
     def _whole(self, domain: str) -> str:
         dotted = "." in _IN_QUOTES("", domain)
-        domain = _LOST("", domain)
+        domain = _BLANKS("", _QUOTES("", domain))
+        if domain[:1] == "[" and "]" not in domain:
+            # Postfix closes a literal that its writer left open.
+            domain += "]"
         if self._mydomain and domain and not dotted and domain[0] != "[":
             return f"{domain}.{self._mydomain}"
         return domain[:-1] if len(domain) > 1 and domain[-1] == "." and domain[-2] != "." else domain
@@ -200,11 +207,19 @@ class Rewriting:
         if domain[:1] != "[" or domain[-1:] != "]":
             return False
         tagged = domain[1:6].lower() == "ipv6:"
-        key = ip_key(domain[6:-1] if tagged else domain[1:-1])
+        key = ip_key(domain[6:-1] if tagged else domain[1:-1]) or _octal_key(domain[1:-1])
         # A mapped address is none of Postfix's own, and IPv6 without its tag none at all.
         if key is None or tagged is not (key[:1] == b"6"):
             return False
         return key.startswith(_OWN_V4) or key == _OWN_V6 or key in self._addresses
+
+
+def _octal_key(text: str) -> bytes | None:
+    """The key of an IPv4 address with leading zeros, which Postfix leaves to getaddrinfo(3): they mean octal."""
+    try:
+        return b"4" + inet_aton(text) if _FOUR_NUMBERS(text) else None
+    except OSError:
+        return None
 
 
 def door(wanted: Sequence[str], views: Views) -> Callable[[Values], Values]:

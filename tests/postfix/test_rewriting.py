@@ -163,7 +163,9 @@ ATOMS = [
     *["example.com.", "localhost.", "x..y", ".x", "x+ext", "\u00e4", "a:b", "x-y", "example.com ", ". example.com"],
 ]
 # What is in quotes within quotes comes out of Postfix's parser here and there with a blank or a dot more.
-QUOTING = ['"example.com"', "\\example.com", 'a"b', "(example.com)"]
+QUOTING = ['"example.com"', "\\example.com", 'a"b', "(example.com)", '"', "]", "(", "<anna@example.com>", "a:b;", "\t"]
+# Literals of this machine in spellings that only getaddrinfo(3) and Postfix's parser take, and a few that they do not.
+SPELLINGS = ["[127.0.0.01]", "[0177.0.0.1]", "[127.000.0.1]", "[127.1]", "[127.0.0.1", "[IPv6:::1", "[127.0.0.08]"]
 OPERATORS = ("@", "@", "!", "!", "%", "%", ".", "")
 ENDINGS = ("", "", "", "@localhost", "@example.com", "@[127.0.0.1]", "@virtual.example", ".", "%localhost")
 FUZZED = int(os.environ.get("FORKPOLICY_EXAMPLES", "2000"))
@@ -211,7 +213,7 @@ def test_quotes_within_quotes_hide_nothing_that_ends_here(site):
     """Whatever Postfix's parser makes of them: what it delivers here is ours."""
     hidden = [
         (address, ours, theirs)
-        for address, ours, theirs, here in resolved(site, [*ATOMS, *QUOTING])
+        for address, ours, theirs, here in resolved(site, [*ATOMS, *QUOTING, *SPELLINGS])
         if here and ours.rpartition("@")[2].lower() not in {*OURS, *DESTINATIONS}
     ]
     assert not hidden, hidden[:20]
@@ -232,7 +234,7 @@ def test_the_reference_of_the_evaluators_is_postfix(site):
 
 USERS = ("anna", "anna+ext", "anna-ext", "ANNA", "postmaster", '"an na"', '"anna"')
 DOMAINS = (*OURS, "example.org", "localhost", "LOCALHOST.", "localhost.example.com", "EXAMPLE.COM.", "mail", "virtual")
-LITERALS = ("[127.0.0.1]", "[IPv6:::1]", "[203.0.113.7]")
+LITERALS = ("[127.0.0.1]", "[IPv6:::1]", "[203.0.113.7]", "[127.0.0.01]")
 ROUTES = ("", "@relay.example.org:", "@relay.example.org,@localhost:")
 QUOTED = ('"{0}@{1}"', '"{1}!{0}"', '"{0}%{1}"', '"{1}!an {0}"', '"an {0}%{1}"')
 
@@ -270,6 +272,8 @@ def envelopes():
         "anna%example.com",
         "anna%example.com@localhost",
         "anna@[127.0.0.1]",
+        "anna@[127.0.0.01]",
+        '"anna@[127.0.0.1"@localhost',
         "postmaster",
     ]
     for form in dict.fromkeys(chosen):

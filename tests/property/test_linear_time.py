@@ -113,7 +113,7 @@ def whole_way_s(serving, attributes):
     assert serving.layout_of(request).values(raw.decode("utf-8", "surrogateescape")) == values
     line = serving.decide(values)
     serving.finish(line, values, raw, 1)
-    explain.as_object(serving.policy.trace(values), "", request)
+    explain.as_object(serving.policy.trace(values), "", request, serving.policy.model)
     return time.process_time() - began_s
 
 
@@ -138,9 +138,9 @@ units = st.one_of(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(ATTRIBUTES),
-    st.sampled_from(["", "x@", "a."]),
+    st.sampled_from(["", "x@", "a.", "x@a"]),
     units,
-    st.sampled_from(["", "@x.example", ".q.example"]),
+    st.sampled_from(["", "@x.example", ".q.example", "b"]),
 )
 @example("sender", "x@", "ü.", "")
 @example("helo_name", "", ".", "")
@@ -148,6 +148,8 @@ units = st.one_of(
 @example("recipient", "x@", "xn--", "")
 @example("recipient", "", "+", "@x.example")
 @example("sender", "", "a", "")
+@example("sender", "x@a", " ", "b")
+@example("recipient", "x@a.", "\t", "b.example")
 @example("sender", "", "@", "")
 @example("client_address", "[", "f:", "")
 @example("ccert_subject", "", "xay", "")
