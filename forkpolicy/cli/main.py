@@ -7,13 +7,12 @@ traceback means a bug of ours.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from forkpolicy import __version__
+from forkpolicy import __version__, standard_streams
 from forkpolicy.cli import advise, local, server
-from forkpolicy.errors import EXIT_NO, ForkpolicyError
+from forkpolicy.errors import EXIT_CANNOT_WRITE, EXIT_NO, ForkpolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,19 +37,33 @@ GROUPS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], No
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    arguments = make_parser().parse_args(argv)
+    standard_streams.fill_closed()
     try:
-        status: int = arguments.run(arguments)
-        # Here, not at exit: a reader that has gone away is noticed while we can still be quiet about it.
-        sys.stdout.flush()
+        return _run(argv)
     except ForkpolicyError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_streams.discard_output()
         return EXIT_NO
+    except OSError:
+        reason = standard_streams.why_unwritable()
+        if not reason:
+            raise
+        print(f"standard output cannot be written: {reason}", file=sys.stderr)
+        standard_streams.discard_output()
+        return EXIT_CANNOT_WRITE
     except KeyboardInterrupt:
         return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = make_parser().parse_args(argv)
+        status: int = arguments.run(arguments)
+    finally:
+        # Here, not at exit: a reader that has gone away is noticed while we can still be quiet about it.
+        sys.stdout.flush()
     return status
 
 

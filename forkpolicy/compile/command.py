@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from forkpolicy import __version__
+from forkpolicy import __version__, standard_streams
 from forkpolicy.compile import report
 from forkpolicy.compile.directory import locked
 from forkpolicy.compile.sources import STDIN
@@ -64,7 +64,9 @@ exit status:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are told on standard error, never as a traceback."""
-    arguments, outputs = _parser().parse_args(argv), _Outputs()
+    outputs = _Outputs(error_closed=sys.stderr is None)
+    standard_streams.fill_closed()
+    arguments = _parser().parse_args(argv)
     try:
         status = _run(arguments, outputs)
     except ForkpolicyError as error:
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 class _Outputs:
     """Standard output and standard error, and whether something could not be written there."""
 
+    error_closed: bool = False
     failed: bool = False
 
     def tell(self, text: str) -> None:
@@ -128,19 +131,17 @@ class _Outputs:
 
     def say(self, text: str) -> None:
         """Everything else, on standard error."""
-        self.failed |= bool(_why_not_written(text, sys.stderr))
+        self.failed |= bool(_why_not_written(text, sys.stderr)) or self.error_closed
 
 
-def _why_not_written(text: str, stream: TextIO | None) -> str:
+def _why_not_written(text: str, stream: TextIO) -> str:
     """Write a line; the reason if that cannot be done."""
-    if stream is None:
-        return "it is closed"
     try:
         print(text, file=stream, flush=True)
     except OSError as error:
         # Whoever read it has gone, or its disk is full: no reason to leave the other tables as they are.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return error.strerror or str(error)
+        return standard_streams.why(error)
     return ""
 
 

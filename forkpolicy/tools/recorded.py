@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.errors import UsageError
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
+from forkpolicy.standard_streams import why
 from forkpolicy.tools.log_lines import read_line
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Recording:
             self.total_bytes = status.st_size if stat.S_ISREG(status.st_mode) else 0
             head = self._stream.peek(READ_BYTES)
         except OSError as error:
-            raise UsageError(f"{self.name} cannot be read: {error.strerror}") from error
+            raise UsageError(f"{self.name} cannot be read: {why(error)}") from error
         try:
             self.is_log = self._recognised(head)
         except UsageError:

@@ -54,7 +54,7 @@ def _show(text: str) -> None:
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bool]]:
     """A function that waits so many seconds, and whether q was pressed meanwhile; the terminal as it was at the end."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield _sleep
         return
     fd = sys.stdin.fileno()
