@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.cli.parsers import add_command, add_json
 from forkpolicy.errors import UsageError
-from forkpolicy.master.control import ask
+from forkpolicy.master.control import look
 from forkpolicy.preflight import control_path
 from forkpolicy.settings import load_settings
 
@@ -45,4 +45,4 @@ def _advise(arguments: argparse.Namespace) -> int:
         raise UsageError("advise: --seconds and --burstiness from 1 on, --target above 0, --rate not below 0")
     path = control_path(load_settings(arguments.settings))
     wish = advising.Wish(arguments.seconds, arguments.target / 1000, arguments.rate, arguments.burstiness)
-    return advising.run(lambda: ask(path, {"command": "status"}, ANSWER_TIMEOUT_S), wish, as_json=arguments.as_json)
+    return advising.run(lambda: look(path, ANSWER_TIMEOUT_S), wish, as_json=arguments.as_json)

@@ -59,7 +59,6 @@ def serve(settings_path: str) -> int:
     before = passing.inherited(HANDOVER_VERSION)
     # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
     path = before.settings_path if before and before.settings_path else absolute(settings_path)
-    # Until the master catches them: a TERM in the first milliseconds ends the start, it does not get lost.
     loaded = load_everything(path)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.cli.parsers import add_command, add_json
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.master.control import ask
+from forkpolicy.master.control import ask, look
 from forkpolicy.preflight import control_path
 from forkpolicy.scoreboard import MAX_WANTED
 from forkpolicy.settings import load_settings
@@ -64,6 +64,11 @@ def _looks(text: str) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from forkpolicy.master.signals import hold
+
+    # A TERM ends the start; what else an operator or logrotate may send waits until the master catches signals. That
+    # begins before the rest is imported, which takes longer than a worker's birth.
+    hold()
     from forkpolicy.cli.serve import serve
 
     return serve(arguments.settings)
@@ -73,10 +78,14 @@ def _ask(arguments: argparse.Namespace, command: dict[str, Any], timeout_s: floa
     return ask(control_path(load_settings(arguments.settings)), command, timeout_s)
 
 
+def _look(arguments: argparse.Namespace) -> dict[str, Any]:
+    return look(control_path(load_settings(arguments.settings)), ANSWER_TIMEOUT_S)
+
+
 def _status(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools import status
 
-    seen = status.as_object(_ask(arguments, {"command": "status"}))
+    seen = status.as_object(_look(arguments))
     print(json.dumps(seen) if arguments.as_json else status.as_text(seen))
     return EXIT_DONE
 
@@ -84,7 +93,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _top(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools.top import live
 
-    return live(lambda: _ask(arguments, {"command": "status"}), arguments.interval_s, arguments.looks)
+    return live(lambda: _look(arguments), arguments.interval_s, arguments.looks)
 
 
 def _reload(arguments: argparse.Namespace) -> int:

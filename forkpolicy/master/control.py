@@ -16,12 +16,14 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.errors import NotRunningError
+from forkpolicy.errors import ForkpolicyError, NotRunningError
 from forkpolicy.master.outbox import write_some
 
 if TYPE_CHECKING:
     from forkpolicy.master.listener import Listener
 
+# Of the answer to `status`: one more with each change that the commands of the previous release would misread.
+STATUS_VERSION = 1
 MAX_COMMAND_BYTES = 4096
 # The status of hundreds of workers with thousands of lines, some times over.
 MAX_UNSENT_BYTES = 1 << 26
@@ -124,6 +126,20 @@ def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
             raise
         # A master that is replaced hangs up on its clients, and the next one answers; what only asks may ask again.
         return _ask_once(path, command, timeout_s)
+
+
+def look(path: str, timeout_s: float) -> dict[str, Any]:
+    """What the running master says of itself. Raises NotRunningError, and ForkpolicyError for a master of a release
+    that says it otherwise: the program was replaced and the server was not.
+    """
+    answer = ask(path, {"command": "status"}, timeout_s)
+    if answer.get("status_version") != STATUS_VERSION:
+        release = f"{answer.get('version', 'an earlier one')}, master {answer.get('pid', 'unknown')}"
+        hint = "an upgrade in place (signal USR2) or a restart puts this one in its place"
+        raise ForkpolicyError(
+            f"{path}: another release is running ({release}), and this one cannot read its status: {hint}"
+        )
+    return answer
 
 
 def _ask_once(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:

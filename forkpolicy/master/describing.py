@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy import __version__
+from forkpolicy.master.control import STATUS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ def describe(
     now_ns = time.monotonic_ns()
     present = sorted(workers.alive.values(), key=lambda worker: worker.slot)
     return {
+        "status_version": STATUS_VERSION,
         "version": __version__,
         "pid": os.getpid(),
         "uptime_s": round((now_ns - started_ns) / 1e9, 1),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.master.listener import Listener, adopt
-from forkpolicy.master.signals import CAUGHT
+from forkpolicy.master.signals import CAUGHT, HELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -159,7 +159,7 @@ def start_again(passed: Passed) -> int:
         # The interpreter by its path, not by the name it was called with: PATH may have changed since.
         arguments = [sys.executable, *sys.orig_argv[1:]]
         environment = {**os.environ, VARIABLE: json.dumps(told)}
-        return os.posix_spawn(sys.executable, arguments, environment, setsigmask=(), setsigdef=CAUGHT)
+        return os.posix_spawn(sys.executable, arguments, environment, setsigmask=HELD, setsigdef=CAUGHT)
     finally:
         for fd in fds:
             os.set_inheritable(fd, False)

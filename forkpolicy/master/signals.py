@@ -12,6 +12,13 @@ from collections import deque
 from forkpolicy.process import SIGNALS_OF_MASTER
 
 CAUGHT = (*SIGNALS_OF_MASTER, signal.SIGCHLD)
+# What no start may die of, or be stopped by: the default actions of these. TERM and INT end it.
+HELD = tuple(each for each in SIGNALS_OF_MASTER if each not in (signal.SIGTERM, signal.SIGINT))
+
+
+def hold() -> None:
+    """Have what is asked of a master that has not come so far wait until it catches signals."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
 
 class Signals:
@@ -26,6 +33,7 @@ class Signals:
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for signum in CAUGHT:
             signal.signal(signum, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def _on_signal(self, signum: int, _frame: object) -> None:
         # Runs between any two bytecodes: enqueue, nothing else. A storm of one signal is one signal.

@@ -154,8 +154,9 @@ class Master:
         self.reloader.look_after_time(now_s)
         if self.predecessor and not self.predecessor.hands_over:
             self.predecessor = None
-            if self.reload_later:
-                self.reload()
+        if self.reload_later and self.started and not self.predecessor:
+            self.reload_later = False
+            self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
             self.fail("workers die at birth")
         self.workers.look_after_time(now_s, slept=slept)
@@ -269,19 +270,22 @@ class Master:
         """Read everything again. `asker` is told the outcome, where there is one."""
         if asker:
             self.reloader.ask(asker)
-        if self.predecessor:
-            # What a reload has replaced must not answer any more, and workers of before still do.
+        if self.predecessor or not self.started:
+            # What a reload has replaced must not answer any more, and workers of before still do; and before the first
+            # worker serves, systemd must not read that a reload is done.
             self.reload_later = True
         elif self.upgrader.under_way:
-            # The new master has perhaps read the files already: both must serve the same.
+            # The new master has perhaps read the files already: both must serve the same. systemd waits for both words.
+            self.notifier.reloading()
             self.reloader.refuse(["an upgrade is under way: reload when it is done"])
         elif not (self.stopping or self.replaced):
             self.reloader.begin()
 
     def upgrade(self) -> None:
         """Start a new master on our sockets."""
-        if self.stopping or self.replaced or self.upgrader.under_way or self.reloader.under_way or self.predecessor:
-            self.upgrader.refuse("an upgrade, a reload or a stop is under way")
+        busy = self.upgrader.under_way or self.reloader.under_way or self.predecessor
+        if busy or self.stopping or self.replaced or not self.started:
+            self.upgrader.refuse("a start, an upgrade, a reload or a stop is under way")
         else:
             self.upgrader.begin(self.generation.number, self.generation.tables.fds)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -25,6 +26,21 @@ from tests.process.conftest import (
     request,
     unread_bytes,
 )
+
+# The real program, which every signal that is no end meets while it reads its files.
+SIGNALLED_WHILE_IT_LOADS = """
+import os, signal, sys
+from forkpolicy.cli import main, serve
+load_everything = serve.load_everything
+
+def signalled(*arguments):
+    for name in ("HUP", "USR1", "USR2", "TTIN", "TTOU"):
+        os.kill(os.getpid(), getattr(signal, f"SIG{name}"))
+    return load_everything(*arguments)
+
+serve.load_everything = signalled
+sys.exit(main())
+"""
 
 
 @pytest.fixture
@@ -184,6 +200,29 @@ def test_upgrades_under_load_lose_nothing(upgradable):
             thread.join()
     assert not trouble
     assert min(asked) > 20
+
+
+def test_signals_during_a_start_wait_for_its_end(make_server, monkeypatch):
+    """What operators and logrotate send to a master that still loads, the first one or the next: nobody dies of it or
+    is stopped; it is done when the master serves, and an upgrade is refused.
+    """
+    monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", SIGNALLED_WHILE_IT_LOADS))
+    server = make_server(workers=2)
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        assert client.ask(FORGED) == REJECT
+        for generation in (2, 4):
+            eventually(lambda generation=generation: server.obey("status")["generation"] == generation)
+            master = server.obey("status")["pid"]
+            said = [line for line in server.said().splitlines() if f"pid={master} " in line]
+            for event in ("scaled", "reloaded", "upgrade not begun"):
+                assert any(f'event="{event}"' in line or f"event={event} " in line for line in said), (event, said)
+            assert server.said().count("log target reopened") == generation // 2
+            assert client.ask(FORGED) == REJECT
+            if generation == 2:
+                upgrade(server)
+    server.process = None
+    assert server.command("stop").returncode == 0
 
 
 def test_a_stop_ends_an_upgrade_under_way(upgradable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -14,17 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forkpolicy import link
-from forkpolicy.errors import CannotWriteError, ConfigError, NotRunningError
+from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
 from forkpolicy.master import listener, workers
 from forkpolicy.master.attendants import Attendants
 from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.companion import Companion
-from forkpolicy.master.control import ask
+from forkpolicy.master.control import STATUS_VERSION, ask, look
 from forkpolicy.master.inet import open_inet
 from forkpolicy.master.logger import Logger
 from forkpolicy.master.notify import Notifier
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
 from forkpolicy.master.spawn import Worker
+from forkpolicy.master.supervisor import Master
 from forkpolicy.master.targets import StderrTarget
 from forkpolicy.master.workers import Workers
 from forkpolicy.scoreboard import MAX_WORKERS
@@ -416,3 +418,36 @@ def test_a_status_that_an_upgrade_interrupts_is_asked_again(tmp_path, command, a
             with pytest.raises(NotRunningError, match="the master closed the connection: it is ending"):
                 ask(str(path), {"command": command}, 10)
         masters.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"ok": True, "pid": 7, "generation": 1}, "another release is running (an earlier one, master 7)"),
+        (
+            {"version": "9.9", "pid": 7, "status_version": STATUS_VERSION + 1},
+            "another release is running (9.9, master 7)",
+        ),
+        ({"version": "9.9", "pid": 7, "status_version": STATUS_VERSION}, ""),
+    ],
+)
+def test_the_status_of_another_release_is_reported_as_that(monkeypatch, answer, said):
+    """The program was replaced and the server was not: no KeyError, but what runs and what to do."""
+    monkeypatch.setattr("forkpolicy.master.control.ask", lambda *_: answer)
+    if not said:
+        assert look("control", 1) == answer
+        return
+    with pytest.raises(ForkpolicyError, match=re.escape(said)) as refused:
+        look("control", 1)
+    assert "restart" in str(refused.value)
+
+
+def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
+    """After HUP it waits for RELOADING and then READY (notify-reload of systemd 253); READY alone it does not hear."""
+    said = []
+    notifier = SimpleNamespace(reloading=lambda: said.append("RELOADING"))
+    reloader = SimpleNamespace(refuse=lambda reasons: said.append(*reasons))
+    upgrader = SimpleNamespace(under_way=True)
+    master = SimpleNamespace(predecessor=None, started=True, notifier=notifier, reloader=reloader, upgrader=upgrader)
+    Master.reload(master)
+    assert said == ["RELOADING", "an upgrade is under way: reload when it is done"]
