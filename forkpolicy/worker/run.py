@@ -150,6 +150,8 @@ class WorkerProcess:
         elif what == "commit":
             self.flusher.flush()
             self.serving.commit(message["generation"])
+            # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
+            self.flusher.flush()
             self._pass_tables()
             self.orders.report({"is": "committed", "generation": message["generation"], "state": self._state()})
         elif what == "abort":
