@@ -6,7 +6,7 @@
 # Seen:  a dst that is a string turns the dump into the question "which way would a packet to this address go?" (ip
 #        route get). On a machine with a default route there is always one answer, with dst_len 32 and the prefix length of
 #        the question thrown away; without any route it is an exception, "Network is unreachable". A program that asks so
-#        whether a network is routed here is told yes for the whole Internet. match={"dst": ...} filters.
+#        whether a network is routed here gets yes for the whole Internet. match={"dst": ...} filters.
 #
 # Needs root or user namespaces: works in a network namespace of its own. Installs the package in a temporary folder.
 # Exit status 0: as described; 1: not so any more.

@@ -1,8 +1,8 @@
 """Which tables of a directory failed to be compiled, when and why: what forkpolicy-compile leaves for `status` and the
 metrics, since it may be run by a timer whose failures nobody reads. A table that compiles is taken off the list.
 
-A file of JSON beside the tables, replaced whole under the directory's lock. Writing raises OSError; who reads gets an
-empty answer where there is no list or none that can be read.
+A file of JSON beside the tables, replaced whole under the directory's lock. Writing raises OSError; reading returns
+nothing where there is no list, or none that can be read.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `Files` reads from disk and remembers what it read; its `snapshot` is what the master hands to its workers, which
 read from `SnapshotFiles`: every worker then compiles the very bytes that were checked, whatever happens to the
 files meanwhile. Nothing but regular files is read: opening a pipe, a device or a socket may wait for ever, or have
-effects. A mount that hangs may stop whoever reads: `reading` is called with each path before it is accessed, and with
-an empty one afterwards.
+effects. A mount that hangs may stop the process that reads: `reading` is called with each path before it is accessed,
+and with an empty one afterwards.
 
 Raises ConfigError when a file or a directory cannot be read.
 """
@@ -60,8 +60,8 @@ class Files:
         return self.snapshot[name]
 
     def glob(self, pattern: str) -> list[str]:
-        """The paths that match, sorted. None is no mistake; a directory that may not be listed is one, since rules
-        would be missing without a word.
+        """The paths that match, sorted; there may be none. A directory that may not be listed is a mistake, since
+        rules would be missing without a word.
         """
         self._reading(pattern)
         try:

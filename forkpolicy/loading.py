@@ -108,7 +108,7 @@ class Outline:
 
 
 def load_outline(settings_path: str, reading: Callable[[str], None]) -> dict[str, Any]:
-    """Load one generation from the files and give its outline. `reading` is told of each path before it is accessed.
+    """Load one generation from the files; its outline. `reading` is called with each path before it is accessed.
 
     Raises ConfigError, and whatever else comes of a bug or a machine without memory.
     """

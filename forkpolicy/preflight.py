@@ -1,7 +1,7 @@
 """What must hold on this machine before a master can start: one list of conditions.
 
 `serve` refuses to start where one does not hold, and `check` reports the same complaints, so that the two cannot
-differ. Each condition is judged for the user that asks: whoever runs `serve` or `check`. What only the attempt can
+differ. Each condition is judged for the user that runs `serve` or `check`. What only the attempt can
 show (another server on a socket, a port in use) is not here: while the server runs, that is as it should be.
 """
 

@@ -101,7 +101,7 @@ def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], ab
 
 
 def keep_only(kept: Iterable[int]) -> None:
-    """Close every descriptor but these and the standard ones, whoever opened it."""
+    """Close every descriptor but these and the standard ones."""
     first = 3
     for fd in sorted({fd for fd in kept if fd >= first}):
         # Of an empty range that begins at 0, os.closerange closes everything (CPython 3.10 on); none of ours is empty.

@@ -125,7 +125,7 @@ class MailSettings:
     )
     local_addresses: tuple[str, ...] = setting(
         [],
-        "This machine's addresses as in `user@[192.0.2.25]`, beside 127.0.0.0/8 and ::1.",
+        "This machine's addresses as in `user@[192.0.2.25]`, without 127.0.0.0/8 and ::1.",
         mistake=address_mistake,
     )
 

@@ -165,7 +165,7 @@ def open_sockets(settings: Settings, before: Passed | None) -> tuple[Passed, Lis
         listeners = activated or list(opened)
         control = _passed_control(settings, before) or open_control(settings)
         opened.append(control)
-        # A socket file is for whoever may reach its directory.
+        # A socket file is for every process that may reach its directory.
         endpoint = settings.metrics.listen
         metrics = _listen(settings, endpoint, Ownership(0o666), METRICS_BACKLOG, passed.metrics) if endpoint else []
     except BaseException:

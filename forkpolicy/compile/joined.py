@@ -20,7 +20,7 @@ _NAMES: Final = (
 
 
 def refuse_never_equal(key: str, attributes: tuple[str, ...]) -> None:
-    """Raises ValueError where a word of a key is no possible value of its attribute."""
+    """Raises ValueError where a word of a key is never a value of its attribute."""
     words = key.split(" ")
     for word, attribute in zip(words, attributes, strict=False) if len(words) == len(attributes) else ():
         wrong = _why_never(word, attribute) if word else ""
@@ -44,7 +44,7 @@ def _why_no_ip_address(word: str) -> str:
         return "" if ip_text(key) == word.lower() else f"did you mean {ip_text(key)}?"
     if ip_key(word.partition("/")[0]):
         return "tables of several attributes have no networks; list the addresses, or use an acl of type client_address"
-    return "" if word == "unknown" else "it is no IP address"
+    return "" if word == "unknown" else "it is not an IP address"
 
 
 def _why_no_address(word: str) -> str:

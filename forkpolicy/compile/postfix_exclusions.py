@@ -26,7 +26,7 @@ class Exclusions:
     _names: set[str] = field(default_factory=set)
 
     def add(self, key: str) -> None:
-        """From now on, without it. Raises ValueError for what is no network."""
+        """From now on, without it. Raises ValueError for what is not a network."""
         if self.are_networks:
             self._ranges.append(parse_network(key, allow_wide=True))
         else:

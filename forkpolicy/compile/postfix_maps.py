@@ -1,7 +1,7 @@
 """Maps of Postfix that its lists lead to: which can be listed, and what stands in them.
 
-Indexed ones are listed by postmap(1), texts are parsed as Postfix reads them. `refuse_map` has the words for whoever
-names a map as a source. ValueError says what cannot be listed, or which line is not of the map's language.
+Indexed ones are listed by postmap(1), texts are parsed as Postfix reads them. `refuse_map` says what to write instead
+of a map that is named as a source. ValueError says what cannot be listed, or which line is not of the map's language.
 """
 
 from __future__ import annotations
@@ -161,6 +161,6 @@ def refuse_map(word: str) -> None:
         inline = kind == "inline" or name.startswith("{")
         meant = "write its entries into a text file." if inline else f'did you mean the text file itself, "{name}"?'
         raise ValueError(
-            f"a {kind} map of Postfix is no source: {meant} lmdb:FILE lists what postmap lmdb:FILE wrote, "
+            f"a {kind} map of Postfix is not a source: {meant} lmdb:FILE lists what postmap lmdb:FILE wrote, "
             "postconf:PARAMETER the maps that a parameter names"
         )

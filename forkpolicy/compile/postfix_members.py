@@ -8,7 +8,7 @@ let in whom Postfix does not. As Postfix 3.7 does it, which tests/postfix/test_p
   what is below it too, and `.example.com` matches nothing; elsewhere `.example.com` matches what is below.
 * lists of networks: an address, or an address with the length of a prefix, IPv6 in brackets. In maps only cidr: has
   networks; every other is asked for whole addresses, as the client's is written.
-* lists fold case, and so does postmap(1) when it makes a map, but not who reads texthash: and inline: for a list:
+* lists fold case, and so does postmap(1) when it makes a map, but texthash: and inline: maps of a list keep it:
   there a key with capitals matches nothing.
 * maps of addresses (`virtual_alias_maps`): a key without `@` is a local part of Postfix's own domains, and no domain.
 
@@ -94,7 +94,7 @@ class Members:
 
 
 def _network(word: str) -> str:
-    """What a list of networks means by a word; what is no network at all is for the table's own parser."""
+    """What a list of networks means by a word; what is not a network at all is for the table's own parser."""
     bare = word.replace("[", "").replace("]", "")
     address, slash, length = bare.partition("/")
     if ":" in word and not word.startswith("["):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warnings_for(text: Path) -> list[str]:
-    """What to say of the map that was made of a text; nothing where the text is out of reach, or is no file."""
+    """What to say of the map that was made of a text; nothing where the text is out of reach, or is not a file."""
     try:
         found = list(_folded_otherwise(text)) if text.is_file() else []
     except OSError:

@@ -239,7 +239,7 @@ def _refuse_other_kinds(key: str) -> None:
 
 def _refuse_expressions(key: str) -> None:
     if key.startswith("/"):
-        raise ValueError("regular expressions are no table's business: write them into an acl of the policy")
+        raise ValueError("a table cannot hold regular expressions: write them into an acl of the policy")
 
 
 def _address_key(item: Item, parsed: Parsed, line: int) -> str:

@@ -147,7 +147,7 @@ class _TableCompiler:
 
     def _wrong_declaration(self) -> str:
         if self._kind not in KINDS:
-            return f'"{self._kind}" is no kind of table: expected {", ".join(KINDS)}'
+            return f'"{self._kind}" is not a kind of table: expected {", ".join(KINDS)}'
         if len(self._declaration.sources) > MAX_SOURCES:
             return f"a table has {MAX_SOURCES} sources at most"
         length = len(self._declaration.name)

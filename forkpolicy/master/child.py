@@ -1,7 +1,7 @@
-"""A process of the master's that is no worker: the log, the metrics, a companion. One fork for all of them.
+"""A process of the master's that is not a worker: the log, the metrics, a companion. One fork for all of them.
 
 The child keeps the descriptors that it is given and closes every other one: what it does not need it can neither
-misuse nor keep open. It gives up root where it is told whom to become, leaves no core, ends with the master, and
+misuse nor keep open. It gives up root where it is given a user to become, leaves no core, ends with the master, and
 ignores the master's signals. Raises OSError where the machine has no process to give.
 """
 

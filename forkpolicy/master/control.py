@@ -3,7 +3,8 @@ side.
 
 One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
 0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
-slow, mute or talks nonsense costs nobody but itself: the one that has been silent longest makes room for another.
+slow, mute or sends invalid messages costs nobody but itself: the one that has been silent longest makes room for
+another.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def accept(listener: Listener) -> socket.socket | None:
 def refuse(sock: socket.socket) -> None:
     """Say that nobody can be heard any more, and close."""
     answer = {"ok": False, "refused": f"{MAX_CLIENTS} commands are under way: try again when one has ended"}
-    # There is room in a new connection; whoever has gone does not hear it.
+    # There is room in a new connection; a client that has gone does not hear it.
     with contextlib.suppress(OSError), sock:
         sock.sendall(json.dumps(answer).encode() + b"\n")
 

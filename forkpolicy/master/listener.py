@@ -121,7 +121,7 @@ def adopt(fd: int, identity: tuple[int, int] | None = None) -> Listener:
         sock = socket.socket(fileno=fd)
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise wrong(f"descriptor {fd}", f"was passed for listening and is no socket: {error.strerror}") from error
+        raise wrong(f"descriptor {fd}", f"was passed for listening and is not a socket: {error.strerror}") from error
     if not listening:
         raise wrong(f"descriptor {fd}", "was passed for listening and does not listen")
     sock.setblocking(False)
@@ -133,7 +133,7 @@ def adopt(fd: int, identity: tuple[int, int] | None = None) -> Listener:
 def _refuse_live(path: str) -> None:
     if not Path(path).is_socket():
         if Path(path).exists():
-            raise wrong(path, "is there and is no socket: move it away, or choose another path")
+            raise wrong(path, "is there and is not a socket: move it away, or choose another path")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(PROBE_TIMEOUT_S)
@@ -150,7 +150,7 @@ def _refuse_live(path: str) -> None:
 
 def _bind(sock: socket.socket, name: str, directory: int, ownership: Ownership, backlog: int) -> tuple[int, int]:
     """Bind in a directory of our own, then move the file to its place: never reachable with a wrong mode, never
-    missing, and never refusing: who finds it so takes it for left over. Its device and inode.
+    missing, and never refusing: a process that finds it so takes it for left over. Its device and inode.
     """
     with _own_directory(directory) as own:
         # By the descriptor (proc(5)): no name on the way that could be another one meanwhile, and always short enough.

@@ -22,7 +22,7 @@ from forkpolicy.master.reaping import how, kill
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Called in the child: with what is to be told of each path before it is accessed. What it gives is plain data.
+    # Called in the child, with a function that it calls with each path before it is accessed. It returns plain data.
     Load = Callable[[Callable[[str], None]], Any]
 
 # One file, or the listing of one directory: a disk that is alive takes milliseconds.

@@ -34,7 +34,7 @@ class Trouble:
 
 class Losses:
     """The master's view. `pipe` is the read end of the log's pipe; `is_stderr`: the target is standard error, which
-    cannot be told of its own trouble.
+    cannot report its own trouble.
     """
 
     def __init__(self, target: str, pipe: int, *, is_stderr: bool) -> None:

@@ -2,10 +2,10 @@
 prepares it beside the one that serves, then all commit.
 
 Nothing changes unless all of them can: a complaint, a death or silence for too long and all forget it. Deaths in
-between are harmless: who is gone is not waited for, and who is born meanwhile serves what the master serves, and
-prepares like the others. `Reload` is a pure state machine of the last two steps: it is told what happens and says what
-to send. `Reloader` begins one, takes up what it brings, and tells log, systemd and whoever asked. Neither raises,
-whatever comes of the files: what cannot be loaded is an answer.
+between are harmless: a worker that is gone is not waited for, and one that is born meanwhile serves what the
+master serves, and prepares like the others. `Reload` is a pure state machine of the last two steps: it hears what
+happens and says what to send. `Reloader` begins one, serves what it brings, and reports to log, systemd and the
+clients that asked. Neither raises, whatever comes of the files: what cannot be loaded is an answer.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Reload:
         self._step(now_s)
 
     def _ask(self) -> None:
-        """Have everybody prepare who was not asked yet: also who was born while the others did."""
+        """Have every worker prepare that was not asked yet: also one that was born while the others did."""
         born = set(self._pids()) - self._asked
         for pid in born:
             self._asked.add(pid)
@@ -221,7 +221,7 @@ class Reloader:
         try:
             loaded = self._unpack(outcome.loaded)
         except (ConfigError, MemoryError) as error:
-            self.refuse([str(error) or "there is not enough memory to take up what was loaded"])
+            self.refuse([str(error) or "there is not enough memory for what was loaded"])
             self._next()
             return
         # Also who is about to go: until its last connection has gone, it answers.
@@ -261,7 +261,7 @@ class Reloader:
             self._end()
 
     def _end(self) -> None:
-        """When it is over: take up the new generation or keep the old one, tell who asked."""
+        """When it is over: serve the new generation or keep the old one, answer the clients that asked."""
         reload = self._reload
         if reload is None or reload.outcome is None:
             return

@@ -34,7 +34,7 @@ STDERR_PAUSE_S = 0.2
 
 
 class Worker:
-    """A worker as the master knows it. `leaving_since_s`: when it was told to go, or said that it does."""
+    """A worker as the master knows it. `leaving_since_s`: when it was sent away, or reported that it goes."""
 
     def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid

@@ -36,11 +36,11 @@ class Stopper:
     def begin(self, *, replaced: bool) -> None:
         """Stop. A second time it begins anew."""
         self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        # A socket of systemd keeps its queue for whoever is next.
+        # A socket of systemd keeps its queue for the next start.
         ours = not self._sockets.activated
         for listener in self._sockets.listeners if ours and not replaced else ():
             listener.refuse()
-        # Not before nobody joins the queue any more: who reads it may rely on that.
+        # Not before nobody joins the queue any more: readers of the log may rely on that.
         self._log.event("info", "stopping", workers=len(self._workers))
         self._notifier.stopping()
         if not replaced:

@@ -251,7 +251,7 @@ def _name(word: Word) -> Word:
     if not NAME.fullmatch(word.text):
         wrong = next(char for char in word.text if not NAME.fullmatch(char))
         hint = "a comment needs a line of its own" if wrong in "#;" else ""
-        raise _wrong(word, f'"{word.text}" is no name: letters, digits, "_", "-", "." only, not "{wrong}"', hint)
+        raise _wrong(word, f'"{word.text}" is not a name: letters, digits, "_", "-", "." only, not "{wrong}"', hint)
     return word
 
 

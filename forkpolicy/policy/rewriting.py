@@ -75,7 +75,7 @@ REMEMBERED_DOMAINS: Final = 4096
 # Step 2 takes turns. Postfix takes as many as it needs; a policy has other requests to serve, and nobody nests twenty.
 # What is still at a local domain then is local.
 MAX_TURNS: Final = 20
-# RFC 822: a local part that is no dot-string stands in quotes while Postfix works on it (quote_822_local.c).
+# RFC 822: a local part that is not a dot-string stands in quotes while Postfix works on it (quote_822_local.c).
 _QUOTED: Final = re.compile(r'[\x00-\x20\x7f()<>@,;:\\"\[\]]|\A\.|\.\.|\.\Z').search
 _ROUTE: Final = re.compile(r"@(?:\[[^\]]*+\]|[^:\[])*+:").match
 # What a domain loses as its tokens are put together again: quotes, then blanks that keep no two words apart. A run of

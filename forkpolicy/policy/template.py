@@ -115,7 +115,7 @@ def _checked(name: str) -> str:
 
 def _unchanged(value: str) -> str:
     if clean(value) != value:
-        raise ValueError(f'"{clean(value)}" would have to be cut or cleaned')
+        raise ValueError(f'"{clean(value)}" cannot be put in unchanged')
     return value
 
 

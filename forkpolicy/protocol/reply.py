@@ -83,13 +83,13 @@ def parse_reply(text: str) -> Reply:
     near = nearest(word, [verb.lower() for verb in VERBS] + sorted(RESTRICTIONS))
     shown = near.upper() if near and near.upper() in VERBS else near
     hint = f'; did you mean "{shown}"?' if shown else f"; known: {', '.join(VERBS)}, 4NN text, 5NN text"
-    raise ValueError(f'"{word}" is no action of access(5)' + hint)
+    raise ValueError(f'"{word}" is not an action of access(5)' + hint)
 
 
 def _coded(word: str, rest: str) -> Reply:
     if not re.fullmatch("[45][0-9][0-9]", word):
         raise ValueError(
-            f"{word} is no SMTP reply code: Postfix would take a bare number for OK; write 4NN text or 5NN text"
+            f"{word} is not an SMTP reply code: Postfix would take a bare number for OK; write 4NN text or 5NN text"
         )
     if not rest:
         raise ValueError(f"{word} without a text: Postfix would take a bare number for OK; write {word} and a reason")

@@ -146,7 +146,7 @@ class ContentDigest:
         pieces: list[bytes] = []
         for key, raw in batch:
             skip = FIRST_ADDRESS_BYTES.get(raw[:1], 0)
-            # How long the key is has to be said; of what follows, its first byte or msgpack says so.
+            # The length of the key must be there; that of what follows is in its first byte or in msgpack.
             pieces += (b"%d:" % len(key), key, raw[:skip], raw[skip + _PLACE_BYTES :])
         self._digest.update(b"".join(pieces))
 
@@ -203,7 +203,7 @@ def _check_head(end: bytes, size: int) -> int:
     if size == 0:
         raise TableError("is empty (0 bytes)")
     if len(end) < TRAILER_BYTES or not end.startswith(MAGIC):
-        raise TableError("is no whole table of forkpolicy: cut off, or written by something else")
+        raise TableError("is damaged or not a table of forkpolicy: cut off, or written by another program")
     _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
     if version not in READABLE_VERSIONS:
         known = " and ".join(str(each) for each in READABLE_VERSIONS)

@@ -328,7 +328,7 @@ def _what_is_wrong(text: str, mask: str | None) -> str:
         plain = ".".join(str(int(octet)) for octet in text.split("."))
         return f"leading zeros, which some programs read as octal: did you mean {plain}{suffix}?"
     if re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", text):
-        return f"{text} is no IPv4 address: a number is larger than 255"
+        return f"{text} is not an IPv4 address: a number is larger than 255"
     if re.fullmatch(r"\d{1,3}(\.\d{1,3}){0,2}\.?", text) and "." in text:
         octets = text.rstrip(".").split(".")
         full = ".".join(octets + ["0"] * (4 - len(octets)))
@@ -350,7 +350,7 @@ def _parse_mask(mask: str, address: str, *, is_v6: bool) -> int:
             raise ValueError(f"/{mask} is longer than an {'IPv6' if is_v6 else 'IPv4'} address, which has {bits} bits")
         return length
     if is_v6 or mask.count(".") != 3:
-        raise ValueError(f'"{mask}" is no prefix length: expected a number from 0 to {bits} after the slash')
+        raise ValueError(f'"{mask}" is not a prefix length: expected a number from 0 to {bits} after the slash')
     return _dotted_mask(mask, address)
 
 

@@ -67,4 +67,4 @@ def _parse_name(name: str, text: str) -> str:
     wrong = next(label for label in folded.split(".") if not _LABEL.fullmatch(label))
     if not wrong:
         raise ValueError(f'"{text}" has an empty label: two dots in a row, or one at an end')
-    raise ValueError(f'"{text}" is no name: "{wrong[:63]}" is no label of letters, digits, "-" and "_"')
+    raise ValueError(f'"{text}" is not a name: "{wrong[:63]}" is not a label of letters, digits, "-" and "_"')

@@ -201,7 +201,7 @@ def _why_not_open(error: OSError) -> str:
 
 def _why_not_table(error: Exception) -> str:
     if isinstance(error, lmdb.VersionMismatchError | lmdb.InvalidError):
-        return f"is no LMDB file of this version: {error}"
+        return f"is not an LMDB file of this version: {error}"
     return str(error) if isinstance(error, TableError) else f"cannot be opened by LMDB: {error}"
 
 
@@ -372,7 +372,7 @@ def _address_finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) 
 
 
 def _closed(_text: str) -> bytes | None:
-    """The file stays mapped while others use it: who has closed a table must not go on with it unnoticed."""
+    """The file stays mapped while others use it: what has closed a table must not go on with it unnoticed."""
     raise TableError("the table is closed")
 
 

@@ -43,7 +43,7 @@ def run(
     """Check everything that `settings_path` names and print the complaints.
 
     `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
-    none. `look_at_sources`: what is to be said about the sources of a table, for who may know the compiler.
+    none. `look_at_sources`: says what is wrong with the sources of a table; from cli, which knows the compiler.
     """
     complaints, settings, loaded = find_complaints(settings_path, look_at_sources)
     setup = _set_up(postfix, settings, loaded)

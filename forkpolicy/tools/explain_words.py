@@ -1,7 +1,7 @@
 """The request that `forkpolicy explain` is asked about on its command line: attributes, or one line of a log.
 
-A word that Postfix could not have sent is refused with what was meant, so that nobody takes the answer to another
-question for an answer to his. Raises UsageError.
+A word that Postfix could not have sent is refused with what was meant, so that nobody takes it for an answer to
+another question. Raises UsageError.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _default_action(setup: Setup, hook: Hook) -> Iterator[Complaint]:
         hint = "write { default_action = 451 4.7.1 text } with its own braces"
         yield about(setup, hook, parameter, message, hint, "error")
     elif action.startswith("451 4.3.5 Server configuration"):
-        message = "while the policy server is away, clients are told of a server configuration problem"
+        message = 'while the policy server is away, clients get "Server configuration problem"'
         hint = "set default_action to a text of your own, or to DUNNO to let mail pass unchecked"
         yield about(setup, hook, parameter, message, hint)
     else:

@@ -48,7 +48,7 @@ COMPRESSED = {
 # Why something was left out, in the words of the report.
 CUT = "log lines cut for their length"
 NO_REQUEST = 'decisions logged without their request (decisions was not "all")'
-NOT_A_REQUEST = "that are no policy request"
+NOT_A_REQUEST = "that are not policy requests"
 
 _IN_LOGFMT = re.compile(rb"\btime=\S+ level=")
 _OF_POSTFIX = re.compile(rb"(?:^|\s)(?:NOQUEUE|[0-9A-Za-z]{6,20}): [\w-]+: [A-Z-]+ from |\bpostfix\S*\[\d+\]: ")

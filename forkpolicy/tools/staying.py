@@ -43,7 +43,7 @@ def staying_actions(setup: Setup, hook: Hook) -> Iterator[Complaint]:
 
 
 def acting_on_trial(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    """One finding for a hook behind warn_if_reject, with the first line whose action is no trial at all."""
+    """One finding for a hook behind warn_if_reject, with the first line whose action takes effect all the same."""
     if hook.before[-1:] != ("warn_if_reject",):
         return
     message = "warn_if_reject in front of check_policy_service: what the policy rejects is logged and let through"

@@ -4,8 +4,8 @@ Every worker is woken for a connection, and whoever calls accept first has it, f
 ends with 63 of 64 (measured). So a worker that has its share already steps aside for a few milliseconds; if they still
 wait then, the siblings are busy or stuck and it takes them after all.
 
-Whoever waits here has a client that waits, as those have that are served. So each entrance has some CPU time in each
-turn of the loop, whatever the number of connections: with one of either a turn, hundreds waited for seconds.
+A connection that waits here has a client that waits, as one has that is served. So each entrance has some CPU time in
+each turn of the loop, whatever the number of connections: with one of either a turn, hundreds waited for seconds.
 """
 
 from __future__ import annotations

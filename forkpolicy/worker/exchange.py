@@ -2,9 +2,8 @@
 
 A worker that retires, or has more than its share, gives a connection away: its descriptor, the rest of a reply that
 the client has not read yet, the bytes of a request that has begun, and what it costs, as one message (SCM_RIGHTS,
-unix(7)). Any sibling takes it. The kernel keeps what
-nobody has taken yet, open and in order, also while workers die and start; the client notices nothing, since nobody
-closes anything.
+unix(7)). Any sibling takes it. The kernel keeps what nobody has taken yet, open and in order, also while workers die
+and start; the client notices nothing, since nobody closes anything.
 
 Two releases share the pairs while one replaces the other, so each message begins with HANDOVER_VERSION. A master does
 not start on the sockets of one with another version (passing.py); a worker that meets one nevertheless puts the

@@ -231,7 +231,7 @@ def test_a_reload_says_which_table_is_damaged_or_gone(make_server):
     whole = table.read_bytes()
     aside = table.with_name("aside")
     with PolicyClient(server.socket_path) as client:
-        for content, told in ((whole[:8192], "no whole table"), (None, "out of reach")):
+        for content, told in ((whole[:8192], "is damaged or not a table"), (None, "out of reach")):
             if content is None:
                 table.unlink()
             else:

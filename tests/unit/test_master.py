@@ -331,7 +331,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path):
     """A file in the way is the operator's to move."""
     path = tmp_path / "socket"
     path.write_text("mine")
-    with pytest.raises(ConfigError, match="is no socket"):
+    with pytest.raises(ConfigError, match="is not a socket"):
         listener.open_unix(str(path), listener.Ownership(0o600), 8)
     assert path.read_text() == "mine"
 

@@ -243,10 +243,10 @@ def test_replies_of_access_5_are_taken(text, verb, sent):
         ("", "empty reply"),
         ("   ", "empty reply"),
         ("550", "bare number"),
-        ("12345", "no SMTP reply code"),
-        ("250 fine", "no SMTP reply code"),
+        ("12345", "not an SMTP reply code"),
+        ("250 fine", "not an SMTP reply code"),
         ("REJCT no", 'did you mean "REJECT"'),
-        ("FOO", "no action of access"),
+        ("FOO", "not an action of access"),
         ("FILTER smtp", "FILTER needs"),
         ("REDIRECT nobody", "REDIRECT needs a mail address"),
         ("BCC", "BCC needs a mail address"),
@@ -260,7 +260,7 @@ def test_replies_of_access_5_are_taken(text, verb, sent):
         ("PREPEND nothing here", "PREPEND needs a header"),
         ("REJECT a\tb\x07", "control character"),
         ("REJECT " + "x" * 500, "do not fit"),
-        ("reject_unauth_destination FOO", "no action"),
+        ("reject_unauth_destination FOO", "not an action"),
     ],
 )
 def test_replies_that_postfix_would_misread_are_refused(text, reason):

@@ -72,7 +72,7 @@ def test_csv_rows_without_a_key(compiler: Compiler) -> None:
     [
         ("csv:list.csv:netwrok", "network,x\n1,2\n", 'the header has no column "netwrok"; did you mean "network"?'),
         ("csv:list.csv:3", "a,b\n", "list.csv:1: 2 columns where column 3 is wanted"),
-        ("csv:list.csv:network", "network\n300.1.1.1\n", "list.csv:2:1: 300.1.1.1 is no IPv4 address"),
+        ("csv:list.csv:network", "network\n300.1.1.1\n", "list.csv:2:1: 300.1.1.1 is not an IPv4 address"),
         ("csv:list.csv:1", "network\n192.0.2.0/24\n", "list.csv:1:1: network is neither an address nor a network"),
         ("csv:list.csv", "", "expected csv:FILE:COLUMN"),
         ("csv:gone.csv:1", "", "cannot be read: No such file"),
@@ -137,7 +137,7 @@ def test_lmdb_maps_of_postfix(compiler: Compiler, tmp_path: Path) -> None:
     assert compiler.keys("domain", "example.com") == ["example.com"]
     compiler.source("bad.lmdb", "x" * 9000)
     compiler.policy("table t domain lmdb:bad")
-    assert "is no LMDB map" in compiler.run().err
+    assert "is not an LMDB map" in compiler.run().err
 
 
 def test_an_lmdb_map_that_somebody_keeps_locked(
@@ -668,7 +668,13 @@ def test_everything_that_cannot_be_listed_is_told_in_one_run(
         "gone cannot be read: No such",
     ):
         assert what in outcome.err
-    for what in ("proxy:mysql:/y cannot", "newkind:/z cannot", "if and endif", "!192.0.2.9", "300.1.1.1 is no IPv4"):
+    for what in (
+        "proxy:mysql:/y cannot",
+        "newkind:/z cannot",
+        "if and endif",
+        "!192.0.2.9",
+        "300.1.1.1 is not an IPv4",
+    ):
         assert what in outcome.err
 
 
@@ -686,7 +692,7 @@ def test_entries_of_followed_files_name_them(
     said = compiler.run().err
     for place in ("more:2:1", "nets:4:1", "th:4:1"):
         assert f"{tmp_path}/{place}: " in said
-    assert "postconf:mynetworks: 300.1.1.2 is no IPv4 address" in said
+    assert "postconf:mynetworks: 300.1.1.2 is not an IPv4 address" in said
     assert compiler.run("--skip-bad").status == 0
     found = compiler.found("cidr", "127.0.0.1", "192.0.2.1", "203.0.113.1", "172.16.0.1", "192.168.0.1")
     assert [(each.source.removeprefix(f"{tmp_path}/"), each.line) for each in found if each] == [

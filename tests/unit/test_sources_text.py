@@ -97,7 +97,7 @@ def test_a_range_answers_with_its_networks(compiler: Compiler) -> None:
         ("domain", "@example.com", 1, 'did you mean "example.com"?'),
         ("domain", "user@example.com", 1, "is a mail address, no name"),
         ("domain", "404: not found", 1, "404:"),
-        ("domain", "<!DOCTYPE html>", 1, "is no name"),
+        ("domain", "<!DOCTYPE html>", 1, "is not a name"),
         ("domain", "exa..mple.com", 1, "empty label"),
         ("domain", "192.0.2.1", 1, "go into a table of kind cidr"),
         ("domain", "192.0.2.0/24", 1, "go into a table of kind cidr"),

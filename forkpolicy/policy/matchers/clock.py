@@ -47,7 +47,7 @@ def parse_times(text: str) -> tuple[int, int]:
     """`08:00-17:00` as minutes since midnight; the end is not included, and may lie before the start. ValueError."""
     found = re.fullmatch(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})", text, re.ASCII)
     if not found:
-        raise ValueError(f'"{text}" is no span of time: expected 08:00-17:00')
+        raise ValueError(f'"{text}" is not a span of time: expected 08:00-17:00')
     hours_minutes = [int(number) for number in found.groups()]
     start, end = hours_minutes[0] * 60 + hours_minutes[1], hours_minutes[2] * 60 + hours_minutes[3]
     if max(hours_minutes[1], hours_minutes[3]) > 59 or start >= MINUTES_A_DAY or end > MINUTES_A_DAY:
@@ -63,7 +63,9 @@ def parse_zone(text: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f'"{name}" is no time zone of this system: expected a name such as Europe/Madrid') from error
+        raise ValueError(
+            f'"{name}" is not a time zone of this system: expected a name such as Europe/Madrid'
+        ) from error
 
 
 def _is_day(text: str) -> bool:
@@ -72,7 +74,7 @@ def _is_day(text: str) -> bool:
 
 def _day(word: str, text: str) -> int:
     if not _is_day(word):
-        raise ValueError(f'"{text}" is no day: expected {", ".join(DAYS)}, a range of them, or letters of {LETTERS}')
+        raise ValueError(f'"{text}" is not a day: expected {", ".join(DAYS)}, a range of them, or letters of {LETTERS}')
     return next(number for number, day in enumerate(DAYS) if day.startswith(word))
 
 

@@ -28,7 +28,7 @@ def parse_comparison(text: str) -> Interval:
         return low, high
     found = re.fullmatch(r"(>=|<=|>|<|=)?(\d+)([kmg]?)b?", text, re.IGNORECASE | re.ASCII)
     if not found:
-        raise ValueError(f'"{text}" is no comparison: expected {FORM}')
+        raise ValueError(f'"{text}" is not a comparison: expected {FORM}')
     number = _number(found[2], found[3])
     bounds = {">": (number + 1, float("inf")), ">=": (number, float("inf")), "<": (0, number - 1), "<=": (0, number)}
     return bounds.get(found[1] or ">", (number, number))
@@ -38,7 +38,7 @@ def parse_score_comparison(text: str) -> tuple[str, float]:
     """`>=5`, `<-1.5` and the like: operator and number. Raises ValueError."""
     found = re.fullmatch(r"(>=|<=|>|<|=)?([+-]?\d+(?:\.\d+)?)", text, re.ASCII)
     if not found:
-        raise ValueError(f'"{text}" is no comparison of a score: expected >N, >=N, <N, <=N or =N')
+        raise ValueError(f'"{text}" is not a comparison of a score: expected >N, >=N, <N, <=N or =N')
     return found[1] or ">", float(found[2])
 
 

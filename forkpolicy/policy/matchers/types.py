@@ -358,7 +358,7 @@ def _state(text: str) -> str:
     if text.upper() not in STATES:
         near = nearest(text, [state.lower() for state in STATES])
         hint = f'; did you mean "{near.upper()}"?' if near else ""
-        raise ValueError(f'"{text}" is no protocol state: expected {", ".join(STATES)}{hint}')
+        raise ValueError(f'"{text}" is not a protocol state: expected {", ".join(STATES)}{hint}')
     return text.casefold()
 
 

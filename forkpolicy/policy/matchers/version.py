@@ -35,14 +35,14 @@ def parse_version_comparison(text: str) -> tuple[str, Version]:
     operator = text[: len(text) - len(text.lstrip("<>="))]
     version = parse_version(text[len(operator) :])
     if version is None:
-        raise ValueError(f'"{text}" is no comparison of versions: expected >N, >=N, <N, <=N or =N, such as >=3.9')
+        raise ValueError(f'"{text}" is not a comparison of versions: expected >N, >=N, <N, <=N or =N, such as >=3.9')
     if operator not in COMPARE:
         raise ValueError(f'"{text}" does not say how to compare: write ={text.lstrip("<>=")} or >={text.lstrip("<>=")}')
     return operator, version
 
 
 def parse_version(text: str) -> Version | None:
-    """The numbers of `3.9.1` or `3.10-20240101`; None for what is no version."""
+    """The numbers of `3.9.1` or `3.10-20240101`; None for what is not a version."""
     number = text.partition("-")[0]
     if not VERSION.fullmatch(number):
         return None
@@ -53,7 +53,7 @@ def parse_version(text: str) -> Version | None:
 
 
 class VersionPart(Part):
-    """Comparisons of one attribute. A value that is no version holds in none."""
+    """Comparisons of one attribute. A value that is not a version holds in none."""
 
     def __init__(self, attribute: str, comparisons: list[tuple[tuple[str, Version], Word]]) -> None:
         self.attributes = (attribute,)
