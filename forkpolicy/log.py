@@ -209,7 +209,7 @@ def _logfmt_value(value: object) -> str:
 
 
 def _json(fields: Mapping[str, object]) -> str:
-    return json.dumps({_json_text(key): _json_value(value) for key, value in fields.items()}, separators=(",", ":"))
+    return json.dumps({key: _json_value(value) for key, value in fields.items()}, separators=(",", ":"))
 
 
 def _json_value(value: object) -> Any:
@@ -221,7 +221,7 @@ def _json_value(value: object) -> Any:
 
 
 def _json_text(text: str) -> str:
-    # A lone surrogate is not valid JSON for most readers: raw bytes become the text \xNN. Names have them, too.
+    # A lone surrogate is not valid JSON for most readers: raw bytes become the text \xNN, in names of attributes, too.
     return text if text.isascii() else "".join(_without_surrogate(character) for character in text)
 
 

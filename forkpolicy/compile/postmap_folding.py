@@ -37,6 +37,6 @@ def _folded_otherwise(text: Path) -> Iterator[tuple[int, str]]:
             if line.isascii() or line[:1] in b"# \t":
                 continue
             key = line.decode("utf-8", "surrogateescape").split(maxsplit=1)[0]
-            domain = key.rpartition("@")[2].removeprefix(".")
+            domain = key.rpartition("@")[2]
             if fold_domain(domain) != fold_domain(domain.casefold()):
                 yield number, key

@@ -26,7 +26,8 @@ def report_warnings(model: Model) -> Iterator[Complaint]:
     """One warning for all texts that are cut, one for all that are not shown; each at the first such action."""
     used = {line.action.name for line in model.lines}
     actions = [each for each in model.actions.values() if each.kind == "reply" and each.place and each.name in used]
-    cut = [each for each in actions if each.verb in _REJECTING and _ENDS.search(_literal(each))]
+    # What a request puts in is not part of `reply`: its colons do not stand in the policy.
+    cut = [each for each in actions if each.verb in _REJECTING and _ENDS.search(each.reply.text)]
     if cut:
         message = f"pflogsumm reports the text of {_names(cut)} up to the first of : ; and , only"
         yield _about(
@@ -37,13 +38,6 @@ def report_warnings(model: Model) -> Iterator[Complaint]:
         yield _about(
             silent[0], f"pflogsumm reports nothing of {_names(silent)}", "WARN and INFO stand in the mail log alone"
         )
-
-
-def _literal(action: Action) -> str:
-    """The text without what is put in, whose own colons do not stand in the policy."""
-    if action.template is None:
-        return action.reply.text
-    return "".join(literal for literal, _ in action.template.pieces)
 
 
 def _names(actions: list[Action]) -> str:

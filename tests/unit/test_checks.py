@@ -295,6 +295,13 @@ def test_many_texts_that_a_report_cuts_are_one_warning():
     assert ":1:" in found.splitlines()[0]
 
 
+def test_what_a_report_cuts_counts_where_it_is_used_and_written():
+    """Not of an action that no line has, and not for what a request puts into the text."""
+    unused = "acl a sender @a.example\naction x REJECT 5.7.1 No: never\naction y REJECT no\naccess a y\n"
+    put_in = "acl a sender @a.example\naction x REJECT 5.7.1 Not {client_address}\naccess a x\n"
+    assert not [each for text in (unused, put_in) for each in warnings_of(text) if "pflogsumm" in each]
+
+
 MANY = 70
 
 

@@ -71,6 +71,12 @@ def test_what_comes_from_documentation(compiler: Compiler, kind: str, own: list[
     assert sorted(example_keys(compiler, kind)) == sorted(documented)
 
 
+def test_a_network_that_reaches_into_documentation_is_its_own(compiler: Compiler) -> None:
+    """What is left of one around a documented network may end within it, and began outside."""
+    assert compiler.one("cidr", "192.0.0.0/22 ours\n192.0.2.128/25 theirs\n").status == 0
+    assert example_keys(compiler, "cidr") == ["192.0.2.128/25"]
+
+
 def test_a_large_table_is_not_looked_through(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was downloaded, and nobody forgot anything."""
     monkeypatch.setattr(examples, "_MOST_ENTRIES", 2)

@@ -387,11 +387,15 @@ def test_a_line_in_which_postfix_rejects(explain, way):
             "NOQUEUE: reject_warning: RCPT from x[192.0.2.1]: 554 no; from=<a@example.com> to=<b@example.com>",
             {"sender": "a@example.com", "protocol_state": "RCPT"},
         ),
+        (
+            "NOQUEUE: reject: RCPT from x[192.0.2.1]: 554 no sasl_username=root here; from=<a@x> to=<b@y> proto=ESMTP",
+            {"sender": "a@x", "recipient": "b@y", "sasl_username": None},
+        ),
     ],
-    ids=["connect", "end", "postscreen", "warning"],
+    ids=["connect", "end", "postscreen", "warning", "text-like-an-envelope"],
 )
 def test_forms_of_rejections(line, attributes):
-    """Each state, postscreen(8), and what warn_if_reject writes."""
+    """Each state, postscreen(8), and what warn_if_reject writes; our own text is not part of the envelope."""
     found = read_line(line.encode()).attributes
     assert {name: found.get(name) for name in attributes} == attributes
 

@@ -18,6 +18,7 @@ ROWS = {
         "long": "x" * 201 + "@example.com",
         "ctrl": "a\x01@example.com",
         "hop": "smtp:[127.0.0.1]:10025",
+        "host": "h" * 190,
         "header": "X-Seen",
     }
 }
@@ -100,6 +101,8 @@ def test_what_the_operator_has_chosen_may_be_put_in(action):
         ("FILTER {match.v}", "hop", "FILTER smtp:[127.0.0.1]:10025"),
         ("FILTER {match.v}", "good", ON_ERROR),
         ("FILTER {match.v}", "empty", ON_ERROR),
+        ("FILTER smtp:{match.v}{match.v}", "host", f"FILTER smtp:{'h' * 380}"),
+        ("FILTER smtp:{match.v}{match.v}{match.v}", "host", ON_ERROR),
         ("PREPEND {match.v}: yes", "header", "PREPEND X-Seen: yes"),
         ("PREPEND {match.v}: yes", "odd", ON_ERROR),
         ("550 {match.v}", "header", "550 X-Seen"),

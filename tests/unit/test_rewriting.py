@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything, views_of
-from forkpolicy.policy.rewriting import PLAIN, Rewriting
+from forkpolicy.policy.rewriting import PLAIN, REMEMBERED_DOMAINS, Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.settings import MailSettings, load_settings
 from forkpolicy.tables.keys import fold_domain
@@ -207,6 +207,20 @@ def test_a_domain_alone_is_that_of_the_whole_address(address):
         assert fold_domain(view.known_domain(address.partition("@")[2]) or view.domain(address)) == fold_domain(
             expected
         )
+
+
+def test_domains_are_remembered_within_bounds():
+    """So many and no more, whatever clients send, and none that is longer than a name may be."""
+    view = Rewriting(**KNOWN).views["sender"]
+    long = f"{'x.' * 127}example.net"
+    for domain in ("first.example.net", long):
+        assert view.domain(f"anna@{domain}") == domain
+    assert view.known_domain("first.example.net") == "first.example.net"
+    assert view.known_domain(long) is None
+    for number in range(REMEMBERED_DOMAINS):
+        view.domain(f"anna@n{number}.example.net")
+    assert view.known_domain(f"n{number}.example.net")
+    assert view.known_domain("first.example.net") is None
 
 
 # Through a policy
