@@ -38,7 +38,10 @@ class DictTable:
         if self.kind == "cidr":
             key = keys.ip_key(text)
             return keys.ip_text(key) if key else ""
-        return keys.fold_domain(text) if self.kind == "domain" else keys.fold_text(text)
+        if self.kind == "domain":
+            names = keys.domain_names(text)
+            return next((name for name in names if name in self.rows), names[0])
+        return keys.fold_text(text)
 
     def entry(self, raw):
         key = raw.decode("utf-8", "surrogateescape")

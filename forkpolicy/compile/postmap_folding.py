@@ -1,7 +1,7 @@
 """Keys that postmap(1) folds into another domain: case folding makes ss of ß, and in IDNA 2008 they are two letters.
 
-postmap writes `faß.example` as `fass.example`, which is somebody else's domain, and a request for the first finds
-nothing in a table of ours. The map has lost which of them was meant; the text beside it, if it is there, has not.
+postmap writes `faß.example` as `fass.example`, which is somebody else's domain, and a request for the first by its
+A-label finds nothing. The map has lost which of them was meant; the text beside it, if it is there, has not.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from socket import inet_aton
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.tables.keys import MAX_NAME_CHARS, fold_domain, ip_key
+from forkpolicy.tables.keys import MAX_NAME_CHARS, domain_names, fold_domain, ip_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ class View:
     def domain(self, address: str) -> str:
         """The domain of what a policy sees of an address; "" when it has none."""
         domain = address.partition("@")[2]
-        if _PLAIN_DOMAIN(domain) and fold_domain(domain) not in self._names:
+        if _PLAIN_DOMAIN(domain) and self._names.isdisjoint(domain_names(domain)):
             if len(self._known) >= REMEMBERED_DOMAINS:
                 self._known.clear()
             if len(domain) <= MAX_NAME_CHARS:
@@ -130,7 +130,7 @@ class Rewriting:
             return address
         rewritten = self._rewritten(address)
         answered = self._resolved(rewritten)
-        stays = fold_domain(rewritten.rpartition("@")[2]) in self._names and not self._is_ours(answered)
+        stays = self._is_named(rewritten.rpartition("@")[2]) and not self._is_ours(answered)
         return self._at_origin(rewritten if stays else answered) or address
 
     def _rewritten(self, address: str) -> str:
@@ -197,7 +197,10 @@ class Rewriting:
         return "@" not in address or self._is_local(address.rpartition("@")[2])
 
     def _is_local(self, domain: str) -> bool:
-        return fold_domain(domain) in self._names or self._is_nameless(domain)
+        return self._is_named(domain) or self._is_nameless(domain)
+
+    def _is_named(self, domain: str) -> bool:
+        return not self._names.isdisjoint(domain_names(domain))
 
     def _is_nameless(self, domain: str) -> bool:
         """Whether it is this machine by a name that all machines have. Postfix takes an empty one off, too."""

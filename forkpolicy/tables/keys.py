@@ -89,6 +89,19 @@ def _a_label(label: str) -> str:
         return label.casefold()
 
 
+def domain_names(domain: str) -> tuple[str, ...]:
+    """The names under which a domain may be listed: `fold_domain`'s, then Postfix's where that is another one.
+
+    Postfix compares the domains of mydestination and of its maps after Unicode's case folding, in which ß is ss and a
+    final sigma any other: it takes `straße.example` for `strasse.example`, which in IDNA 2008 it is not.
+    """
+    name = fold_domain(domain)
+    if domain.isascii():
+        return (name,)
+    folded = fold_domain(domain.casefold())
+    return (name,) if folded == name else (name, folded)
+
+
 def split_address(address: str) -> tuple[str, str]:
     """(local part, domain) at the last `@`, which may itself stand in a quoted local part; no `@`: no domain."""
     local, at, domain = address.rpartition("@")
@@ -116,9 +129,8 @@ def base_local_part(local: str, delimiters: str) -> str:
 
 
 def domain_keys(domain: str) -> tuple[str, ...]:
-    """The keys of a domain in look-up order: the name itself, then `.parent` from the longest."""
-    name = fold_domain(domain)
-    return (name, *parent_keys(name)) if name else ()
+    """The keys of a domain in look-up order, for each of its names: itself, then `.parent` from the longest."""
+    return tuple(key for name in domain_names(domain) if name for key in (name, *parent_keys(name)))
 
 
 def parent_keys(name: str) -> list[str]:
@@ -139,23 +151,20 @@ def parent_keys(name: str) -> list[str]:
 def address_keys(address: str, delimiter: str = "") -> tuple[str, ...]:
     """The keys of a mail address in access(5) order.
 
-    `user+ext@domain`, `user@domain`, `domain`, `.parent` from the longest, `user+ext@`, `user@`. The null sender
-    (empty, or written `<>`) is `<>` alone; an address without a domain matches no domain.
+    `user+ext@domain`, `user@domain`, `domain`, `.parent` from the longest, all by each name of the domain; `user+ext@`,
+    `user@`. The null sender (empty, or written `<>`) is `<>` alone; an address without a domain matches no domain.
     """
     if address in ("", NULL_SENDER):
         return (NULL_SENDER,)
     local, domain = split_address(address)
-    local, domain = local.casefold(), fold_domain(domain)
+    local = local.casefold()
     base = base_local_part(local, delimiter)
     locals_ = (local,) if base == local else (local, base)
-    if not domain:
-        return tuple(f"{each}@" for each in locals_)
-    return (
-        *(f"{each}@{domain}" for each in locals_),
-        domain,
-        *parent_keys(domain),
-        *(f"{each}@" for each in locals_),
-    )
+    keys = []
+    for name in domain_names(domain):
+        if name:
+            keys += [*(f"{each}@{name}" for each in locals_), name, *parent_keys(name)]
+    return (*keys, *(f"{each}@" for each in locals_))
 
 
 def ip_key(text: str) -> bytes | None:

@@ -299,16 +299,26 @@ def _key_finder(cursor: lmdb.Cursor[bytes]) -> Find:
     return find
 
 
+def _keys_finder(cursor: lmdb.Cursor[bytes], keys_of: Callable[[str], tuple[str, ...]]) -> Find:
+    """Look up one key after the other: the way for names outside ASCII, of which there may be two."""
+    get = _getter(cursor)
+
+    def find(text: str) -> bytes | None:
+        return next((found for key in keys_of(text) if (found := get(encode_key(key))) is not None), None)
+
+    return find
+
+
 def _domain_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     set_key, value, fold_domain = cursor.set_key, cursor.value, keys.fold_domain
+    find_international = _keys_finder(cursor, keys.domain_keys)
     find_parent = _parent_finder(cursor, record) if record.traits.get("wildcard_labels") else None
 
     def find(text: str) -> bytes | None:
-        name = text.lower() if text.isascii() and text[-1:] != "." else fold_domain(text)
-        try:
-            key = name.encode()
-        except UnicodeEncodeError:
-            key = encode_key(name)
+        if not text.isascii():
+            return find_international(text)
+        name = text.lower() if text[-1:] != "." else fold_domain(text)
+        key = name.encode()
         try:
             if set_key(key):
                 return value() + key
@@ -342,6 +352,7 @@ def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
 def _address_finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) -> Find:
     """The order of access(5), without the forms that this table has no entry of."""
     get = _getter(cursor)
+    find_international = _keys_finder(cursor, lambda text: keys.address_keys(text, delimiter))
     find_parent = _parent_finder(cursor, record)
     forms = frozenset(record.traits.get("forms", ()))
     has_address, has_domain, has_local = "address" in forms, "domain" in forms, "local" in forms
@@ -350,6 +361,8 @@ def _address_finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) 
     def find(text: str) -> bytes | None:
         if text in ("", keys.NULL_SENDER):
             return get(b"<>")
+        if not text.isascii():
+            return find_international(text)
         local, domain = keys.split_address(text)
         local, domain = local.casefold(), keys.fold_domain(domain)
         base = keys.base_local_part(local, delimiter)

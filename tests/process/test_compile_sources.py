@@ -83,10 +83,8 @@ def test_domains_that_a_real_postmap_folds_into_others(
     asked = ["u@bücher.example", "u@faß.example", "u@fass.example", "info@groß.example", "info@gross.example"]
     assert compiler.keys("address", *asked, name="a") == [
         "xn--bcher-kva.example",
-        None,
-        "fass.example",
-        None,
-        "info@gross.example",
+        *["fass.example"] * 2,
+        *["info@gross.example"] * 2,
     ]
     assert compiler.keys("address", *asked[:3], name="c") == ["xn--bcher-kva.example", "xn--fa-hia.example", None]
 

@@ -284,6 +284,30 @@ def test_fold_address(address: str, folded: str) -> None:
     assert keys.fold_address(address) == folded
 
 
+@pytest.mark.parametrize(
+    ("domain", "names"),
+    [
+        ("Straße.example.", ("xn--strae-oqa.example", "strasse.example")),
+        ("straẞe.example", ("xn--strae-oqa.example", "strasse.example")),
+        ("λόγος.example", ("xn--oxapnm1c.example", "xn--oxapnq6b.example")),
+        ("bücher.example", ("xn--bcher-kva.example",)),
+        ("xn--strae-oqa.example", ("xn--strae-oqa.example",)),
+        ("STRASSE.example", ("strasse.example",)),
+        ("", ("",)),
+    ],
+)
+def test_names_of_a_domain(domain: str, names: tuple[str, ...]) -> None:
+    """As IDNA 2008 has it, then as Postfix's case folding does, where they differ."""
+    assert keys.domain_names(domain) == names
+
+
+def test_keys_of_a_domain_with_two_names() -> None:
+    """First everything by the one, then by the other."""
+    own = ("xn--strae-oqa.example", ".example", "strasse.example", ".example")
+    assert keys.domain_keys("straße.example") == own
+    assert keys.address_keys("u@straße.example") == (f"u@{own[0]}", *own[:2], f"u@{own[2]}", *own[2:], "u@")
+
+
 def test_address_keys_follow_access_5() -> None:
     """The order of access(5), with and without an extension."""
     assert keys.address_keys("User+News@Sub.Example.com", "+") == (

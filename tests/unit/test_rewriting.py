@@ -98,6 +98,33 @@ def test_what_becomes_of_a_recipient(address):
     assert Rewriting(**KNOWN).recipient(address) == FORMS[address]
 
 
+STRASSE = """\
+acl us sender table:ours strasse.example
+acl to recipient {values}
+action no REJECT no
+access us to no
+"""
+
+
+@pytest.mark.parametrize(
+    "values", ["strasse.example", "anna@strasse.example", "x@y .strasse.example strasse.example", "table:ours"]
+)
+@pytest.mark.parametrize("domain", ["straße.example", "STRAẞE.EXAMPLE.", "\u017ftrasse.example"])
+def test_sharp_s_is_ss_to_postfix_and_to_a_policy(values, domain):
+    """It delivers what comes for straße.example to strasse.example; the A-label of straße is another domain."""
+    policy = policy_of(f"table ours domain x\n{STRASSE.format(values=values)}", {"ours": {"strasse.example": ""}})
+    assert decide(policy, sender=f"boss@{domain}", recipient=f"anna@{domain}") == "REJECT no"
+    assert decide(policy, sender=f"boss@{domain}", recipient="anna@xn--strae-oqa.example") == "DUNNO"
+
+
+def test_a_local_domain_is_known_by_either_name():
+    """Of mydestination too: what is in front of it is opened."""
+    rewriting = Rewriting(**{**KNOWN, "local_domains": ("strasse.example",)})
+    assert rewriting.recipient("anna%example.org@straße.example") == "anna@example.org"
+    assert rewriting.sender("boss%example.org@straße.example") == "boss%example.org@straße.example"
+    assert rewriting.views["recipient"].domain("anna%example.org@straße.example") == "example.org"
+
+
 @pytest.mark.parametrize("address", FORMS)
 def test_a_rewritten_address_stays(address):
     """Postfix may rewrite an address again: nothing comes of it."""

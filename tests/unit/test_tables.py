@@ -130,6 +130,25 @@ def test_addresses_in_the_order_of_access_5(compiler: Compiler) -> None:
     assert values("") == ["1", "3", "3", "4", "5", "6", "7", "7", None]
 
 
+def test_a_domain_is_found_by_the_name_that_postfix_makes_of_it(compiler: Compiler) -> None:
+    """Postfix delivers mail for straße to strasse; who lists straße means that name and its A-label."""
+    asked = ["straße.example", "STRAẞE.example.", "mail.straße.example", "xn--strae-oqa.example", "other.example"]
+    compiler.one("domain", "strasse.example\n.strasse.example\n")
+    assert compiler.keys("domain", *asked) == ["strasse.example"] * 2 + [".strasse.example"] + [None] * 2
+    compiler.one("address", "u@strasse.example\nstrasse.example\n.strasse.example\nw@\n")
+    assert compiler.keys("address", *(f"U+x@{each}" for each in asked), "w@straße.org", delimiter="+") == [
+        *["u@strasse.example"] * 2,
+        ".strasse.example",
+        *[None] * 2,
+        "w@",
+    ]
+    compiler.one("domain", "straße.example\n")
+    assert compiler.keys("domain", "straße.example", "xn--strae-oqa.example", "strasse.example") == [
+        *["xn--strae-oqa.example"] * 2,
+        None,
+    ]
+
+
 def test_the_domain_follows_the_last_at_sign(compiler: Compiler) -> None:
     """Two `@`, quotes and no domain at all neither crash nor match a domain that is not theirs."""
     compiler.one("address", "example.com\n@example.net\n")

@@ -23,6 +23,7 @@ from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES, STATES
 from forkpolicy.tables.keys import (
     address_keys,
     domain_keys,
+    domain_names,
     fold_address,
     fold_domain,
     fold_text,
@@ -238,25 +239,25 @@ class _Values:
 def address_part(name: str, words: dict[str, Word], delimiter: str) -> Part:
     """Mail address patterns; a list of plain domains, the usual one, costs one look-up."""
     if only_domains(words):
-        return OneKeyPart(name, words, _folded_domain)
+        return OneKeyPart(name, words, _listed_name(words, domain_of_address))
     return ExactPart(name, words, exact_keys_of(name, words, delimiter))
 
 
 def host_part(name: str, words: dict[str, Word]) -> Part:
     """Host patterns; a list of plain names costs one look-up."""
     if all(key[0] != "." for key in words):
-        return OneKeyPart(name, words, fold_domain)
+        return OneKeyPart(name, words, _listed_name(words, str))
     return ExactPart(name, words, domain_keys)
 
 
 def exact_keys_of(name: str, keys: Collection[str], delimiter: str) -> Callable[[str], tuple[str, ...]]:
     """What lists the keys under which a value of an attribute may stand, no more of them than `keys` can have."""
     if name in HOSTS:
-        return domain_keys if any(key[0] == "." for key in keys) else lambda value: (fold_domain(value),)
+        return domain_keys if any(key[0] == "." for key in keys) else domain_names
     if name not in ADDRESSES:
         return lambda value: (value.casefold(),)
     if only_domains(keys):
-        return lambda address: (_folded_domain(address),)
+        return lambda address: domain_names(domain_of_address(address))
     if delimiter or any(key[0] == "." or key[-1] in "@>" for key in keys):
         return lambda address: address_keys(address, delimiter)
     return _address_and_domain
@@ -267,16 +268,25 @@ def only_domains(keys: Iterable[str]) -> bool:
     return all("@" not in key and key[0] not in ".<" for key in keys)
 
 
-def _folded_domain(address: str) -> str:
-    return fold_domain(domain_of_address(address))
+def _listed_name(words: Collection[str], domain_of: Callable[[str], str]) -> Callable[[str], str]:
+    """What gives the one key of a value where only whole names are listed: of two names the one that is."""
+
+    def key_of(value: str) -> str:
+        domain = domain_of(value)
+        if domain.isascii():
+            return fold_domain(domain)
+        names = domain_names(domain)
+        return next((name for name in names if name in words), names[0])
+
+    return key_of
 
 
 def _address_and_domain(address: str) -> tuple[str, ...]:
     local, at, domain = address.rpartition("@")
     if not at:
         return ()
-    folded = fold_domain(domain)
-    return (f"{local.casefold()}@{folded}", folded)
+    local = local.casefold()
+    return tuple(key for name in domain_names(domain) for key in (f"{local}@{name}", name))
 
 
 def folding(name: str) -> Callable[[str], str]:
