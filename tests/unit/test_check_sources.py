@@ -9,7 +9,9 @@ import sqlite3
 import pytest
 
 from forkpolicy.cli import main
+from forkpolicy.errors import Complaint
 from forkpolicy.tables.format import SUFFIX
+from forkpolicy.tools import check
 from tests.compiling import Compiler
 from tests.owners import owner_lines
 
@@ -126,3 +128,15 @@ def test_a_compiled_table_that_is_damaged_is_not_compared(compiler, checked):
     (compiler.tables / f"t{SUFFIX}").write_bytes(b"nothing")
     status, complaints = checked()
     assert (status, len(complaints)) == (1, 1)
+
+
+def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
+    """It has its default for the rest of the check: what that would meet on this machine is not the operator's doing."""
+    path = tmp_path / "forkpolicy.toml"
+    path.write_text('policy = "policy.conf"\n[server]\nuser = 7\ngroup = "nobody"\n')
+    (tmp_path / "policy.conf").write_text("acl a sender @a.example\naccess a\n")
+    met = [Complaint(str(path), line, 1, f"met at {line}") for line in (3, 4)]
+    monkeypatch.setattr(check, "find_obstacles", lambda _start: met)
+    said = [str(each) for each in check.find_complaints(str(path))[0]]
+    assert [each for each in said if "met at" in each] == [f"{path}:4:1: met at 4"]
+    assert any(each.startswith(f"{path}:3:1: user: expected") for each in said)
