@@ -131,7 +131,7 @@ def test_a_compiled_table_that_is_damaged_is_not_compared(compiler, checked):
 
 
 def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
-    """It has its default for the rest of the check: what that would meet on this machine is not the operator's doing."""
+    """It has its default for the rest of the check, and nothing that this would meet on the machine is reported."""
     path = tmp_path / "forkpolicy.toml"
     path.write_text('policy = "policy.conf"\n[server]\nuser = 7\ngroup = "nobody"\n')
     (tmp_path / "policy.conf").write_text("acl a sender @a.example\naccess a\n")
