@@ -104,9 +104,8 @@ def keep_only(kept: Iterable[int]) -> None:
     """Close every descriptor but these and the standard ones."""
     first = 3
     for fd in sorted({fd for fd in kept if fd >= first}):
-        # Of an empty range that begins at 0, os.closerange closes everything (CPython 3.10 on); none of ours is empty.
-        if fd > first:
-            os.closerange(first, fd)
+        # An empty range closes nothing, but for one that begins at 0 (findings/python-closerange-...).
+        os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 

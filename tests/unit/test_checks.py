@@ -228,40 +228,43 @@ def test_an_unused_table_is_told():
     assert str(found) == 'policy.conf:1: warning: table "u" is never used'
 
 
+LONG = 3_000
+
+
 def _one_acl_in_every_line():
     yield "acl us sender @us.example"
-    for number in range(10_000):
+    for number in range(LONG):
         yield f"acl a{number} recipient u{number}@b{number % 100}.example"
         yield f"access us a{number} r"
 
 
 def _every_pair():
-    for number in range(200):
+    for number in range(60):
         yield f"acl a{number} client_name h{number}.example"
         yield f"acl b{number} recipient @b{number}.example"
-    for number in range(10_000):
-        yield f"access a{number % 200} b{number // 50} r"
+    for number in range(LONG):
+        yield f"access a{number % 60} b{number // 50} r"
 
 
 def _networks():
-    for number in range(10_000):
+    for number in range(LONG):
         yield f"acl n{number} client_address 10.{number // 256}.{number % 256}.0/24"
         yield f"access n{number} r"
 
 
 def _one_value_in_every_acl():
-    for number in range(10_000):
+    for number in range(LONG):
         yield f"acl n{number} sender u{number}@a.example common@a.example"
         yield f"access n{number} r"
 
 
 @pytest.mark.parametrize("lines", [_one_acl_in_every_line, _every_pair, _networks, _one_value_in_every_acl])
-def test_ten_thousand_lines_are_analysed_at_once(lines):
-    """Whatever they have in common, nothing is compared each with each: half a second here."""
+def test_thousands_of_lines_are_analysed_at_once(lines):
+    """Whatever they have in common, nothing is compared each with each, which would be millions of times."""
     policy = policy_of("\n".join(["action r DUNNO", *lines()]) + "\n")
     start = time.process_time()
     assert find_warnings(policy.model, {}) == []
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 1.5
 
 
 @pytest.mark.parametrize(
