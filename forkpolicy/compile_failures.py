@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,8 +31,7 @@ Failures = dict[str, dict[str, Any]]
 def failures(directory: Path) -> Failures:
     """By the table's name: `at`, the time of its last compile in seconds since 1970, and `reason`."""
     with contextlib.suppress(OSError, ValueError):
-        with (directory / FILE).open("rb") as file:
-            found = json.loads(file.read(MAX_FILE_BYTES))
+        found = json.loads(_read(directory / FILE))
         if isinstance(found, dict):
             return {str(name): each for name, each in found.items() if _is_failure(each)}
     return {}
@@ -55,6 +55,13 @@ def note(directory: Path, outcomes: Mapping[str, str], aside: Path) -> None:
     elif now != known:
         _write(aside, json.dumps(now, indent=1).encode())
         aside.replace(directory / FILE)
+
+
+def _read(path: Path) -> bytes:
+    # The directory may be another user's, and opening a pipe would wait for as long as that user likes.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        return file.read(MAX_FILE_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -2,7 +2,8 @@
 
 Keys come in ascending order and are appended, a transaction a batch. The map begins small and doubles when it is full,
 so that nobody has to guess a size; nothing is written through the map, because a full disk would then be a SIGBUS
-instead of an error. Raises CannotWriteError.
+instead of an error. From beginning to end it is the file that was made here, whatever its name leads to meanwhile: the
+directory may be another user's. Raises CannotWriteError.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ class TableWriter:
         self.path = path
         self._content = layout.ContentDigest(kind)
         self._map_bytes = _FIRST_MAP_BYTES
+        with writing(path):
+            self._file = path.open("xb+", buffering=0)
         try:
             self._env = lmdb.open(
-                str(path),
+                f"/proc/self/fd/{self._file.fileno()}",
                 map_size=self._map_bytes,
                 subdir=False,
                 mode=0o644,
@@ -52,6 +55,7 @@ class TableWriter:
             self._entries = self._env.open_db(layout.ENTRIES_DB)
             self._record = self._env.open_db(layout.RECORD_DB)
         except lmdb.Error as error:
+            self._file.close()
             raise _cannot_write(path, error) from error
 
     def put(self, batch: Iterable[Pair]) -> None:
@@ -71,12 +75,13 @@ class TableWriter:
         except lmdb.Error as error:
             raise _cannot_write(self.path, error) from error
         self._env.close()
-        with writing(self.path):
-            return _seal(self.path, lmdb_bytes)
+        with writing(self.path), self._file:
+            return _seal(self._file.fileno(), lmdb_bytes)
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
         self._env.close()
+        self._file.close()
 
     def _write(self, batch: list[Pair], database: lmdb._Database) -> None:
         while True:
@@ -98,15 +103,11 @@ class TableWriter:
             raise _cannot_write(self.path, error) from error
 
 
-def _seal(path: Path, lmdb_bytes: int) -> layout.Trailer:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        trailer = layout.seal(fd, lmdb_bytes)
-        # Workers run as another user than the compiler; what may be read is a matter of the directory's mode.
-        os.fchmod(fd, 0o644)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _seal(fd: int, lmdb_bytes: int) -> layout.Trailer:
+    trailer = layout.seal(fd, lmdb_bytes)
+    # Workers run as another user than the compiler; what may be read is a matter of the directory's mode.
+    os.fchmod(fd, 0o644)
+    os.fsync(fd)
     return trailer
 
 

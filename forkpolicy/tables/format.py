@@ -165,7 +165,9 @@ class Trailer:
 
 def ends_as_table(path: Path) -> bool:
     """Whether a file ends with the trailer of a table, whatever its version and what stands before. Raises OSError."""
-    with path.open("rb") as file:
+    # Without waiting for a pipe: the name may be another user's to change.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TRAILER_BYTES))
         return file.read().startswith(MAGIC)

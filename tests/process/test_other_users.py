@@ -11,8 +11,11 @@ import socket
 
 import pytest
 
+from forkpolicy.compile.writer import TableWriter
+from forkpolicy.compile_failures import failures, note
 from forkpolicy.errors import CannotWriteError
 from forkpolicy.master import listener
+from forkpolicy.tables import format as layout
 from loadtest.policy_client import PolicyClient
 from tests.process.conftest import FORGED, REJECT
 
@@ -139,3 +142,51 @@ def put_links(yard, target):
     for number, path in enumerate(list(yard.iterdir())):
         path.rename(yard / f"aside{number}")
         path.symlink_to(target)
+
+
+@pytest.fixture
+def yard(folder):
+    """A directory of another user's, beside a file `secret` of root's."""
+    secret = folder / "secret"
+    secret.write_text("root's own")
+    secret.chmod(0o600)
+    yard = folder / "yard"
+    yard.mkdir()
+    os.chown(yard, STRANGER, STRANGER)
+    yield yard
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("root's own", 0o600)
+
+
+def test_a_link_under_the_name_aside_is_not_written_through(yard):
+    """The name of an unfinished table can be guessed."""
+    aside = yard / ".t.lmdb.1.tmp"
+    for target in ("secret", "nowhere"):
+        as_stranger(lambda target=target: aside.symlink_to(yard.parent / target))
+        with pytest.raises(CannotWriteError, match="File exists"):
+            TableWriter(aside, "key")
+        aside.unlink()
+    assert not (yard.parent / "nowhere").exists()
+
+
+def test_a_link_laid_while_a_table_is_written_is_not_sealed(yard):
+    """The end of a table goes where its beginning is; no other file is cut or gets a mode."""
+    aside = yard / ".t.lmdb.1.tmp"
+    writer = TableWriter(aside, "key")
+    with aside.open("rb") as written:
+        as_stranger(lambda: (aside.unlink(), aside.symlink_to(yard.parent / "secret")))
+        writer.put([(b"key", b"value")])
+        writer.finish(layout.Record("t", "key", "", 1, 0.0, ()))
+        writer.close()
+        assert layout.verify(written.fileno()).lmdb_bytes
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_for_the_list_of_failures_keeps_nobody_waiting(yard):
+    """Neither a compile nor `status`, which read that list; a link is not followed."""
+    as_stranger(lambda: os.mkfifo(yard / ".failures"))
+    assert failures(yard) == {}
+    note(yard, {"t": "why"}, yard / "aside")
+    assert failures(yard)["t"]["reason"] == "why"
+    (yard / ".failures").rename(yard.parent / "elsewhere")
+    (yard / ".failures").symlink_to(yard.parent / "elsewhere")
+    assert failures(yard) == {}
