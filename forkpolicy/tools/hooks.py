@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
 from forkpolicy.policy.checks_lines import may_permit
-from forkpolicy.tools.addresses import address_findings
 from forkpolicy.tools.hook_options import OPTION_CHECKS
+from forkpolicy.tools.mail_addresses import address_findings
 from forkpolicy.tools.postfix_setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.tools.reach import line_findings
 from forkpolicy.tools.socketfile import why_no_connection

@@ -22,7 +22,7 @@ acl signed_in authenticated
 action prove_it REJECT 5.7.1 authenticate first
 access from_us to_us !signed_in prove_it
 """
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 # The beginning of a request of so many bytes cannot be handed over; by default requests are shorter.
 TOO_LONG_BYTES = 200_000
 LONG_REQUESTS = "max_request = 1000000"

@@ -217,7 +217,7 @@ def test_two_compiles_queue(compiler: Compiler) -> None:
         assert f"is at work in {compiler.tables} (process {os.getpid()} (" in said
         assert "waiting for it, 600 s at most" in said
         assert compiler.files() == set()
-    assert waiting.communicate(timeout=20)[0].startswith(b"t: compiled")
+    assert waiting.communicate(timeout=30)[0].startswith(b"t: compiled")
     assert waiting.returncode == 0
 
 
@@ -368,7 +368,7 @@ def test_if_changed_reads_a_pipe_but_once(compiler: Compiler, source: str) -> No
     said = []
     for text in (b"192.0.2.0/24\n", b"198.51.100.0/24\n", b"198.51.100.0/24\n"):
         compiling = compiler.spawn("--if-changed", stdin=subprocess.PIPE)
-        out, err = compiling.communicate(text, timeout=20)
+        out, err = compiling.communicate(text, timeout=30)
         assert compiling.returncode == 0, err
         said.append(out.split(b",")[0].decode())
     assert said == ["t: compiled", "t: compiled", "t: unchanged"]

@@ -161,7 +161,7 @@ def test_an_upgrade_follows_the_addresses_of_a_name(make_named):
     make_named.resolve("127.0.0.1", "127.0.0.3")
     old = server.status()["pid"]
     server.process.send_signal(signal.SIGUSR2)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(30) == 0
     server.process = None
     assert server.status()["pid"] != old
     after = listening(port)

@@ -72,7 +72,7 @@ def test_of_two_starters_at_once_exactly_one_wins(make_server):
         for each in starts:
             if each.poll() is None:
                 each.terminate()
-            each.wait(20)
+            each.wait(30)
 
 
 def test_a_killed_worker_is_replaced_and_its_siblings_go_on(server):
@@ -131,7 +131,7 @@ def test_a_stop_answers_what_is_in_hand(server, client, signum):
     while data := client._socket.recv(4096):
         read += data
     assert read == f"action={REJECT}\n\n".encode()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(30) == 0
     server.process = None
     assert not server.socket_path.exists()
     assert "event=stopped" in server.said()

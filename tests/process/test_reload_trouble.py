@@ -277,7 +277,7 @@ def test_a_stop_waits_for_no_mount(server, hung):
         (loader,) = loaders(server)
         server.process.send_signal(signal.SIGTERM)
         assert answer(control)["complaints"] == ["stopped meanwhile"]
-        assert server.process.wait(15) == 0
+        assert server.process.wait(30) == 0
         eventually(lambda: not alive(loader))
 
 
@@ -313,6 +313,6 @@ def test_a_working_directory_that_is_gone(make_server, folder):
     eventually(lambda: server.command("status").returncode == 0 and server.status()["pid"] != old)
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT.replace("5.7.1", "5.7.2")
-    server.process.wait(15)
+    server.process.wait(30)
     server.process = None
     assert server.command("stop").returncode == 0

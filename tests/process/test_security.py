@@ -213,10 +213,10 @@ def test_too_many_commands_under_way_are_named(server):
     late = subprocess.Popen([*FORKPOLICY, "status", "-c", str(server.settings)], stderr=subprocess.PIPE, text=True)
     server.process = None
     master.send_signal(signal.SIGCONT)
-    said = late.communicate(timeout=20)[1]
+    said = late.communicate(timeout=30)[1]
     assert late.returncode == 69
     assert "for its owner" not in said
-    assert master.wait(20) == 0
+    assert master.wait(30) == 0
     for each in stopped:
         each.close()
 

@@ -62,7 +62,7 @@ def stop_meanwhile(server, paused):
 
 def ended(server):
     """It ends by itself, with status 0 and without a worker killed."""
-    status = server.process.wait(20)
+    status = server.process.wait(30)
     server.process = None
     return status == 0 and "killing workers" not in server.said()
 

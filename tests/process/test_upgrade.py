@@ -61,7 +61,7 @@ def upgrade(server):
     os.kill(old, signal.SIGUSR2)
     new = eventually(lambda: (pid := server.status()["pid"]) != old and pid)
     if server.process is not None and server.process.pid == old:
-        assert server.process.wait(15) == 0
+        assert server.process.wait(30) == 0
     else:
         eventually(lambda: not alive(old))
     return new
@@ -232,7 +232,7 @@ def test_a_stop_ends_an_upgrade_under_way(upgradable):
     line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade begun" in line), None))
     new = int(line.rpartition("new_pid=")[2].split()[0])
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(15) == 0
+    assert server.process.wait(30) == 0
     eventually(lambda: not alive(new))
     assert not server.socket_path.exists()
 
