@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
+from forkpolicy.policy.model import DEFAULT_ACTION
 from forkpolicy.policy.rewriting import Rewriting
 from forkpolicy.settings import absolute, load_settings
 from forkpolicy.tables.slot import TableSlot
@@ -159,7 +160,22 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, TableSlot])
         on_error=settings.server.on_error,
         also_wanted=shadow.policy.wanted if shadow else (),
     )
-    return Loaded(settings, policy, slots.made, declarations, shadow, files.snapshot, (*own_warnings, *warnings))
+    return Loaded(
+        settings,
+        policy,
+        slots.made,
+        declarations,
+        shadow,
+        files.snapshot,
+        (*own_warnings, *_no_line(policy), *warnings),
+    )
+
+
+def _no_line(policy: Policy) -> Iterator[Complaint]:
+    """Such as after an editor met a full disk and left the file empty."""
+    if not policy.model.lines:
+        message = f"has no access line: every request gets the action {DEFAULT_ACTION}"
+        yield Complaint(policy.paths[0], 0, 0, message, severity="warning")
 
 
 def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shadow | None, list[Complaint]]:
