@@ -11,6 +11,7 @@ from forkpolicy.cli.parsers import add_command, add_json
 
 if TYPE_CHECKING:
     import argparse
+import os
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,11 +58,16 @@ def _check(arguments: argparse.Namespace) -> int:
     )
 
 
+def _is_text(word: str) -> bool:
+    """Attributes or a line of a log, and not the name of a file."""
+    return not {"=", "{"}.isdisjoint(word) or (" " in word and not os.path.lexists(word))
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from forkpolicy.tools import explain
 
     words: list[str] = arguments.what
-    is_file = len(words) == 1 and not {"=", "{"} & set(words[0])
+    is_file = len(words) == 1 and not _is_text(words[0])
     file, attributes = (words[0], []) if is_file else (None, words)
     return explain.run(arguments.settings, file, attributes, as_json=arguments.as_json, show_all=arguments.show_all)
 

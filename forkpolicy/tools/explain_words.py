@@ -23,6 +23,7 @@ IP_ADDRESSES: Final = frozenset({"client_address", "server_address"})
 NUMBERS: Final = frozenset({"size", "recipient_count", "encryption_keysize", "client_port", "server_port"})
 # What Postfix sends for a client that it does not know (XCLIENT).
 UNKNOWN_CLIENT: Final = "unknown"
+NO_REQUEST: Final = "this line has no request: expected a decision of our log, or a reject line of Postfix's"
 USUAL: Final = {"request": REQUEST_NAME, "protocol_state": "RCPT", "protocol_name": "ESMTP"}
 
 
@@ -34,6 +35,8 @@ def request_of(words: list[str], read_by_policy: Collection[str]) -> Recorded:
         line = read_line(words[0].encode("utf-8", "surrogateescape"))
         if line.attributes:
             return Recorded(None, line.attributes, line.time)
+        if _is_line(words[0]):
+            raise UsageError(f'"{words[0]}": {NO_REQUEST}')
     attributes: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -45,6 +48,12 @@ def request_of(words: list[str], read_by_policy: Collection[str]) -> Recorded:
             raise UsageError(f'"{word}": {wrong or f"{name} is given twice"}')
         attributes[name] = value
     return Recorded(None, {**USUAL, **attributes})
+
+
+def _is_line(word: str) -> bool:
+    """Whether it is a line of some log: no attribute's name has a blank or a brace, and ours begin with the time."""
+    name = word.partition("=")[0]
+    return name == "time" or not {" ", "{"}.isdisjoint(name)
 
 
 def _name_mistake(name: str, read_by_policy: Collection[str]) -> str:

@@ -456,3 +456,25 @@ def test_a_terminal_gets_colours_and_a_pipe_does_not(explain):
     assert "\x1b" not in plain
     assert re.sub(r"\x1b\[\d+m", "", coloured).replace("\r\n", "\n") == plain
     assert on_a_terminal(command, NO_COLOR="1").replace("\r\n", "\n") == plain
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Nov 28 04:55:01 mx postfix/smtpd[12]: connect from unknown[203.0.113.5]",
+        "Nov 28 04:55:01 mx postfix/smtpd[12]: disconnect from unknown[203.0.113.5] ehlo=1 quit=1 commands=2",
+        'time=2026-11-28T04:56:38.562Z level=warning event="no policy request" worker=1 pid=91 reason="no line"',
+        '{"time": "2026-11-28T04:56:38.562Z", "level": "info", "event": "scaled", "workers": 3}',
+    ],
+)
+def test_a_pasted_line_without_a_request_is_no_file_and_no_attribute(explain, line):
+    """Since lines can be pasted it was reported as a file that is not there, or as an unknown attribute "time"."""
+    expected = "this line has no request: expected a decision of our log, or a reject line of Postfix's"
+    assert explain(line) == (2, "", f'"{line}": {expected}\n')
+
+
+def test_a_file_with_a_blank_in_its_name(explain):
+    """It is a file where there is one."""
+    path = explain.folder / "two words"
+    path.write_bytes(REQUEST % b"a@example.com")
+    assert explain(str(path))[0] == 0
