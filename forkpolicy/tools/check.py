@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.addresses import unix_path
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
@@ -21,7 +21,7 @@ from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_ident
 from forkpolicy.settings import read_settings
 from forkpolicy.tables.examples import examples_in, words_for
 from forkpolicy.tools.hooks import describe, find_findings
-from forkpolicy.tools.postfix import PostfixError, read_postfix
+from forkpolicy.tools.postfix import BrokenPostfixError, PostfixError, read_postfix
 from forkpolicy.tools.postfix_setup import look_at
 from forkpolicy.tools.socketfile import unlike_settings
 
@@ -46,7 +46,13 @@ def run(
     none. `look_at_sources`: says what is wrong with the sources of a table; from cli, which knows the compiler.
     """
     complaints, settings, loaded = find_complaints(settings_path, look_at_sources)
-    setup = _set_up(postfix, settings, loaded)
+    try:
+        setup = _set_up(postfix, settings, loaded)
+    except BrokenPostfixError as error:
+        setup = None
+        # Nobody asked for this Postfix: it need not be the one that asks us.
+        severity: Literal["error", "warning"] = "error" if postfix else "warning"
+        complaints.append(Complaint(error.path, 0, 0, str(error), severity=severity))
     hooks = describe(setup) if setup else []
     complaints += find_findings(setup) if setup else []
     errors = sum(complaint.severity == "error" for complaint in complaints)
@@ -66,6 +72,8 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
         return None
     try:
         return look_at(read_postfix(postfix), settings, loaded.policy.model if loaded else None)
+    except BrokenPostfixError:
+        raise
     except PostfixError:
         # Nobody asked for it: a machine without a configured Postfix is nothing to complain about.
         if postfix is None:
@@ -119,13 +127,20 @@ def _of_table(slot: TableSlot, declared: TableDeclaration, look_at_sources: Look
     slot.refresh()
     if slot.table is None:
         message = f'table "{slot.name}" cannot be used: {slot.refused}'
-        hint = f"forkpolicy-compile {slot.name} makes it from its sources"
-        yield Complaint(declared.path, declared.line, 0, message, hint=hint)
+        yield Complaint(declared.path, declared.line, 0, message, hint=_how_to_make(slot))
     elif examples := examples_in(slot.table):
         first = examples[0]
         yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
     yield from look_at_sources(declared, slot)
     slot.close()
+
+
+def _how_to_make(slot: TableSlot) -> str:
+    how = f"forkpolicy-compile {slot.name} makes it from its sources"
+    if not os.path.lexists(slot.path):
+        return how
+    # What may not be read says so itself. The compile replaces nothing that is not a table of ours from its end.
+    return f"move that file away, then {how}" if os.access(slot.path, os.R_OK) else ""
 
 
 def _say_nothing(_declared: TableDeclaration, _slot: TableSlot) -> Iterator[Complaint]:

@@ -7,6 +7,7 @@ not there or cannot read the directory.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,18 @@ TIMEOUT_S = 20
 
 class PostfixError(UsageError):
     """postconf is missing, or does not like the directory; the message has its words."""
+
+
+class RefusedError(PostfixError):
+    """postconf ended with an error; the message has its words."""
+
+
+class BrokenPostfixError(PostfixError):
+    """There is a main.cf, at `path`, and postconf cannot read it or what belongs to it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,17 @@ def _option_line(lines: list[str], parameter: str, service: str) -> int:
 
 def read_postfix(directory: str | None) -> Postfix:
     """Read a configuration directory; None: the system's."""
+    try:
+        return _read_directory(directory)
+    except RefusedError as error:
+        # The default of nearly every build; elsewhere a broken one is taken for none.
+        main = f"{directory or os.environ.get('MAIL_CONFIG') or '/etc/postfix'}/main.cf"
+        if os.path.lexists(main):
+            raise BrokenPostfixError(main, f"postconf cannot read this configuration: {error}") from error
+        raise
+
+
+def _read_directory(directory: str | None) -> Postfix:
     chosen = ["-c", directory] if directory else []
     # -x without names lists the operator's own parameters too, which restriction classes are.
     parameters = dict(_assignments(_postconf([*chosen, "-x"])))
@@ -136,5 +160,7 @@ def _postconf(arguments: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise PostfixError(f"postconf did not answer within {TIMEOUT_S} s") from error
     if done.returncode:
-        raise PostfixError(done.stderr.strip() or f"postconf ended with {done.returncode}")
+        raise RefusedError(
+            done.stderr.strip().removeprefix(f"{POSTCONF}: ") or f"postconf ended with {done.returncode}"
+        )
     return done.stdout

@@ -491,6 +491,25 @@ def test_a_directory_that_is_none_is_told(tmp_path):
         read_postfix(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
+def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsys, monkeypatch, asked):
+    """A mistake at main.cf beside those of the policy. Since `--postfix` exists check ended there, with status 2; and
+    where nobody had asked, it said nothing of it.
+    """
+    main, settings = tmp_path / "main.cf", tmp_path / "forkpolicy.toml"
+    main.write_text("garbage\n")
+    settings.write_text('policy = "policy.conf"\n[server]\nlisten = ["unix:p"]\ncontrol = "unix:c"\n')
+    (tmp_path / "policy.conf").write_text("acess x\n")
+    monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
+    status = check.run(str(settings), as_json=False, postfix=str(tmp_path) if asked else None)
+    said = capsys.readouterr().out
+    assert status == 1
+    assert (
+        f"{main}: {'' if asked else 'warning: '}postconf cannot read this configuration: fatal: {main}, line 1" in said
+    )
+    assert 'policy.conf:1:1: unknown statement "acess"' in said
+
+
 def test_a_trial_with_warn_if_reject_names_what_acts_all_the_same(told):
     """Refusals become warnings; DISCARD, HOLD and their like do not, so the first such line is named."""
     policy = "action gone DISCARD\naccess us r\naccess inner gone\naccess outer h\n"

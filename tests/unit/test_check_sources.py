@@ -32,7 +32,7 @@ def checked(compiler, capsys):
         capsys.readouterr()
         status = main(["check", "--postfix", "none", "--json", "-c", str(compiler.settings)])
         complaints = json.loads(capsys.readouterr().out)["complaints"]
-        others = ("never used", "documentation")
+        others = ("never used", "documentation", "has no access line")
         return status, [each for each in complaints if not any(word in each["message"] for word in others)]
 
     return check
@@ -140,3 +140,18 @@ def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
     said = [str(each) for each in check.find_complaints(str(path))[0]]
     assert [each for each in said if "met at" in each] == [f"{path}:4:1: met at 4"]
     assert any(each.startswith(f"{path}:3:1: user: expected") for each in said)
+
+
+def test_a_table_in_whose_place_something_else_stands(compiler, checked):
+    """The hint is what helps. Since `check` exists it said to compile, which replaces nothing that is not a table."""
+    compiler.one("domain", "example.org\n")
+    path = compiler.table_path("t")
+    path.write_bytes(path.read_bytes()[:20000])
+    _, (complaint,) = checked()
+    assert complaint["hint"] == "move that file away, then forkpolicy-compile t makes it from its sources"
+    assert compiler.run().status == 73
+    path.rename(path.with_suffix(".away"))
+    _, (complaint,) = checked()
+    assert complaint["hint"] == "forkpolicy-compile t makes it from its sources"
+    assert compiler.run().status == 0
+    assert checked() == (0, [])
