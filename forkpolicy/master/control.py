@@ -202,14 +202,29 @@ def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[s
         with contextlib.suppress(ConnectionError):
             sock.sendall(json.dumps(command).encode() + b"\n")
         with sock.makefile("rb") as answers:
-            line = answers.readline()
+            line = answers.readline(MAX_UNSENT_BYTES)
     except ConnectionError:
         line = b""
     if not line:
         if os.geteuid() in (0, peer_uid(sock)):
             raise _HungUpError(f"{path}: {HUNG_UP}")
         raise NotRunningError(f"{path}: {NOT_FOR_YOU}")
-    answer: dict[str, Any] = json.loads(line)
+    answer = _parse_answer(line, path)
     if "refused" in answer:
         raise NotRunningError(f"{path}: {answer['refused']}")
+    return answer
+
+
+def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
+    """An answer of a master. Raises NotRunningError for anything else: a captured worker can put a socket of its own in
+    the place of its master's, where both have one user.
+    """
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NotRunningError(
+            f"{path}: the process that listens there is not a forkpolicy master: it says {line[:40]!r}"
+        )
     return answer

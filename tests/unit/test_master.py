@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -451,3 +452,24 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
     master = SimpleNamespace(predecessor=None, started=True, notifier=notifier, reloader=reloader, upgrader=upgrader)
     Master.reload(master)
     assert said == ["RELOADING", "an upgrade is under way: reload when it is done"]
+
+
+@pytest.mark.parametrize("said", [b"a" * 200_000, b"[" * 100_000 + b"\n", b"[1]\n", b"\xff\x1b[2J\n", b'"ok"\n'])
+def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said):
+    """An answer without end is read up to a limit, and nothing of it reaches the terminal as it came."""
+    monkeypatch.setattr("forkpolicy.master.control.MAX_UNSENT_BYTES", 100_000)
+    path = str(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer():
+            with listener.accept()[0] as client, contextlib.suppress(ConnectionError):
+                client.recv(4096)
+                client.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NotRunningError, match=r"not a forkpolicy master: it says b.{1,80}$"):
+            ask(path, {"command": "status"}, 30)
+        thread.join()
