@@ -6,13 +6,12 @@ said about lines of the policy. Reads the socket's file and directories, nothing
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Complaint, nearest
 from forkpolicy.policy.checks_lines import may_permit
 from forkpolicy.tools.hook_options import OPTION_CHECKS
 from forkpolicy.tools.mail_addresses import address_findings
@@ -36,6 +35,8 @@ PERMITTING = {
     "permit_auth_destination": "requests about mail to your own domains never reach it",
 }
 ENDING = frozenset({"permit", "reject", "defer"})
+# One or two characters of a socket of ours are wrong, as difflib measures it.
+NEARLY_OURS = 0.9
 
 
 def find_findings(setup: Setup) -> Iterator[Complaint]:
@@ -86,16 +87,16 @@ def _asks_in_vain(setup: Setup, hook: Hook) -> Iterator[Complaint]:
     kind, _, rest = hook.endpoint.partition(":")
     ours = sorted(listening(setup.settings))
     if kind == "inet":
-        near = difflib.get_close_matches(inet_text(rest), ours, n=1, cutoff=0.9)
+        near = nearest(inet_text(rest), ours, NEARLY_OURS)
         if near:
             message = f"{hook.endpoint} is not a socket of this policy"
-            yield about(setup, hook, hook.list_name, message, f'did you mean "inet:{near[0]}"?')
+            yield about(setup, hook, hook.list_name, message, f'did you mean "inet:{near}"?')
     elif kind == "unix" and rest:
         path = Path(setup.postfix.parameters["queue_directory"], rest.lstrip("/") if hook.chrooted else rest)
         # What nobody shows us may be there.
         if os.access(path.parent, os.X_OK) and not path.exists():
-            near = difflib.get_close_matches(str(path), ours, n=1, cutoff=0.9)
-            hint = f"did you mean {near[0]}?" if near else f"this policy listens on {', '.join(ours)}"
+            near = nearest(str(path), ours, NEARLY_OURS)
+            hint = f"did you mean {near}?" if near else f"this policy listens on {', '.join(ours)}"
             message = f"{hook.endpoint} leads to {path}, and nothing is there: clients get the default action"
             yield about(setup, hook, hook.list_name, message, hint)
 
