@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Complaint, nearest
 from forkpolicy.protocol.reply import parse_reply
 from forkpolicy.tools.postfix_setup import GOOD_HOOK, about
 from forkpolicy.tools.restrictions import split_list
@@ -18,7 +18,24 @@ if TYPE_CHECKING:
 
 # smtpd waits for an answer twice, with a second in between, before it gives up.
 LONGEST_SANE_TIMEOUT_S = 30
+TIME = re.compile(r"(\d+)([smhdw]?)", re.ASCII)
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
+
+# What smtpd takes in the braces; at any other, or a time that is none, it ends where it starts.
+TIMES = frozenset({"timeout", "max_idle", "max_ttl", "retry_delay"})
+KNOWN = TIMES | {"request_limit", "try_limit", "default_action", "policy_context"}
+
+
+def _fatal(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+    for name in sorted(hook.in_braces - KNOWN):
+        near = nearest(name, KNOWN)
+        hint = f'did you mean "{near}"?' if near else f"known are {', '.join(sorted(KNOWN))}"
+        message = f'"{name}" is not an option of check_policy_service: smtpd does not start, and nobody is served'
+        yield about(setup, hook, hook.list_name, message, hint, "error")
+    timeout = hook.option("timeout")
+    if timeout and not TIME.fullmatch(timeout):
+        message = f'"{timeout}" is not a valid time for timeout: smtpd does not start, and nobody is served'
+        yield about(setup, hook, hook.parameter_of("timeout"), message, f"write {GOOD_HOOK}", "error")
 
 
 def _timeout(setup: Setup, hook: Hook) -> Iterator[Complaint]:
@@ -81,9 +98,15 @@ def _idle(setup: Setup, hook: Hook) -> Iterator[Complaint]:
         )
 
 
-OPTION_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (_timeout, _tries, _default_action, _idle)
+OPTION_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (
+    _fatal,
+    _timeout,
+    _tries,
+    _default_action,
+    _idle,
+)
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([smhdw]?)", text)
+    found = TIME.fullmatch(text)
     return int(found[1]) * UNITS_S[found[2]] if found else 0

@@ -491,6 +491,22 @@ def test_a_directory_that_is_none_is_told(tmp_path):
         read_postfix(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("timeout=10x", '"10x" is not a valid time for timeout'),
+        ("policy_contxt=x", '"policy_contxt" is not an option of check_policy_service'),
+        ("max_idle=300s, max_ttl=1000s, retry_delay=1s, request_limit=0, try_limit=2", ""),
+    ],
+)
+def test_options_with_which_smtpd_does_not_start(told, option, said):
+    """Fatal to every smtpd; since `--postfix` exists check passed them."""
+    service = f"check_policy_service {{ unix:private/policy, default_action=DUNNO, {option} }}"
+    found = [each for each in told(f"{RECIPIENT} {service}, {CLOSED}").complaints if "smtpd does not start" in each]
+    assert len(found) == bool(said)
+    assert all(each.startswith("main.cf:") and f"error: smtp/inet: {RECIPIENT[:-2]}: {said}" in each for each in found)
+
+
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
 def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsys, monkeypatch, asked):
     """A mistake at main.cf beside those of the policy. Since `--postfix` exists check ended there, with status 2; and
