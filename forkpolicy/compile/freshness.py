@@ -32,9 +32,17 @@ def source_complaints(declared: TableDeclaration, slot: TableSlot) -> Iterator[C
     declaration = with_whole_queries(declared)
     found = [each for at in range(len(declaration.sources)) for each in _of_source(declaration, at)]
     yield from found
-    if not found and slot.table and _is_another(declaration, slot.table.record.source_digest):
+    if found or not slot.table:
+        return
+    message = hint = ""
+    if not slot.table.record.content_digest:
+        # Its digest of the sources was made otherwise, and says nothing to us.
+        message = f'table "{declaration.name}" was compiled by an earlier release, in its format'
+        hint = f"it serves; forkpolicy-compile {declaration.name} writes this release's"
+    elif _is_another(declaration, slot.table.record.source_digest):
         message = f'table "{declaration.name}" was compiled from other contents of its sources than they have now'
         hint = f"forkpolicy-compile {declaration.name} takes them; with --dry-run it shows the difference"
+    if message:
         yield Complaint(declaration.path, declaration.line, 0, message, hint=hint, severity="warning")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from forkpolicy.cli import main
 from forkpolicy.errors import Complaint
-from forkpolicy.tables.format import SUFFIX
+from forkpolicy.tables.format import SUFFIX, Record
 from forkpolicy.tools import check
 from tests.compiling import Compiler
 from tests.owners import owner_lines
@@ -53,6 +54,21 @@ def test_a_source_that_has_changed_is_a_warning(compiler, checked):
     assert (status, complaint["severity"], complaint["line"]) == (0, "warning", 1)
     assert 'table "t" was compiled from other contents of its sources' in complaint["message"]
     assert complaint["hint"].startswith("forkpolicy-compile t ")
+    assert compiler.run().status == 0
+    assert checked() == (0, [])
+
+
+def test_a_table_of_an_earlier_release_is_named_as_that(compiler, checked, monkeypatch):
+    """It has no content digest, and its digest of the sources was made otherwise: they need not have changed."""
+    really_pack = Record.pack
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            Record, "pack", lambda record: really_pack(replace(record, content_digest="", source_digest="1"))
+        )
+        compiler.one("domain", "example.com\n")
+    status, (complaint,) = checked()
+    assert (status, complaint["severity"]) == (0, "warning")
+    assert complaint["message"] == 'table "t" was compiled by an earlier release, in its format'
     assert compiler.run().status == 0
     assert checked() == (0, [])
 
