@@ -361,3 +361,29 @@ def test_the_smaller_of_two_nested_networks_is_named():
         ]
         assert len(told) == 1
         assert "192.0.2.0/25 is part of 192.0.2.0/24 in the same list" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("network", "covered"),
+    [
+        ("10.0.5.0/24", True),
+        ("10.0.69.128/25", True),
+        ("10.0.5.9", True),
+        ("10.0.4.0/23", False),
+        ("10.1.5.0/25", False),
+    ],
+)
+def test_a_network_among_many_is_covered_by_those_that_have_it(network, covered):
+    """Seventy networks are looked up by their blocks, and say the same as few."""
+    many = " ".join(f"10.0.{number * 2 - 1}.0/24" for number in range(1, 71))
+    text = f"acl m client_address {many}\nacl n client_address {network}\naccess m r\naccess n r\n"
+    found = [each for each in warnings_of(A + text) if "never fires" in each]
+    assert bool(found) is covered
+
+
+def test_an_acl_with_one_value_of_two_does_not_cover_both():
+    """Each of two ACLs has one of its values: neither alone keeps the line from firing."""
+    acls = "acl p sender a.example\nacl q sender b.example\nacl n sender a.example b.example\n"
+    for first in "pq":
+        found = warnings_of(f"{A}{acls}access {first} r\naccess n r\n")
+        assert not [each for each in found if "never fires" in each]

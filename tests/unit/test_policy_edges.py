@@ -393,3 +393,20 @@ def test_mistakes_come_in_the_order_in_which_files_are_read():
     files = {"policy.conf": "include a.conf\nacl x size ten\nacl y size ten\n", "a.conf": "acl z size ten\n"}
     told = complaints_of(files["policy.conf"], files=files)
     assert [each.split(": ")[0] for each in told] == ["policy.conf:2:12", "policy.conf:3:12", "a.conf:1:12"]
+
+
+def test_files_include_each_other_sixteen_deep():
+    """Sixteen levels load, and the seventeenth is refused where it is asked for."""
+    files = {f"{level}.conf": f"include {level + 1}.conf\n" for level in range(1, 16)}
+    deepest = {**files, "16.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
+    text = "include 1.conf\n"
+    assert complaints_of(text, files={"policy.conf": text, **deepest}) == []
+    deeper = {**files, "16.conf": "include 17.conf\n", "17.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
+    (complaint,) = complaints_of(text, files={"policy.conf": text, **deeper})
+    assert complaint.startswith("16.conf:1:9: ")
+
+
+def test_the_paths_of_a_policy_are_all_its_files():
+    """The file itself first, then those that it includes."""
+    files = {"policy.conf": "include a.conf\n", "a.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
+    assert policy_of(files["policy.conf"], files=files).paths == ("policy.conf", "a.conf")
