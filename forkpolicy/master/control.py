@@ -220,7 +220,7 @@ def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
     the place of its master's, where both have one user.
     """
     try:
-        answer = json.loads(line)
+        answer = _harmless(json.loads(line))
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
@@ -228,3 +228,16 @@ def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
             f"{path}: the process that listens there is not a forkpolicy master: it says {line[:40]!r}"
         )
     return answer
+
+
+def _harmless(value: object) -> Any:
+    """A value of an answer with its texts as a terminal may have them: names of files and requests, and a captured
+    worker, send escape sequences too. Line ends stay: complaints have several lines.
+    """
+    if isinstance(value, str):
+        return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in value)
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(each) for key, each in value.items()}
+    return value

@@ -11,6 +11,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from forkpolicy.errors import ForkpolicyError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -121,7 +123,7 @@ class _Run:
         try:
             found = acl.find(self.values, self.score)
         except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
-            return Looked(acl, Answer.FAILED, reason=f"{type(error).__name__}: {error}")
+            return Looked(acl, Answer.FAILED, reason=_why(error))
         reason = f"score {self.score:g}" if acl.is_score else ""
         return Looked(acl, Answer.HOLDS if found else Answer.NOT, found, reason)
 
@@ -137,3 +139,8 @@ class _Run:
             self.noted.append(line)
             return None
         return line
+
+
+def _why(error: Exception) -> str:
+    """Why an ACL failed, for operators: in the words of our own errors; a bug has the name of its kind, too."""
+    return str(error) if isinstance(error, ForkpolicyError) else f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -472,4 +473,29 @@ def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said
         thread.start()
         with pytest.raises(NotRunningError, match=r"not a forkpolicy master: it says b.{1,80}$"):
             ask(path, {"command": "status"}, 30)
+        thread.join()
+
+
+def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):
+    """What a captured worker, or a file's name, has in it is shown as an escape; line ends stay."""
+    path = str(tmp_path / "control")
+    said = {"complaints": ["a\x1b[2Jb\nc"], "tables": {"x\x07": {"refused": "\udcff\x9b"}}, "ok": False, "count": 3}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer():
+            with listener.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(json.dumps(said).encode() + b"\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        shown = {
+            "complaints": ["a\\x1b[2Jb\nc"],
+            "tables": {"x\\x07": {"refused": "\\udcff\\x9b"}},
+            "ok": False,
+            "count": 3,
+        }
+        assert ask(path, {"command": "status"}, 30) == shown
         thread.join()
