@@ -92,6 +92,12 @@ class Worker:
         self.fds += fds
         return self._decoder.feed(data) if data else None
 
+    def has_said(self) -> bool:
+        """Whether there is something to receive, be it the end."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(poller.poll(0))
+
     def take_fd(self) -> int | None:
         """The descriptor of the message that is heeded; None where it was lost, since we have none free."""
         return self.fds.pop(0) if self.fds else None

@@ -247,8 +247,10 @@ class Workers:
             worker.stderr.close()
         self._tell_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
-            # Its farewell may have come after this turn's messages were taken. More than one look has not room for.
-            self._heed_all(worker)
+            # Its farewell may have come after this turn's messages were taken. The kernel gives messages that pass a
+            # descriptor one a look, and the dead say nothing new.
+            while worker.has_said() and self._heed_all(worker):
+                pass
             self._loop.leave(worker)
             worker.close()
 

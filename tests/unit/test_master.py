@@ -32,6 +32,7 @@ from forkpolicy.master.supervisor import Master
 from forkpolicy.master.targets import StderrTarget
 from forkpolicy.master.workers import Workers
 from forkpolicy.scoreboard import MAX_WORKERS
+from forkpolicy.settings import Settings
 
 
 def test_back_off_grows_to_a_limit_and_ends_with_a_life():
@@ -394,6 +395,38 @@ def test_what_a_worker_passes_stays_here():
     worker.close()
     theirs.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+
+
+def test_all_last_words_of_a_worker_are_heard():
+    """Its farewell stands behind messages that pass descriptors, which come one a look: who retired has not died."""
+    heard, events = [], []
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stderr = SimpleNamespace(fileno=lambda: -1, said=lambda _now_s: "")
+    worker = Worker(1, 0, 1, ours, stderr)
+
+    def heed(said, message):
+        heard.append(message["is"])
+        if message["is"] == "retires":
+            said.leaves()
+
+    workers = Workers(
+        SimpleNamespace(settings=Settings()),
+        None,
+        SimpleNamespace(leave=lambda _each: None),
+        SimpleNamespace(event=lambda _level, event, **_fields: events.append(event)),
+        SimpleNamespace(slot=lambda _number: {}),
+        heed,
+        lambda _worker: None,
+    )
+    workers.alive[1] = worker
+    with Path("/proc/self/status").open() as file:
+        for name in ("a", "b"):
+            socket.send_fds(theirs, [link.encode({"is": "table", "path": name})], [file.fileno()])
+    theirs.sendall(link.encode({"is": "ready"}) + link.encode({"is": "retires"}))
+    theirs.close()
+    assert workers.bury(1, 0)
+    assert (heard, events) == (["table", "table", "ready", "retires"], ["worker ended"])
 
 
 @pytest.mark.parametrize(("command", "answered"), [("status", True), ("reload", False)])
