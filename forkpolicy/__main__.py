@@ -2,7 +2,7 @@
 
 import sys
 
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

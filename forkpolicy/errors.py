@@ -6,7 +6,7 @@
 * The world's fault: `TableError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
 
 Exit codes follow sysexits(3), as the commands' documentation lists them. No traceback ever reaches a user for
-a mistake of theirs: `forkpolicy.cli` prints `str(error)` and exits with `error.exit_code`.
+a mistake of theirs: `forkpolicy.commands` prints `str(error)` and exits with `error.exit_code`.
 """
 
 from __future__ import annotations

@@ -17,16 +17,16 @@ from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
-from forkpolicy.policy.rewriting import Rewriting
+from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.settings import absolute, load_settings
-from forkpolicy.tables.slot import TableSlot
+from forkpolicy.tables.live_table import LiveTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.policy.policy import Policy
-    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.postfix.addresses import Views
     from forkpolicy.settings import MailSettings, Settings
     from forkpolicy.tables.format import Kind
 
@@ -36,7 +36,7 @@ class Shadow:
     """A second policy on trial, the tables that it declares, and where it declares them."""
 
     policy: Policy
-    slots: dict[str, TableSlot]
+    slots: dict[str, LiveTable]
     declarations: dict[str, TableDeclaration]
 
 
@@ -46,7 +46,7 @@ class Loaded:
 
     settings: Settings
     policy: Policy
-    slots: dict[str, TableSlot]
+    slots: dict[str, LiveTable]
     declarations: dict[str, TableDeclaration]
     shadow: Shadow | None
     snapshot: dict[str, bytes]
@@ -119,7 +119,7 @@ def load_outline(settings_path: str, reading: Callable[[str], None]) -> dict[str
 def load_everything(
     settings_path: str | Path,
     snapshot: Mapping[str, bytes] | None = None,
-    slots: Mapping[str, TableSlot] | None = None,
+    slots: Mapping[str, LiveTable] | None = None,
     *,
     files: Files | None = None,
 ) -> Loaded:
@@ -144,7 +144,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def load_with(settings: Settings, files: Files, before: Mapping[str, TableSlot]) -> Loaded:
+def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable]) -> Loaded:
     """Load the policy that `settings` names, and the shadow if there is one. `before`: slots that exist already."""
     check_on_error(settings.server.on_error, settings.path)
     slots = _Slots(settings, before)
@@ -212,10 +212,10 @@ def views_of(mail: MailSettings) -> Views:
 class _Slots:
     """Makes the slots of the tables that policies declare; tables of the same name and kind are one slot."""
 
-    def __init__(self, settings: Settings, before: Mapping[str, TableSlot]) -> None:
+    def __init__(self, settings: Settings, before: Mapping[str, LiveTable]) -> None:
         self._settings = settings
         self._known = dict(before)
-        self.made: dict[str, TableSlot] = {}
+        self.made: dict[str, LiveTable] = {}
         self._declarations: dict[str, TableDeclaration] = {}
 
     def begin(self) -> dict[str, TableDeclaration]:
@@ -224,7 +224,7 @@ class _Slots:
         self.made, self._declarations = {}, {}
         return self._declarations
 
-    def slot_for(self, declaration: TableDeclaration) -> TableSlot:
+    def slot_for(self, declaration: TableDeclaration) -> LiveTable:
         """The slot of a declared table."""
         name = declaration.name
         delimiter = self._settings.mail.recipient_delimiter
@@ -238,10 +238,10 @@ def table_path(tables: str, name: str) -> str:
     return str(Path(tables) / f"{name}.lmdb")
 
 
-def _slot(declaration: TableDeclaration, tables: str, delimiter: str, before: Mapping[str, TableSlot]) -> TableSlot:
+def _slot(declaration: TableDeclaration, tables: str, delimiter: str, before: Mapping[str, LiveTable]) -> LiveTable:
     path = table_path(tables, declaration.name)
     known = before.get(declaration.name)
     if known and (known.kind, known.path, known.delimiter) == (declaration.kind, path, delimiter):
         return known
     # The parser lets no other kind through.
-    return TableSlot(declaration.name, cast("Kind", declaration.kind), path, delimiter)
+    return LiveTable(declaration.name, cast("Kind", declaration.kind), path, delimiter)

@@ -2,7 +2,7 @@
 
 `LogPipe` belongs to every process that logs. A line is at most PIPE_BUF bytes, so that one non-blocking write puts
 the whole of it into the pipe or nothing; a line that finds the pipe full is dropped and counted, for the master in a
-`Tally`, and the next one that gets through is preceded by the count. `forkpolicy.master.logger` reads the pipe.
+`Tally`, and the next one that gets through is preceded by the count. `master/processes/logger.py` reads the pipe.
 
 Values come from outside: whatever is not a printable character is escaped, so that one event is one line and a
 terminal that shows it does nothing but show it. Nothing leaves this module but bugs.

@@ -9,18 +9,18 @@ from loadtest.errors import SetupError, VerdictError
 
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
-    "demo": ("loadtest.demo", "the founding use case, each verdict explained"),
-    "bench": ("loadtest.bench", "CPU per request of one worker, beside a bare echo server"),
-    "policies": ("loadtest.policies", "what the length of a policy costs"),
-    "tables": ("loadtest.tables_bench", "how long tables take to compile and to look up"),
-    "advise": ("loadtest.advise", "the p99 that forkpolicy advise expects beside a measured one"),
-    "day": ("loadtest.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
-    "saturate": ("loadtest.saturate", "the highest rate, and latency against offered load"),
-    "compare": ("loadtest.compare", "other policy servers of Debian on the same machine in the same run"),
-    "chaos": ("loadtest.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
-    "arrivals": ("loadtest.arrivals", "how long new connections wait while old ones are busy"),
-    "balance": ("loadtest.balance", "how evenly connections and skewed traffic are spread over the workers"),
-    "soak": ("loadtest.soak", "hours of mail with reloads, table swaps and killed workers"),
+    "demo": ("loadtest.commands.demo", "the founding use case, each verdict explained"),
+    "bench": ("loadtest.commands.bench", "CPU per request of one worker, beside a bare echo server"),
+    "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
+    "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
+    "advise": ("loadtest.commands.verify_advise", "the p99 that forkpolicy advise expects beside a measured one"),
+    "day": ("loadtest.commands.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
+    "saturate": ("loadtest.commands.saturate", "the highest rate, and latency against offered load"),
+    "compare": ("loadtest.commands.compare", "other policy servers of Debian on the same machine in the same run"),
+    "chaos": ("loadtest.commands.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
+    "arrivals": ("loadtest.commands.arrivals", "how long new connections wait while old ones are busy"),
+    "balance": ("loadtest.commands.balance", "how evenly connections and skewed traffic are spread over the workers"),
+    "soak": ("loadtest.commands.soak", "hours of mail with reloads, table swaps and killed workers"),
 }
 
 

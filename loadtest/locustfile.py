@@ -23,15 +23,15 @@ from locust import User, events, task
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.clients.policy_client import LostReplyError, PostfixClient
+from loadtest.clients.reachable import refuse_silent_port, refuse_silent_socket
+from loadtest.clients.shapes import SHAPES
+from loadtest.clients.smtp import SmtpClient
 from loadtest.errors import SetupError, VerdictError
-from loadtest.mail import policy_request
-from loadtest.policy_client import LostReplyError, PostfixClient
-from loadtest.profile import load_profile
-from loadtest.reachable import refuse_silent_port, refuse_silent_socket
-from loadtest.recorder import Recorder
-from loadtest.shapes import SHAPES
-from loadtest.smtp import SmtpClient
-from loadtest.stream import Day
+from loadtest.measure.results import Recorder
+from loadtest.traffic.mail import policy_request
+from loadtest.traffic.profile import load_profile
+from loadtest.traffic.traffic import Day
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from locust.env import Environment
     from locust.runners import Runner
 
-    from loadtest.mail import Transaction
-    from loadtest.stream import Timed
+    from loadtest.traffic.mail import Transaction
+    from loadtest.traffic.traffic import Timed
 
 REFUSAL = "Authentication required"
 

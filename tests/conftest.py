@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.postfix import missing
+from loadtest.servers.postfix import missing
 
 WHY_NO_POSTFIX = missing()
 

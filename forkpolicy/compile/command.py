@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TextIO
 from forkpolicy import __version__, standard_streams
 from forkpolicy.compile import report
 from forkpolicy.compile.directory import locked
-from forkpolicy.compile.sources import STDIN
+from forkpolicy.compile.output.verify import verify_table
+from forkpolicy.compile.sources.registry import STDIN
 from forkpolicy.compile.table import Options, Result, compile_table
-from forkpolicy.compile.verify import verify_table
 from forkpolicy.compile.watch import StderrLog, watch
 from forkpolicy.compile_failures import note
 from forkpolicy.errors import (

@@ -11,9 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.compile.csvfile import CsvSource
-from forkpolicy.compile.parsing import digest_sources
-from forkpolicy.compile.sources import STDIN, TextSource, complaint_at, open_source, with_whole_queries
+from forkpolicy.compile.sources.csvfile import CsvSource
+from forkpolicy.compile.sources.parsing import digest_sources
+from forkpolicy.compile.sources.registry import STDIN, TextSource, complaint_at, open_source, with_whole_queries
 from forkpolicy.compile.table import Options
 from forkpolicy.errors import Complaint, ConfigError
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkpolicy.policy.nodes import TableDeclaration
-    from forkpolicy.tables.slot import TableSlot
+    from forkpolicy.tables.live_table import LiveTable
 
 
-def source_complaints(declared: TableDeclaration, slot: TableSlot) -> Iterator[Complaint]:
+def source_complaints(declared: TableDeclaration, slot: LiveTable) -> Iterator[Complaint]:
     """What keeps the table from being compiled from its sources; else a warning if they have changed since it was.
 
     `slot` has the compiled table open, if there is one.

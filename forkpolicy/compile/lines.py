@@ -11,7 +11,7 @@ One entry a line, `key [value]`. Everything that people's files have is either a
 * an indented line is an entry; below an entry with a value it would be its continuation in Postfix's own files, and
   that is refused, because either reading could be the wrong one.
 
-`split_line` does the exact work for one line; `forkpolicy.compile.records` keeps common lines away from it. Raises
+`split_line` does the exact work for one line; `compile/sorting/sort_records.py` keeps common lines away from it. Raises
 ValueError with what is wrong and where.
 """
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from forkpolicy.compile.complaints import MAX_COMPLAINTS
-from forkpolicy.compile.difference import Difference, compare
-from forkpolicy.compile.flatten import Tally, flatten
-from forkpolicy.compile.parsing import MAX_SOURCES, SourcesReader, digest_sources
-from forkpolicy.compile.parts import flatten_in_parts
+from forkpolicy.compile.output.difference import Difference, compare
+from forkpolicy.compile.output.statistics import statistics_of
+from forkpolicy.compile.output.writer import TableWriter
 from forkpolicy.compile.protect import Protection
-from forkpolicy.compile.sources import is_of_kernel, with_whole_queries
-from forkpolicy.compile.statistics import statistics_of
-from forkpolicy.compile.store import RecordStore
-from forkpolicy.compile.writer import TableWriter
+from forkpolicy.compile.sorting.flatten import Tally, flatten
+from forkpolicy.compile.sorting.parallel_flatten import flatten_in_parts
+from forkpolicy.compile.sorting.sorted_store import RecordStore
+from forkpolicy.compile.sources.parsing import MAX_SOURCES, SourcesReader, digest_sources
+from forkpolicy.compile.sources.registry import is_of_kernel, with_whole_queries
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
 from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkpolicy.compile.directory import TablesDirectory
-    from forkpolicy.compile.flatten import Pair
-    from forkpolicy.compile.parsing import Reading
+    from forkpolicy.compile.sorting.flatten import Pair
+    from forkpolicy.compile.sources.parsing import Reading
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.tables.format import Entry
 

@@ -20,7 +20,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol
 
-from forkpolicy.compile.sources import is_of_kernel
+from forkpolicy.compile.sources.registry import is_of_kernel
 from forkpolicy.errors import ConfigError
 from forkpolicy.log import LogPipe, printed
 from forkpolicy.policy.load import declared_tables

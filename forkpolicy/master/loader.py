@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
-from forkpolicy.master.child import TRACE_CHARACTERS, start_child
-from forkpolicy.master.reaping import how, kill
+from forkpolicy.master.processes.child import TRACE_CHARACTERS, start_child
+from forkpolicy.master.processes.waitpid import how, kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.loader import Load
-    from forkpolicy.master.loop import Loop
-    from forkpolicy.master.notify import Notifier
+    from forkpolicy.master.sockets.loop import Loop
+    from forkpolicy.master.sockets.notify import Notifier
     from forkpolicy.master.workers import Workers
     from forkpolicy.settings import Settings
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from forkpolicy.log import LogPipe
-    from forkpolicy.master.notify import Notifier
-    from forkpolicy.master.passing import Passed
+    from forkpolicy.master.sockets.inherited import InheritedSockets
+    from forkpolicy.master.sockets.notify import Notifier
     from forkpolicy.master.workers import Workers
 
 STOP_TIMEOUT_S = 10.0
@@ -21,7 +21,7 @@ STOP_TIMEOUT_S = 10.0
 class Stopper:
     """Whether the end has begun, and until when it may last."""
 
-    def __init__(self, sockets: Passed, workers: Workers, log: LogPipe, notifier: Notifier) -> None:
+    def __init__(self, sockets: InheritedSockets, workers: Workers, log: LogPipe, notifier: Notifier) -> None:
         self._sockets = sockets
         self._workers = workers
         self._log = log

@@ -16,17 +16,17 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.master.attendants import Attendants
-from forkpolicy.master.commands import Operators, Verbs
-from forkpolicy.master.describing import describe
 from forkpolicy.master.generation import Generation
 from forkpolicy.master.good_tables import GoodTables
-from forkpolicy.master.loop import Loop
-from forkpolicy.master.notify import Notifier
-from forkpolicy.master.passing import Predecessor
-from forkpolicy.master.reaping import the_dead
+from forkpolicy.master.processes.helpers import Attendants
+from forkpolicy.master.processes.waitpid import the_dead
 from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
+from forkpolicy.master.sockets.clients import Operators, Verbs
+from forkpolicy.master.sockets.inherited import OldMaster
+from forkpolicy.master.sockets.loop import Loop
+from forkpolicy.master.sockets.notify import Notifier
+from forkpolicy.master.status import describe
 from forkpolicy.master.stopping import Stopper
 from forkpolicy.master.upgrade import Upgrader
 from forkpolicy.master.workers import Workers
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.link import Message
-    from forkpolicy.master.companion import Companion
-    from forkpolicy.master.exporter import Exporter
-    from forkpolicy.master.listener import Listener
     from forkpolicy.master.loader import Load
-    from forkpolicy.master.logger import Logger
-    from forkpolicy.master.passing import Passed
-    from forkpolicy.master.spawn import Worker
+    from forkpolicy.master.processes.exporter import Exporter
+    from forkpolicy.master.processes.helper_process import Companion
+    from forkpolicy.master.processes.logger import Logger
+    from forkpolicy.master.processes.spawn import Worker
+    from forkpolicy.master.sockets.inherited import InheritedSockets
+    from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.workers import RunWorker
     from forkpolicy.scoreboard import Scoreboard
 
@@ -60,12 +60,12 @@ class Master:
         load: Load,
         unpack: Callable[[Any], Any],
         run_worker: RunWorker,
-        sockets: Passed,
+        sockets: InheritedSockets,
         control_listener: Listener,
         logger: Logger,
         scoreboard: Scoreboard,
         exporter: Exporter | None = None,
-        before: Passed | None = None,
+        before: InheritedSockets | None = None,
         watcher: Companion | None = None,
     ) -> None:
         """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
@@ -87,7 +87,7 @@ class Master:
         parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader, self.reloader)
         self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
         self.attendants = Attendants(logger, exporter, watcher, log)
-        self.predecessor: Predecessor | None = None
+        self.predecessor: OldMaster | None = None
         self.reload_later = False
         self.started = False
         self.started_ns = time.monotonic_ns()
@@ -249,7 +249,7 @@ class Master:
         if self.before:
             self.generation.whole = False
             self.before.tell_serving()
-            self.predecessor = Predecessor(self.before.master)
+            self.predecessor = OldMaster(self.before.master)
             self.before = None
             self.operators.obey()
 

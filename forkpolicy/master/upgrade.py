@@ -1,6 +1,6 @@
 """USR2: new code and new settings on the same sockets, in a master of their own; the old one goes when it serves.
 
-The old master starts the program anew and passes its sockets on (passing.py). The new one loads, forks its workers,
+The old master starts the program anew and passes its sockets on (inherited.py). The new one loads, forks its workers,
 and says that it serves; then the old one lets its workers hand their connections over and ends. Until that word
 nothing has changed: if the new one dies or says nothing in time, it is killed and the old one goes on. This is the
 old master's side; it raises nothing.
@@ -13,15 +13,15 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from forkpolicy.master.passing import SERVING, WORD_BYTES, start_again
-from forkpolicy.master.reaping import how, kill
+from forkpolicy.master.processes.waitpid import how, kill
+from forkpolicy.master.sockets.inherited import SERVING, WORD_BYTES, start_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from forkpolicy.log import LogPipe
-    from forkpolicy.master.loop import Loop
-    from forkpolicy.master.passing import Passed
+    from forkpolicy.master.sockets.inherited import InheritedSockets
+    from forkpolicy.master.sockets.loop import Loop
 
 # Loading the largest policies and tables takes seconds; a unit's own start has as long.
 UP_TIMEOUT_S = 60.0
@@ -30,7 +30,7 @@ UP_TIMEOUT_S = 60.0
 class Upgrade:
     """One of them, from the start of the new master to its word. Raises OSError where it cannot be started."""
 
-    def __init__(self, passed: Passed) -> None:
+    def __init__(self, passed: InheritedSockets) -> None:
         self._read_end, ready_fd = os.pipe2(os.O_CLOEXEC)
         passed.ready_fd = ready_fd
         self.deadline_s = time.monotonic() + UP_TIMEOUT_S
@@ -58,7 +58,7 @@ class Upgrade:
 class Upgrader:
     """All attempts, one at a time. `serves` is called with the pid of a new master that does."""
 
-    def __init__(self, sockets: Passed, loop: Loop, log: LogPipe, serves: Callable[[int], None]) -> None:
+    def __init__(self, sockets: InheritedSockets, loop: Loop, log: LogPipe, serves: Callable[[int], None]) -> None:
         self._sockets = sockets
         self._loop = loop
         self._log = log

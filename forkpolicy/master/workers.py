@@ -14,10 +14,10 @@ import time
 from typing import TYPE_CHECKING
 
 from forkpolicy.cores import usable_cores
-from forkpolicy.master.backoff import Backoff
-from forkpolicy.master.loop import READ, WRITE
-from forkpolicy.master.reaping import how, kill
-from forkpolicy.master.spawn import spawn
+from forkpolicy.master.processes.backoff import Backoff
+from forkpolicy.master.processes.spawn import spawn
+from forkpolicy.master.processes.waitpid import how, kill
+from forkpolicy.master.sockets.loop import READ, WRITE
 from forkpolicy.scoreboard import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
-    from forkpolicy.master.loop import Loop
-    from forkpolicy.master.spawn import Worker
+    from forkpolicy.master.processes.spawn import Worker
+    from forkpolicy.master.sockets.loop import Loop
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.settings import Settings
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy.policy.matchers.parts import OneKeyPart, PresentPart
 from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address
-from forkpolicy.policy.rewriting import PLAIN
+from forkpolicy.postfix.addresses import PLAIN
 from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.parts import Part
     from forkpolicy.policy.model import Acl, Line, Model
-    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.postfix.addresses import Views
 
 # An ACL that no line on the way here has asked yet. Not None: that is an answer.
 UNASKED = "U"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
-    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.postfix.addresses import Views
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 

@@ -8,7 +8,7 @@ from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.codegen import compile_model
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.indexed import index_model
-from forkpolicy.policy.rewriting import door
+from forkpolicy.postfix.addresses import door
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.parts import Lookup
     from forkpolicy.policy.model import Line, Model
-    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
 
 # What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.rewriting import View
+from forkpolicy.postfix.addresses import View
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.layout import Values
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
@@ -21,7 +21,7 @@ from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.policy.rewriting import Views
+    from forkpolicy.postfix.addresses import Views
 
 ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
     "sender_domain": ("sender", True),

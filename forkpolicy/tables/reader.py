@@ -1,6 +1,6 @@
 """Open a compiled table and look things up in it.
 
-Called by workers (through `forkpolicy.tables.slot`) and by tools. Files are immutable: a new table is a new file under
+Called by workers (through `tables/live_table.py`) and by commands. Files are immutable: a new table is a new file under
 the old name, so one read transaction lives as long as the table is open, without lock file and reader slots. Open
 after the fork, never before: LMDB environments do not survive it.
 

@@ -32,7 +32,7 @@ BACK_OFF_S = 0.5
 TURN_NS = 10_000_000
 
 
-class Turnstile:
+class FairAcceptor:
     """Calls `enter` while a shared descriptor is readable and it returns that there may be more, each turn for TURN_NS.
     While `has_its_share` it first waits for STEP_ASIDE_S.
     """
@@ -101,7 +101,7 @@ class Acceptor:
         self._take = take
         self._has_room = has_room
         self._failed = failed
-        self._turnstile = Turnstile(listener.fileno(), self._accept, above_share)
+        self._turnstile = FairAcceptor(listener.fileno(), self._accept, above_share)
 
     def start(self) -> None:
         """Accept from now on."""
@@ -145,7 +145,7 @@ class Acceptor:
         return True
 
 
-class Taker:
+class HandoverReceiver:
     """Takes over what siblings give away. `take` takes one and says whether there was one, `has_room` whether it
     may. The worker that gives sees them first, and steps aside for siblings with less.
     """
@@ -155,7 +155,7 @@ class Taker:
     ) -> None:
         self._take = take
         self._has_room = has_room
-        self._turnstile = Turnstile(fd, self._take_one, has_its_share)
+        self._turnstile = FairAcceptor(fd, self._take_one, has_its_share)
 
     def start(self) -> None:
         """Take from now on."""

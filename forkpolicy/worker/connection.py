@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.model import Line
     from forkpolicy.protocol.layout import Layout, Values
-    from forkpolicy.worker.serving import Serving
+    from forkpolicy.worker.engine import Serving
 
 READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536

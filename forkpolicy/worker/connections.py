@@ -1,7 +1,7 @@
 """The connections that a worker holds: where they come from (accepted, or taken over from a sibling) and where they
 go (closed, or given to a sibling). Counts them in the worker's slot, which is how siblings see them.
 
-Called by the entrances (accept.py), by the balance, and by the end of a worker (leaving.py). Raises nothing.
+Called by the entrances (accept.py), by the balance, and by the end of a worker (shutdown.py). Raises nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.connection import Connection
-from forkpolicy.worker.exchange import MAX_PENDING_BYTES, Exchange, Receipt, UnknownVersionError
+from forkpolicy.worker.handover import MAX_PENDING_BYTES, Exchange, Receipt, UnknownVersionError
 from forkpolicy.worker.limit import Peers, peer_of
 
 if TYPE_CHECKING:
     from forkpolicy.scoreboard import Slot
-    from forkpolicy.worker.exchange import Given, Pair
-    from forkpolicy.worker.serving import Serving
+    from forkpolicy.worker.engine import Serving
+    from forkpolicy.worker.handover import Handover, Pair
 
 # Descriptors that stay free for what is not a connection, such as new tables.
 SPARE_DESCRIPTORS = 32
@@ -79,7 +79,7 @@ class Connections:
         os.close(free)
         return free + SPARE_DESCRIPTORS < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-    def take(self, exchange: Exchange) -> Given | None:
+    def take(self, exchange: Exchange) -> Handover | None:
         """Take over one that a sibling gave away; None if none waits."""
         try:
             given = exchange.take()

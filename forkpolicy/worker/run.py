@@ -20,14 +20,14 @@ from setproctitle import setproctitle
 
 from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.scoreboard import STAYING
-from forkpolicy.worker.accept import Acceptor, Taker
-from forkpolicy.worker.age import Age
+from forkpolicy.worker.accept import Acceptor, HandoverReceiver
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connections import Connections
-from forkpolicy.worker.counting import Flusher
-from forkpolicy.worker.leaving import Leaving
-from forkpolicy.worker.orders import Orders
-from forkpolicy.worker.serving import Serving
+from forkpolicy.worker.counters import Flusher
+from forkpolicy.worker.engine import Serving
+from forkpolicy.worker.master_link import Orders
+from forkpolicy.worker.recycling import Age
+from forkpolicy.worker.shutdown import Leaving
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
     from forkpolicy.log import LogPipe
     from forkpolicy.scoreboard import Scoreboard
-    from forkpolicy.worker.exchange import Exchange, Pair
+    from forkpolicy.worker.handover import Exchange, Pair
 
 BEAT_S = 0.5
 
@@ -103,7 +103,7 @@ class WorkerProcess:
         # Blocked since before the fork: one that came meanwhile would have been the death of us.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self.slot["serving"] = STAYING
-        entrances: list[Acceptor | Taker] = [*self._acceptors, *self._takers]
+        entrances: list[Acceptor | HandoverReceiver] = [*self._acceptors, *self._takers]
         for entrance in entrances:
             entrance.start()
         self._pass_tables()
@@ -130,14 +130,14 @@ class WorkerProcess:
         held, has_its_share = self.connections, self.balance.has_its_share
         return Acceptor(listener, held.accepted, has_its_share, held.has_room, held.accept_failed)
 
-    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> Taker:
+    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> HandoverReceiver:
         def take() -> bool:
             given = self.connections.take(exchange)
             if given:
                 self.balance.took(given.load)
             return given is not None
 
-        return Taker(exchange.fileno(), take, has_its_share, self.connections.has_descriptors)
+        return HandoverReceiver(exchange.fileno(), take, has_its_share, self.connections.has_descriptors)
 
     # The master
 

@@ -21,10 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUCKETS 2048 /* loadtest/histogram.py has the same layout */
+#define BUCKETS 2048 /* loadtest/measure/histogram.py has the same layout */
 #define BATCH 256
 
-#define GRACE_NS 60000000000u /* as in loadtest/generator.py */
+#define GRACE_NS 60000000000u /* as in loadtest/clients/generator.py */
 
 struct request { const char *text, *right; uint32_t length; unsigned char right_length; };
 struct connection { int fd; const struct request *request; uint64_t due_ns; size_t filled; char reply[1024]; };

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.postfix import PrivatePostfix, traversable_directory
-from loadtest.server import Server
+from loadtest.servers.postfix import PrivatePostfix, traversable_directory
+from loadtest.servers.server import Server
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import subprocess
 
 import pytest
 
-from loadtest.postfix import POLICY_SERVICE, PrivatePostfix, free_port
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, free_port
+from loadtest.servers.server import Server
 from tests.postfix.test_answers import logged
 
 REPLIES = {

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from loadtest.postfix import POLICY_SERVICE
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import POLICY_SERVICE
+from loadtest.servers.server import Server
 
 # What comes after the policy refuses the recipients of these answers, so that "permit" and "no opinion" differ.
 MAIN_CF = {

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
 from tests.postfix.policies import COMPILED, SOURCES
 from tests.postfix.traffic import Traffic
 

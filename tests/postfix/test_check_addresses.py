@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from forkpolicy.tools import check
+from forkpolicy.commands import check
 from tests.compiling import Compiler
 from tests.owners import worker_lines
 

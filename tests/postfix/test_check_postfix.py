@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.tools import check
-from forkpolicy.tools.postfix import PostfixError, read_postfix
+from forkpolicy.commands import check
+from forkpolicy.postfix.configuration import PostfixError, read_postfix
 from tests.owners import worker_lines
 
 POLICY = (

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
+from forkpolicy.postfix.configuration import read_postfix
+from forkpolicy.postfix.restrictions import LISTS, find_hooks
 from forkpolicy.protocol.attributes import states_of
-from forkpolicy.tools.postfix import read_postfix
-from forkpolicy.tools.restrictions import LISTS, find_hooks
-from loadtest.postfix import PrivatePostfix
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import PrivatePostfix
 
 HOOKS = {
     name: f"check_policy_service {{ unix:private/policy, policy_context={name} }}, permit_mynetworks, reject"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loadtest.postfix import PrivatePostfix
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import PrivatePostfix
+from loadtest.servers.server import Server
 from tests.postfix.policies import COMPILED, SOURCES
 
 

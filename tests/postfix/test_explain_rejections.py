@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from forkpolicy.tools.log_lines import read_line
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from forkpolicy.commands.log_lines import read_line
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.server import Server
 from tests.postfix.test_odd_addresses import NOT_OURS, OURS
 from tests.process.conftest import eventually
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
 from tests.fakes import complaints_of, decide, policy_of
 
 MAIN_CF = {"smtputf8_enable": "no"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.server import Server
 from tests.postfix.policies import APOLICY, COMPILED, SOURCES
 
 OUTSIDE, OUTSIDE_6 = "203.0.113.9", "2001:db8:bad::9"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadtest.postfix import PrivatePostfix
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import PrivatePostfix
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from forkpolicy.policy.rewriting import Rewriting
+from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.tables.keys import domain_names
-from loadtest.postfix import POLICY_SERVICE, PrivatePostfix, free_port
-from loadtest.server import Server
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, free_port
+from loadtest.servers.server import Server
 from tests import reference
 from tests.postfix.catcher import Catcher
 from tests.postfix.policies import COMPILED, SOURCES

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from loadtest.smtp import SmtpClient
+from loadtest.clients.smtp import SmtpClient
 
 
 class Traffic:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.server import Server
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.server import Server
 
 POLICY = """
 table domains domain domains

@@ -10,9 +10,9 @@ import signal
 import socket
 import threading
 
-from loadtest.mishaps import limit_descriptors, starve, state
-from loadtest.policy_client import PolicyClient
-from loadtest.processes import cpu_us
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.measure.processes import cpu_us
+from loadtest.servers.fault_injection import limit_descriptors, starve, state
 from tests.process.conftest import (
     FINE,
     FORGED,

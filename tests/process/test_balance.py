@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.processes import cpu_us
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.measure.processes import cpu_us
 from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
 
 COSTLY = request(protocol_state="END-OF-MESSAGE", size="500")

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
+from loadtest.clients.policy_client import PolicyClient
 from loadtest.errors import SetupError
-from loadtest.policy_client import PolicyClient
-from loadtest.processes import descendants
+from loadtest.measure.processes import descendants
 from tests.process.conftest import FORGED, REJECT, eventually
 
 # The real program, whose workers meet a bug of the kind named by a file as long as that file is there.
@@ -37,7 +37,7 @@ def beat(self, real=WorkerProcess._beat):
     real(self)
 
 WorkerProcess.run, WorkerProcess._beat = sabotaged, beat
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 sys.exit(main())
 """
 
@@ -46,7 +46,7 @@ sys.exit(main())
 def sabotage(folder, monkeypatch):
     """Where to write what goes wrong."""
     trouble = folder / "trouble"
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", SABOTAGED, str(trouble)))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (sys.executable, "-c", SABOTAGED, str(trouble)))
     return trouble
 
 

@@ -12,9 +12,9 @@ import subprocess
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.processes import title
-from loadtest.server import FORKPOLICY
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.measure.processes import title
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually
 
 
@@ -281,7 +281,7 @@ def test_out_of_descriptors_is_a_pause_and_no_death(make_server, monkeypatch):
     """With descriptors for few connections the rest waits in the queue, the log says so once, and it recovers
     alone.
     """
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", ("prlimit", "--nofile=60:60", *FORKPOLICY))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", ("prlimit", "--nofile=60:60", *FORKPOLICY))
     server = make_server()
     server.start()
     worker = server.status()["workers"][0]["pid"]

@@ -23,7 +23,7 @@ from forkpolicy.compile.directory import locked as locked_directory
 from forkpolicy.compile.table import Options, compile_table
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.load import declared_tables
-from forkpolicy.tables.slot import TableSlot
+from forkpolicy.tables.live_table import LiveTable
 from tests.compiling import PROGRAM, Compiler
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def test_one_bad_table_does_not_stop_the_others(compiler: Compiler) -> None:
 
 def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks, children, runs and parts: counts, lines and complaints are those of one small list."""
-    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 50_000)
     text = many() + "10.0.0.7\n10.0.0.0/16\n"
     outcome = compiler.one("cidr", text, "--json")
     assert outcome.json[0]["counts"] == {"parsed": MANY + 2, "merged": 1, "nested": MANY, "skipped": 0, "ranges": 1}
@@ -389,7 +389,7 @@ def test_a_line_that_moves_to_the_next_source_is_a_change(compiler: Compiler) ->
 # Room for some 40 MiB more than Python has by now; a map that doubles needs 64 sooner or later.
 SHORT_OF_MEMORY = """
 import pathlib, resource, sys
-from forkpolicy.compile.writer import TableWriter
+from forkpolicy.compile.output.writer import TableWriter
 from forkpolicy.errors import CannotWriteError
 pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + (40 << 20)
@@ -451,7 +451,7 @@ def full_disk(compiler: Compiler) -> Iterator[Path]:
 @pytest.mark.parametrize("block_bytes", [50_000, 100_000_000])
 def test_a_full_disk(compiler: Compiler, full_disk: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
     """Exit status 73 and the reason; the table in use stays, and nothing half-written does."""
-    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", block_bytes)
     assert compiler.one("cidr", "192.0.2.0/24 old\n").status == 0
     outcome = compiler.one("cidr", many(value="new"))
     assert outcome.status == 73
@@ -551,7 +551,7 @@ def open_files() -> set[str]:
 def test_old_generations_vanish(compiler: Compiler) -> None:
     """A replaced table is on disk as long as somebody reads it, and no longer."""
     compiler.one("cidr", "192.0.2.0/24 1\n")
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     slot.refresh()
     compiler.one("cidr", "192.0.2.0/24 2\n")
     assert f"{compiler.table_path()} (deleted)" in open_files()
@@ -607,7 +607,7 @@ def test_sources_without_an_entry_are_taken_when_asked_for(compiler: Compiler, k
 
 def test_all_lines_wrong_and_skipped(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of nonsense in many blocks leaves no record at all, and no traceback."""
-    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 1000)
     outcome = compiler.one("cidr", "no network\n" * 2000, "--skip-bad", "--allow-shrink")
     assert outcome.status == 0
     assert "2000 lines were left out" in outcome.err
@@ -618,8 +618,8 @@ def test_a_file_order_that_loses_is_shown_and_counted(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     """Five examples and how many more there are, in however many parts a table is made."""
-    monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr("forkpolicy.compile.runs._MARK_EVERY", 4)
+    monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("forkpolicy.compile.sorting.external_sort._MARK_EVERY", 4)
     outcome = compiler.one("cidr", "".join(f"{n}.0.0.0/8 permit\n{n}.1.0.0/16 reject\n" for n in range(11, 99)))
     assert outcome.status == 0
     assert outcome.err.count("in cidr_table(5) the first") == 5
@@ -645,7 +645,7 @@ def test_a_continuation_behind_comments_at_a_blocks_end(compiler: Compiler, monk
     """Wherever blocks end, an indented line still meets the entry that it continues."""
     entry = "user@example.com REJECT\n# reason\n\n   go away\n"
     for block_bytes in range(len(entry) - 30, len(entry) + 5):
-        monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", block_bytes)
         for content in (entry, f"{entry}other@example.com OK\n"):
             assert "indented below an entry with a value" in compiler.one("address", content).err, block_bytes
 

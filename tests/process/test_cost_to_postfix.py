@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from loadtest.policy_client import POSTFIX, PostfixClient
+from loadtest.clients.policy_client import POSTFIX, PostfixClient
 from tests.process.conftest import FORGED, REJECT, alive, eventually
 
 

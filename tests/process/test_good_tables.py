@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from forkpolicy.tables import format as layout
-from loadtest.policy_client import PolicyClient
-from loadtest.server import FORKPOLICY
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request
 from tests.process.test_change import generations, open_fds
 
@@ -215,7 +215,7 @@ OTHER_RELEASE = """
 import sys
 from forkpolicy.tables import format as layout
 layout.READABLE_VERSIONS = (98, 99)
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 sys.exit(main())
 """
 
@@ -224,9 +224,9 @@ def test_a_release_that_reads_no_table_is_a_failed_upgrade(make_server, monkeypa
     """It says which table and why, has served nobody, and everything goes on: sockets, workers, a later upgrade."""
     server = make_server(workers=2)
     program = server.directory / "program.py"
-    this_release = "import sys\nfrom forkpolicy.cli import main\nsys.exit(main())\n"
+    this_release = "import sys\nfrom forkpolicy.commands import main\nsys.exit(main())\n"
     program.write_text(this_release)
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", (FORKPOLICY[0], str(program)))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (FORKPOLICY[0], str(program)))
     server.start()
     inode = server.socket_path.stat().st_ino
     program.write_text(OTHER_RELEASE)

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
+from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import FORGED, REJECT, eventually, request
 from tests.process.test_change import generations, open_fds, resident_kb
 

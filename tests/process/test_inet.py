@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from loadtest.errors import SetupError
-from loadtest.server import FORKPOLICY
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FORGED, REJECT, eventually
 
 ANSWER = f"action={REJECT}\n\n".encode()
@@ -96,7 +96,9 @@ def make_named(make_server, folder, monkeypatch):
     """
     hosts = folder / "hosts"
     script = f'mount --bind {hosts} /etc/hosts && exec "$@"'
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", ("unshare", "-m", "/bin/sh", "-c", script, "sh", *FORKPOLICY))
+    monkeypatch.setattr(
+        "loadtest.servers.server.FORKPOLICY", ("unshare", "-m", "/bin/sh", "-c", script, "sh", *FORKPOLICY)
+    )
 
     def resolve(*addresses):
         hosts.write_text("".join(f"{address} policy.test\n" for address in addresses))

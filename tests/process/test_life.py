@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from loadtest.policy_client import LostReplyError, PolicyClient
-from loadtest.server import FORKPOLICY
+from loadtest.clients.policy_client import LostReplyError, PolicyClient
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, alive, eventually, request
 
 

@@ -15,11 +15,11 @@ import urllib.request
 
 import pytest
 
-from loadtest.echo import echo_server
-from loadtest.postfix import free_port
-from loadtest.profile import load_profile
-from loadtest.server import Server
-from loadtest.stream import POLICY, REFUSED, Day
+from loadtest.servers.echo import echo_server
+from loadtest.servers.postfix import free_port
+from loadtest.servers.server import Server
+from loadtest.traffic.profile import load_profile
+from loadtest.traffic.traffic import POLICY, REFUSED, Day
 from tests.process.conftest import eventually
 
 ROOT = pathlib.Path(__file__).parent.parent.parent

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.postfix import traversable_directory
-from loadtest.processes import descendants
-from loadtest.server import Server
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.measure.processes import descendants
+from loadtest.servers.postfix import traversable_directory
+from loadtest.servers.server import Server
 
 POLICY = """\
 acl inside client_address 192.0.2.0/24

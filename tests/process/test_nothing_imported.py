@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
+from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually, request
 from tests.process.test_inet import free_port
 
@@ -23,8 +23,8 @@ def note(event, arguments):
         os.write(noted, f"{{arguments[0]}}\\n".encode())
 sys.addaudithook(note)
 sys.path[:] = {path!r}
-from forkpolicy.cli import main as run
-from forkpolicy.worker.serving import Serving
+from forkpolicy.commands import main as run
+from forkpolicy.worker.engine import Serving
 finish = Serving.finish
 def faulty(self, line, values, raw, elapsed_us):
     return finish(self, line, values, None if b"=a bug" in raw else raw, elapsed_us)
@@ -65,7 +65,7 @@ def make_noting(make_server, monkeypatch, noted):
 
     def make(path=tuple(sys.path), **more):
         code = NOTING.format(noted=str(noted), path=list(path))
-        monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", code))
+        monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (sys.executable, "-c", code))
         return make_server(**more)
 
     return make

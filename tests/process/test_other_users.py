@@ -11,12 +11,12 @@ import socket
 
 import pytest
 
-from forkpolicy.compile.writer import TableWriter
+from forkpolicy.compile.output.writer import TableWriter
 from forkpolicy.compile_failures import failures, note
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.master import listener
+from forkpolicy.master.sockets import listener
 from forkpolicy.tables import format as layout
-from loadtest.policy_client import PolicyClient
+from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import FORGED, REJECT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")

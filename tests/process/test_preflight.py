@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 from forkpolicy.preflight import CONDITIONS
-from loadtest.server import FORKPOLICY
+from loadtest.servers.server import FORKPOLICY
 from tests.process.test_inet import free_port
 
 AS_ROOT = os.geteuid() == 0

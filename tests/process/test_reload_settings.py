@@ -12,7 +12,7 @@ import socket
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
+from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import eventually, request
 from tests.process.test_inet import free_port
 

@@ -14,9 +14,9 @@ import subprocess
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.processes import title
-from loadtest.server import FORKPOLICY
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.measure.processes import title
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually
 
 MNT_DETACH = 2
@@ -169,7 +169,7 @@ def faulty(path, reading, really=loading.load_outline):
         return really(path, reading)
 
 loading.load_outline = faulty
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 sys.exit(main())
 """
 FAULTS = [
@@ -192,7 +192,7 @@ def test_no_fault_of_our_own_ends_the_master(make_server, monkeypatch):
     server = make_server(workers=1)
     program = server.directory / "faulty.py"
     program.write_text(f"FOLDER = {str(server.directory)!r}\n{FAULTY}")
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", (FORKPOLICY[0], str(program)))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (FORKPOLICY[0], str(program)))
     server.start()
     with PolicyClient(server.socket_path) as client:
         for fault in FAULTS:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from forkpolicy.errors import NotRunningError
-from forkpolicy.master.control import ask
-from loadtest.policy_client import LostReplyError, PolicyClient
-from loadtest.server import FORKPOLICY
+from forkpolicy.master.sockets.control import ask
+from loadtest.clients.policy_client import LostReplyError, PolicyClient
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

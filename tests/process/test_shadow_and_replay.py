@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from loadtest.policy_client import PolicyClient
+from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually
 
 CANDIDATE = POLICY.replace("REJECT 5.7.1 authenticate first", "450 4.7.1 later")

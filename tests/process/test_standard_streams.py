@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from loadtest.server import FORKPOLICY
+from loadtest.servers.server import FORKPOLICY
 
 COMMANDS = {
     "status": ["status"],

@@ -13,8 +13,8 @@ import pytest
 
 from forkpolicy import __version__
 from forkpolicy.compile_failures import failures
-from loadtest.policy_client import PolicyClient
-from loadtest.server import COMPILE
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.server import COMPILE
 from tests.process.conftest import FORGED, POLICY, REJECT, eventually
 from tests.process.test_metrics import fetch
 

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from loadtest.server import FORKPOLICY
+from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, eventually
 
 ANSWER = f"action={REJECT}\n\n".encode()

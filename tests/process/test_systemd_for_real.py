@@ -93,7 +93,7 @@ def install(root, python):
     home = root / "opt" / "forkpolicy"
     shutil.copytree(ROOT / "forkpolicy", home / "code" / "forkpolicy")
     (home / "bin").mkdir()
-    for name, module in (("forkpolicy", "forkpolicy.cli"), ("forkpolicy-compile", "forkpolicy.compile.command")):
+    for name, module in (("forkpolicy", "forkpolicy.commands"), ("forkpolicy-compile", "forkpolicy.compile.command")):
         program = home / "bin" / name
         program.write_text(WRAPPER.format(python=python, module=module))
         program.chmod(0o755)

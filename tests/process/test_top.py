@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from loadtest.server import FORKPOLICY
+from loadtest.servers.server import FORKPOLICY
 
 CLEAR = b"\x1b[H\x1b[J"
 

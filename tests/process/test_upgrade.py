@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import forkpolicy
+from loadtest.clients.policy_client import PolicyClient, readable
 from loadtest.errors import SetupError
-from loadtest.policy_client import PolicyClient, readable
 from tests.process.conftest import (
     FORGED,
     LONG_REQUESTS,
@@ -30,7 +30,7 @@ from tests.process.conftest import (
 # The real program, which every signal that is no end meets while it reads its files.
 SIGNALLED_WHILE_IT_LOADS = """
 import os, signal, sys
-from forkpolicy.cli import main, serve
+from forkpolicy.commands import main, serve
 load_everything = serve.load_everything
 
 def signalled(*arguments):
@@ -126,7 +126,7 @@ def test_a_new_master_that_does_not_come_up_changes_nothing(upgradable):
 
 
 @pytest.mark.parametrize(
-    ("file", "constant"), [("master/passing.py", "STATE_VERSION"), ("worker/exchange.py", "HANDOVER_VERSION")]
+    ("file", "constant"), [("master/sockets/inherited.py", "STATE_VERSION"), ("worker/handover.py", "HANDOVER_VERSION")]
 )
 def test_a_release_of_another_version_takes_nothing(folder, make_server, file, constant):
     """The program on disk is replaced by one whose state or hand-over has another version: it refuses before it takes
@@ -206,7 +206,7 @@ def test_signals_during_a_start_wait_for_its_end(make_server, monkeypatch):
     """What operators and logrotate send to a master that still loads, the first one or the next: nobody dies of it or
     is stopped; it is done when the master serves, and an upgrade is refused.
     """
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", (sys.executable, "-c", SIGNALLED_WHILE_IT_LOADS))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (sys.executable, "-c", SIGNALLED_WHILE_IT_LOADS))
     server = make_server(workers=2)
     server.start()
     with PolicyClient(server.socket_path) as client:

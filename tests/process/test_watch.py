@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from loadtest.policy_client import PolicyClient
-from loadtest.server import COMPILE, FORKPOLICY
+from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.server import COMPILE, FORKPOLICY
 from tests.process.conftest import eventually, request
 
 POLICY = """
@@ -47,8 +47,8 @@ def namespace():
 def server(namespace, make_server, monkeypatch):
     """A server in the namespace that watches it."""
     inside = ("ip", "netns", "exec", namespace)
-    monkeypatch.setattr("loadtest.server.FORKPOLICY", (*inside, *FORKPOLICY))
-    monkeypatch.setattr("loadtest.server.COMPILE", (*inside, *COMPILE))
+    monkeypatch.setattr("loadtest.servers.server.FORKPOLICY", (*inside, *FORKPOLICY))
+    monkeypatch.setattr("loadtest.servers.server.COMPILE", (*inside, *COMPILE))
     server = make_server(POLICY)
     server.settings.write_text("watch_interfaces = true\n" + server.settings.read_text())
     server.start()

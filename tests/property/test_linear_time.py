@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from forkpolicy.commands import explain
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import Request
-from forkpolicy.tools import explain
-from forkpolicy.worker.serving import Serving
+from forkpolicy.worker.engine import Serving
 from tests.compiling import Compiler
 
 # Every kind of look-up: all table kinds, exact values, expressions of the kind that explode elsewhere, comparisons,

@@ -9,7 +9,7 @@ from unittest import mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.policy.rewriting import Rewriting
+from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from tests import reference

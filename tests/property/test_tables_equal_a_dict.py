@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.compile import store
 from forkpolicy.compile.directory import locked
-from forkpolicy.compile.flatten import Tally, flatten
-from forkpolicy.compile.records import RecordParser
-from forkpolicy.compile.runs import merge_runs, write_run
+from forkpolicy.compile.sorting import sorted_store
+from forkpolicy.compile.sorting.external_sort import merge_runs, write_run
+from forkpolicy.compile.sorting.flatten import Tally, flatten
+from forkpolicy.compile.sorting.sort_records import RecordParser
 from forkpolicy.compile.table import Options, compile_table
 from forkpolicy.policy.nodes import TableDeclaration
 from forkpolicy.tables import keys
@@ -179,7 +179,7 @@ def test_a_table_that_was_sorted_on_disk_is_the_same(networks: list[tuple[tuple[
     asked = addresses_around(networks)
     in_memory = compiled("cidr", lines, asked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "MAX_IN_MEMORY", 16)
-        patch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", 64)
-        patch.setattr("forkpolicy.compile.runs._MARK_EVERY", 4)
+        patch.setattr(sorted_store, "MAX_IN_MEMORY", 16)
+        patch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 64)
+        patch.setattr("forkpolicy.compile.sorting.external_sort._MARK_EVERY", 4)
         assert compiled("cidr", lines, asked) == in_memory

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.cli.main import make_parser
+from forkpolicy.commands.main import make_parser
 from forkpolicy.compile import command as compile_command
 from tests.fakes import complaints_of
 
@@ -133,7 +133,7 @@ def test_the_architecture_names_files_that_are_there():
     """Every file and directory that ARCHITECTURE.md names is in the package, or is the package's own business."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
     named = set(re.findall(r"\b((?:\w+/)*\w+\.py)\b", text)) | set(re.findall(r"(?<![\w/.])([a-z]+/)(?=\s)", text))
-    there = [ROOT, ROOT / "forkpolicy", *(ROOT / "forkpolicy").iterdir()]
+    there = [ROOT, ROOT / "forkpolicy", *(ROOT / "forkpolicy").rglob("*/")]
     assert named
     assert [name for name in sorted(named) if not any((base / name).exists() for base in there)] == []
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from forkpolicy import errors
-from forkpolicy.cli.main import make_parser
+from forkpolicy.commands.main import make_parser
 from forkpolicy.compile import command as compile_command
-from forkpolicy.compile.sources import _ROW_SOURCES
+from forkpolicy.compile.sources.registry import _ROW_SOURCES
 from forkpolicy.master.reload import FIXED
 from forkpolicy.policy.matchers import types
 from forkpolicy.policy.matchers.regex import REGEX_CHARS

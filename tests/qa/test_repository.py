@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from forkpolicy.cli.main import make_parser
+from forkpolicy.commands.main import make_parser
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PRODUCT = sorted((ROOT / "forkpolicy").rglob("*.py"))

@@ -10,8 +10,8 @@ import pytest
 from gevent.event import Event
 
 from forkpolicy.worker import accept
-from forkpolicy.worker.accept import Acceptor, Taker
-from forkpolicy.worker.exchange import Exchange, Receipt, make_pair
+from forkpolicy.worker.accept import Acceptor, HandoverReceiver
+from forkpolicy.worker.handover import Exchange, Receipt, make_pair
 
 COUNT = 120
 # Where each came in a turn of its own it was as many turns as there are connections, or six times as many.
@@ -153,7 +153,7 @@ def test_what_siblings_give_away_is_taken_within_a_few_turns(turns):
     ours, theirs = socket.socketpair()
     for _ in range(COUNT):
         assert exchange.give(theirs.fileno(), b"", b"", receipt)
-    with opened(Taker(exchange.fileno(), take, yes, yes)):
+    with opened(HandoverReceiver(exchange.fileno(), take, yes, yes)):
         assert all_in.wait(10)
     assert turns.count < FEW_TURNS
     for fd in taken:
@@ -184,7 +184,7 @@ def test_without_room_it_waits(monkeypatch):
         room.set()
         return False
 
-    with opened(Taker(exchange.fileno(), take, no, has_room)):
+    with opened(HandoverReceiver(exchange.fileno(), take, no, has_room)):
         assert room.wait(10)
     assert len(looks) == 3
     for fd in taken:

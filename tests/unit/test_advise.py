@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from forkpolicy.advise import Load, advise, expect, response_quantile, service_times
+from forkpolicy.queueing import Load, advise, expect, response_quantile, service_times
 
 FAST = [(5e-6, 1000)]
 MIXED = [(5e-6, 980), (300e-6, 20)]

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from forkpolicy.advise import advise
+from forkpolicy.commands.advising import Observation, Wish, as_object, as_text, load_of, peak_rate, run
+from forkpolicy.queueing import advise
 from forkpolicy.scoreboard import BUCKETS, FIELDS, bucket_of
-from forkpolicy.tools.advising import Observation, Wish, as_object, as_text, load_of, peak_rate, run
 
 WISH = Wish(seconds=1.0, target_s=0.005)
 

@@ -15,12 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest import crowd as crowd_module
-from loadtest.chaos import broken
-from loadtest.crowd import REQUEST, Crowd, CrowdTally
+from loadtest.clients import load_clients as crowd_module
+from loadtest.clients.load_clients import REQUEST, CrowdTally, LoadClients
+from loadtest.clients.policy_client import Tally
+from loadtest.commands.chaos import broken
 from loadtest.native import library
-from loadtest.policy_client import Tally
-from loadtest.stage import Clock
+from loadtest.servers.test_environment import Clock
 
 GOOD = b"action=450 4.7.1 version 5\n\n"
 RETRY_S = 0.05
@@ -77,7 +77,7 @@ def crowd_of(tmp_path, monkeypatch):
 
     def ask(*scripts, count=1, floor=5, until=lambda tally: tally.answered >= 100):
         servers.append(Misbehaving(tmp_path / "socket", *scripts))
-        crowd = Crowd(tmp_path / "socket", REQUEST, count)
+        crowd = LoadClients(tmp_path / "socket", REQUEST, count)
         crowd.floor = floor
         crowd.start()
         deadline_s = time.monotonic() + 15

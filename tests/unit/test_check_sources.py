@@ -9,10 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from forkpolicy.cli import main
+from forkpolicy.commands import check, main
 from forkpolicy.errors import Complaint
 from forkpolicy.tables.format import SUFFIX, Record
-from forkpolicy.tools import check
 from tests.compiling import Compiler
 from tests.owners import owner_lines
 

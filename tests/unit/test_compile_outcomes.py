@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.compile.writer import TableWriter
+from forkpolicy.compile.output.writer import TableWriter
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:

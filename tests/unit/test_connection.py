@@ -15,7 +15,7 @@ from gevent.event import Event
 from forkpolicy.loading import load_everything
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
-from forkpolicy.worker.serving import Serving
+from forkpolicy.worker.engine import Serving
 
 POLICY = """
 acl from_us sender @example.com

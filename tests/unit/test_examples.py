@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkpolicy.commands.check import find_complaints
 from forkpolicy.tables import examples
-from forkpolicy.tools.check import find_complaints
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
-from forkpolicy.cli import main
+from forkpolicy.commands import main
+from forkpolicy.commands.log_lines import read_line
 from forkpolicy.log import LogPipe
-from forkpolicy.tools.log_lines import read_line
 from tests.compiling import Compiler
 
 POLICY = """\

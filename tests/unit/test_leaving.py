@@ -9,9 +9,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from forkpolicy.worker import leaving as leaving_module
-from forkpolicy.worker.exchange import Receipt
-from forkpolicy.worker.leaving import Leaving
+from forkpolicy.worker import shutdown as leaving_module
+from forkpolicy.worker.handover import Receipt
+from forkpolicy.worker.shutdown import Leaving
 
 DEADLINE_S = 50.0
 

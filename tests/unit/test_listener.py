@@ -7,7 +7,7 @@ import os
 import pytest
 
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.master.listener import Ownership, open_unix
+from forkpolicy.master.sockets.listener import Ownership, open_unix
 
 
 def of_another_user(name, dir_fd):

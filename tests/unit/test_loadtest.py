@@ -11,20 +11,21 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest import flatness, generator
 from loadtest.__main__ import main
-from loadtest.echo import echo_server
+from loadtest.clients import generator
 from loadtest.errors import SetupError
-from loadtest.histogram import Histogram, bucket_of, lowest_of
-from loadtest.mail import Transaction, policy_request, unquoted
-from loadtest.oracle import Oracle, domain_of
-from loadtest.peers import PEERS
-from loadtest.profile import load_profile, names
-from loadtest.recorder import Recorder, merged
-from loadtest.report import Run, charts, page, text
-from loadtest.sampler import Sample
-from loadtest.stream import PASSED, REFUSED, Day
-from loadtest.svg import Line, chart
+from loadtest.measure import flatness
+from loadtest.measure.histogram import Histogram, bucket_of, lowest_of
+from loadtest.measure.report import Run, charts, page, text
+from loadtest.measure.results import Recorder, merged
+from loadtest.measure.sampler import Sample
+from loadtest.measure.svg import Line, chart
+from loadtest.servers.echo import echo_server
+from loadtest.servers.peers import PEERS
+from loadtest.traffic.mail import Transaction, policy_request, unquoted
+from loadtest.traffic.oracle import Oracle, domain_of
+from loadtest.traffic.profile import load_profile, names
+from loadtest.traffic.traffic import PASSED, REFUSED, Day
 
 ORACLE = Oracle(["192.0.2.0/24", "2001:db8:1::/48"], ["example.com", ".example.net"])
 FORGED = Transaction("forged", "203.0.113.9", "alice@example.com", ("bob@x.example.net",))
@@ -119,7 +120,7 @@ def test_a_built_in_profile_holds_its_shares(name):
 )
 def test_a_mistake_in_a_profile_is_said(tmp_path, old, new, words):
     """Unknown keys, sums that are no sums, networks that are none: one line each, with what was meant."""
-    from loadtest.profile import PROFILES
+    from loadtest.traffic.profile import PROFILES
 
     path = tmp_path / "mine.toml"
     path.write_text((PROFILES / "small.toml").read_text().replace(old, new))
@@ -174,7 +175,7 @@ def test_a_generator_compares_every_reply(tmp_path, monkeypatch, native):
 
 def test_without_postfix_a_day_says_what_to_install_and_how_to_do_without(monkeypatch, capsys):
     """One line with the package and the way to leave it out, and the exit status of a wrong set-up."""
-    monkeypatch.setattr("loadtest.postfix.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("loadtest.servers.postfix.shutil.which", lambda *_, **__: None)
     assert main(["day"]) == 2
     said = capsys.readouterr().err
     assert (

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from forkpolicy.master.losses import QUIET_S, Losses
+from forkpolicy.master.processes.losses import QUIET_S, Losses
 
 
 @pytest.fixture

@@ -18,18 +18,19 @@ from hypothesis import strategies as st
 
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
-from forkpolicy.master import listener, workers
-from forkpolicy.master.attendants import Attendants
-from forkpolicy.master.backoff import LONGEST_DELAY_S, Backoff
-from forkpolicy.master.companion import Companion
-from forkpolicy.master.control import STATUS_VERSION, ask, look
-from forkpolicy.master.inet import open_inet
-from forkpolicy.master.logger import Logger
-from forkpolicy.master.notify import Notifier
+from forkpolicy.master import workers
+from forkpolicy.master.processes.backoff import LONGEST_DELAY_S, Backoff
+from forkpolicy.master.processes.helper_process import Companion
+from forkpolicy.master.processes.helpers import Attendants
+from forkpolicy.master.processes.logger import Logger
+from forkpolicy.master.processes.spawn import Worker
+from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
-from forkpolicy.master.spawn import Worker
+from forkpolicy.master.sockets import listener
+from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look
+from forkpolicy.master.sockets.inet import open_inet
+from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
-from forkpolicy.master.targets import StderrTarget
 from forkpolicy.master.workers import Workers
 from forkpolicy.scoreboard import MAX_WORKERS
 from forkpolicy.settings import Settings
@@ -468,7 +469,7 @@ def test_a_status_that_an_upgrade_interrupts_is_asked_again(tmp_path, command, a
 )
 def test_the_status_of_another_release_is_reported_as_that(monkeypatch, answer, said):
     """The program was replaced and the server was not: no KeyError, but what runs and what to do."""
-    monkeypatch.setattr("forkpolicy.master.control.ask", lambda *_: answer)
+    monkeypatch.setattr("forkpolicy.master.sockets.control.ask", lambda *_: answer)
     if not said:
         assert look("control", 1) == answer
         return
@@ -491,7 +492,7 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
 @pytest.mark.parametrize("said", [b"a" * 200_000, b"[" * 100_000 + b"\n", b"[1]\n", b"\xff\x1b[2J\n", b'"ok"\n'])
 def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said):
     """An answer without end is read up to a limit, and nothing of it reaches the terminal as it came."""
-    monkeypatch.setattr("forkpolicy.master.control.MAX_UNSENT_BYTES", 100_000)
+    monkeypatch.setattr("forkpolicy.master.sockets.control.MAX_UNSENT_BYTES", 100_000)
     path = str(tmp_path / "control")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from loadtest.policy_client import Limits, LostReplyError, PolicyClient, PostfixClient
+from loadtest.clients.policy_client import Limits, LostReplyError, PolicyClient, PostfixClient
 
 REQUEST = b"request=smtpd_access_policy\n\n"
 OURS = "451 4.3.5 Server configuration problem"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.compile.postmap_folding import warnings_for
+from forkpolicy.postfix.folding import warnings_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,14 +14,14 @@ import tracemalloc
 
 import pytest
 
-from forkpolicy.cli import main
+from forkpolicy.commands import main
+from forkpolicy.commands.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
+from forkpolicy.commands.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
 from forkpolicy.protocol.request import Request
-from forkpolicy.tools.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
-from forkpolicy.tools.recorded import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
-from forkpolicy.worker.serving import Serving
+from forkpolicy.worker.engine import Serving
 
 POLICY = """\
 acl ours client_address 192.0.2.0/24

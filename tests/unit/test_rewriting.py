@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything, views_of
-from forkpolicy.policy.rewriting import PLAIN, REMEMBERED_DOMAINS, Rewriting
+from forkpolicy.postfix.addresses import PLAIN, REMEMBERED_DOMAINS, Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.settings import MailSettings, load_settings
 from forkpolicy.tables.keys import fold_domain

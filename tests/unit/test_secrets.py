@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from forkpolicy.cli import main
+from forkpolicy.commands import main
 from forkpolicy.compile import command as compile_command
 from forkpolicy.errors import Complaint, ConfigError, TableError, UsageError
 from forkpolicy.log import LogPipe

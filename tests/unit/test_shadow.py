@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from forkpolicy.commands import check
 from forkpolicy.loading import load_everything
-from forkpolicy.tools import check
-from forkpolicy.worker import trial
-from forkpolicy.worker.serving import Serving
+from forkpolicy.worker import shadow
+from forkpolicy.worker.engine import Serving
 from tests.owners import owner_lines
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
 
@@ -161,7 +161,7 @@ def test_a_look_from_close_up_goes_on_with_the_trial(peer):
 
 def test_pairs_stay_bounded(peer, monkeypatch):
     """Policies that differ everywhere fill neither memory nor log."""
-    monkeypatch.setattr(trial, "MAX_PAIRS", 5)
+    monkeypatch.setattr(shadow, "MAX_PAIRS", 5)
     lines = "".join(f"acl c{n} helo_name h{n}\naction a{n} 450 4.7.1 h{n}\naccess c{n} a{n}\n" for n in range(20))
     commit(peer, lines)
     for number in range(20):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkpolicy.errors import TableError
-from forkpolicy.tables.slot import TableSlot
+from forkpolicy.tables.live_table import LiveTable
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
     return made
 
 
-def slot_of(compiler: Compiler, kind: str = "address", **more: str) -> TableSlot:
-    return TableSlot("t", kind, str(compiler.table_path()), **more)  # type: ignore[arg-type]
+def slot_of(compiler: Compiler, kind: str = "address", **more: str) -> LiveTable:
+    return LiveTable("t", kind, str(compiler.table_path()), **more)  # type: ignore[arg-type]
 
 
 def test_a_slot_without_a_table(compiler: Compiler) -> None:
@@ -126,7 +126,7 @@ def test_a_file_that_is_gone(compiler: Compiler, monkeypatch: pytest.MonkeyPatch
     assert slot.refused == gone
     slot.refused = ""
     with monkeypatch.context() as patch:
-        patch.setattr(TableSlot, "changed", lambda _: True)
+        patch.setattr(LiveTable, "changed", lambda _: True)
         assert slot.prepare() is None
     assert slot.refused == gone
     kept.rename(compiler.table_path())

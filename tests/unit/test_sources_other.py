@@ -13,11 +13,12 @@ import lmdb
 import pyroute2
 import pytest
 
-from forkpolicy.compile import interfaces, lmdbmap, postfix, postfix_programs, sql
-from forkpolicy.compile.rows import Row
-from forkpolicy.compile.sources import open_source, with_whole_queries
+from forkpolicy.compile.sources import interfaces, lmdbmap, postconf, sql
+from forkpolicy.compile.sources.registry import open_source, with_whole_queries
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import declared_tables
+from forkpolicy.postfix import programs
+from forkpolicy.tables.rows import Row
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -509,7 +510,7 @@ def test_an_unknown_interface_is_named(compiler: Compiler) -> None:
 )
 def test_lists_of_postfix(value: str, words: list[str]) -> None:
     """Commas and blanks separate, braces hold together."""
-    assert postfix.split_list(value) == words
+    assert postconf.split_list(value) == words
 
 
 class FakePostconf:
@@ -518,17 +519,17 @@ class FakePostconf:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> None:
         self.parameters = {"parent_domain_matches_subdomains": "mynetworks, relay_domains", **parameters}
         self.said: list[str] = []
-        monkeypatch.setattr(postfix_programs, "value_of", lambda parameter: (self.parameters[parameter], self.said))
+        monkeypatch.setattr(programs, "value_of", lambda parameter: (self.parameters[parameter], self.said))
 
     def rows(self, parameter: str) -> list[Row]:
         kind = "cidr" if parameter == "mynetworks" else "domain"
-        return list(postfix.PostconfSource(f"postconf:{parameter}", parameter, kind).rows())
+        return list(postconf.PostconfSource(f"postconf:{parameter}", parameter, kind).rows())
 
 
 def test_an_empty_map_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that Postfix looks up in vain has no entry, not one of no name."""
     fake = FakePostconf(monkeypatch, relay_domains="example.org hash:/etc/postfix/relay")
-    monkeypatch.setattr(postfix_programs, "_run", lambda *_: ("", []))
+    monkeypatch.setattr(programs, "_run", lambda *_: ("", []))
     assert [row.key for row in fake.rows("relay_domains")] == ["example.org", ".example.org"]
 
 
@@ -880,7 +881,7 @@ def test_an_unknown_parameter_among_other_warnings(monkeypatch: pytest.MonkeyPat
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(ValueError, match="relay_domain: unknown parameter"):
-        list(postfix.open_source("relay_domain", tmp_path).rows())
+        list(postconf.open_source("relay_domain", tmp_path).rows())
 
 
 def test_warnings_of_postfix_are_passed_on(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -944,7 +945,7 @@ def test_a_file_with_a_colon_in_its_name(compiler: Compiler) -> None:
 
 def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Postfix the message says so."""
-    monkeypatch.setattr(postfix_programs.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
     compiler.policy("table t domain postconf:mydestination")
     assert "postconf is not there: is Postfix installed on this machine?" in compiler.run().err
 

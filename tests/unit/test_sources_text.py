@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.compile import sources
-from forkpolicy.compile.records import RecordParser
+from forkpolicy.compile.sorting.sort_records import RecordParser
+from forkpolicy.compile.sources import registry
 from tests.compiling import Compiler
 
 
@@ -180,7 +180,7 @@ def test_a_thousand_mistakes_are_counted_not_listed(compiler: Compiler) -> None:
 
 def test_the_first_mistakes_of_a_big_file_are_shown(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """By line, though its pieces are parsed on several cores, and the later ones may be done first."""
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(registry, "BLOCK_BYTES", 2000)
     lines = [f"10.0.{n // 256}.{n % 256}" if n % 3 else "x" for n in range(3000)]
     lines[:600] = ["192.0.2.1"] * 600
     outcome = compiler.one("cidr", "\n".join(lines) + "\n", "--json")
@@ -402,7 +402,7 @@ def test_a_continuation_far_below_its_entry(compiler: Compiler, monkeypatch: pyt
     text = "host.example.com REJECT\n" + "# reason\n" * 120 + "   more.example.com\n" + "a.example\n" * 400
     before = "b.example\n" * 200
     for block_bytes in range(len(before) + 30, len(before) + 1200, 300):
-        monkeypatch.setattr("forkpolicy.compile.sources.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", block_bytes)
         assert "indented below an entry with a value" in compiler.one("domain", before + text).err, block_bytes
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from forkpolicy.errors import TableError
 from forkpolicy.tables import format as layout
-from forkpolicy.tables.slot import TableSlot
+from forkpolicy.tables.live_table import LiveTable
 from tests.compiling import Compiler
 
 PAGE_BYTES = 4096
@@ -134,7 +134,7 @@ def test_opening_leaves_nothing_behind(compiler: Compiler) -> None:
 
 def test_a_slot_without_a_table_raises(tmp_path: Path) -> None:
     """While there never was a table, a look-up is a failure and never "no match"."""
-    slot = TableSlot("t", "cidr", str(tmp_path / "t.lmdb"))
+    slot = LiveTable("t", "cidr", str(tmp_path / "t.lmdb"))
     assert not slot.refresh()
     with pytest.raises(TableError, match="out of reach: No such file"):
         slot.find("192.0.2.1")
@@ -144,7 +144,7 @@ def test_a_slot_without_a_table_raises(tmp_path: Path) -> None:
 def test_a_slot_takes_up_what_is_new(compiler: Compiler) -> None:
     """A new file under the name serves from the next look-up; the old one is closed."""
     before = descriptors()
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     generation, open_now = slot.generation, descriptors()
     assert not slot.refresh()
@@ -162,7 +162,7 @@ def test_a_slot_takes_up_what_is_new(compiler: Compiler) -> None:
 
 def test_a_slot_keeps_the_good_table(compiler: Compiler) -> None:
     """A damaged, missing or foreign successor is refused once, with the reason; the one before goes on serving."""
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     good = compiler.table_path().read_bytes()
 
@@ -192,7 +192,7 @@ def test_a_slot_keeps_the_good_table(compiler: Compiler) -> None:
 
 def test_a_copy_in_place_does_not_change_what_serves(compiler: Compiler) -> None:
     """Verification reads the file that is mapped: what was swapped in between has no part in it."""
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     file = slot.prepare()
     assert file
     compiler.one("cidr", "198.51.100.0/24 new\n2001:db8::/32 new\n")
@@ -205,7 +205,7 @@ def test_a_copy_in_place_does_not_change_what_serves(compiler: Compiler) -> None
 
 def test_a_touched_file_serves_on(compiler: Compiler) -> None:
     """Another time on the same file is no damage: LMDB would not open it a second time beside the first."""
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     os.utime(compiler.table_path(), ns=(0, 0))
     assert slot.changed()
@@ -217,7 +217,7 @@ def test_a_touched_file_serves_on(compiler: Compiler) -> None:
 
 def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
     """Whoever copies over a table in use changes what is mapped; the whole new file is opened anew."""
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     kept = compiler.tables / "kept"
     compiler.table_path().rename(kept)
@@ -233,7 +233,7 @@ def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
 
 def test_a_pipe_in_a_tables_place_keeps_nobody_waiting(compiler: Compiler) -> None:
     """Opening it would wait for a writer that never comes, and no other table would be taken up."""
-    slot = TableSlot("t", "cidr", str(compiler.table_path()))
+    slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     compiler.table_path().unlink()
     os.mkfifo(compiler.table_path())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forkpolicy.errors import TableError
-from forkpolicy.tables.slot import TableSlot
+from forkpolicy.tables.live_table import LiveTable
 from tests.compiling import Compiler
 
 
@@ -19,8 +19,8 @@ def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
     return made
 
 
-def slot_at(path: Path, delimiter: str) -> TableSlot:
-    slot = TableSlot("t", "address", str(path), delimiter)
+def slot_at(path: Path, delimiter: str) -> LiveTable:
+    slot = LiveTable("t", "address", str(path), delimiter)
     assert slot.refresh(), slot.refused
     return slot
 
@@ -80,11 +80,11 @@ def test_a_file_written_in_place_is_opened_when_the_last_has_let_go(compiler: Co
     second.close()
 
 
-def fallen_back(compiler: Compiler) -> tuple[TableSlot, bool]:
+def fallen_back(compiler: Compiler) -> tuple[LiveTable, bool]:
     """A slot whose file is gone, offered the one that was there."""
     fd = os.open(compiler.table_path(), os.O_RDONLY)
     compiler.table_path().unlink()
-    slot = TableSlot("t", "address", str(compiler.table_path()))
+    slot = LiveTable("t", "address", str(compiler.table_path()))
     assert not slot.refresh()
     return slot, slot.fall_back(fd)
 

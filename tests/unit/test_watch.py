@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.compile import interfaces
 from forkpolicy.compile.command import main as compile_tables
-from forkpolicy.compile.rows import Row
+from forkpolicy.compile.sources import interfaces
 from forkpolicy.compile.watch import Rebuilding, watch
+from forkpolicy.tables.rows import Row
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:

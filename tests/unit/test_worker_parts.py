@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, bucket_limit_ns, bucket_of, percentile_us
-from forkpolicy.worker.age import Age, resident_mib
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.balance import BEATS_ABOVE, SETTLING_BEATS, Balance
-from forkpolicy.worker.exchange import (
+from forkpolicy.worker.handover import (
     HANDOVER_VERSION,
     MAX_PENDING_BYTES,
     MAX_UNSENT_BYTES,
@@ -24,6 +23,7 @@ from forkpolicy.worker.exchange import (
     UnknownVersionError,
     make_pair,
 )
+from forkpolicy.worker.recycling import Age, resident_mib
 
 
 class Held:

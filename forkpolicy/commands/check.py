@@ -1,0 +1,176 @@
+"""`forkpolicy check`: every mistake of settings, policy and tables in one run, and what may surprise their author.
+
+Returns the exit status: 0 nothing wrong (warnings or not), 1 a mistake was found. Results go to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from forkpolicy.addresses import unix_path
+from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
+from forkpolicy.commands.check_postfix.setup import look_at
+from forkpolicy.commands.check_postfix.socketfile import unlike_settings
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
+from forkpolicy.files import GLOB_PREFIX, Files
+from forkpolicy.loading import load_with
+from forkpolicy.policy.checks import find_warnings
+from forkpolicy.postfix.configuration import BrokenPostfixError, PostfixError, read_postfix
+from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_identity
+from forkpolicy.settings import read_settings
+from forkpolicy.tables.examples import examples_in, words_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forkpolicy.commands.check_postfix.setup import Setup
+    from forkpolicy.loading import Loaded
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.settings import Settings
+    from forkpolicy.tables.live_table import LiveTable
+
+    LookAtSources = Callable[[TableDeclaration, LiveTable], Iterator[Complaint]]
+
+
+def run(
+    settings_path: str, *, as_json: bool, postfix: str | None = None, look_at_sources: LookAtSources | None = None
+) -> int:
+    """Check everything that `settings_path` names and print the complaints.
+
+    `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
+    none. `look_at_sources`: says what is wrong with the sources of a table; from cli, which knows the compiler.
+    """
+    complaints, settings, loaded = find_complaints(settings_path, look_at_sources)
+    try:
+        setup = _set_up(postfix, settings, loaded)
+    except BrokenPostfixError as error:
+        setup = None
+        # Nobody asked for this Postfix: it need not be the one that asks us.
+        severity: Literal["error", "warning"] = "error" if postfix else "warning"
+        complaints.append(Complaint(error.path, 0, 0, str(error), severity=severity))
+    hooks = describe(setup) if setup else []
+    complaints += find_findings(setup) if setup else []
+    errors = sum(complaint.severity == "error" for complaint in complaints)
+    if as_json:
+        told = [each.as_json() for each in complaints]
+        json.dump({"ok": not errors, "complaints": told, "postfix": hooks}, sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        for text in (*complaints, *(hook["text"] for hook in hooks)):
+            print(text)
+        print(_summary(errors, len(complaints) - errors, loaded))
+    return EXIT_NO if errors else EXIT_DONE
+
+
+def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | None) -> Setup | None:
+    if settings is None or postfix == "none":
+        return None
+    try:
+        return look_at(read_postfix(postfix), settings, loaded.policy.model if loaded else None)
+    except BrokenPostfixError:
+        raise
+    except PostfixError:
+        # Nobody asked for it: a machine without a configured Postfix is nothing to complain about.
+        if postfix is None:
+            return None
+        raise
+
+
+def find_complaints(
+    settings_path: str, look_at_sources: LookAtSources | None = None
+) -> tuple[list[Complaint], Settings | None, Loaded | None]:
+    """All complaints, the settings when they could be read, and what was loaded when nothing kept it from being."""
+    files = Files()
+    try:
+        settings, complaints = read_settings(settings_path, files)
+    except ConfigError as error:
+        return list(error.complaints), None, None
+    try:
+        loaded = load_with(settings, files, {})
+    except ConfigError as error:
+        return [*complaints, *_obstacles(settings, (), complaints), *error.complaints], settings, None
+    complaints += _obstacles(settings, loaded.table_paths, complaints)
+    complaints += _rights(settings, files)
+    warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
+    return (
+        [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded, look_at_sources or _say_nothing)],
+        settings,
+        loaded,
+    )
+
+
+def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Complaint]) -> list[Complaint]:
+    """What `serve` would refuse, but for settings that are wrong already and have their default here."""
+    wrong_lines = {each.line for each in complaints}
+    return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
+
+
+def _table_complaints(loaded: Loaded, look_at_sources: LookAtSources) -> Iterator[Complaint]:
+    for name, slot in loaded.slots.items():
+        yield from _of_table(slot, loaded.declarations[name], look_at_sources)
+    shadow = loaded.shadow
+    if shadow is None:
+        return
+    for name, slot in shadow.slots.items():
+        if name not in loaded.slots:
+            # Without it the shadow fails, and nothing else does.
+            for complaint in _of_table(slot, shadow.declarations[name], look_at_sources):
+                yield replace(complaint, severity="warning")
+
+
+def _of_table(slot: LiveTable, declared: TableDeclaration, look_at_sources: LookAtSources) -> Iterator[Complaint]:
+    slot.refresh()
+    if slot.table is None:
+        message = f'table "{slot.name}" cannot be used: {slot.refused}'
+        yield Complaint(declared.path, declared.line, 0, message, hint=_how_to_make(slot))
+    elif examples := examples_in(slot.table):
+        first = examples[0]
+        yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
+    yield from look_at_sources(declared, slot)
+    slot.close()
+
+
+def _how_to_make(slot: LiveTable) -> str:
+    how = f"forkpolicy-compile {slot.name} makes it from its sources"
+    if not os.path.lexists(slot.path):
+        return how
+    # What may not be read says so itself. The compile replaces nothing that is not a table of ours from its end.
+    return f"move that file away, then {how}" if os.access(slot.path, os.R_OK) else ""
+
+
+def _say_nothing(_declared: TableDeclaration, _slot: LiveTable) -> Iterator[Complaint]:
+    yield from ()
+
+
+def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:
+    """As root: files that the server's own user may not read, and sockets that are not as the settings have them."""
+    if os.geteuid() != 0:
+        return
+    try:
+        identity = worker_identity(settings)
+        paths = [path for path in files.snapshot if not path.startswith(GLOB_PREFIX)]
+        closed = unreadable(identity, paths) if identity else []
+    except (KeyError, OSError):
+        # Reported as what keeps the server from starting.
+        return
+    for path, why in closed:
+        hint = f"needed where the server starts as user {settings.server.user}, as under the shipped unit, not as root"
+        message = f"user {settings.server.user} may not read it: {why}"
+        yield Complaint(path, 0, 0, message, hint=hint, severity="warning")
+    for endpoint in settings.server.listen:
+        if endpoint.startswith("unix:"):
+            yield from unlike_settings(Path(unix_path(endpoint, Path(settings.path).parent)), settings)
+
+
+def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:
+    counted = f"{errors} mistake{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    if loaded is None or errors:
+        return counted
+    model = loaded.policy.model
+    sizes = f"{len(model.lines)} access lines, {len(model.acls)} ACLs, {len(model.tables)} tables"
+    return f"{counted}: {loaded.settings.policy} has {sizes}"

@@ -1,0 +1,63 @@
+"""Actions that act on a message where their author may not expect it: findings of `forkpolicy check --postfix`.
+
+FILTER, HOLD, REDIRECT, BCC and PREPEND are said about one recipient and act on the message. When a restriction behind
+the policy then refuses that recipient, Postfix keeps the action for the others (3.7.11; tests/postfix shows it). And
+warn_if_reject in front of the policy makes warnings of refusals alone: these and DISCARD act as ever (3.7.11;
+findings/postfix-warn-if-reject-still-acts.sh).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.check_postfix.reachability import context_fits
+from forkpolicy.commands.check_postfix.setup import about
+from forkpolicy.policy.checks_lines import states_of_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.commands.check_postfix.setup import Setup
+    from forkpolicy.errors import Complaint
+    from forkpolicy.policy.model import Line
+    from forkpolicy.postfix.restrictions import Hook
+
+# DISCARD lets every later recipient in, too: nothing is refused behind it.
+STAYING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
+ACTING_ON_TRIAL = STAYING | {"DISCARD"}
+
+
+def staying_actions(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+    """One finding for a hook in front of what may still refuse a recipient, if a line that it asks for has such an
+    action.
+    """
+    if not (setup.model and hook.refusing_after and "RCPT" in hook.states):
+        return
+    lines = [line for line in _lines(setup, hook, STAYING) if "RCPT" in states_of_line(line)]
+    if not lines:
+        return
+    message = f"{', '.join(hook.refusing_after)} may refuse a recipient for whom {_named(lines)} has said "
+    message += f"{lines[0].action.verb}: the action stays, and acts on the mail to the other recipients"
+    hint = "ask for such actions last: reject_unlisted_recipient, check_policy_service { ..., policy_context=last }"
+    yield about(setup, hook, hook.list_name, message, hint)
+
+
+def acting_on_trial(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+    """One finding for a hook behind warn_if_reject, with the first line whose action takes effect all the same."""
+    if hook.before[-1:] != ("warn_if_reject",):
+        return
+    message = "warn_if_reject in front of check_policy_service: what the policy rejects is logged and let through"
+    if lines := _lines(setup, hook, ACTING_ON_TRIAL):
+        message += f", but {lines[0].action.verb} of {_named(lines)} acts on the mail all the same"
+    hint = "take it out when the trial is over; `shadow` in forkpolicy.toml tries a policy without any effect"
+    yield about(setup, hook, hook.list_name, message, hint)
+
+
+def _lines(setup: Setup, hook: Hook, verbs: frozenset[str]) -> list[Line]:
+    """The lines with one of these actions that a hook may get an answer from."""
+    lines = setup.model.lines if setup.model else []
+    return [line for line in lines if line.action.verb in verbs and context_fits(line, hook)]
+
+
+def _named(lines: list[Line]) -> str:
+    return lines[0].where + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")

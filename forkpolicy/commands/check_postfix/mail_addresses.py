@@ -1,0 +1,209 @@
+"""Whether `[mail]` and the policy's tables know what this Postfix makes of addresses: findings of `check --postfix`.
+
+Each finding says what to write. Reads the file that `myorigin` names, /proc for this machine's addresses, and the
+policy's tables; domains in Postfix's maps are left to `postconf:` sources.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from socket import AF_INET6, inet_ntop
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.check_postfix.setup import about
+from forkpolicy.errors import Complaint
+from forkpolicy.policy.matchers.table import TablePart
+from forkpolicy.postfix.restrictions import split_list
+from forkpolicy.tables.keys import fold_domain, ip_key
+from forkpolicy.tables.live_table import LiveTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from forkpolicy.commands.check_postfix.setup import Setup
+    from forkpolicy.policy.model import Model
+    from forkpolicy.postfix.restrictions import Hook
+
+# What `rewriting = "postfix"` takes for granted; all of these are Postfix's defaults.
+ASSUMED = {
+    "append_at_myorigin": "yes",
+    "swap_bangpath": "yes",
+    "allow_percent_hack": "yes",
+    "resolve_dequoted_address": "yes",
+    "resolve_numeric_domain": "no",
+}
+LOCALHOST = re.compile(r"localhost(\..*)?")
+# In the order in which smtpd(8) asks them when a recipient is given.
+LISTS = (
+    *("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions"),
+    *("smtpd_relay_restrictions", "smtpd_recipient_restrictions"),
+)
+FULL = ("reject_non_fqdn_sender", "reject_non_fqdn_recipient")
+DOMAINS = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains", "relay_domains")
+ADDRESSES = frozenset({"sender", "recipient"})
+
+
+def address_findings(setup: Setup) -> Iterator[Complaint]:
+    """Every finding; none where the policy asks about no address."""
+    model = setup.model
+    if model and ADDRESSES.isdisjoint(name for acl in model.acls.values() for name in acl.attributes):
+        return
+    for hook in setup.ours:
+        yield from _in_front(setup, hook)
+    if setup.settings.mail.rewriting == "none":
+        message = 'rewriting = "none": policies see addresses as they came, and Postfix completes and turns them round'
+        yield _warning(setup, message, f'[mail] rewriting = "postfix" and myorigin = "{_origin(setup)}"')
+    else:
+        yield from _settings(setup)
+    if model:
+        yield from _tables(setup, model)
+
+
+def _warning(setup: Setup, message: str, hint: str) -> Complaint:
+    return Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
+
+
+def _in_front(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+    """Addresses without a full domain that reach the policy."""
+    if hook.list_name not in LISTS or "RCPT" not in hook.states:
+        return
+    earlier = LISTS[: LISTS.index(hook.list_name)]
+    for service in setup.postfix.services:
+        if service.name not in hook.services:
+            continue
+        words = {*hook.before, *(word for name in earlier for word in split_list(service.values.get(name, "")))}
+        missing = [word for word in FULL if word not in words]
+        if missing:
+            message = (
+                f"{' and '.join(missing)} not in front of the policy: it is asked about addresses without a domain"
+            )
+            hint = f"write {' '.join(missing)} in front of check_policy_service"
+            yield about(setup, hook, hook.list_name, message, hint)
+            return
+
+
+def _settings(setup: Setup) -> Iterator[Complaint]:
+    parameters, mail = setup.postfix.parameters, setup.settings.mail
+    for name, assumed in ASSUMED.items():
+        value = parameters.get(name, assumed)
+        if value != assumed:
+            message = f'{name} = {value} in Postfix, and rewriting = "postfix" is about {name} = {assumed}'
+            hint = f'write {name} = {assumed}, its default, or [mail] rewriting = "none" where no address is rewritten'
+            yield _warning(setup, message, hint)
+    wanted = {
+        "myorigin": _origin(setup),
+        "mydomain": parameters["mydomain"] if parameters["append_dot_mydomain"] == "yes" else "-",
+    }
+    for name, theirs in wanted.items():
+        ours = getattr(mail, name)
+        if fold_domain(ours) != fold_domain(theirs):
+            shown = "append_dot_mydomain is no" if theirs == "-" else f'{name} is "{theirs}"'
+            yield _warning(setup, f'{shown} in Postfix, and {name} is "{ours}" here', f'[mail] {name} = "{theirs}"')
+    yield from _lists(setup)
+
+
+def _lists(setup: Setup) -> Iterator[Complaint]:
+    parameters, mail = setup.postfix.parameters, setup.settings.mail
+    listed = split_list(parameters["mydestination"])
+    names = [word for word in listed if not _is_map(word)]
+    folded, ours = {fold_domain(name) for name in names}, {fold_domain(name) for name in mail.local_domains}
+    if len(names) < len(listed):
+        # What maps hold nobody sees here: more domains than the plain ones are fine.
+        ours &= folded
+    if folded - {"localhost"} != ours - {"localhost"}:
+        here = ", ".join(mail.local_domains) or "nothing"
+        message = (
+            f"mydestination has {', '.join(names) or 'no plain name'} in Postfix, and local_domains has {here} here"
+        )
+        yield _warning(setup, message, f"[mail] local_domains = {json.dumps(list(dict.fromkeys(names)))}")
+    theirs = _own_addresses(parameters)
+    missing = {ip_key(each) for each in theirs} - {ip_key(each) for each in mail.local_addresses}
+    if missing:
+        shown = ", ".join(f"[{each}]" for each in theirs)
+        message = f"Postfix takes {shown} for this machine, and local_addresses lacks {len(missing)} of them"
+        yield _warning(setup, message, f"[mail] local_addresses = {json.dumps(theirs)}")
+
+
+def _is_map(word: str) -> bool:
+    return word[:1] in "/!" or ":" in word
+
+
+def _origin(setup: Setup) -> str:
+    """The value of myorigin, or of the file that it names."""
+    value = setup.postfix.parameters["myorigin"]
+    if not value.startswith("/"):
+        return value
+    try:
+        lines = Path(value).read_text(errors="replace").split()
+    except OSError:
+        return ""
+    return lines[0] if lines else ""
+
+
+def _own_addresses(parameters: dict[str, str]) -> list[str]:
+    """The addresses that literals may have, beside 127.0.0.0/8 and ::1, as Postfix takes them for its own."""
+    words = [*split_list(parameters["inet_interfaces"]), *split_list(parameters["proxy_interfaces"])]
+    if "all" in words:
+        words += [*_addresses_v4(), *_addresses_v6()]
+    families = parameters["inet_protocols"]
+    plain = [word.strip("[]") for word in words if ip_key(word)]
+    fitting = [each for each in plain if families in ("all", "") or ("ipv6" if ":" in each else "ipv4") in families]
+    return sorted({each for each in fitting if each != "::1" and not each.startswith("127.")})
+
+
+def _addresses_v4() -> list[str]:
+    """From the kernel's table of routes: every address of this machine is a host route of kind LOCAL."""
+    return re.findall(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL", _proc("/proc/net/fib_trie"))
+
+
+def _addresses_v6() -> list[str]:
+    """From if_inet6: address, interface, prefix length, scope (00: global) ..."""
+    rows = [line.split() for line in _proc("/proc/net/if_inet6").splitlines()]
+    return [inet_ntop(AF_INET6, bytes.fromhex(row[0])) for row in rows if row[3] == "00"]
+
+
+def _proc(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _tables(setup: Setup, model: Model) -> Iterator[Complaint]:
+    """Domains of Postfix that a table of local domains lacks: one that is asked about senders and recipients."""
+    asked: dict[str, set[str]] = {}
+    slots: dict[str, LiveTable] = {}
+    for acl in model.acls.values():
+        for part in acl.parts:
+            if isinstance(part, TablePart) and isinstance(part.lookup, LiveTable) and part.lookup.kind == "domain":
+                slots[part.lookup.name] = part.lookup
+                asked.setdefault(part.lookup.name, set()).update(part.attributes)
+    for name, slot in slots.items():
+        if asked[name] >= ADDRESSES:
+            slot.refresh()
+            if slot.table:
+                yield from _lacks(setup, name, [(d, p) for d, p in _domains(setup) if slot.find(d) is None])
+            slot.close()
+
+
+def _domains(setup: Setup) -> list[tuple[str, str]]:
+    """(domain, the parameter that has it), each domain once; localhost is seen as myorigin."""
+    found = {_origin(setup): "myorigin"} if _origin(setup) else {}
+    for parameter in DOMAINS:
+        for word in split_list(setup.postfix.parameters.get(parameter, "")):
+            if not _is_map(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
+                found.setdefault(word, parameter)
+    return list(found.items())
+
+
+def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iterator[Complaint]:
+    for domain, parameter in missing:
+        message = (
+            f'{parameter} has {domain}, and table "{table}" does not: mail from and to it is not local to the policy'
+        )
+        hint = f"write it into the table's source, or postconf:{parameter} beside it"
+        if parameter == "relay_domains":
+            hint += "; a domain that you are backup MX of may be missing on purpose"
+        yield _warning(setup, message, hint)

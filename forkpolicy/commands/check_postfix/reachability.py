@@ -1,0 +1,157 @@
+"""Which lines of a policy a Postfix can never make fire: findings of `forkpolicy check --postfix`.
+
+A line needs a hook that asks at a state at which it can fire, with the policy_context that it asks for, and behind no
+`permit_...` that has let its clients through already. Says nothing where tables or expressions may decide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkpolicy.policy.checks_lines import about, states_of_line
+from forkpolicy.policy.matchers.network import NetworkPart
+from forkpolicy.policy.matchers.parts import OneKeyPart
+from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.protocol.attributes import STATES, attribute
+from forkpolicy.protocol.reply import WHOLE_MESSAGE
+from forkpolicy.tables.keys import parse_network_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forkpolicy.errors import Complaint
+    from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.postfix.configuration import Postfix
+    from forkpolicy.postfix.restrictions import Hook
+
+# Where a state is asked at.
+LIST_FOR = {"DATA": "smtpd_data_restrictions", "END-OF-MESSAGE": "smtpd_end_of_data_restrictions"}
+LOGIN = frozenset({"sasl_username", "sasl_method", "sasl_sender"})
+AT_END = "END-OF-MESSAGE"
+BEFORE_MAIL = frozenset({"CONNECT", "EHLO", "HELO"})
+
+
+def line_findings(postfix: Postfix, hooks: Sequence[Hook], model: Model) -> Iterator[Complaint]:
+    """Every finding about lines; they are not asked for one by one, so that ten thousand cost little."""
+    inside = _Inside(postfix)
+    version = _version(postfix.parameters.get("mail_version", ""))
+    for line in model.lines:
+        states = states_of_line(line)
+        if not states:
+            # Said by every check, whatever the Postfix.
+            continue
+        asked = [hook for hook in hooks if states & set(hook.states)]
+        told = _never(line, states, asked, hooks, inside) or _too_new(line, version)
+        if told:
+            yield about(line, f"this line never fires with this Postfix: {told[0]}", told[1])
+        elif line.action.verb in WHOLE_MESSAGE:
+            yield from _unheeded(line, asked)
+        elif line.action.verb == "PREPEND":
+            yield from _too_late(line, states, asked)
+
+
+def _never(
+    line: Line, states: set[str], asked: list[Hook], hooks: Sequence[Hook], inside: _Inside
+) -> tuple[str, str] | None:
+    if not asked:
+        reached = {state for hook in hooks for state in hook.states}
+        place = next((LIST_FOR[state] for state in LIST_FOR if state in states), "")
+        hint = f"it could at {_words(states)}"
+        return f"it asks at {_words(reached)} only", f"{hint}: hook it into {place}, too" if place else hint
+    fitting = [hook for hook in asked if context_fits(line, hook)]
+    if not fitting:
+        contexts = sorted({hook.option("policy_context") or "none" for hook in asked})
+        return f"policy_context is {', '.join(contexts)} only", "set policy_context beside check_policy_service"
+    blocks = [_blocking(line, hook, inside) for hook in fitting]
+    if all(blocks):
+        return f"{blocks[0]} has let its clients through already", "put check_policy_service in front of it"
+    return None
+
+
+def context_fits(line: Line, hook: Hook) -> bool:
+    """Whether a line can fire with the policy_context of a hook."""
+    values = {"policy_context": hook.option("policy_context")}
+    asked = [(acl, negated) for acl, negated in line.clauses if acl.attributes == ("policy_context",)]
+    return all(_asks_tables(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
+
+
+def _blocking(line: Line, hook: Hook, inside: _Inside) -> str:
+    if "permit_sasl_authenticated" in hook.before and any(_asks_for_login(acl, not_) for acl, not_ in line.clauses):
+        return "permit_sasl_authenticated"
+    if "permit_mynetworks" in hook.before and any(inside.has(acl) for acl, not_ in line.clauses if not not_):
+        return "permit_mynetworks"
+    return ""
+
+
+def _asks_for_login(acl: Acl, negated: bool) -> bool:
+    """Whether it holds only for clients that have authenticated."""
+    if negated or not acl.attributes or not LOGIN.issuperset(acl.attributes) or _asks_tables(acl):
+        return False
+    return acl.find(dict.fromkeys(acl.attributes, "")) is None
+
+
+def _asks_tables(acl: Acl) -> bool:
+    return any(isinstance(part, (TablePart, PairPart)) for part in acl.parts)
+
+
+class _Inside:
+    """The plain networks of mynetworks. With an exclusion or a table among them nobody can tell what is inside."""
+
+    def __init__(self, postfix: Postfix) -> None:
+        self.ranges: list[tuple[bytes, bytes]] = []
+        for word in re.split(r"[,\s]+", postfix.parameters.get("mynetworks", "").strip()):
+            if word.startswith("!"):
+                self.ranges = []
+                return
+            try:
+                self.ranges += parse_network_spec(word)
+            except ValueError:
+                # A table, a file, or what Postfix alone accepts.
+                continue
+
+    def has(self, acl: Acl) -> bool:
+        """Whether it holds for clients of mynetworks only."""
+        parts = acl.parts
+        if acl.attributes != ("client_address",) or not all(isinstance(part, NetworkPart) for part in parts):
+            return False
+        ranges = [span for part in parts if isinstance(part, NetworkPart) for span, _ in part.ranges]
+        return all(any(low <= first and last <= high for low, high in self.ranges) for first, last in ranges)
+
+
+def _too_new(line: Line, version: tuple[int, ...]) -> tuple[str, str] | None:
+    for acl, negated in line.clauses:
+        for name in acl.attributes:
+            since = attribute(name).since
+            if version and since and _version(since) > version and not negated and _needs_value(acl, name):
+                return f"{name} is sent since Postfix {since}", f"this is {version[0]}.{version[1]}"
+    return None
+
+
+def _needs_value(acl: Acl, name: str) -> bool:
+    return acl.attributes == (name,) and all(isinstance(part, OneKeyPart) for part in acl.parts)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in re.findall(r"\d+", text)[:2])
+
+
+def _unheeded(line: Line, asked: list[Hook]) -> Iterator[Complaint]:
+    verb = line.action.verb
+    if all(BEFORE_MAIL.issuperset(hook.states) for hook in asked):
+        message = f"Postfix does not heed {verb} in {', '.join(sorted({hook.list_name for hook in asked}))}"
+        yield about(line, f"{message} with smtpd_delay_reject = no", "ask in smtpd_recipient_restrictions")
+    elif all(hook.proxied for hook in asked):
+        yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
+
+
+def _too_late(line: Line, states: set[str], asked: list[Hook]) -> Iterator[Complaint]:
+    """A header that comes after the message. Of a line that fires nowhere else every check says so."""
+    if states != {AT_END} and all(states.intersection(hook.states) == {AT_END} for hook in asked):
+        message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"
+        hint = "ask in smtpd_data_restrictions, or for a recipient in smtpd_recipient_restrictions"
+        yield about(line, f"{message} and delivers without the header", hint)
+
+
+def _words(states: set[str]) -> str:
+    return ", ".join(state for state in STATES if state in states)

@@ -1,0 +1,109 @@
+"""A Postfix beside the forkpolicy that it is to ask, and how a finding about both is told.
+
+`hooks`, `hook_options` and `reach` judge; here is what they share.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from forkpolicy.addresses import unix_path
+from forkpolicy.errors import Complaint
+from forkpolicy.postfix.restrictions import find_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.policy.model import Model
+    from forkpolicy.postfix.configuration import Postfix
+    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.settings import Settings
+
+GOOD_HOOK = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 try again later } }"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Complaint):
+    """A complaint about a Postfix parameter."""
+
+    parameter: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The same for `--json`."""
+        return {**Complaint.as_json(self), "parameter": self.parameter}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A Postfix, and the forkpolicy that it is to ask. `model`: None where the policy does not load."""
+
+    postfix: Postfix
+    settings: Settings
+    model: Model | None
+    hooks: tuple[Hook, ...]
+    ours: tuple[Hook, ...]
+
+
+def look_at(postfix: Postfix, settings: Settings, model: Model | None) -> Setup:
+    """Find the places at which this Postfix asks one of our sockets."""
+    hooks = tuple(find_hooks(postfix))
+    return Setup(postfix, settings, model, hooks, tuple(hook for hook in hooks if socket_of(hook, postfix, settings)))
+
+
+def socket_of(hook: Hook, postfix: Postfix, settings: Settings) -> str:
+    """Which of our sockets a hook asks: a path, or host:port; empty when none."""
+    return next((each for each in _asked(hook, postfix) if each in listening(settings)), "")
+
+
+def _asked(hook: Hook, postfix: Postfix) -> Iterator[str]:
+    kind, _, rest = hook.endpoint.partition(":")
+    if kind == "unix":
+        queue = postfix.parameters["queue_directory"]
+        if hook.chrooted:
+            yield str(Path(queue, rest.lstrip("/")))
+        yield str(Path(queue, rest))
+    else:
+        # Without its type it is a mistake, and still ours.
+        yield inet_text(rest if kind == "inet" else hook.endpoint)
+
+
+def listening(settings: Settings) -> set[str]:
+    """Our sockets: absolute paths, and host:port."""
+    base = Path(settings.path).parent
+    return {
+        unix_path(each, base) if each.startswith("unix:") else inet_text(each.removeprefix("inet:"))
+        for each in settings.server.listen
+    }
+
+
+def inet_text(host_port: str) -> str:
+    """host:port, in one spelling."""
+    return re.sub(r"[\[\]]", "", host_port).replace("localhost", "127.0.0.1")
+
+
+def spot_of(setup: Setup, hook: Hook, parameter: str) -> tuple[str, int, str]:
+    """Where a parameter is set that counts for a hook: path, line and the line's text. One that nobody sets is looked
+    for where the hook stands.
+    """
+    service = hook.services[0]
+    spot = setup.postfix.spot(parameter, service if parameter in hook.own else "")
+    if not spot.line and parameter != hook.list_name:
+        spot = setup.postfix.spot(hook.list_name, service if hook.list_name in hook.own else "")
+    return spot.path, spot.line, spot.source
+
+
+def about(
+    setup: Setup,
+    hook: Hook,
+    parameter: str,
+    message: str,
+    hint: str = "",
+    severity: Literal["error", "warning"] = "warning",
+) -> Complaint:
+    """A finding about a parameter, as it counts for a hook."""
+    path, line, source = spot_of(setup, hook, parameter)
+    text = f"{hook.service}: {parameter}: {message}"
+    return Finding(path, line, 0, text, source, 1, hint, severity, parameter)

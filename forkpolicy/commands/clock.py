@@ -1,0 +1,40 @@
+"""What time it is for a policy that is asked about the past: when a request was logged, else now.
+
+`explain` and `replay` put it into the policies that they ask.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.policy.matchers.clock import ClockPart
+
+if TYPE_CHECKING:
+    from forkpolicy.commands.request_log import Recorded
+    from forkpolicy.policy.policy import Policy
+
+
+class Clock:
+    """One clock for all policies that are compared. `asked_for`: whether any of them has days or times."""
+
+    def __init__(self) -> None:
+        self.now_s = self._began_s = time.time()
+        self.asked_for = False
+
+    def __call__(self) -> float:
+        """The time, for the ACLs that ask for it."""
+        return self.now_s
+
+    def put_into(self, policy: Policy) -> None:
+        """From now on the policy's days and times are ours."""
+        for acl in policy.model.acls.values():
+            for part in acl.parts:
+                if isinstance(part, ClockPart):
+                    part.clock = self
+                    self.asked_for = True
+
+    def turn_to(self, recorded: Recorded) -> None:
+        """It is when that request was asked; when this began, where nobody knows."""
+        if self.asked_for:
+            self.now_s = recorded.time_s() or self._began_s

@@ -1,0 +1,146 @@
+"""`forkpolicy explain`: the action that a request gets, and why: line by line, whether each term is met and by what.
+
+Reads requests as Postfix sends them or out of a log (a file, standard input, one line on the command line), or
+attributes from the command line, and decides with the exact evaluation, which the compiled policy agrees with. Days and
+times are those at which a request was logged, else those of now. Opens tables itself; needs no running master.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.clock import Clock
+from forkpolicy.commands.explain_text import as_text, in_order, met, not_given, printable
+from forkpolicy.commands.explain_words import request_of
+from forkpolicy.commands.request_log import Recorded, Recording
+from forkpolicy.errors import EXIT_DONE, UsageError
+from forkpolicy.loading import load_everything
+from forkpolicy.policy.evaluate import Answer
+from forkpolicy.protocol.attributes import attribute, states_of
+from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.protocol.request import ProtocolError, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from forkpolicy.policy.evaluate import Looked, Trace, Tried
+    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.model import Model
+    from forkpolicy.policy.policy import Policy
+
+
+def run(settings_path: str, file: str | None, words: list[str], *, as_json: bool, show_all: bool) -> int:
+    """Explain every request given and print to standard output."""
+    loaded = load_everything(settings_path)
+    requests = _from_words(words, loaded.policy) if words else _from_file(file or "-")
+    try:
+        for slot in loaded.slots.values():
+            slot.refresh()
+        _explain(loaded.policy, requests, as_json=as_json, show_all=show_all)
+    finally:
+        for slot in loaded.slots.values():
+            slot.close()
+    return EXIT_DONE
+
+
+def _explain(policy: Policy, requests: Iterable[tuple[Recorded, Request]], *, as_json: bool, show_all: bool) -> None:
+    clock = Clock()
+    clock.put_into(policy)
+    for number, (recorded, request) in enumerate(requests):
+        clock.turn_to(recorded)
+        values = wanted_values(request, policy.wanted)
+        trace = policy.trace(values, all_lines=show_all)
+        text, failure = policy.result(trace.outcome, values)
+        trace.failure = trace.failure or failure
+        if as_json:
+            print(json.dumps(as_object(trace, text, request, policy.model)))
+        else:
+            print(("\n" if number else "") + as_text(trace, text, request, policy.model))
+
+
+def as_object(trace: Trace, text: str, request: Request, model: Model) -> dict[str, object]:
+    """An explanation for tools."""
+    line = trace.outcome
+    return {
+        "action": printable(text),
+        "rewritten": {name: printable(address) for name, address in trace.rewritten.items()},
+        "verb": line.action.verb,
+        "decided_by": {
+            "path": line.place.path if line.place else None,
+            "line": line.place.line if line.place else None,
+            "text": line.text,
+        },
+        "failure": trace.failure,
+        "score": trace.score,
+        "noted": [each.where for each in trace.noted],
+        "not_given": not_given(trace, request, model),
+        "lines": [_tried_object(each, request.attributes) for each in trace.tried],
+    }
+
+
+def _tried_object(tried: Tried, attributes: Mapping[str, str]) -> dict[str, object]:
+    place = tried.line.place
+    assert place is not None
+    return {
+        "path": place.path,
+        "line": place.line,
+        "text": tried.line.text,
+        "fired": tried.fired,
+        "failed": tried.failed,
+        "acls": [_looked_object(looked, negated, attributes) for looked, negated in tried.looked],
+    }
+
+
+def _looked_object(looked: Looked, negated: bool, attributes: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "name": looked.acl.name,
+        "negated": negated,
+        "met": met(looked, negated),
+        "answer": looked.answer.value,
+        "attributes": {name: printable(attributes.get(name, "")) for name in looked.acl.attributes},
+        "found": _finding_object(looked.finding) if looked.finding else None,
+        "reason": looked.reason,
+        **(_known_object(looked.reason) if looked.answer is Answer.UNKNOWN else {}),
+    }
+
+
+def _known_object(name: str) -> dict[str, object]:
+    """When an attribute can be known: at states always, at states if Postfix has a value, since which Postfix."""
+    always = attribute(name).empty_known_at or frozenset()
+    return {
+        "known_at": in_order(always),
+        "known_with_a_value_at": in_order(states_of(name) - always),
+        "postfix_since": attribute(name).since or None,
+    }
+
+
+def _finding_object(finding: Finding) -> dict[str, object]:
+    found: dict[str, object] = {"value": printable(finding.text)}
+    if finding.place:
+        found |= {"path": finding.place.path, "line": finding.place.line}
+    if finding.entry:
+        entry = finding.entry
+        found["table"] = finding.table
+        found["entry"] = {"key": entry.key, "value": entry.value, "source": entry.source, "line": entry.line}
+    return found
+
+
+def _from_words(words: list[str], policy: Policy) -> Iterator[tuple[Recorded, Request]]:
+    recorded = request_of(words, policy.wanted)
+    yield recorded, recorded.request()
+
+
+def _from_file(file: str) -> Iterator[tuple[Recorded, Request]]:
+    recording = Recording(file, in_part=True)
+    number = 0
+    for number, recorded in enumerate(recording, 1):
+        try:
+            yield recorded, recorded.request()
+        except ProtocolError as error:
+            raise UsageError(f"{recording.name}: request {number}: {error}") from error
+    if not number:
+        raise UsageError(recording.why_nothing())
+    for why, count in recording.left_out.items():
+        print(f"warning: {count} left out: {why}", file=sys.stderr)

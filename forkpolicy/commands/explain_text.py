@@ -1,0 +1,142 @@
+"""How an explanation looks on a terminal: the action, then each line of the policy that was tried with its terms.
+
+One term a row: whether it is met (yes, no, cannot be known, failed), and why. `explain` and `make demo` show it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.colour import Painter
+from forkpolicy.policy.evaluate import Answer
+from forkpolicy.policy.matchers.clock import ClockPart
+from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.evaluate import Looked, Trace, Tried
+    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.model import Acl, Model
+    from forkpolicy.protocol.request import Request
+
+COLOUR_OF = {"yes": "green", "no": "dim", Answer.UNKNOWN.value: "yellow", Answer.FAILED.value: "red"}
+# Longer policies show the lines that matter.
+SHORT_LINES = 20
+
+
+def met(looked: Looked, negated: bool) -> str:
+    """Whether a term is met: what its ACL says, the other way round behind a `!`."""
+    if looked.answer in (Answer.UNKNOWN, Answer.FAILED):
+        return str(looked.answer.value)
+    return "yes" if (looked.answer is Answer.HOLDS) is not negated else "no"
+
+
+def not_given(trace: Trace, request: Request, model: Model) -> list[str]:
+    """What was asked for to decide, or is to be put into the reply, and is not in the request: taken as empty."""
+    asked = [name for tried in trace.tried for looked, _ in tried.looked for name in looked.acl.attributes]
+    template = trace.outcome.action.template
+    if template:
+        asked += template.attributes
+        asked += (name for acl in template.matches for name in model.acls[acl].attributes)
+    return [name for name in dict.fromkeys(asked) if name in ATTRIBUTES and name not in request.attributes]
+
+
+def in_order(states: frozenset[str]) -> list[str]:
+    """Protocol states as a session has them."""
+    return [state for state in STATES if state in states]
+
+
+def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
+    """The whole explanation."""
+    paint = Painter(sys.stdout)
+    lines = [paint.bold(f"action={printable(text)}")]
+    if trace.failure:
+        lines.append(paint.red(f"answered with on_error: {trace.failure}"))
+    elif trace.outcome.place is None:
+        lines.append(f"no access line fired: the action {trace.outcome.action.name}")
+    tried_lines = trace.tried
+    shown = [
+        each
+        for each in tried_lines
+        if each.fired or each.failed or len(each.looked) > 1 or len(tried_lines) < SHORT_LINES
+    ]
+    for tried in shown:
+        lines += _tried_text(tried, trace, request, paint)
+    if len(shown) < len(tried_lines):
+        lines.append(paint.dim(f"({len(tried_lines) - len(shown)} lines more whose first term is not met)"))
+    if any(line.action.kind == "score" for line in model.lines):
+        lines.append(f"score {trace.score:g}")
+    missing = not_given(trace, request, model)
+    if missing:
+        lines.append(paint.colour("yellow", f"not given, so taken as empty: {', '.join(missing)}"))
+    return "\n".join(lines)
+
+
+def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) -> list[str]:
+    decided = tried.line is trace.outcome or (tried.failed and trace.failure)
+    mark = "  <- decided" if decided else "  (fired)" if tried.fired else ""
+    title = f"{tried.line.where}: {tried.line.text}"
+    terms = [(f"{'!' * negated}{looked.acl.name}", met(looked, negated), looked) for looked, negated in tried.looked]
+    name_width, met_width = max(len(name) for name, _, _ in terms), max(len(is_met) for _, is_met, _ in terms)
+    rows = [(paint.bold(title) if decided else title) + paint.bold(mark)]
+    for name, is_met, looked in terms:
+        shown = paint.colour(COLOUR_OF[is_met], f"{is_met:<{met_width}}")
+        rows.append(f"  {name:<{name_width}}  {shown}  {_why(looked, request, trace)}".rstrip())
+    return rows
+
+
+def _why(looked: Looked, request: Request, trace: Trace) -> str:
+    if looked.answer is Answer.UNKNOWN:
+        return _why_unknown(looked.reason, request)
+    if looked.answer is Answer.FAILED:
+        return looked.reason
+    asked = " ".join(_asked(name, request, trace) for name in looked.acl.attributes)
+    found = _found_text(looked.finding) if looked.finding else ""
+    return ": ".join(filter(None, (asked, found))) or looked.reason or _time_text(looked.acl)
+
+
+def _asked(name: str, request: Request, trace: Trace) -> str:
+    """An attribute with its value, and how the policy sees an address that Postfix will rewrite."""
+    came = f"{name}={printable(request.get(name))}"
+    return f"{came} (rewritten: {printable(trace.rewritten[name])})" if name in trace.rewritten else came
+
+
+def _why_unknown(name: str, request: Request) -> str:
+    if name not in ATTRIBUTES:
+        return f"{name}: the request has no such attribute, and no Postfix known to forkpolicy sends one"
+    always = attribute(name).empty_known_at or frozenset()
+    maybe = states_of(name) - always
+    known = [f"always at {', '.join(in_order(always))}"] if always else []
+    known += [f"with a value at {', '.join(in_order(maybe))}"] if maybe else []
+    since = f" (Postfix {attribute(name).since} and later)" if name not in request.attributes else ""
+    state = request.get("protocol_state") or "no state"
+    return f"{name} is not known at {state}, but {'; '.join(known)}{since}"
+
+
+def _time_text(acl: Acl) -> str:
+    """What time it is, for days and times that do not hold."""
+    clocks = [part for part in acl.parts if isinstance(part, ClockPart)]
+    return f"it is {clocks[0].now():%A %H:%M %Z}" if clocks else ""
+
+
+def _found_text(finding: Finding) -> str:
+    if finding.entry:
+        entry = finding.entry
+        value = f" {entry.value}" if entry.value else ""
+        line = f":{entry.line}" if entry.line else ""
+        return f"{entry.key}{value} in table {finding.table} ({entry.source}{line})"
+    return f"{finding.text}" + (f" ({finding.place})" if finding.place else "")
+
+
+def printable(text: str) -> str:
+    """A text of a request as a terminal may have it: what is not printable as an escape."""
+    return text if text.isprintable() else "".join(_printable_character(character) for character in text)
+
+
+def _printable_character(character: str) -> str:
+    code = ord(character)
+    if character.isprintable():
+        return character
+    # A lone surrogate stands for a byte that is not UTF-8.
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

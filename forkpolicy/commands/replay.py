@@ -1,0 +1,216 @@
+"""`forkpolicy replay FILE`: what a policy would say to the requests of the past, and with `--against OTHER.toml`
+exactly those that another one would answer otherwise, by the pair of lines responsible.
+
+Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of lines, so
+that its memory does not grow with the file. `recorded` reads the file, `replay_report` prints. Days and times of a
+policy are those at which a request was logged; for raw requests, which do not say when, those of now.
+
+Raises UsageError for a file that has no requests, ConfigError for settings or policies that do not load.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
+
+from forkpolicy.commands import replay_report
+from forkpolicy.commands.clock import Clock
+from forkpolicy.commands.request_log import NOT_A_REQUEST, Recording
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
+from forkpolicy.loading import load_everything
+from forkpolicy.progress import Progress
+from forkpolicy.protocol.layout import Layout, Values, learnable, wanted_values
+from forkpolicy.protocol.request import ProtocolError, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from forkpolicy.commands.request_log import Recorded
+    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.policy import Policy
+    from forkpolicy.tables.live_table import LiveTable
+
+# Between two looks at the clock for the progress bar.
+LOOK_EVERY = 1000
+T = TypeVar("T")
+
+
+def run(settings_path: str, file: str, *, against: str | None, as_json: bool) -> int:
+    """Replay and print to standard output. Exit status 1: with `against`, verdicts change."""
+    clock = Clock()
+    judge = _load(settings_path, clock, {})
+    other = _load(against, clock, judge.slots) if against else None
+    replay = Replay(judge, other, clock)
+    began_s = time.monotonic()
+    recording = Recording(file)
+    try:
+        _open_tables(replay)
+        _read(recording, replay)
+    finally:
+        for slot in replay.slots:
+            slot.close()
+    report = replay_report.Report(replay, recording, time.monotonic() - began_s)
+    print(report.as_json() if as_json else report.as_text())
+    return EXIT_NO if replay.changed else EXIT_DONE
+
+
+def _load(settings_path: str, clock: Clock, slots: Mapping[str, LiveTable]) -> Judge:
+    loaded = load_everything(settings_path, slots=slots)
+    clock.put_into(loaded.policy)
+    return Judge(settings_path, loaded.policy, loaded.slots)
+
+
+def _open_tables(replay: Replay) -> None:
+    for slot in replay.slots:
+        slot.refresh()
+        if slot.table is None:
+            print(f'warning: table "{slot.name}" cannot be used: {slot.refused}', file=sys.stderr)
+
+
+def _read(recording: Recording, replay: Replay) -> None:
+    first_wrong = ""
+    with Progress(sys.stderr) as progress:
+        progress.begin(recording.total_bytes, "requests")
+        for recorded in recording:
+            try:
+                replay.ask(recorded)
+            except ProtocolError as error:
+                first_wrong = first_wrong or f"{error}: {error.shown!r}"
+                recording.left_out[NOT_A_REQUEST] += 1
+            if replay.requests % LOOK_EVERY == 0:
+                progress.at(recording.read_bytes, replay.requests)
+    if not replay.requests:
+        wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
+        raise UsageError(wrong if first_wrong else recording.why_nothing())
+
+
+@dataclass(slots=True)
+class Judge:
+    """One policy, and what it has said. `hits` by a line's number; `failures`: why `on_error` was the answer."""
+
+    settings_path: str
+    policy: Policy
+    slots: dict[str, LiveTable]
+    hits: list[int] = field(init=False)
+    failures: Counter[str] = field(default_factory=Counter)
+    # What is to be put into each line's reply, None where nothing is: then it is the line's own text.
+    fixed: list[str | None] = field(init=False)
+    pick: Callable[[Values], Values] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what is asked for each request."""
+        lines = self.lines
+        self.hits = [0] * len(lines)
+        self.fixed = [None if line.action.template else line.action.reply.text for line in lines]
+        self.policy.on_failure = self._failed
+
+    @property
+    def lines(self) -> list[Line]:
+        """Every line in order, at last the end of the policy and the failures."""
+        model = self.policy.model
+        return [*model.lines, model.default_line, model.error_line]
+
+    def _failed(self, why: str) -> None:
+        self.failures[why] += 1
+
+    def ask(self, values: Values) -> Line:
+        """Decide, and count."""
+        line = self.policy.decide(values)
+        self.hits[line.number] += 1
+        if self.policy.noted:
+            for noted in self.policy.take_noted():
+                self.hits[noted.number] += 1
+        return line
+
+    def text(self, line: Line, values: Values) -> str:
+        """The reply, everything put in."""
+        fixed = self.fixed[line.number]
+        return self.policy.text(line, values) if fixed is None else fixed
+
+
+@dataclass(slots=True)
+class Change:
+    """Requests whose verdict changes between two lines: how many, and the first of them."""
+
+    before: Line
+    after: Line
+    action: str
+    other_action: str
+    example: dict[str, str]
+    requests: int = 0
+
+
+class Replay:
+    """Asks one policy, or two, about request after request."""
+
+    def __init__(self, judge: Judge, other: Judge | None, clock: Clock) -> None:
+        self.judge, self.other, self.clock = judge, other, clock
+        self.requests = self.changed = 0
+        self.changes: dict[tuple[int, int], Change] = {}
+        judges = [each for each in (judge, other) if each]
+        self.wanted = tuple(dict.fromkeys(name for each in judges for name in each.policy.wanted))
+        for each in judges:
+            each.pick = _picker(self.wanted, each.policy.wanted)
+        # Tables that both declare are one.
+        self.slots = list(dict.fromkeys(slot for each in judges for slot in each.slots.values()))
+        self._layout: Layout | None = None
+
+    def ask(self, recorded: Recorded) -> None:
+        """One request. Raises ProtocolError for bytes that are none."""
+        values = self._values(recorded)
+        self.requests += 1
+        judge = self.judge
+        mine = judge.pick(values)
+        line = judge.ask(mine)
+        if self.other is None:
+            return
+        theirs = self.other.pick(values)
+        other_line = self.other.ask(theirs)
+        text, other_text = judge.text(line, mine), self.other.text(other_line, theirs)
+        if text != other_text:
+            self._changed(line, other_line, text, other_text, recorded)
+
+    def _changed(self, line: Line, other_line: Line, text: str, other_text: str, recorded: Recorded) -> None:
+        self.changed += 1
+        pair = line.number, other_line.number
+        if pair not in self.changes:
+            self.changes[pair] = Change(line, other_line, text, other_text, self._example(recorded.request()))
+        self.changes[pair].requests += 1
+
+    def _example(self, request: Request) -> dict[str, str]:
+        """What either policy reads of a request. The state stands first, and always: without it `explain` takes
+        RCPT.
+        """
+        state = {"protocol_state": request.get("protocol_state")}
+        return state | {name: request.attributes[name] for name in self.wanted if name in request.attributes}
+
+    def _values(self, recorded: Recorded) -> Values:
+        if recorded.attributes is not None:
+            self.clock.turn_to(recorded)
+            return wanted_values(recorded.request(), self.wanted)
+        assert recorded.raw is not None
+        if self._layout:
+            values = self._layout.values(recorded.raw.decode("utf-8", "surrogateescape"))
+            if values is not None:
+                return values
+        request = recorded.request()
+        # As a connection does: the layout of the last request is that of most.
+        names = request.layout
+        self._layout = Layout(names, self.wanted) if names and learnable(names) else None
+        return wanted_values(request, self.wanted)
+
+
+def _picker(wanted: tuple[str, ...], own: tuple[str, ...]) -> Callable[[Values], Values]:
+    """From everything that either policy reads to what one of them does."""
+    if wanted == own:
+        return _unchanged
+    # Every policy wants several attributes, so this gives a tuple.
+    return itemgetter(*(wanted.index(name) for name in own))
+
+
+def _unchanged(values: T) -> T:
+    return values

@@ -1,0 +1,165 @@
+"""What a replay found, for eyes and for tools. Called by `replay` when it is through; decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.commands.colour import Painter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from forkpolicy.commands.replay import Change, Judge, Replay
+    from forkpolicy.commands.request_log import Recording
+    from forkpolicy.policy.model import Line
+
+# A terminal is no place for ten thousand lines: `--json` has them all.
+SHOWN_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One replay, over."""
+
+    replay: Replay
+    recording: Recording
+    took_s: float
+
+    def as_json(self) -> str:
+        """One object; every line and every change."""
+        replay = self.replay
+        report: dict[str, Any] = {
+            "requests": replay.requests,
+            "seconds": round(self.took_s, 3),
+            "left_out": dict(self.recording.left_out),
+            **_judge_object(replay.judge),
+        }
+        if replay.other:
+            report["against"] = _judge_object(replay.other)
+            report["changed"] = replay.changed
+            report["changes"] = [_change_object(replay, each) for each in self._changes()]
+        return json.dumps(report)
+
+    def as_text(self) -> str:
+        """The same in short."""
+        paint = Painter(sys.stdout)
+        rows = [*self._head(paint), "", *_action_rows(self.replay), "", *_line_rows(self.replay.judge, paint)]
+        if self.replay.other:
+            rows += ["", *self._change_rows(paint)]
+        return "\n".join(rows)
+
+    def _head(self, paint: Painter) -> Iterator[str]:
+        replay = self.replay
+        yield paint.bold(f"{replay.requests:,} requests of {self.recording.name}") + f" in {self.took_s:.1f} s"
+        for why, count in self.recording.left_out.items():
+            yield paint.colour("yellow", f"{count:,} left out: {why}")
+        for judge in filter(None, (replay.judge, replay.other)):
+            for why, count in judge.failures.most_common(SHOWN_LINES):
+                yield paint.red(f"{judge.settings_path}: {count:,} times on_error: {why}")
+        if replay.clock.asked_for and not self.recording.is_log:
+            yield paint.colour("yellow", "days and times are those of now: raw requests do not say when they were")
+
+    def _changes(self) -> list[Change]:
+        return sorted(self.replay.changes.values(), key=lambda each: -each.requests)
+
+    def _change_rows(self, paint: Painter) -> Iterator[str]:
+        replay = self.replay
+        assert replay.other
+        if not replay.changed:
+            yield paint.bold(f"{replay.other.settings_path} changes no verdict")
+            return
+        share = replay.changed / replay.requests
+        yield paint.bold(f"{replay.other.settings_path} changes the verdict of {replay.changed:,} ({share:.2%})")
+        for change in self._changes():
+            yield ""
+            yield f"{change.requests:>10,}  {change.action} {paint.bold('->')} {change.other_action}"
+            yield f"{'':>10}  {_shown(change.before)}"
+            yield f"{'':>10}  {paint.bold('->')} {_shown(change.after)}"
+            yield f"{'':>10}  {paint.dim(explain_command(replay.other.settings_path, change.example))}"
+
+
+def explain_command(settings_path: str, attributes: Mapping[str, str]) -> str:
+    """A command line that asks the policy about one request, to paste into a shell."""
+    words = [_quoted(f"{name}={value}") for name, value in attributes.items()]
+    return " ".join(["forkpolicy explain -c", _quoted(settings_path), *words])
+
+
+def _quoted(word: str) -> str:
+    # What a terminal might obey, and bytes that are no UTF-8, as escapes that shells understand.
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = (
+        character if character.isprintable() and character not in "\\'" else _shell_escapes(character)
+        for character in word
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def _shell_escapes(character: str) -> str:
+    # Three octal digits always end the escape; `\x` takes a digit more than meant in some shells.
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _actions(judge: Judge) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for line, hits in zip(judge.lines, judge.hits, strict=True):
+        if hits:
+            counts[line.action.verb] += hits
+    return counts
+
+
+def _action_rows(replay: Replay) -> Iterator[str]:
+    mine, theirs = _actions(replay.judge), _actions(replay.other) if replay.other else Counter[str]()
+    for verb in sorted(mine.keys() | theirs.keys(), key=lambda verb: (-mine[verb], verb)):
+        other = f" -> {theirs[verb]:<10,}" if replay.other else ""
+        yield f"{mine[verb]:>10,}{other}  {verb}"
+
+
+def _line_rows(judge: Judge, paint: Painter) -> Iterator[str]:
+    hits = judge.hits
+    fired = sorted((line for line in judge.lines if hits[line.number]), key=lambda line: -hits[line.number])
+    for line in fired[:SHOWN_LINES]:
+        yield f"{hits[line.number]:>10,}  {_shown(line)}"
+    if len(fired) > SHOWN_LINES:
+        yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_LINES:,} lines more that fired: --json has them)")
+    silent = [line for line in judge.policy.model.lines if not hits[line.number]]
+    if len(silent) > SHOWN_LINES:
+        yield paint.dim(f"{0:>10}  ({len(silent):,} lines that never fired: --json has them)")
+    else:
+        yield from (paint.dim(f"{0:>10}  {_shown(line)}") for line in silent)
+
+
+def _shown(line: Line) -> str:
+    if line.place:
+        return f"{line.where}: {line.text}"
+    return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no access line fired'})"
+
+
+def _judge_object(judge: Judge) -> dict[str, Any]:
+    return {
+        "settings": judge.settings_path,
+        "actions": dict(_actions(judge)),
+        "lines": [_line_object(line) | {"hits": judge.hits[line.number]} for line in judge.lines],
+        "failures": dict(judge.failures),
+    }
+
+
+def _line_object(line: Line) -> dict[str, Any]:
+    place = line.place
+    return {"path": place.path if place else None, "line": place.line if place else None, "text": line.text}
+
+
+def _change_object(replay: Replay, change: Change) -> dict[str, Any]:
+    assert replay.other
+    return {
+        "requests": change.requests,
+        "before": _line_object(change.before) | {"action": change.action},
+        "after": _line_object(change.after) | {"action": change.other_action},
+        "example": change.example,
+        "explain": explain_command(replay.other.settings_path, change.example),
+    }

@@ -1,0 +1,1 @@
+"""The compiled file: written, verified, counted, compared with the one in use."""

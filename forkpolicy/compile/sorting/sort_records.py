@@ -1,0 +1,329 @@
+"""From the lines of a source to sortable records, one line of text each, for every kind of table.
+
+A record is a text of Latin-1 characters, because Python sorts and slices those fastest and a run of them is a plain
+file. It begins with the key in sorting order and ends with the hexadecimal form of the packed entry, so that writing a
+table is two `bytes.fromhex` an entry:
+
+    cidr         family and first address, prefix length (the wider first), family and last address, entry
+    the others   folded key as UTF-8, NUL, entry
+
+Common lines take a short way through `*_fast`; whatever looks in the least unusual goes through `lines.split_line` and
+the strict parsers of `forkpolicy.tables`. Complaints are collected, never raised.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line, unquoted_key
+from forkpolicy.compile.sorting.joined import refuse_never_equal
+from forkpolicy.errors import Complaint
+from forkpolicy.tables import keys, names
+from forkpolicy.tables.format import MAX_KEY_BYTES, pack_value
+from forkpolicy.tables.reader import encode_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkpolicy.tables.format import Kind
+
+# Entry heads have one width, so that a record can be cut by position: array of 4, uint8, uint32, uint8.
+HEAD_CHARS: Final = 20
+
+_V4_LENGTHS: Final = {"": (0, "20")} | {str(n): ((1 << (32 - n)) - 1, f"{n:02x}") for n in range(33)}
+_V6_LENGTHS: Final = {"": (0, "80")} | {str(n): ((1 << (128 - n)) - 1, f"{n:02x}") for n in range(129)}
+_V4_STRICT: Final = {key: each for key, each in _V4_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V4}
+_V6_STRICT: Final = {key: each for key, each in _V6_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V6}
+_MAPPED_HIGH: Final = 0xFFFF
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_TOP_LABEL = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_COMMON_NAME = re.compile(rf"\.?(?:{_LABEL}\.)+{_TOP_LABEL}")
+_COMMON_REST = re.compile(rf"@?\.?(?:{_LABEL}\.)*{_LABEL}")
+_COMMON_ADDRESS = re.compile(rf"(?:[A-Za-z0-9._+=-]+@|\.)?(?:{_LABEL}\.)+{_TOP_LABEL}")
+# `if` and `endif` are words of cidr_table(5); whoever means keys writes them in quotes.
+_COMMON_KEY = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
+_NETWORK_LIKE = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What came out of a piece of a source."""
+
+    records: list[str] = field(default_factory=list)
+    # The lines that are wrong, in the order of sources and lines.
+    bad: FirstComplaints = field(default_factory=FirstComplaints)
+    # What deserves one warning for the whole source: note -> (how often, first line).
+    notes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def note(self, text: str, line: int) -> None:
+        """Remember something that is worth one warning."""
+        count, first = self.notes.get(text, (0, line))
+        self.notes[text] = (count + 1, first)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordParser:
+    """Parses lines and rows of one source of one table."""
+
+    kind: Kind
+    source: int
+    source_name: str
+    allow_wide: bool = False
+    key_attributes: tuple[str, ...] = ()
+
+    @property
+    def key_words(self) -> int:
+        """How many words of a line are its key."""
+        return max(1, len(self.key_attributes))
+
+    def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
+        """Records of lines that were read as Latin-1, without line ends."""
+        parsed = Parsed()
+        if self.key_words > 1:
+            for at in range(len(lines)):
+                self.parse_exactly(lines, at, first_line, parsed)
+        else:
+            _FAST[self.kind](self, lines, first_line, parsed)
+        return parsed
+
+    def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
+        """The record of one entry that a program listed: no grammar, only key and value."""
+        try:
+            parsed.records += self.records_of(Item(key, value, 0, value_is_meant=True), line, parsed)
+        except ValueError as error:
+            # Without a line there is no other place for it than the sentence.
+            message = str(error) if line or key in str(error) else f"{key}: {error}"
+            complaint = Complaint(self.source_name, line, 1 if line else 0, message, key, len(key))
+            parsed.bad.add((self.source, line), lambda: complaint)
+
+    def parse_exactly(self, lines: list[str], at: int, first_line: int, parsed: Parsed) -> None:
+        """The slow and strict way for one line, `lines[at]`."""
+        raw, number = lines[at], first_line + at
+        if self._is_begin_of_list(raw):
+            return
+        item: Item | None = None
+        try:
+            items = split_line(raw, self.key_words)
+            if items and raw[:1].isspace():
+                self._refuse_continuation(lines, at)
+            for item in items:
+                parsed.records += self.records_of(item, number, parsed)
+        except ValueError as error:
+            wrong = error
+            parsed.bad.add((self.source, number), lambda: self._complaint(wrong, raw, number, item))
+
+    def _is_begin_of_list(self, raw: str) -> bool:
+        """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
+        return self.kind != "key" and is_parameter_alone(raw)
+
+    def _refuse_continuation(self, lines: list[str], at: int) -> None:
+        """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
+        above = (lines[number] for number in range(at - 1, -1, -1))
+        before = next((line for line in above if line.lstrip()[:1] not in ("#", ";", "")), "")
+        if not before or before[0].isspace() or self._is_begin_of_list(before):
+            return
+        if any(item.value for item in split_line(before, self.key_words)):
+            raise LineError(
+                "this line is indented below an entry with a value, which continues it in Postfix's files: "
+                "join the two lines, or take the indentation away"
+            )
+
+    def _complaint(self, error: ValueError, raw: str, number: int, item: Item | None) -> Complaint:
+        column, width = (item.column, len(item.key)) if item else (0, 1)
+        if isinstance(error, LineError):
+            column, width = error.column or column, error.width
+        try:
+            shown = decode_line(raw)
+        except LineError:
+            shown = raw
+        return Complaint(self.source_name, number, column or 1, str(error), shown.rstrip(), width)
+
+    def records_of(self, item: Item, line: int, parsed: Parsed) -> list[str]:
+        """The strictly parsed records of one entry. Raises ValueError."""
+        tail = self.tail(item.value)
+        if self.kind == "cidr":
+            return _network_records(self, item, line, tail)
+        if self.key_attributes:
+            refuse_never_equal(item.key, self.key_attributes)
+        key = encode_key(_KEY_PARSERS[self.kind](item, parsed, line)).decode("latin-1")
+        _refuse_impossible_keys(key)
+        return [f"{key}\0{self.head}{line:08x}cc00{tail}"]
+
+    @property
+    def head(self) -> str:
+        """The part of an entry before its line number."""
+        return f"94cc{self.source:02x}ce"
+
+    @staticmethod
+    def tail(value: str | None) -> str:
+        """The part of an entry behind its prefix length."""
+        return pack_value(value or None).hex()
+
+
+def _refuse_impossible_keys(key: str) -> None:
+    if len(key) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes: {MAX_KEY_BYTES} are possible")
+    if not key or "\0" in key or "\n" in key:
+        raise ValueError("an empty key, or one with a NUL or a line end in it")
+
+
+def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:
+    if item.value and not item.value_is_meant:
+        _refuse_half_networks(item, item.value)
+    start, dash, end = item.key.partition("-")
+    if dash and "%" not in item.key:
+        ranges = keys.split_range(*keys.parse_range(start, end))
+        if not parser.allow_wide:
+            for first, last in ranges:
+                keys.refuse_wide(first, keys.prefix_length(first, last))
+    else:
+        ranges = [keys.parse_network(item.key, allow_wide=parser.allow_wide)]
+    return [_network_record(first, last, f"{parser.head}{line:08x}cc", tail) for first, last in ranges]
+
+
+def _refuse_half_networks(item: Item, value: str) -> None:
+    """What stands behind a network and looks like the rest of it, or like another one."""
+    if value[0] in "-/":
+        joined = "".join(f"{item.key} {value}".split())
+        raise LineError(f"blanks within a network or a range: did you mean {joined}?", item.column)
+    second = value.split(maxsplit=1)[0]
+    if _NETWORK_LIKE.match(second):
+        raise LineError(
+            f"two entries on one line ({item.key} and {second}): write one a line, or put commas between; "
+            "a value that is a network goes in quotes",
+            item.column,
+        )
+
+
+def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
+    length = f"{keys.prefix_length(first, last):02x}"
+    return f"{first.hex()}{length}{last.hex()}{head}{length}{tail}"
+
+
+def _host_key(item: Item, parsed: Parsed, line: int) -> str:
+    _refuse_other_kinds(item.key)
+    key = names.parse_host_pattern(item.key)
+    second = item.value.split()[0] if item.value and not item.value_is_meant else ""
+    _refuse_blanks_within(item, ".")
+    if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
+        raise ValueError(
+            f"two entries on one line ({item.key} and {second}): "
+            "write one a line; a value that is a name goes in quotes"
+        )
+    if "." not in key:
+        parsed.note("a name without a dot", line)
+    return key
+
+
+def _refuse_blanks_within(item: Item, marks: str) -> None:
+    """A value that begins as the rest of a name or an address does: `example .com`."""
+    rest = item.value.split(maxsplit=1)[0] if item.value and not item.value_is_meant else ""
+    if rest.startswith(tuple(marks)) and _COMMON_REST.fullmatch(rest):
+        raise ValueError(
+            f"blanks within an entry ({item.key} and {rest}): did you mean {item.key}{rest}? "
+            "A value that begins so goes in quotes"
+        )
+
+
+def _refuse_other_kinds(key: str) -> None:
+    """What would be no name, and in which place it would be something."""
+    _refuse_expressions(key)
+    if names.NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
+        raise ValueError(f"{key} is an address or a network: those go into a table of kind cidr")
+
+
+def _refuse_expressions(key: str) -> None:
+    if key.startswith("/"):
+        raise ValueError("a table cannot hold regular expressions: write them into an acl of the policy")
+
+
+def _address_key(item: Item, parsed: Parsed, line: int) -> str:
+    if item.value and not item.value_is_meant and "@" in item.value.split()[0]:
+        parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
+    _refuse_expressions(item.key)
+    _refuse_blanks_within(item, ".@")
+    key = names.parse_address_pattern(unquoted_key(item.key))
+    if "@" not in key and "." not in key.lstrip(".") and key != keys.NULL_SENDER:
+        parsed.note('a name without a dot is a domain here (a local part in every domain is written "name@")', line)
+    elif "@" not in key and names.NUMERIC_TOP.search(key):
+        parsed.note(
+            "an address of a machine, and mail has none for its domain (those go into a table of kind cidr)", line
+        )
+    return key
+
+
+def _text_key(item: Item, _parsed: Parsed, _line: int) -> str:
+    return keys.fold_text(item.key)
+
+
+_KEY_PARSERS: Final[dict[str, Callable[[Item, Parsed, int], str]]] = {
+    "domain": _host_key,
+    "address": _address_key,
+    "key": _text_key,
+}
+
+
+class _Tails(dict[str, str]):
+    """Packed values by their text, of which lists have few. Simple words only; others are not for the fast way."""
+
+    def __missing__(self, value: str) -> str:
+        if value and not (value.isalnum() and value.isascii()):
+            raise KeyError(value)
+        if len(self) > 10_000:
+            self.clear()
+        tail = self[value] = RecordParser.tail(value)
+        return tail
+
+
+def _cidr_fast(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
+    v4_lengths = _V4_LENGTHS if parser.allow_wide else _V4_STRICT
+    v6_lengths = _V6_LENGTHS if parser.allow_wide else _V6_STRICT
+    head, tails, append, number_of = parser.head, _Tails(), parsed.records.append, int.from_bytes
+    for number, line in enumerate(lines, first_line):
+        try:
+            network, _, value = line.partition(" ")
+            address, slash, length = network.partition("/")
+            if ":" in address:
+                packed = inet_pton(AF_INET6, address)
+                first = number_of(packed, "big")
+                hosts, bits = v6_lengths[length or slash]
+                if first & hosts or first >> 32 == _MAPPED_HIGH:
+                    raise KeyError(network)  # noqa: TRY301 - the careful way has the words for it
+                append(f"36{packed.hex()}{bits}36{first | hosts:032x}{head}{number:08x}cc{bits}{tails[value]}")
+            else:
+                packed = inet_pton(AF_INET, address)
+                first = number_of(packed, "big")
+                hosts, bits = v4_lengths[length or slash]
+                if first & hosts:
+                    raise KeyError(network)  # noqa: TRY301 - as above
+                append(f"34{packed.hex()}{bits}34{first | hosts:08x}{head}{number:08x}cc{bits}{tails[value]}")
+        except (OSError, ValueError, KeyError):
+            parser.parse_exactly(lines, number - first_line, first_line, parsed)
+
+
+def _text_fast(common: Callable[[str], re.Match[str] | None]) -> Callable[[RecordParser, list[str], int, Parsed], None]:
+    def fast(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
+        head, tails, append = parser.head, _Tails(), parsed.records.append
+        for number, line in enumerate(lines, first_line):
+            key, _, value = line.partition(" ")
+            try:
+                if not common(key) or len(key) > keys.MAX_NAME_CHARS:
+                    raise KeyError(key)  # noqa: TRY301 - the careful way has the words for it
+                append(f"{key.lower()}\0{head}{number:08x}cc00{tails[value]}")
+            except KeyError:
+                parser.parse_exactly(lines, number - first_line, first_line, parsed)
+
+    return fast
+
+
+_FAST: Final[dict[str, Callable[[RecordParser, list[str], int, Parsed], None]]] = {
+    "cidr": _cidr_fast,
+    "domain": _text_fast(_COMMON_NAME.fullmatch),
+    "address": _text_fast(_COMMON_ADDRESS.fullmatch),
+    "key": _text_fast(_COMMON_KEY.fullmatch),
+}

@@ -1,0 +1,268 @@
+"""Parse the sources of one table into its record store: small ones here, large ones on every core.
+
+Collects complaints with file and line, notes that deserve a warning, and the digest of everything read. Mistakes of the
+operator are in the result; CannotWriteError leaves it when a run cannot be written or a child was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from forkpolicy.compile.children import Children
+from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.directory import writing
+from forkpolicy.compile.sorting.external_sort import Run, write_run
+from forkpolicy.compile.sorting.sort_records import Parsed, RecordParser
+from forkpolicy.compile.sources import registry
+from forkpolicy.compile.sources.csvfile import CsvSource
+from forkpolicy.compile.sources.registry import STDIN, Block, TextSource
+from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.tables.format import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.compile.sorting.sorted_store import RecordStore
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.progress import Progress
+    from forkpolicy.tables.format import Kind
+    from forkpolicy.tables.rows import Row, RowSource
+
+_ROWS_A_CHUNK: Final = 10_000
+
+# Entries name their source by one byte.
+MAX_SOURCES: Final = 256
+
+
+@dataclass(slots=True)
+class Reading:
+    """What reading all sources of a table brought, besides records."""
+
+    # The declared sources in their order, then the files and maps that they lead to.
+    names: list[str]
+    # Sources that cannot be had at all, and lines that are wrong: only the latter can be skipped.
+    complaints: list[Complaint] = field(default_factory=list)
+    bad: FirstComplaints = field(default_factory=FirstComplaints)
+    # By the index of the source: those without a line, and those without a line that is an entry.
+    empty_sources: dict[int, Complaint] = field(default_factory=dict)
+    worthless_sources: dict[int, Complaint] = field(default_factory=dict)
+    warnings: list[Complaint] = field(default_factory=list)
+    digest: str = ""
+    _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, source_name: str, parsed: Parsed) -> None:
+        """Take in what came of one piece, without its records."""
+        self.bad.add_all(parsed.bad)
+        for text, (count, line) in parsed.notes.items():
+            before, first = self._notes.get((source_name, text), (0, line))
+            self._notes[source_name, text] = (before + count, min(first, line))
+
+    def finish(self) -> None:
+        """Turn what was noted into warnings."""
+        for (source_name, text), (count, line) in self._notes.items():
+            more = f" ({count} times, here first)" if count > 1 else ""
+            self.warnings.append(Complaint(source_name, line, 0, f"{text}{more}", severity="warning"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    parser: RecordParser
+    block: Block
+    run: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    source_name: str
+    parsed: Parsed
+    run: Run
+    lines: int
+    size_bytes: int
+
+
+def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
+    """The digest of everything that decides a table's content; sources are added as they are read."""
+    identity = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, declaration.key_words, flags)
+    return hashlib.sha256(repr(identity).encode())
+
+
+def digest_sources(declaration: TableDeclaration, flags: str) -> str:
+    """The digest alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError.
+
+    A pipe gives what it has but once: with one among the sources nothing is read, and ValueError says so.
+    """
+    digest = new_digest(declaration, flags)
+    opened = [registry.open_source(declaration, index) for index in range(len(declaration.sources))]
+    files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
+    if not all(path != STDIN and Path(path).is_file() for path in files):
+        raise ValueError("not all of its sources can be read twice")
+    for index, source in enumerate(opened):
+        digest.update(_begin_of_source(index))
+        if isinstance(source, TextSource):
+            for block in source.blocks():
+                digest.update(block.text)
+        else:
+            for placed in registry.placed_rows(source):
+                digest.update(repr(placed).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _begin_of_source(index: int) -> bytes:
+    """What stands before a source in the digest: a line that moves from one source to the next is a change."""
+    return b"\0%d\0" % index
+
+
+class SourcesReader:
+    """Reads all sources of one table."""
+
+    def __init__(
+        self,
+        declaration: TableDeclaration,
+        store: RecordStore,
+        *,
+        allow_wide: bool,
+        flags: str,
+        progress: Progress,
+    ) -> None:
+        self._declaration, self._store = declaration, store
+        self._allow_wide, self._progress = allow_wide, progress
+        self._digest = new_digest(declaration, flags)
+        self._reading = Reading(list(declaration.sources))
+        # Of the source that is being read.
+        self._bytes_read = self._lines_read = 0
+
+    def read(self) -> Reading:
+        """Read and parse everything. Raises CannotWriteError."""
+        reading = self._reading
+        for index in range(len(self._declaration.sources)):
+            before, bad_before = self._store.count, reading.bad.count
+            complaints = self._read_source(index)
+            reading.complaints += complaints
+            if not complaints and self._store.count == before:
+                self._note_without_entry(index, is_empty=reading.bad.count == bad_before)
+        reading.digest = self._digest.hexdigest()
+        reading.finish()
+        return reading
+
+    def _note_without_entry(self, index: int, *, is_empty: bool) -> None:
+        if is_empty and registry.is_of_postfix(self._declaration.sources[index]):
+            return
+        what = "the source is empty" if is_empty else "no line of the source is an entry"
+        where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
+        hint = "most often a download failed; --allow-shrink takes it as it is"
+        where[index] = registry.complaint_at(self._declaration, index, what, hint)
+
+    def _read_source(self, index: int) -> list[Complaint]:
+        declaration = self._declaration
+        try:
+            source = registry.open_source(declaration, index)
+            self._reading.names[index] = source.name
+            self._digest.update(_begin_of_source(index))
+            self._bytes_read = self._lines_read = 0
+            self._progress.begin(source.size_bytes if isinstance(source, TextSource) else 0, "lines")
+            if isinstance(source, TextSource):
+                self._read_text(source, self._parser(index))
+            else:
+                self._read_rows(source, index)
+        except ConfigError as error:
+            return list(error.complaints)
+        except OSError as error:
+            return [registry.complaint_at(declaration, index, f"cannot be read: {error.strerror or error}")]
+        except ValueError as error:
+            return [registry.complaint_at(declaration, index, str(error))]
+        return []
+
+    def _parser(self, index: int) -> RecordParser:
+        kind, name = cast("Kind", self._declaration.kind), self._reading.names[index]
+        return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_attributes)
+
+    def _index_of(self, name: str) -> int:
+        """Where a file that a source leads to stands among the sources."""
+        names = self._reading.names
+        if name not in names:
+            if len(names) == MAX_SOURCES:
+                raise ValueError(
+                    f"a table has {MAX_SOURCES} sources at most, files and maps that they lead to included"
+                )
+            names.append(name)
+        return names.index(name)
+
+    def _read_rows(self, source: RowSource, index: int) -> None:
+        for name, placed in groupby(registry.placed_rows(source), key=itemgetter(0)):
+            parser = self._parser(index if name == source.name else self._index_of(name))
+            while self._read_chunk(name, parser, islice(placed, _ROWS_A_CHUNK)):
+                pass
+        for text in source.warnings:
+            warning = registry.complaint_at(self._declaration, index, text)
+            self._reading.warnings.append(_as_warning(warning))
+
+    def _read_chunk(self, name: str, parser: RecordParser, placed: Iterator[tuple[str, Row]]) -> int:
+        """How many rows there were; those before a mistake of their source are taken in, with their own mistakes."""
+        parsed, rows = Parsed(), 0
+        try:
+            for each in placed:
+                rows += 1
+                self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
+                row = each[1]
+                parser.parse_row(row.key, row.value, row.line, parsed)
+        finally:
+            self._take(name, parsed, rows, 0)
+        return rows
+
+    def _read_text(self, source: TextSource, parser: RecordParser) -> None:
+        children: Children[_Job, _Done] = Children(_parse_to_run)
+        try:
+            for done in children.map(self._jobs(source, parser)):
+                self._reading.add(done.source_name, done.parsed)
+                self._store.add_run(done.run)
+                self._advance(done.lines, done.size_bytes)
+        finally:
+            children.close()
+
+    def _jobs(self, source: TextSource, parser: RecordParser) -> Iterator[_Job]:
+        """A job for each block of a large source; a small one is parsed here and now."""
+        for block in source.blocks():
+            self._digest.update(block.text)
+            if block.whole:
+                lines = _lines(block)
+                self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines), len(block.text))
+            else:
+                yield _Job(parser, block, self._store.new_file())
+
+    def _take(self, source_name: str, parsed: Parsed, lines: int, size_bytes: int) -> None:
+        self._reading.add(source_name, parsed)
+        self._store.add(parsed.records)
+        self._advance(lines, size_bytes)
+
+    def _advance(self, lines: int, size_bytes: int) -> None:
+        self._lines_read += lines
+        self._bytes_read += size_bytes
+        self._progress.at(self._bytes_read, self._lines_read)
+
+
+def _lines(block: Block) -> list[str]:
+    # Latin-1 keeps every byte; tabs separate as blanks do.
+    lines = block.text.decode("latin-1").replace("\t", " ").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return lines
+
+
+def _parse_to_run(job: _Job) -> _Done:
+    """What a child does with a block: parse, sort, write a run."""
+    lines = _lines(job.block)
+    parsed = job.parser.parse_lines(lines, job.block.first_line)
+    parsed.records.sort()
+    with writing(job.run):
+        run = write_run(job.run, parsed.records)
+    parsed.records = []
+    return _Done(job.parser.source_name, parsed, run, len(lines), len(job.block.text))
+
+
+def _as_warning(complaint: Complaint) -> Complaint:
+    return Complaint(complaint.path, complaint.line, complaint.column, complaint.message, severity="warning")

@@ -1,0 +1,175 @@
+"""The logger process: reads the pipe of all processes and writes to the one target, which may block as it likes.
+
+Forked by the master before anything else; it holds the pipe and the target, and no right of root's: as root it becomes
+the workers' user. So it cannot open a file that was rotated: on USR1 the master forks a process that opens the target
+with the master's rights, passes the descriptor (SCM_RIGHTS) and ends; opening may block, too.
+
+Ends when the last writer has gone, two seconds after the master at the latest: a target that blocks for ever must not
+leave a process behind. What a target cannot take (a full disk, a syslog that is away) is counted, and reported on
+standard error when it begins and in the log as soon as that takes lines again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.log import LogPipe, open_pipe, tell_stderr
+from forkpolicy.master.processes.child import start_child
+from forkpolicy.master.processes.losses import Losses, Trouble
+from forkpolicy.master.processes.targets import StderrTarget, why_not_opened
+
+if TYPE_CHECKING:
+    from forkpolicy.master.processes.targets import Target
+    from forkpolicy.process import Identity
+
+FLUSH_AFTER_MASTER_S = 2.0
+READ_BYTES = 1 << 16
+MAX_REASON_BYTES = 1000
+
+
+class Logger:
+    """The master's side: starts the process, starts it again, has its target opened again. `pid` is 0 while there is
+    none.
+    """
+
+    def __init__(self, target: Target, style: str, title: str, identity: Identity | None = None) -> None:
+        self._target = target
+        self._title = title
+        self._identity = identity
+        self._read_end, write_end = open_pipe()
+        # Opened targets, or why there is none: whole messages. What comes while no logger lives waits for the next.
+        self._opened, self._opening = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.losses = Losses(target.name, self._read_end, is_stderr=isinstance(target, StderrTarget))
+        self.pipe = LogPipe(write_end, style, lost=self.losses.at_pipe)
+        self.pid = 0
+
+    def start(self) -> None:
+        """Fork the process. Raises OSError."""
+        self.pid = 0
+        keep = (self._read_end, self._opened.fileno(), self._target.fileno(), self.losses.at_target.fd)
+        self.pid = start_child(
+            lambda: _Copying(self._read_end, self._opened, self._target, self.pipe.style, self.losses).run(),
+            title=self._title,
+            keep=keep,
+            identity=self._identity,
+            death=signal.SIGPROF,
+            handlers={signal.SIGPROF: _end_soon},
+        )
+
+    def start_again(self) -> None:
+        """After its end. What the master opened at its start may have been rotated away since. Raises OSError."""
+        self.start()
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Have the target opened again, by a process of its own: that takes the master's rights, and may block."""
+        keep = (self._opening.fileno(),)
+        try:
+            start_child(self._open_again, title=f"{self._title}, opening", keep=keep)
+        except OSError as error:
+            self._tell_opened(str(error.strerror).encode())
+
+    def _open_again(self) -> None:
+        try:
+            fd = self._target.open_again()
+        except OSError as error:
+            self._tell_opened(why_not_opened(self._target.name, error).encode())
+        else:
+            self._tell_opened(b"", fd)
+
+    def _tell_opened(self, reason: bytes, fd: int | None = None) -> None:
+        socket.send_fds(self._opening, [b"+" + reason[:MAX_REASON_BYTES]], [] if fd is None else [fd])
+
+    def drop_in_child(self) -> None:
+        """A worker keeps the write end only. The read end in many hands would keep the pipe alive without reader, and
+        who could write to the target could write what has not been escaped.
+        """
+        os.close(self._read_end)
+        self._opened.close()
+        self._opening.close()
+        self._target.close()
+
+    def finish(self) -> None:
+        """Wait until the last lines are written, but not for a target that blocks: lines that it has not taken are
+        counted on standard error. The master's last act: all other writers have ended.
+        """
+        os.close(self.pipe.fd)
+        if not self.pid:
+            return
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGPROF)
+            os.waitpid(self.pid, 0)
+        left = self._lines_left()
+        if left:
+            tell_stderr(f"{left} log lines or more are lost at the end: {self._target.name} has not taken them")
+
+    def _lines_left(self) -> int:
+        os.set_blocking(self._read_end, False)
+        left = 0
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._read_end, READ_BYTES):
+                left += data.count(b"\n")
+        return left
+
+
+class _Copying:
+    """The process's whole life."""
+
+    def __init__(self, read_end: int, opened: socket.socket, target: Target, style: str, losses: Losses) -> None:
+        self._read_end = read_end
+        self._opened: list[socket.socket] = [opened]
+        self._target = target
+        self._losses = losses
+        self._lost = 0
+        self._trouble = Trouble()
+        self._own = LogPipe(-1, style, {"process": "logger"})
+
+    def run(self) -> None:
+        rest = b""
+        while data := self._read():
+            *lines, rest = (rest + data).split(b"\n")
+            self._write(lines)
+
+    def _read(self) -> bytes:
+        while True:
+            waited: list[int | socket.socket] = [self._read_end, *self._opened]
+            ready, _, _ = select.select(waited, [], [])
+            for opened in [each for each in self._opened if each in ready]:
+                self._take_target(opened)
+            if self._read_end in ready:
+                return os.read(self._read_end, READ_BYTES)
+
+    def _take_target(self, opened: socket.socket) -> None:
+        message, fds, _, _ = socket.recv_fds(opened, MAX_REASON_BYTES + 1, 1)
+        if not message:
+            # The master has died.
+            self._opened.remove(opened)
+            return
+        for fd in fds:
+            self._target.use(fd)
+        if reason := message[1:].decode():
+            self._write([self._own.line("error", "log target not reopened", reason=reason)])
+        else:
+            self._write([self._own.line("info", "log target reopened")])
+
+    def _write(self, lines: list[bytes]) -> None:
+        told = [self._own.line("warning", "log lines lost", count=self._lost)] if self._lost else []
+        try:
+            self._target.write([*told, *lines])
+            self._lost = 0
+        except OSError as error:
+            self._lost += len(lines)
+            self._losses.at_target.add(len(lines))
+            if self._trouble.begins(time.monotonic()) and not isinstance(self._target, StderrTarget):
+                tell_stderr(f"log lines are lost: {self._target.name}: {error.strerror}")
+
+
+def _end_soon(_signum: int, _frame: object) -> None:
+    # The master is dead, or about to end. SIGALRM kills whatever this process is stuck in.
+    signal.setitimer(signal.ITIMER_REAL, FLUSH_AFTER_MASTER_S)

@@ -1,0 +1,208 @@
+"""The birth of a worker: fork, in one function that lists what each side keeps and drops; and the master's end of
+its link.
+
+Signals are blocked around the fork, so that one in between reaches whom it was meant for. In the child they stay so:
+`run` lets them in when it has handlers for them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from forkpolicy import link
+from forkpolicy.master.signals import CAUGHT
+from forkpolicy.master.sockets.send_buffer import write_some
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.link import Message
+
+READ_BYTES = 1 << 18
+# A message brings one at most.
+MAX_FDS = 8
+# What fits into one line of the log.
+STDERR_BYTES = 2500
+# Who has said nothing for so long has finished.
+STDERR_PAUSE_S = 0.2
+
+
+class Worker:
+    """A worker as the master knows it. `leaving_since_s`: when it was sent away, or reported that it goes."""
+
+    def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
+        self.pid = pid
+        self.slot = slot
+        self.generation = generation
+        self.sock = sock
+        self.stderr = stderr
+        self.born_s = time.monotonic()
+        self.ready = False
+        self.leaving_since_s: float | None = None
+        self.hurried = False
+        self.kill_at_s: float | None = None
+        self.state: Message = {}
+        self.unsent = bytearray()
+        # Passed with its messages, in their order.
+        self.fds: list[int] = []
+        self._decoder = link.Decoder()
+
+    def fileno(self) -> int:
+        """The link's descriptor."""
+        return self.sock.fileno()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to stay."""
+        return self.leaving_since_s is None
+
+    def leaves(self) -> None:
+        """Note that it goes."""
+        if self.wanted:
+            self.leaving_since_s = time.monotonic()
+
+    def send(self, message: Message) -> None:
+        """Queue a message; `flush` writes what the link takes. A worker that reads nothing never blocks the
+        master.
+        """
+        self.unsent += link.encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the link takes now."""
+        write_some(self.sock, self.unsent)
+
+    def receive(self) -> list[Message] | None:
+        """The messages that came; None at the end of the link."""
+        try:
+            data, fds, _flags, _address = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        for fd in fds:
+            # recv_fds ignores its flags, so MSG_CMSG_CLOEXEC would not do.
+            os.set_inheritable(fd, False)
+        self.fds += fds
+        return self._decoder.feed(data) if data else None
+
+    def has_said(self) -> bool:
+        """Whether there is something to receive, be it the end."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def take_fd(self) -> int | None:
+        """The descriptor of the message that is heeded; None where it was lost, since we have none free."""
+        return self.fds.pop(0) if self.fds else None
+
+    def close(self) -> None:
+        """Hear no more of it, and let go of what it has passed and nobody took."""
+        self.sock.close()
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+class Stderr:
+    """What a worker writes to standard error: stack dumps, words of C libraries. The master puts it into the log."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._heard = b""
+        self._heard_s = 0.0
+
+    def fileno(self) -> int:
+        """The read end; -1 once it is closed."""
+        return self._fd
+
+    def read(self) -> bool:
+        """Take what came; False at the end."""
+        try:
+            data = os.read(self._fd, STDERR_BYTES)
+        except BlockingIOError:
+            return True
+        self._heard += data
+        self._heard_s = time.monotonic()
+        return bool(data)
+
+    def said(self, now_s: float) -> str:
+        """What is to be told now: a stack dump comes in many small pieces and is one event."""
+        if not self._heard or (len(self._heard) < STDERR_BYTES and now_s - self._heard_s < STDERR_PAUSE_S):
+            return ""
+        said, self._heard = self._heard[:STDERR_BYTES], self._heard[STDERR_BYTES:]
+        return said.decode("utf-8", "surrogateescape").strip()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to read, be it the end."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def spawn(
+    slot: int,
+    generation: int,
+    run: Callable[[socket.socket], None],
+    drop: Iterable[Callable[[], None]],
+    told: Callable[[str], None],
+) -> Worker:
+    """Fork one worker. `run(link)` is its life, and begins with the master's signals blocked; `drop` are what it
+    closes of the master's; `told` gets the traceback of a bug that ends it. Raises OSError.
+    """
+    ours, theirs = socket.socketpair()
+    heard, said = os.pipe()
+    # Blocked: a signal that comes between fork and the child's own handlers must not run the master's there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            # Full, it loses what is said: a worker never waits for the master.
+            os.set_blocking(said, False)
+            os.dup2(said, 2)
+            os.close(heard)
+            _live(ours, theirs, run, drop, told)
+    except OSError:
+        ours.close()
+        os.close(heard)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        os.close(said)
+    ours.setblocking(False)
+    return Worker(pid, slot, generation, ours, Stderr(heard))
+
+
+def _live(
+    ours: socket.socket,
+    theirs: socket.socket,
+    run: Callable[[socket.socket], None],
+    drop: Iterable[Callable[[], None]],
+    told: Callable[[str], None],
+) -> None:
+    """The child: never returns. Exit status 1 after an exception."""
+    status = 1
+    try:
+        ours.close()
+        for each in drop:
+            each()
+        theirs.setblocking(False)
+        run(theirs)
+        status = 0
+    except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so where somebody looks
+        told(traceback.format_exc())
+    finally:
+        # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
+        os._exit(status)

@@ -1,0 +1,1 @@
+"""The descriptors of the master: made, inherited, waited for, written to."""

@@ -1,0 +1,164 @@
+"""Operators and what they may have done: the clients of the control socket, from accept to goodbye, and the table of
+commands. What each command does to the master are four functions that are passed in.
+
+The metrics process is a client, too. Raises nothing: who talks nonsense is hung up on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from forkpolicy.master.sockets.control import MAX_CLIENTS, ControlClient, accept, refuse
+from forkpolicy.master.sockets.loop import READ, WRITE
+from forkpolicy.scoreboard import MAX_WANTED
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from forkpolicy.master.sockets.listener import Listener
+    from forkpolicy.master.sockets.loop import Loop
+
+    Answer = dict[str, Any]
+
+# After a failed accept.
+ACCEPT_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """What commands do to the master. `reload` calls what it is given when the outcome is known."""
+
+    status: Callable[[], Answer]
+    reload: Callable[[Callable[[Answer], None]], None]
+    scale: Callable[[int], None]
+    stop: Callable[[], None]
+
+
+class Operators:
+    """Everybody who is connected to the control socket."""
+
+    def __init__(self, listener: Listener, loop: Loop, verbs: Verbs) -> None:
+        self.listener = listener
+        self._loop = loop
+        self._verbs = verbs
+        # In the order in which they were last heard.
+        self._clients: dict[ControlClient, None] = {}
+
+    def obey(self) -> None:
+        """Take commands from now on: two masters on one control socket would share them by chance."""
+        self._loop.attend(self.listener.sock, self._hear_listener)
+
+    def obey_no_more(self) -> None:
+        """Another master does."""
+        self._loop.leave(self.listener.sock)
+        for client in list(self._clients):
+            self._forget(client)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """The metrics process, which is connected already and stays."""
+        self._admit(ControlClient(sock, waits=True))
+
+    def _admit(self, client: ControlClient) -> None:
+        self._clients[client] = None
+        self._loop.attend(client, lambda events: self._hear(client, events))
+
+    def close(self) -> None:
+        """Hang up on everybody: who waits for our end learns of it so."""
+        for client in self._clients:
+            client.sock.close()
+
+    def drop_in_child(self) -> None:
+        """What a child closes."""
+        self.close()
+        self.listener.sock.close()
+
+    def _hear_listener(self, _events: int) -> None:
+        try:
+            sock = accept(self.listener)
+        except OSError:
+            # EMFILE and its like: whoever connects waits, and so do we.
+            self._loop.rest(self.listener.sock, ACCEPT_PAUSE_S)
+            return
+        if sock is None:
+            return
+        silent = next((client for client in self._clients if not client.waits), None)
+        if len(self._clients) >= MAX_CLIENTS and silent:
+            self._forget(silent)
+        if len(self._clients) < MAX_CLIENTS:
+            self._admit(ControlClient(sock))
+        else:
+            refuse(sock)
+
+    def _hear(self, client: ControlClient, events: int) -> None:
+        if client not in self._clients:
+            return
+        if events & WRITE:
+            client.flush()
+            self._loop.await_room(client)
+        if events & READ:
+            commands = client.commands()
+            if commands is None:
+                self._forget(client)
+                return
+            if commands:
+                self._clients[client] = self._clients.pop(client)
+            for command in commands:
+                self._do(client, command)
+
+    def _forget(self, client: ControlClient) -> None:
+        self._loop.leave(client)
+        client.sock.close()
+        self._clients.pop(client, None)
+
+    def _answer(self, client: ControlClient, answer: Answer) -> None:
+        """Answer a client that is still there."""
+        if client in self._clients:
+            client.reply(answer)
+            self._loop.await_room(client)
+
+    # The commands
+
+    def _do(self, client: ControlClient, command: dict[str, Any]) -> None:
+        do = self.COMMANDS.get(str(command.get("command")))
+        if do is None:
+            self._answer(client, {"ok": False, "error": f"unknown command {command.get('command')!r}"})
+        else:
+            do(self, client, command)
+
+    def _status(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Everything about everyone."""
+        self._answer(client, {"ok": True, **self._verbs.status()})
+
+    def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered when every worker serves the new generation, or why the old one stays."""
+        client.waits = True
+
+        def done(answer: Answer) -> None:
+            client.waits = False
+            self._answer(client, answer)
+
+        self._verbs.reload(done)
+
+    def _scale(self, client: ControlClient, command: dict[str, Any]) -> None:
+        """Run N workers."""
+        count = command.get("workers")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WANTED:
+            self._answer(client, {"ok": False, "error": f"workers: expected a number from 1 to {MAX_WANTED}"})
+            return
+        self._verbs.scale(count)
+        self._answer(client, {"ok": True, "workers": count})
+
+    def _stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
+        """Answered at once; the end of the connection is the end of the master."""
+        client.waits = True
+        self._answer(client, {"ok": True})
+        self._verbs.stop()
+
+    COMMANDS: ClassVar[dict[str, Callable[[Operators, ControlClient, dict[str, Any]], None]]] = {
+        "status": _status,
+        "reload": _reload,
+        "scale": _scale,
+        "stop": _stop,
+    }

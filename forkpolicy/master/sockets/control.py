@@ -1,0 +1,243 @@
+"""The control socket: what `forkpolicy status`, `reload`, `scale` and `stop` talk to. Master's side and client's
+side.
+
+One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
+0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
+slow, mute or sends invalid messages costs nobody but itself: the one that has been silent longest makes room for
+another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.errors import ForkpolicyError, NotRunningError
+from forkpolicy.master.sockets.send_buffer import write_some
+
+if TYPE_CHECKING:
+    from forkpolicy.master.sockets.listener import Listener
+
+# Of the answer to `status`: one more with each change that the commands of the previous release would misread.
+STATUS_VERSION = 1
+MAX_COMMAND_BYTES = 4096
+# The status of hundreds of workers with thousands of lines, some times over.
+MAX_UNSENT_BYTES = 1 << 26
+# More clients at once than any operator has terminals.
+MAX_CLIENTS = 32
+LOOK_AGAIN_S = 0.02
+NOT_FOR_YOU = "the control socket is for its owner and root"
+HUNG_UP = "the master closed the connection: it is ending, or others keep it busy; try again"
+_CREDENTIALS = struct.Struct("3i")
+
+
+class _HungUpError(NotRunningError):
+    """The master closed the connection without an answer."""
+
+
+class ControlClient:
+    """One connected client, seen by the master. `waits`: it is owed an answer, or will always be there."""
+
+    def __init__(self, sock: socket.socket, *, waits: bool = False) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.waits = waits
+        self.unsent = bytearray()
+        self._pending = bytearray()
+
+    def fileno(self) -> int:
+        """The connection's descriptor."""
+        return self.sock.fileno()
+
+    def commands(self) -> list[dict[str, Any]] | None:
+        """The commands that came; None when the client is gone or talks nonsense."""
+        try:
+            data = self.sock.recv(MAX_COMMAND_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        self._pending += data
+        if not data or len(self._pending) > MAX_COMMAND_BYTES:
+            return None
+        *lines, rest = bytes(self._pending).split(b"\n")
+        self._pending[:] = rest
+        try:
+            commands = [json.loads(line) for line in lines]
+        except ValueError:
+            return None
+        return commands if all(isinstance(command, dict) for command in commands) else None
+
+    def reply(self, answer: dict[str, Any]) -> None:
+        """Queue an answer; `flush` writes what the client takes."""
+        # Part of it is what workers said, which need not be JSON.
+        self.unsent += json.dumps(answer, skipkeys=True, default=repr).encode() + b"\n"
+        self.flush()
+        if len(self.unsent) > MAX_UNSENT_BYTES:
+            # It asks and asks, and reads nothing: the next read from it finds the end.
+            self.unsent.clear()
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+    def flush(self) -> None:
+        """Write what the client takes now."""
+        write_some(self.sock, self.unsent)
+
+
+def accept(listener: Listener) -> socket.socket | None:
+    """The next client's connection, if it may; one that may not is closed at once. Raises OSError without a
+    descriptor for it.
+    """
+    try:
+        sock, _ = listener.sock.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    if peer_uid(sock) not in (0, os.geteuid()):
+        sock.close()
+        return None
+    return sock
+
+
+def refuse(sock: socket.socket) -> None:
+    """Say that nobody can be heard any more, and close."""
+    answer = {"ok": False, "refused": f"{MAX_CLIENTS} commands are under way: try again when one has ended"}
+    # There is room in a new connection; a client that has gone does not hear it.
+    with contextlib.suppress(OSError), sock:
+        sock.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The user at the other end, as the kernel knows it: of the client, or of the process that listens."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(raw)[1]
+    return uid
+
+
+def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Send one command to a running master and return its answer. Raises NotRunningError with what to look at."""
+    try:
+        return _ask_once(path, command, timeout_s)
+    except _HungUpError:
+        if command["command"] != "status":
+            raise
+        # A master that is replaced hangs up on its clients, and the next one answers; what only asks may ask again.
+        return _ask_once(path, command, timeout_s)
+
+
+def look(path: str, timeout_s: float) -> dict[str, Any]:
+    """What the running master says of itself. Raises NotRunningError, and ForkpolicyError for a master of a release
+    that says it otherwise: the program was replaced and the server was not.
+    """
+    answer = ask(path, {"command": "status"}, timeout_s)
+    if answer.get("status_version") != STATUS_VERSION:
+        release = f"{answer.get('version', 'an earlier one')}, master {answer.get('pid', 'unknown')}"
+        hint = "an upgrade in place (signal USR2) or a restart puts this one in its place"
+        raise ForkpolicyError(
+            f"{path}: another release is running ({release}), and this one cannot read its status: {hint}"
+        )
+    return answer
+
+
+def _ask_once(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    with _connected(path, timeout_s) as sock:
+        try:
+            return _exchange(sock, path, command)
+        except TimeoutError as error:
+            raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
+
+
+def wait_for_end(path: str, command: dict[str, Any], timeout_s: float) -> bool:
+    """Send a command that ends the master and wait until it has ended; False: not in time. Raises NotRunningError."""
+    with _connected(path, timeout_s) as sock:
+        try:
+            _exchange(sock, path, command)
+            while sock.recv(MAX_COMMAND_BYTES):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            return True
+    return True
+
+
+def _connected(path: str, timeout_s: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout_s)
+    try:
+        _connect(sock, path, time.monotonic() + timeout_s)
+    except TimeoutError as error:
+        sock.close()
+        raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
+    except PermissionError as error:
+        sock.close()
+        raise NotRunningError(f"{path}: {NOT_FOR_YOU}: try as root") from error
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise NotRunningError(f"{path}: no master is running there ({reason})") from error
+    return sock
+
+
+def _connect(sock: socket.socket, path: str, until_s: float) -> None:
+    """Connect, and wait for room where the queue is full: connect(2) says EAGAIN then, and does not wait."""
+    while True:
+        try:
+            return sock.connect(path)
+        except BlockingIOError as error:
+            if time.monotonic() > until_s:
+                raise TimeoutError from error
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[str, Any]:
+    """One command and its answer. Raises NotRunningError when the master hangs up on us, TimeoutError."""
+    line = b""
+    try:
+        # It may have answered, and closed, before it was asked.
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(json.dumps(command).encode() + b"\n")
+        with sock.makefile("rb") as answers:
+            line = answers.readline(MAX_UNSENT_BYTES)
+    except ConnectionError:
+        line = b""
+    if not line:
+        if os.geteuid() in (0, peer_uid(sock)):
+            raise _HungUpError(f"{path}: {HUNG_UP}")
+        raise NotRunningError(f"{path}: {NOT_FOR_YOU}")
+    answer = _parse_answer(line, path)
+    if "refused" in answer:
+        raise NotRunningError(f"{path}: {answer['refused']}")
+    return answer
+
+
+def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
+    """An answer of a master. Raises NotRunningError for anything else: a captured worker can put a socket of its own in
+    the place of its master's, where both have one user.
+    """
+    try:
+        answer = _harmless(json.loads(line))
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NotRunningError(
+            f"{path}: the process that listens there is not a forkpolicy master: it says {line[:40]!r}"
+        )
+    return answer
+
+
+def _harmless(value: object) -> Any:
+    """A value of an answer with its texts as a terminal may have them: names of files and requests, and a captured
+    worker, send escape sequences too. Line ends stay: complaints have several lines.
+    """
+    if isinstance(value, str):
+        return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in value)
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(each) for key, each in value.items()}
+    return value

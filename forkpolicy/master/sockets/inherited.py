@@ -1,0 +1,185 @@
+"""What one master passes to the next in an upgrade: its sockets (listening, control, metrics, and the pairs through
+which workers give each other connections), described by one environment variable, as systemd describes its own.
+
+Both sides: `start_again` starts the program with everything, `inherited` finds it there. The two may be of different
+releases: the state carries its version and that of the messages on the pairs, and what is not of ours is refused
+before anything of it is used. Raises OSError where no process can be started, and ConfigError for a state of another
+version and for descriptors that are not what they are said to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.master.signals import CAUGHT, HELD
+from forkpolicy.master.sockets.listener import Listener, adopt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VARIABLE = "FORKPOLICY_UPGRADE"
+# Of what the variable holds: one more with each change that the previous release would misread.
+STATE_VERSION = 1
+# What the new master writes when it serves; anything else is why it cannot.
+SERVING = "serving"
+WORD_BYTES = 4096
+# A client that is in the middle of a long request for so long keeps nobody else waiting.
+HANDING_OVER_S = 10.0
+
+
+@dataclass(slots=True)
+class InheritedSockets:
+    """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
+    the messages on `pairs`. `settings_path`: absolute, since the working directory may be gone; empty from a release
+    that did not say. `tables`: the last good file of each, by its path.
+    """
+
+    listeners: list[Listener]
+    handover: int
+    control: Listener | None = None
+    metrics: list[Listener] = field(default_factory=list)
+    pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
+    activated: bool = False
+    generation: int = 0
+    ready_fd: int = -1
+    master: int = 0
+    settings_path: str = ""
+    tables: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def every_listener(self) -> list[Listener]:
+        """All that listen, whatever for."""
+        return [*self.listeners, *self.metrics, *([self.control] if self.control else [])]
+
+    def tell_serving(self) -> None:
+        """The new master's word; and sockets that its settings do not name are given up."""
+        for left in self.every_listener:
+            left.close(remove=True)
+        with contextlib.suppress(OSError):
+            os.write(self.ready_fd, SERVING.encode())
+            os.close(self.ready_fd)
+
+    def tell_refused(self, reason: str) -> None:
+        """The new master's other word: it leaves everything as it is."""
+        with contextlib.suppress(OSError):
+            os.write(self.ready_fd, reason.encode("utf-8", "replace")[:WORD_BYTES])
+
+    def drop_in_child(self) -> None:
+        """What a child of the new master closes: what is left, which would listen on in it."""
+        for left in self.every_listener:
+            left.sock.close()
+        os.close(self.ready_fd)
+
+
+def inherited(handover: int) -> InheritedSockets | None:
+    """What the master before us passed; None when there was none. `handover`: the version of the messages between
+    workers that ours can read. Raises ConfigError.
+    """
+    text = os.environ.pop(VARIABLE, None)
+    if text is None:
+        return None
+    told = _state(text, handover)
+    os.set_inheritable(told["ready_fd"], False)
+    tables = told.get("tables", {})
+    for fd in (*(fd for pair in told["pairs"] for fd in pair), *tables.values()):
+        os.set_inheritable(fd, False)
+    return InheritedSockets(
+        listeners=[_adopted(each) for each in told["listeners"]],
+        handover=handover,
+        control=_adopted(told["control"]),
+        metrics=[_adopted(each) for each in told["metrics"]],
+        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
+        activated=told["activated"],
+        generation=told["generation"],
+        ready_fd=told["ready_fd"],
+        master=told["master"],
+        settings_path=told.get("settings_path", ""),
+        tables=tables,
+    )
+
+
+def _state(text: str, handover: int) -> dict[str, Any]:
+    """What the variable holds. Raises ConfigError for what is not of the versions that this release knows."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    found = (told.get("version"), told.get("handover")) if isinstance(told, dict) else None
+    if found != (STATE_VERSION, handover):
+        seen = f"state {found[0]} with hand-over {found[1]}" if found else "an unknown state"
+        known = f"state {STATE_VERSION} with hand-over {handover}"
+        message = f"the running master passes {seen}, this release knows {known}"
+        hint = "stop the running master and start this release, which no upgrade in place can replace"
+        raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])
+    assert isinstance(told, dict)
+    return told
+
+
+class OldMaster:
+    """The master that we replace: until its workers have handed over, some requests are decided by what they serve."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._until_s = time.monotonic() + HANDING_OVER_S
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether it still does. It ends with the last of its workers, and until then it is our parent."""
+        return os.getppid() == self._pid and time.monotonic() < self._until_s
+
+
+def start_again(passed: InheritedSockets) -> int:
+    """Start the program as we were started, with what is passed; its pid."""
+    fds = list(_descriptors(passed))
+    told = {
+        "version": STATE_VERSION,
+        "handover": passed.handover,
+        "listeners": [_described(each) for each in passed.listeners],
+        "control": _described(passed.control) if passed.control else None,
+        "metrics": [_described(each) for each in passed.metrics],
+        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in passed.pairs],
+        "activated": passed.activated,
+        "generation": passed.generation,
+        "ready_fd": passed.ready_fd,
+        "master": os.getpid(),
+        "settings_path": passed.settings_path,
+        "tables": passed.tables,
+    }
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        # The interpreter by its path, not by the name it was called with: PATH may have changed since.
+        arguments = [sys.executable, *sys.orig_argv[1:]]
+        environment = {**os.environ, VARIABLE: json.dumps(told)}
+        return os.posix_spawn(sys.executable, arguments, environment, setsigmask=HELD, setsigdef=CAUGHT)
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+
+
+def _descriptors(passed: InheritedSockets) -> Iterable[int]:
+    for listener in passed.every_listener:
+        yield listener.sock.fileno()
+    for pair in passed.pairs:
+        yield from (end.fileno() for end in pair)
+    yield passed.ready_fd
+    yield from passed.tables.values()
+
+
+def _described(listener: Listener) -> dict[str, Any]:
+    return {"endpoint": listener.endpoint, "fd": listener.sock.fileno(), "identity": listener.identity}
+
+
+def _adopted(told: dict[str, Any]) -> Listener:
+    listener = adopt(told["fd"], tuple(told["identity"]) if told["identity"] else None)
+    # Its name among the sockets is the one that it was bound under; the settings call it by its path.
+    listener.endpoint = told["endpoint"]
+    return listener

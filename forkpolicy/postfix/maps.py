@@ -1,0 +1,166 @@
+"""Maps of Postfix that its lists lead to: which can be listed, and what stands in them.
+
+Indexed ones are listed by postmap(1), texts are parsed as Postfix reads them. `refuse_map` says what to write instead
+of a map that is named as a source. ValueError says what cannot be listed, or which line is not of the map's language.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.tables.keys import ip_key
+from forkpolicy.tables.rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LISTED_BY_POSTMAP: Final = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
+_ASKED_ONLY: Final = {
+    "ldap": "a directory",
+    "mysql": "a database; use a sql: source instead",
+    "pgsql": "a database; use a sql: source instead",
+    "sqlite": "a database; use a sql: source instead",
+    "mongodb": "a database",
+    "memcache": "a cache",
+    "regexp": "patterns; write them as /regex/ into an acl",
+    "pcre": "patterns; write them as /regex/ into an acl",
+    "tcp": "a server",
+    "socketmap": "a server",
+    "nis": "a server",
+    "nisplus": "a server",
+    "netinfo": "a server",
+    "unix": "the system's user lists",
+    "static": "an answer to everything",
+    "pipemap": "a pipeline of maps",
+    "unionmap": "a union of maps",
+    "randmap": "a random choice",
+    "fail": "a failure",
+}
+
+# As Postfix reads a key: up to the first blank that stands neither in quotes nor behind a backslash.
+_KEY: Final = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^\s"\\])+', re.ASCII)
+
+
+def is_map(word: str) -> bool:
+    """Whether a word is `type:name`; `dead:beef::` is an address."""
+    kind, colon, _ = word.partition(":")
+    return bool(colon) and kind.isalpha() and ip_key(word.partition("/")[0]) is None
+
+
+def split_list(value: str) -> list[str]:
+    """The members of a Postfix list: separated by commas and blanks, with `{ ... }` kept whole."""
+    words, word, depth = [], "", 0
+    for char in value:
+        depth += (char == "{") - (char == "}")
+        if depth <= 0 and (char.isspace() or char == ","):
+            if word:
+                words.append(word)
+            word = ""
+        else:
+            word += char
+    return [*words, word] if word else words
+
+
+def split_map(word: str) -> tuple[str, str]:
+    """Type and name of a map; `proxy:` says who opens it, and no more."""
+    map_type, _, name = word.removeprefix("proxy:").partition(":")
+    return map_type, name
+
+
+def is_indexed(word: str) -> bool:
+    """Whether a map is one that postmap(1) lists."""
+    return split_map(word)[0] in _LISTED_BY_POSTMAP
+
+
+def rows_of_listing(listing: str) -> Iterator[Row]:
+    """What `postmap -s` has listed."""
+    for text in listing.removesuffix("\n").split("\n"):
+        if text:
+            key, _, value = text.partition("\t")
+            yield Row(key, value or None)
+
+
+def parser_of(word: str) -> Callable[[str], tuple[str, str]]:
+    """What makes key and value of one text of a map. Raises ValueError where it cannot be listed."""
+    map_type = split_map(word)[0]
+    if map_type not in _PARSERS:
+        what = _ASKED_ONLY.get(map_type, "a kind of map that is not known here")
+        raise ValueError(f"{word} cannot be listed: {map_type} is {what}")
+    return _PARSERS[map_type]
+
+
+def texts_of(word: str, place: str, line: int) -> list[tuple[str, int, str]]:
+    """The texts of a map's entries, of its file or of its name, each with what it stands in and its line."""
+    kind, name = split_map(word)
+    if kind != "inline" and not name.startswith("{"):
+        return [(name, number, text) for number, text in _logical_lines(name)]
+    words = split_list(_without_braces(name))
+    texts = [word if kind == "inline" and not word.startswith("{") else _without_braces(word) for word in words]
+    return [(place, line, text) for text in texts if text and not text.startswith("#")]
+
+
+def _without_braces(text: str) -> str:
+    if not (text.startswith("{") and text.endswith("}")):
+        raise ValueError(f'expected {{ ... }}, found "{text}"')
+    return text[1:-1].strip()
+
+
+def _words(text: str) -> tuple[str, str]:
+    """Key and value of a line, the key with its quotes: for Postfix, they are part of it."""
+    found = _KEY.match(text)
+    end = found.end() if found else 0
+    if text[end : end + 1].strip():
+        raise ValueError(f"a quote that is not closed, or a backslash that nothing follows: {text}")
+    return text[:end], text[end:].strip()
+
+
+def _rule(text: str) -> tuple[str, str]:
+    """The pattern and the action of a line of cidr_table(5)."""
+    if re.match(r"(if|endif)\b", text, re.IGNORECASE):
+        raise ValueError("if and endif of cidr_table(5) cannot be listed: write the networks that are meant")
+    if text.startswith("!"):
+        raise ValueError(f"the exclusion {_words(text)[0]} cannot be part of a table: list what is meant")
+    return _words(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f'expected key=value, found "{text}"')
+    return key.strip(), value
+
+
+def lines_of(path: str) -> list[tuple[int, str]]:
+    """The lines of a file that are neither blank nor comments, with their numbers."""
+    lines = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line.lstrip()[0] != "#"]
+
+
+def _logical_lines(path: str) -> list[tuple[int, str]]:
+    """The same, with indented lines joined to the one before, as Postfix reads its text maps."""
+    lines: list[tuple[int, str]] = []
+    for number, line in lines_of(path):
+        if line[0].isspace() and lines:
+            lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
+        else:
+            lines.append((number, line.strip()))
+    return lines
+
+
+_PARSERS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {"texthash": _words, "cidr": _rule, "inline": _pair}
+
+
+def refuse_map(word: str) -> None:
+    """Say what to write where a map of Postfix stands for a source. Raises ValueError; nothing for what is none."""
+    kind, name = split_map(word)
+    if kind in _ASKED_ONLY:
+        raise ValueError(f"a {kind} map of Postfix cannot be listed: it is {_ASKED_ONLY[kind]}")
+    if kind in (*_LISTED_BY_POSTMAP, *_PARSERS):
+        inline = kind == "inline" or name.startswith("{")
+        meant = "write its entries into a text file." if inline else f'did you mean the text file itself, "{name}"?'
+        raise ValueError(
+            f"a {kind} map of Postfix is not a source: {meant} lmdb:FILE lists what postmap lmdb:FILE wrote, "
+            "postconf:PARAMETER the maps that a parameter names"
+        )

@@ -1,0 +1,1 @@
+"""What was seen: latency, CPU, memory, verdicts, and the report of them."""
