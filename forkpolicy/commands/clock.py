@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.clock import ClockPart
-
 if TYPE_CHECKING:
     from forkpolicy.commands.request_log import Recorded
     from forkpolicy.policy.policy import Policy
@@ -29,9 +27,9 @@ class Clock:
     def put_into(self, policy: Policy) -> None:
         """From now on the policy's days and times are ours."""
         for acl in policy.model.acls.values():
-            for part in acl.parts:
-                if isinstance(part, ClockPart):
-                    part.clock = self
+            for matcher in acl.matchers:
+                if matcher.needs_clock:
+                    matcher.clock = self
                     self.asked_for = True
 
     def turn_to(self, recorded: Recorded) -> None:

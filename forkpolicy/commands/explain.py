@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from forkpolicy.policy.evaluate import Looked, Trace, Tried
-    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.model import Model
     from forkpolicy.policy.policy import Policy
 

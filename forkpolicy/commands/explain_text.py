@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.colour import Painter
 from forkpolicy.policy.evaluate import Answer
-from forkpolicy.policy.matchers.clock import ClockPart
+from forkpolicy.policy.matchers.clock import ClockMatcher
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
 
 if TYPE_CHECKING:
     from forkpolicy.policy.evaluate import Looked, Trace, Tried
-    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.model import Acl, Model
     from forkpolicy.protocol.request import Request
 
@@ -115,7 +115,7 @@ def _why_unknown(name: str, request: Request) -> str:
 
 def _time_text(acl: Acl) -> str:
     """What time it is, for days and times that do not hold."""
-    clocks = [part for part in acl.parts if isinstance(part, ClockPart)]
+    clocks = [matcher for matcher in acl.matchers if isinstance(matcher, ClockMatcher)]
     return f"it is {clocks[0].now():%A %H:%M %Z}" if clocks else ""
 
 

@@ -14,7 +14,6 @@ from forkpolicy.policy.checks_lines import LINE_CHECKS, about
 from forkpolicy.policy.checks_reports import report_warnings
 from forkpolicy.policy.checks_values import value_warnings
 from forkpolicy.policy.covering import Covering
-from forkpolicy.policy.matchers.table import PairPart, TablePart
 from forkpolicy.policy.model import DEFAULT_ACTION
 
 if TYPE_CHECKING:
@@ -50,9 +49,7 @@ def _unused(model: Model) -> Iterator[Complaint]:
 
 
 def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -> Iterator[Complaint]:
-    asked = {
-        part.lookup.name for acl in model.acls.values() for part in acl.parts if isinstance(part, (TablePart, PairPart))
-    }
+    asked = {each.lookup.name for acl in model.acls.values() for each in acl.matchers if each.lookup}
     for name, declared in declarations.items():
         if name not in asked:
             yield Complaint(declared.path, declared.line, 0, f'table "{name}" is never used', severity="warning")

@@ -11,8 +11,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
-from forkpolicy.policy.matchers.parts import PresentPart
-from forkpolicy.policy.matchers.table import PairPart, TablePart
 from forkpolicy.protocol.attributes import STATES, states_of
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
 from forkpolicy.tables.keys import NULL_SENDER
@@ -177,11 +175,11 @@ def _asks_for_clients_own(line: Line) -> bool:
 
 
 def _means_null_sender(acl: Acl) -> bool:
-    return any(isinstance(part, PresentPart) for part in acl.parts) or any(w.text == NULL_SENDER for w in acl.words)
+    return acl.type_name == "null_sender" or any(word.text == NULL_SENDER for word in acl.words)
 
 
 def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
-    if any(isinstance(part, (TablePart, PairPart)) for part in acl.parts):
+    if any(matcher.lookup for matcher in acl.matchers):
         # No table of domains has the null sender; whether another kind does stands in its source.
         return negated
     values = dict.fromkeys(acl.attributes, "")

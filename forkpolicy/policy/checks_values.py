@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkpolicy.policy.matchers.foreign import PIECES
-from forkpolicy.policy.matchers.network import NetworkPart
+from forkpolicy.policy.matchers.network import NetworkMatcher
 from forkpolicy.policy.matchers.regex import is_regex
 from forkpolicy.policy.matchers.types import ADDRESSES, HOSTS
 
@@ -32,9 +32,9 @@ def value_warnings(model: Model) -> Iterator[Complaint]:
     for acl in model.acls.values():
         if acl.type_name in (*ADDRESSES, *HOSTS):
             yield from _words(acl)
-        for part in acl.parts:
-            if isinstance(part, NetworkPart):
-                yield from _nested(part)
+        for matcher in acl.matchers:
+            if isinstance(matcher, NetworkMatcher):
+                yield from _nested(matcher)
 
 
 def _words(acl: Acl) -> Iterator[Complaint]:
@@ -64,9 +64,9 @@ def _dots(word: Word) -> Iterator[Complaint]:
         yield word.warning("a dot in an expression is any character", f"for the dot of a domain, write {escaped}")
 
 
-def _nested(part: NetworkPart) -> Iterator[Complaint]:
+def _nested(matcher: NetworkMatcher) -> Iterator[Complaint]:
     widest: tuple[bytes, Word] | None = None
-    for (first, last), word in sorted(part.ranges, key=lambda each: (each[0][0], _descending(each[0][1]))):
+    for (first, last), word in sorted(matcher.ranges, key=lambda each: (each[0][0], _descending(each[0][1]))):
         if widest and last <= widest[0] and first[:1] == widest[0][:1]:
             if word is not widest[1]:
                 yield word.warning(_twice(word, widest[1]))

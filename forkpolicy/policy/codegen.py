@@ -14,15 +14,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.policy.matchers.parts import OneKeyPart, PresentPart
-from forkpolicy.policy.matchers.table import PairPart, TablePart, domain_of_address
+from forkpolicy.policy.matchers.table import domain_of_address
 from forkpolicy.postfix.addresses import PLAIN
 from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from forkpolicy.policy.matchers.parts import Part
     from forkpolicy.policy.model import Acl, Line, Model
     from forkpolicy.postfix.addresses import Views
 
@@ -58,7 +56,7 @@ class _Compiler:
         body = [self._statement("\n".join(start), None)] if start else []
         for block, line in zip(blocks, self.model.lines, strict=True):
             body.append(self._statement(block, line))
-        body.append(self._statement(f"return {self._value('end', self.model.default_line)}", None))
+        body.append(self._statement(f"return {self.value('end', self.model.default_line)}", None))
         source = ast.parse(f"def decide({', '.join(self.arguments.values())}): pass")
         function = source.body[0]
         assert isinstance(function, ast.FunctionDef)
@@ -110,9 +108,9 @@ class _Compiler:
 
     def _question(self, acl: Acl) -> str:
         if acl.is_score:
-            return f"{self._value('score', acl.parts[0].holds)}(score)"
+            return f"{self.value('score', acl.matchers[0].holds)}(score)"
         known = [check for name in acl.attributes if (check := self._known(name))]
-        holds = " or ".join(self._part(part) for part in acl.parts) or "False"
+        holds = " or ".join(matcher.source(self) for matcher in acl.matchers) or "False"
         return f"({holds}) if {' and '.join(known)} else None" if known else holds
 
     def _known(self, name: str) -> str:
@@ -122,54 +120,36 @@ class _Compiler:
             return f"{value} is not None"
         if found.empty_known_at is None:
             return ""
-        states = self._value("states_" + "_".join(sorted(found.empty_known_at)), found.empty_known_at)
+        states = self.value("states_" + "_".join(sorted(found.empty_known_at)), found.empty_known_at)
         there = f"{value} not in {found.empty!r}" if found.number else value
         return f"({there} or {self.arguments['protocol_state']} in {states})"
 
-    def _part(self, part: Part) -> str:
-        values = [self._seen(name) for name in part.attributes]
-        name = f"{len(self.namespace)}"
-        if isinstance(part, TablePart):
-            # The slot's `find` is replaced when a new table is taken up, so it is fetched each time.
-            key = self._key(part)
-            return f"{self._value('t' + name, part.lookup)}.find({key}) is not None"
-        if isinstance(part, OneKeyPart):
-            words = self._value("words" + name, frozenset(part.words))
-            return f"{self._value('key' + name, part.key_of)}({values[0]}) in {words}"
-        if isinstance(part, PresentPart):
-            # However an address is seen, it is there or not.
-            anything = " or ".join(f"{self.arguments[name]} != ''" for name in part.attributes)
-            return f"not ({anything})" if part.empty else f"({anything})"
-        if isinstance(part, PairPart):
-            joined = "f'" + " ".join(f"{{{value}}}" for value in values) + "'"
-            return f"{self._value('t' + name, part.lookup)}.find({joined}) is not None"
-        return f"{self._value('holds' + name, part.holds)}({', '.join(values)})"
+    def came(self, name: str) -> str:
+        """An attribute as the request has it."""
+        return self.arguments[name]
 
-    def _key(self, part: TablePart) -> str:
-        """What a table is asked for. The domain of nearly every address is known to be what stands behind its `@`."""
-        name = part.attributes[0]
-        if part.view is None:
-            return self._seen(name)
-        view, value = self.views.get(name), self.arguments[name]
-        if view is None or part.view is not domain_of_address:
-            return f"{self._value('view', part.view)}({self._seen(name)})"
-        known, domain = (self._value(*each) for each in (("known", view.known_domain), ("domain", view.domain)))
-        return f"({known}({value}.partition('@')[2]) or {domain}({value}))"
-
-    def _seen(self, name: str) -> str:
-        """An attribute as ACLs see it. A common address costs the expression that finds it common, and no call."""
+    def seen(self, name: str) -> str:
+        """The same as ACLs see it. A common address costs the expression that finds it common, and no call."""
         value, view = self.arguments[name], self.views.get(name)
         if view is None:
             return value
-        return f"({value} if {self._value('plain', PLAIN)}({value}) else {self._value('view', view.address)}({value}))"
+        return f"({value} if {self.value('plain', PLAIN)}({value}) else {self.value('view', view.address)}({value}))"
+
+    def domain(self, name: str) -> str:
+        """The domain of an address. That of nearly every one is known to be what stands behind its `@`."""
+        value, view = self.arguments[name], self.views.get(name)
+        if view is None:
+            return f"{self.value('domain_of', domain_of_address)}({value})"
+        known, domain = self.value("known", view.known_domain), self.value("domain", view.domain)
+        return f"({known}({value}.partition('@')[2]) or {domain}({value}))"
 
     def _effect(self, line: Line) -> list[str]:
         if line.action.kind == "score":
-            return [f"score += {self._value(f'amount{line.number}', line.action.amount)}"]
-        value = self._value(f"line{line.number}", line)
+            return [f"score += {self.value(f'amount{line.number}', line.action.amount)}"]
+        value = self.value(f"line{line.number}", line)
         return [f"noted.append({value})"] if line.action.kind == "log" else [f"return {value}"]
 
-    def _value(self, hint: str, value: object) -> str:
+    def value(self, hint: str, value: object) -> str:
         """A name for a value in the generated code; the same value gets the same name."""
         # By identity: the namespace keeps every value alive, so no other gets its id.
         if id(value) not in self.names:

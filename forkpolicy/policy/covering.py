@@ -11,18 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.clock import ClockPart
-from forkpolicy.policy.matchers.network import NetworkPart
-from forkpolicy.policy.matchers.number import NumberPart
-from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart, PresentPart
-from forkpolicy.policy.matchers.table import TablePart
+from forkpolicy.policy.matchers.clock import ClockMatcher
+from forkpolicy.policy.matchers.exact import OneKeyMatcher, SeveralKeysMatcher
+from forkpolicy.policy.matchers.network import NetworkMatcher
+from forkpolicy.policy.matchers.number import NumberMatcher
+from forkpolicy.policy.matchers.present import PresentMatcher
+from forkpolicy.policy.matchers.table import TableMatcher
 from forkpolicy.policy.matchers.types import ADDRESSES, HOSTS
 from forkpolicy.tables.keys import NULL_SENDER, address_keys, parent_keys
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-    from forkpolicy.policy.matchers.parts import Part
+    from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.policy.model import Acl
 
 Atom = tuple[str, "Hashable"]
@@ -93,9 +94,9 @@ class Covering:
         return not (self._meet(first, second) or self._meet(second, first))
 
     def _add(self, acl: Acl) -> None:
-        atoms = frozenset(atom for part in acl.parts for atom in _atoms(part, acl))
-        spans = frozenset(span for part in acl.parts for span in _spans(part))
-        plain = bool(acl.parts) and all(_is_plain(part) for part in acl.parts)
+        atoms = frozenset(atom for matcher in acl.matchers for atom in _atoms(matcher, acl))
+        spans = frozenset(span for matcher in acl.matchers for span in _spans(matcher))
+        plain = bool(acl.matchers) and all(_is_plain(matcher) for matcher in acl.matchers)
         known = self._known[acl.number] = Coverage(frozenset(acl.attributes), atoms, spans, plain)
         if known.identity in self._numbers:
             return
@@ -170,39 +171,39 @@ def _blocks(span: Span) -> Iterator[Span]:
         yield (kind, start, start | (1 << bits) - 1)
 
 
-def _spans(part: Part) -> Iterator[Span]:
-    if isinstance(part, NumberPart):
-        for (low, high), _ in part.comparisons:
-            yield (part.attributes[0], low, high)
-    elif isinstance(part, NetworkPart):
-        for (first, last), _ in part.ranges:
-            yield (f"{part.attributes[0]} {first[:1].decode()}", _number(first), _number(last))
+def _spans(matcher: Matcher) -> Iterator[Span]:
+    if isinstance(matcher, NumberMatcher):
+        for (low, high), _ in matcher.comparisons:
+            yield (matcher.attributes[0], low, high)
+    elif isinstance(matcher, NetworkMatcher):
+        for (first, last), _ in matcher.ranges:
+            yield (f"{matcher.attributes[0]} {first[:1].decode()}", _number(first), _number(last))
 
 
-def _atoms(part: Part, acl: Acl) -> Iterator[Atom]:
-    if isinstance(part, (ExactPart, OneKeyPart)):
-        for key in part.words:
-            yield (part.attributes[0], key)
-    elif isinstance(part, PresentPart):
-        yield ("sender", NULL_SENDER) if part.empty else ("present", part.attributes)
-    elif isinstance(part, TablePart):
-        yield ("table", (part.lookup.name, part.attributes))
-    elif isinstance(part, ClockPart):
+def _atoms(matcher: Matcher, acl: Acl) -> Iterator[Atom]:
+    if isinstance(matcher, (SeveralKeysMatcher, OneKeyMatcher)):
+        for key in matcher.words:
+            yield (matcher.attributes[0], key)
+    elif isinstance(matcher, PresentMatcher):
+        yield ("sender", NULL_SENDER) if matcher.empty else ("present", matcher.attributes)
+    elif isinstance(matcher, TableMatcher):
+        yield ("table", (matcher.lookup.name, matcher.attributes))
+    elif isinstance(matcher, ClockMatcher):
         # A tz= is about all values beside it.
         yield (acl.type_name, frozenset(word.text.casefold() for word in acl.words))
-    elif not isinstance(part, (NumberPart, NetworkPart)):
-        own = getattr(part, "word", None)
-        for word in getattr(part, "words", None) or ([own] if own else acl.words):
-            yield (type(part).__name__, (part.attributes, word.text))
+    elif not isinstance(matcher, (NumberMatcher, NetworkMatcher)):
+        own = getattr(matcher, "word", None)
+        for word in getattr(matcher, "words", None) or ([own] if own else acl.words):
+            yield (type(matcher).__name__, (matcher.attributes, word.text))
 
 
-def _is_plain(part: Part) -> bool:
-    if isinstance(part, (NumberPart, NetworkPart)):
+def _is_plain(matcher: Matcher) -> bool:
+    if isinstance(matcher, (NumberMatcher, NetworkMatcher)):
         return True
-    if isinstance(part, PresentPart):
-        return part.empty
+    if isinstance(matcher, PresentMatcher):
+        return matcher.empty
     # `user@` may meet any domain.
-    return isinstance(part, (ExactPart, OneKeyPart)) and not any(key[-1] == "@" for key in part.words)
+    return isinstance(matcher, (SeveralKeysMatcher, OneKeyMatcher)) and not any(key[-1] == "@" for key in matcher.words)
 
 
 def _number(key: bytes) -> int:

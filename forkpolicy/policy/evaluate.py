@@ -16,7 +16,7 @@ from forkpolicy.errors import ForkpolicyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.policy.matchers.parts import Finding
+    from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.model import Acl, Line, Model
 
 

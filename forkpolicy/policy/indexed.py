@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Protocol
 
-from forkpolicy.policy.matchers.network import NetworkPart
-from forkpolicy.policy.matchers.parts import ExactPart, OneKeyPart
-from forkpolicy.policy.matchers.regex import RegexPart
-from forkpolicy.policy.matchers.table import PairPart, TablePart
-from forkpolicy.policy.matchers.types import exact_keys_of
+from forkpolicy.policy.matchers.guards import AskOnce, Exact, Expressions, Networks
+from forkpolicy.policy.matchers.matcher import Asking
+from forkpolicy.policy.matchers.regex import RegexMatcher
 from forkpolicy.protocol.attributes import attribute
 from forkpolicy.protocol.layout import Values
 from forkpolicy.tables.keys import ip_key
@@ -29,7 +27,8 @@ from forkpolicy.tables.keys import ip_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkpolicy.policy.matchers.parts import Part
+    from forkpolicy.policy.matchers.guards import Guard, Lister
+    from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.policy.model import Acl, Line, Model
     from forkpolicy.policy.nodes import Word
     from forkpolicy.protocol.attributes import Attribute
@@ -38,14 +37,7 @@ if TYPE_CHECKING:
 Question = Callable[[Values], "bool | None"]
 
 # Guards in the order in which they are preferred: the more a look-up narrows down, the better.
-PREFERENCE: dict[type[Part], int] = {
-    OneKeyPart: 0,
-    ExactPart: 0,
-    NetworkPart: 1,
-    PairPart: 2,
-    TablePart: 3,
-    RegexPart: 4,
-}
+PREFERENCE: dict[type, int] = {Exact: 0, Networks: 1, AskOnce: 3, Expressions: 4}
 NO_LINES: tuple[int, ...] = ()
 
 
@@ -53,12 +45,11 @@ def index_model(
     model: Model,
     wanted: Sequence[str],
     noted: list[Line],
-    delimiter: str,
     understood: Callable[[Values], Values],
 ) -> Callable[..., Line]:
     """The function that decides as `model` says. Its arguments are the values of `wanted`; `understood` is a `door`."""
     positions = {name: number for number, name in enumerate(wanted)}
-    guarded = _Guards(model.lines, positions, delimiter)
+    guarded = _Guards(model.lines, positions)
     questions = {acl.number: _question(acl, positions) for acl in model.acls.values() if not acl.is_score}
     lines, end, always, probes = model.lines, model.default_line, guarded.always, guarded.probes
 
@@ -88,7 +79,7 @@ def _first(
         line = lines[number]
         for acl, negated in line.clauses:
             if acl.is_score:
-                answer: bool | None = acl.parts[0].holds(str(score))
+                answer: bool | None = acl.matchers[0].holds(str(score))
             elif acl.number in answers:
                 answer = answers[acl.number]
             else:
@@ -106,12 +97,12 @@ def _first(
 
 def _question(acl: Acl, positions: dict[str, int]) -> Question:
     """One ACL, ready to be asked: True, False, or None for "cannot be known". Raises what a table raises."""
-    parts = [
-        (part.holds, tuple(positions[name] for name in part.attributes))
-        for part in acl.parts
-        if all(name in positions for name in part.attributes)
+    matchers = [
+        (matcher.holds, tuple(positions[name] for name in matcher.attributes))
+        for matcher in acl.matchers
+        if all(name in positions for name in matcher.attributes)
     ]
-    asked = _one_part(*parts[0]) if len(parts) == 1 else _any_part(parts)
+    asked = _one_part(*matchers[0]) if len(matchers) == 1 else _any_part(matchers)
     named = [(positions[name], attribute(name)) for name in acl.attributes if name in positions]
     checks = [(at, each) for at, each in named if not each.always_known]
     return _if_known(asked, checks, positions["protocol_state"]) if checks else asked
@@ -124,8 +115,8 @@ def _one_part(holds: Callable[..., bool], places: tuple[int, ...]) -> Question:
     return lambda values: holds(*(values[at] or "" for at in places))
 
 
-def _any_part(parts: list[tuple[Callable[..., bool], tuple[int, ...]]]) -> Question:
-    asked = [_one_part(holds, places) for holds, places in parts]
+def _any_part(matchers: list[tuple[Callable[..., bool], tuple[int, ...]]]) -> Question:
+    asked = [_one_part(holds, places) for holds, places in matchers]
     return lambda values: any(ask(values) for ask in asked)
 
 
@@ -151,60 +142,74 @@ class _Probe(Protocol):
 class _Guards:
     """Sorts the lines into indexes."""
 
-    def __init__(self, lines: list[Line], positions: dict[str, int], delimiter: str) -> None:
+    def __init__(self, lines: list[Line], positions: dict[str, int]) -> None:
         self._positions = positions
-        self._delimiter = delimiter
-        self._exact: dict[str, dict[str, list[int]]] = {}
+        self._exact: dict[str, tuple[Lister, dict[str, list[int]]]] = {}
         self._networks: dict[str, list[tuple[IpRange, int]]] = {}
         self._regexes: dict[str, list[tuple[Word, int]]] = {}
-        self._tables: dict[int, tuple[Part, list[int]]] = {}
+        self._asked: dict[int, tuple[Matcher, list[int]]] = {}
         unguarded = [line.number for line in lines if not self._guard(line)]
         self.always = tuple(unguarded)
         self.probes: list[_Probe] = [
-            *(_ExactProbe(positions[name], name, keys, delimiter) for name, keys in self._exact.items()),
+            *(_ExactProbe(positions[name], lister, keys) for name, (lister, keys) in self._exact.items()),
             *(_NetworkProbe(positions[name], spans) for name, spans in self._networks.items()),
             *(_RegexProbe(positions[name], name, words) for name, words in self._regexes.items()),
-            *(self._table_probe(part, numbers) for part, numbers in self._tables.values()),
+            *(self._ask_once(matcher, numbers) for matcher, numbers in self._asked.values()),
         ]
 
-    def _table_probe(self, part: Part, numbers: list[int]) -> _TableProbe:
-        return _TableProbe(part, tuple(self._positions[name] for name in part.attributes), tuple(numbers))
+    def _ask_once(self, matcher: Matcher, numbers: list[int]) -> _AskOnceProbe:
+        return _AskOnceProbe(matcher, tuple(self._positions[name] for name in matcher.attributes), tuple(numbers))
 
     def _guard(self, line: Line) -> bool:
-        ranked = [(rank, acl) for acl, negated in line.clauses if not negated and (rank := _rank(acl)) is not None]
+        asked = takewhile(_is_asked_freely, line.clauses)
+        ranked = [(_rank(acl, guards), guards) for acl, negated in asked if not negated and (guards := _guards(acl))]
         if not ranked:
             return False
-        for part in min(ranked, key=lambda each: each[0])[1].parts:
-            self._add(part, line.number)
+        for guard in min(ranked, key=lambda each: each[0])[1]:
+            self._add(guard, line.number)
         return True
 
-    def _add(self, part: Part, number: int) -> None:
-        name = part.attributes[0]
-        if isinstance(part, (OneKeyPart, ExactPart)):
-            keys = self._exact.setdefault(name, {})
-            for key in part.words:
-                keys.setdefault(key, []).append(number)
-        elif isinstance(part, NetworkPart):
-            self._networks.setdefault(name, []).extend((span, number) for span, _ in part.ranges)
-        elif isinstance(part, RegexPart):
-            self._regexes.setdefault(name, []).extend((word, number) for word in part.words)
-        else:
-            self._tables.setdefault(id(part), (part, []))[1].append(number)
+    def _add(self, guard: Guard, number: int) -> None:
+        match guard:
+            case Exact(name, keys, lister):
+                numbers = self._exact.setdefault(name, (lister, {}))[1]
+                for key in keys:
+                    numbers.setdefault(key, []).append(number)
+            case Networks(name, ranges):
+                self._networks.setdefault(name, []).extend((span, number) for span in ranges)
+            case Expressions(name, words):
+                self._regexes.setdefault(name, []).extend((word, number) for word in words)
+            case AskOnce(matcher):
+                self._asked.setdefault(id(matcher), (matcher, []))[1].append(number)
 
 
-def _rank(acl: Acl) -> tuple[int, int] | None:
-    """How good a guard an ACL is, the smaller the better; None: it is none."""
-    ranks = [PREFERENCE.get(type(part)) for part in acl.parts]
-    known = [rank for rank in ranks if rank is not None]
-    return (max(known), len(acl.words)) if known and len(known) == len(ranks) else None
+def _is_asked_freely(clause: tuple[Acl, bool]) -> bool:
+    """Whether an ACL may be asked before what stands left of it has been."""
+    return not any(matcher.asking & (Asking.COUNTS | Asking.WAITS) for matcher in clause[0].matchers)
+
+
+def _guards(acl: Acl) -> list[Guard]:
+    """The guards of an ACL, one for each of its matchers; none where one of them has none."""
+    guards = [guard for matcher in acl.matchers if (guard := matcher.guard())]
+    return guards if len(guards) == len(acl.matchers) else []
+
+
+def _rank(acl: Acl, guards: list[Guard]) -> tuple[int, int]:
+    """How good the guards of an ACL are, the smaller the better."""
+    return max(_preference(guard) for guard in guards), len(acl.words)
+
+
+def _preference(guard: Guard) -> int:
+    # A table that is asked for two attributes narrows down more than one that is asked for one.
+    return PREFERENCE[type(guard)] - (isinstance(guard, AskOnce) and len(guard.matcher.attributes) > 1)
 
 
 class _ExactProbe:
     """All exact values of one attribute: a dict."""
 
-    def __init__(self, at: int, name: str, keys: dict[str, list[int]], delimiter: str) -> None:
+    def __init__(self, at: int, lister: Lister, keys: dict[str, list[int]]) -> None:
         self._at = at
-        self._keys_of = exact_keys_of(name, keys, delimiter)
+        self._keys_of = lister(keys)
         self._found = {key: tuple(numbers) for key, numbers in keys.items()}.get
 
     def lines(self, values: Values) -> Iterable[int]:
@@ -248,7 +253,7 @@ class _RegexProbe:
 
     def __init__(self, at: int, name: str, words: list[tuple[Word, int]]) -> None:
         self._at = at
-        self._part = RegexPart(name, [word for word, _ in words])
+        self._part = RegexMatcher(name, [word for word, _ in words])
         self._numbers = [number for _, number in words]
 
     def lines(self, values: Values) -> Iterable[int]:
@@ -256,16 +261,16 @@ class _RegexProbe:
         return [self._numbers[at] for at in self._part.remembered(values[self._at] or "")]
 
 
-class _TableProbe:
-    """One table and one attribute: asked once, for all lines that it guards."""
+class _AskOnceProbe:
+    """One matcher: asked once, for all lines that it guards."""
 
-    def __init__(self, part: Part, places: tuple[int, ...], numbers: tuple[int, ...]) -> None:
-        self._holds = part.holds
+    def __init__(self, matcher: Matcher, places: tuple[int, ...], numbers: tuple[int, ...]) -> None:
+        self._holds = matcher.holds
         self._places = places
         self._numbers = numbers
 
     def lines(self, values: Values) -> Iterable[int]:
-        """All its lines when the table has the value."""
+        """All its lines when it holds."""
         return self._numbers if self._holds(*(values[at] or "" for at in self._places)) else NO_LINES
 
 

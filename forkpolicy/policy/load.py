@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files
-from forkpolicy.policy.matchers.types import Surroundings
+from forkpolicy.policy.matchers.types import BuildContext
 from forkpolicy.policy.nodes import AclStatement, TableStatement
 from forkpolicy.policy.parser import parse_policy
 from forkpolicy.policy.policy import INDEXED_FROM, Policy
@@ -18,7 +18,7 @@ from forkpolicy.protocol.reply import parse_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
     from forkpolicy.postfix.addresses import Views
 
@@ -43,16 +43,15 @@ def load_policy(
     """
     files = files or Files()
     parsed = parse_policy(path, files)
-    around = Surroundings(files, {}, delimiter, clock)
-    resolver = Resolver(around, lookup_for)
+    context = BuildContext(files, {}, delimiter, clock)
+    resolver = Resolver(context, lookup_for)
     model = resolver.resolve(parsed.statements, on_error)
-    complaints = [*parsed.complaints, *around.complaints]
+    complaints = [*parsed.complaints, *context.complaints]
     if any(complaint.severity == "error" for complaint in complaints):
         raise ConfigError(in_order(complaints, parsed.paths))
     return Policy(
         model,
         tuple(parsed.paths),
-        delimiter=delimiter,
         views=views,
         indexed_from=indexed_from,
         also_wanted=also_wanted,

@@ -1,4 +1,4 @@
-"""What a policy means, resolved: ACLs with their parts, actions with their replies, lines in order.
+"""What a policy means, resolved: ACLs with their matchers, actions with their replies, lines in order.
 
 `resolve` makes it; `evaluate`, `codegen` and `checks` read it. The only thing that changes after loading is how
 often each line has fired.
@@ -15,7 +15,7 @@ from forkpolicy.protocol.attributes import attribute
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.policy.matchers.parts import Finding, Lookup, Part
+    from forkpolicy.policy.matchers.matcher import Finding, Lookup, Matcher
     from forkpolicy.policy.nodes import Place, Word
     from forkpolicy.policy.template import Template
     from forkpolicy.protocol.reply import Reply
@@ -25,7 +25,7 @@ DEFAULT_ACTION = "default"
 
 @dataclass(slots=True)
 class Acl:
-    """One ACL: it holds when one of its parts does. `number` is its index in the policy, `word` its name in its
+    """One ACL: it holds when one of its matchers does. `number` is its index in the policy, `word` its name in its
     place.
     """
 
@@ -33,7 +33,7 @@ class Acl:
     word: Word
     type_name: str
     words: tuple[Word, ...]
-    parts: tuple[Part, ...]
+    matchers: tuple[Matcher, ...]
     silent: bool = False
     name: str = field(init=False)
     attributes: tuple[str, ...] = field(init=False)
@@ -43,7 +43,7 @@ class Acl:
     def __post_init__(self) -> None:
         """Derive what the ACL asks a request for."""
         self.name = self.word.text
-        self.attributes = attributes_of(self.parts)
+        self.attributes = attributes_of(self.matchers)
         self.is_score = self.type_name == "score"
 
     def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
@@ -51,13 +51,13 @@ class Acl:
         return next((name for name in self.attributes if not attribute(name).known(values[name], state)), None)
 
     def find(self, values: Mapping[str, str | None], score: float = 0.0) -> Finding | None:
-        """What makes it hold, None when nothing does. Raises whatever a part cannot answer."""
+        """What makes it hold, None when nothing does. Raises whatever a matcher cannot answer."""
         if self.is_score:
-            return self.parts[0].find(str(score))
+            return self.matchers[0].find(str(score))
         failure: Exception | None = None
-        for part in self.parts:
+        for matcher in self.matchers:
             try:
-                found = part.find(*(values[name] or "" for name in part.attributes))
+                found = matcher.find(*(values[name] or "" for name in matcher.attributes))
             except Exception as error:  # noqa: BLE001 - one value that holds is enough, whatever fails beside it
                 failure = error
                 continue

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from forkpolicy.policy.evaluate import Trace
-    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.model import Line, Model
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
@@ -40,7 +40,6 @@ class Policy:
         model: Model,
         paths: tuple[str, ...],
         *,
-        delimiter: str = "",
         views: Views | None = None,
         indexed_from: int = INDEXED_FROM,
         also_wanted: Sequence[str] = (),
@@ -64,7 +63,7 @@ class Policy:
         if len(model.lines) < indexed_from:
             self._compiled = compile_model(model, self.wanted, self.noted, views)
         else:
-            self._compiled = index_model(model, self.wanted, self.noted, delimiter, self._understood)
+            self._compiled = index_model(model, self.wanted, self.noted, self._understood)
 
     @property
     def tables(self) -> dict[str, Lookup]:

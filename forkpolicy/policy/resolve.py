@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.matchers.types import build_parts, type_complaint
+from forkpolicy.policy.matchers.types import build_matchers, type_complaint
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Line, Model
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
 from forkpolicy.policy.results import check_names, example, may_be_malformed
@@ -20,8 +20,8 @@ from forkpolicy.protocol.reply import Reply, encode, parse_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkpolicy.policy.matchers.parts import Lookup
-    from forkpolicy.policy.matchers.types import Surroundings
+    from forkpolicy.policy.matchers.matcher import Lookup
+    from forkpolicy.policy.matchers.types import BuildContext
     from forkpolicy.policy.nodes import Clause, Statement, TableDeclaration, Word
 
 DUNNO = Reply("DUNNO", "DUNNO")
@@ -36,13 +36,13 @@ class _Declared:
 
 
 class Resolver:
-    """Takes statements in order; `model` is the result, `around.complaints` the mistakes."""
+    """Takes statements in order; `model` is the result, `context.complaints` the mistakes."""
 
-    def __init__(self, around: Surroundings, lookup_for: Callable[[TableDeclaration], Lookup]) -> None:
-        self.around = around
+    def __init__(self, context: BuildContext, lookup_for: Callable[[TableDeclaration], Lookup]) -> None:
+        self.context = context
         self.lookup_for = lookup_for
         self.tables: dict[str, Lookup] = {}
-        around.tables = self.tables
+        context.tables = self.tables
         self.acls: dict[str, Acl] = {}
         self.actions: dict[str, Action] = {}
         self.lines: list[Line] = []
@@ -81,7 +81,7 @@ class Resolver:
                 first = declared.type_word
                 message = f'acl "{statement.name.text}" is of type {first.text} since line {first.place.line}'
                 hint = "one name has one type: choose another name"
-                self.around.complaints.append(statement.type_name.complaint(message, hint))
+                self.context.complaints.append(statement.type_name.complaint(message, hint))
             else:
                 declared.words += statement.values
 
@@ -99,30 +99,30 @@ class Resolver:
         if name in self.acls:
             return
         if name in self.actions:
-            self.around.complaints.append(
+            self.context.complaints.append(
                 statement.name.complaint(f'"{name}" is an action already: one name is one thing')
             )
             return
         declared = self.declared[name]
         warning = type_complaint(statement.type_name)
-        self.around.complaints += [warning] if warning else []
+        self.context.complaints += [warning] if warning else []
         words = [word for word in declared.words if word.text.lower() != "silent"]
-        parts = build_parts(statement.type_name, words, self.around)
+        matchers = build_matchers(statement.type_name, words, self.context)
         silent = len(words) != len(declared.words)
         type_name = statement.type_name.text.lower()
-        self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(parts), silent)
+        self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(matchers), silent)
 
     def _check_order(self, word: Word) -> None:
         name = word.text.removeprefix("table:")
         if name != word.text and name in self.tables and name not in self.tables_so_far:
-            self.around.complaints.append(
+            self.context.complaints.append(
                 word.complaint(f'table "{name}" is declared later: declare it before it is used')
             )
 
     def _action(self, statement: ActionStatement) -> None:
         name = statement.name.text
         if name in self.acls:
-            self.around.complaints.append(
+            self.context.complaints.append(
                 statement.name.complaint(f'"{name}" is an acl already: one name is one thing')
             )
         elif name in self.actions:
@@ -131,7 +131,7 @@ class Resolver:
             action = self.actions[name] = self._parsed_action(statement)
             if name == DEFAULT_ACTION and action.kind != "reply":
                 message = f'"{DEFAULT_ACTION}" has to answer, and a {action.kind} goes on with the next line'
-                self.around.complaints.append(statement.reply.complaint(message))
+                self.context.complaints.append(statement.reply.complaint(message))
 
     def _parsed_action(self, statement: ActionStatement) -> Action:
         name, word = statement.name.text, statement.reply
@@ -147,7 +147,7 @@ class Resolver:
             check_names(template)
             reply = parse_reply(example(template))
         except ValueError as error:
-            self.around.complaints.append(word.complaint(str(error)))
+            self.context.complaints.append(word.complaint(str(error)))
             return reply_action(name, DUNNO)
         if not template.names:
             return Action(name, "reply", word.place, reply, None, 0.0, encode(reply.text))
@@ -160,10 +160,10 @@ class Resolver:
             if acl is None:
                 near = nearest(name, self.acls)
                 hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
-                self.around.complaints.append(word.complaint(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
-            elif not any(hasattr(part, "raw") for part in acl.parts):
+                self.context.complaints.append(word.complaint(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
+            elif not any(matcher.lookup for matcher in acl.matchers):
                 message = f'acl "{name}" asks no table, so "{{match.{name}}}" is always empty'
-                self.around.complaints.append(word.complaint(message))
+                self.context.complaints.append(word.complaint(message))
 
     def _access(self, statement: AccessStatement) -> None:
         clauses = list(statement.clauses)
@@ -173,12 +173,12 @@ class Resolver:
             action = self.actions[last.word.text]
             clauses.pop()
             if last.negated:
-                self.around.complaints.append(
+                self.context.complaints.append(
                     last.word.complaint(f'"{last.word.text}" is an action: only ACLs take a "!"')
                 )
         resolved = [(acl, clause.negated) for clause in clauses if (acl := self._clause(clause, clause is last))]
         if not clauses:
-            self.around.complaints.append(
+            self.context.complaints.append(
                 last.word.complaint("a line without an ACL: it would always fire", ALWAYS_HINT)
             )
         pending = action or reply_action(DEFAULT_ACTION, DUNNO)
@@ -198,7 +198,7 @@ class Resolver:
         else:
             message = f'unknown {"acl or action" if may_be_action else "acl"} "{name}"'
             hint = f'did you mean "{near}"?' if near else ""
-        self.around.complaints.append(clause.word.complaint(message, hint))
+        self.context.complaints.append(clause.word.complaint(message, hint))
         return None
 
     def _finish_defaults(self, default: Action) -> None:
@@ -208,7 +208,7 @@ class Resolver:
                 line.action = default
 
     def _twice(self, word: Word, what: str) -> None:
-        self.around.complaints.append(word.complaint(f'{what} "{word.text}" is declared already'))
+        self.context.complaints.append(word.complaint(f'{what} "{word.text}" is declared already'))
 
 
 ALWAYS_HINT = 'what holds for every request is the action "default"'

@@ -13,7 +13,6 @@ import pytest
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.checks import find_warnings
-from forkpolicy.policy.matchers.clock import ClockPart
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 
@@ -112,9 +111,9 @@ def values_of(policy, row):
     """What the policy reads of a row's request; `at=` sets its clock."""
     attributes = {**USUAL, **dict(word.split("=", 1) for word in row.words)}
     at = datetime.fromisoformat(attributes.pop("at"))
-    for part in (part for acl in policy.model.acls.values() for part in acl.parts):
-        if isinstance(part, ClockPart):
-            part.clock = at.timestamp
+    for matcher in (matcher for acl in policy.model.acls.values() for matcher in acl.matchers):
+        if matcher.needs_clock:
+            matcher.clock = at.timestamp
     return wanted_values(Request(attributes, None), policy.wanted)
 
 

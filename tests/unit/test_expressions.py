@@ -61,9 +61,9 @@ def test_what_re2_has_no_room_for_is_divided_or_reported(monkeypatch):
     monkeypatch.setattr(regex, "MAX_SET_BYTES", 40_000)
     monkeypatch.setattr(regex, "MIN_SET_BYTES", 40_000)
     regex.program_size.cache_clear()
-    part = regex.RegexPart("sender", policy_of(MANY).model.acls["x"].words)
-    assert len(part.sets) > 1
-    assert [part.matching(f"{'ab' * 20}{number}@") for number in range(12)] == [[number] for number in range(12)]
+    matcher = regex.RegexMatcher("sender", policy_of(MANY).model.acls["x"].words)
+    assert len(matcher.sets) > 1
+    assert [matcher.matching(f"{'ab' * 20}{number}@") for number in range(12)] == [[number] for number in range(12)]
     told = complaints_of("acl x sender /^(abcdefgh){1,90}x/\n")
     regex.program_size.cache_clear()
     assert told
@@ -164,9 +164,9 @@ def test_parsed_bytes_reach_expressions_through_the_request():
 
 def test_a_bounded_number_of_short_values_is_remembered():
     """Texts of strangers fill no memory: the last two thousand, and none of a kilobyte."""
-    (part,) = policy_of("acl x sender /^a/\naccess x\n").model.acls["x"].parts
+    (matcher,) = policy_of("acl x sender /^a/\naccess x\n").model.acls["x"].matchers
     for number in range(regex.REMEMBERED_VALUES + 100):
-        assert part.holds(f"a{number}")
-        assert not part.holds("b" * regex.REMEMBERED_CHARS + str(number))
-    assert part._remembered.cache_info().currsize == regex.REMEMBERED_VALUES
-    assert part._remembered.cache_info().misses == regex.REMEMBERED_VALUES + 100
+        assert matcher.holds(f"a{number}")
+        assert not matcher.holds("b" * regex.REMEMBERED_CHARS + str(number))
+    assert matcher._remembered.cache_info().currsize == regex.REMEMBERED_VALUES
+    assert matcher._remembered.cache_info().misses == regex.REMEMBERED_VALUES + 100

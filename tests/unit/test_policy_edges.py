@@ -8,6 +8,8 @@ import pytest
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import check_on_error, declared_tables
+from forkpolicy.policy.matchers.matcher import Asking
+from forkpolicy.policy.matchers.table import TableMatcher
 from forkpolicy.protocol.layout import wanted_values
 from tests.fakes import DictTable, TextFiles, complaints_of, decide, policy_of, request_of
 
@@ -223,11 +225,27 @@ def test_an_acl_is_asked_once_a_request():
     for each in (policy, policy.indexed):
         table = CountingTable("t", "key", {"u": None})
         values = wanted_values(request_of(sasl_username="u", sender="x@b.example"), each.wanted)
-        for part in each.model.acls["a"].parts:
-            part.lookup = table
+        for matcher in each.model.acls["a"].matchers:
+            matcher.lookup = table
         line = each.trace(values).outcome
         assert table.asked == ["u"]
         assert line.number == 1
+
+
+@pytest.mark.parametrize("asking", [Asking.COUNTS, Asking.WAITS])
+def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right(monkeypatch, asking):
+    """An ACL that counts or waits is asked though an ACL right of it does not hold; and only if all left of it does."""
+    monkeypatch.setattr(TableMatcher, "asking", asking)
+    declared = (
+        "acl a sasl_username table:t\nacl b sender @b.example @d.example\nacl c helo_name c.example\naction r REJECT\n"
+    )
+    policy = policy_of(f"table t key x\n{declared}access b a c r\n", {"t": {"u": None}})
+    for sender, asked in (("x@b.example", ["u"]), ("x@a.example", [])):
+        for each in (policy, policy.indexed):
+            table = CountingTable("t", "key", {"u": None})
+            each.tables["t"].find = table.find
+            each.decide(wanted_values(request_of(sasl_username="u", sender=sender), each.wanted))
+            assert table.asked == asked
 
 
 def test_log_lines_and_scores_in_any_case():

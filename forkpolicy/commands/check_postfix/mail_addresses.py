@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import about
 from forkpolicy.errors import Complaint
-from forkpolicy.policy.matchers.table import TablePart
 from forkpolicy.postfix.restrictions import split_list
 from forkpolicy.tables.keys import fold_domain, ip_key
 from forkpolicy.tables.live_table import LiveTable
@@ -176,10 +175,11 @@ def _tables(setup: Setup, model: Model) -> Iterator[Complaint]:
     asked: dict[str, set[str]] = {}
     slots: dict[str, LiveTable] = {}
     for acl in model.acls.values():
-        for part in acl.parts:
-            if isinstance(part, TablePart) and isinstance(part.lookup, LiveTable) and part.lookup.kind == "domain":
-                slots[part.lookup.name] = part.lookup
-                asked.setdefault(part.lookup.name, set()).update(part.attributes)
+        for matcher in acl.matchers:
+            table = matcher.lookup
+            if len(matcher.attributes) == 1 and isinstance(table, LiveTable) and table.kind == "domain":
+                slots[table.name] = table
+                asked.setdefault(table.name, set()).update(matcher.attributes)
     for name, slot in slots.items():
         if asked[name] >= ADDRESSES:
             slot.refresh()

@@ -10,9 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from forkpolicy.policy.checks_lines import about, states_of_line
-from forkpolicy.policy.matchers.network import NetworkPart
-from forkpolicy.policy.matchers.parts import OneKeyPart
-from forkpolicy.policy.matchers.table import PairPart, TablePart
+from forkpolicy.policy.matchers.exact import OneKeyMatcher
+from forkpolicy.policy.matchers.network import NetworkMatcher
 from forkpolicy.protocol.attributes import STATES, attribute
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
 from forkpolicy.tables.keys import parse_network_spec
@@ -92,7 +91,7 @@ def _asks_for_login(acl: Acl, negated: bool) -> bool:
 
 
 def _asks_tables(acl: Acl) -> bool:
-    return any(isinstance(part, (TablePart, PairPart)) for part in acl.parts)
+    return any(matcher.lookup for matcher in acl.matchers)
 
 
 class _Inside:
@@ -112,10 +111,12 @@ class _Inside:
 
     def has(self, acl: Acl) -> bool:
         """Whether it holds for clients of mynetworks only."""
-        parts = acl.parts
-        if acl.attributes != ("client_address",) or not all(isinstance(part, NetworkPart) for part in parts):
+        matchers = acl.matchers
+        if acl.attributes != ("client_address",) or not all(
+            isinstance(matcher, NetworkMatcher) for matcher in matchers
+        ):
             return False
-        ranges = [span for part in parts if isinstance(part, NetworkPart) for span, _ in part.ranges]
+        ranges = [span for matcher in matchers if isinstance(matcher, NetworkMatcher) for span, _ in matcher.ranges]
         return all(any(low <= first and last <= high for low, high in self.ranges) for first, last in ranges)
 
 
@@ -129,7 +130,7 @@ def _too_new(line: Line, version: tuple[int, ...]) -> tuple[str, str] | None:
 
 
 def _needs_value(acl: Acl, name: str) -> bool:
-    return acl.attributes == (name,) and all(isinstance(part, OneKeyPart) for part in acl.parts)
+    return acl.attributes == (name,) and all(isinstance(matcher, OneKeyMatcher) for matcher in acl.matchers)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,8 +78,10 @@ def _day(word: str, text: str) -> int:
     return next(number for number, day in enumerate(DAYS) if day.startswith(word))
 
 
-class ClockPart(Part):
+class ClockMatcher(Matcher):
     """Days and spans of time that hold now."""
+
+    clock: Callable[[], float]
 
     def __init__(
         self,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.guards import Networks
+from forkpolicy.policy.matchers.matcher import Finding, Matcher
 from forkpolicy.tables.keys import IpRange, ip_key
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Word
 
 
-class NetworkPart(Part):
+class NetworkMatcher(Matcher):
     """Ranges of addresses. What is no address (`unknown`) is in none of them."""
 
     def __init__(self, attribute: str, ranges: list[tuple[IpRange, Word]]) -> None:
@@ -29,6 +31,10 @@ class NetworkPart(Part):
             return False
         at = bisect_left(self._lasts, key)
         return at < len(self._lasts) and self._firsts[at] <= key
+
+    def guard(self) -> Guard:
+        """Its ranges."""
+        return Networks(self.attributes[0], [span for span, _ in self.ranges])
 
     def find(self, *values: str) -> Finding | None:
         """The first range, in the order of the policy, that has the address."""

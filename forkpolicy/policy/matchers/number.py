@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
     from forkpolicy.policy.nodes import Word
@@ -46,7 +46,7 @@ def _number(digits: str, suffix: str) -> int:
     return int(digits) * SUFFIXES[suffix.lower()]
 
 
-class NumberPart(Part):
+class NumberMatcher(Matcher):
     """Comparisons of one attribute. A value that is no number holds in none."""
 
     def __init__(self, attribute: str, comparisons: list[tuple[Interval, Word]]) -> None:
@@ -69,7 +69,7 @@ class NumberPart(Part):
         return next((word for (low, high), word in self.comparisons if low <= number <= high), None)
 
 
-class ScorePart(Part):
+class ScoreMatcher(Matcher):
     """`acl bad score >=5`: compares what `score` actions have added so far."""
 
     def __init__(self, comparisons: list[tuple[tuple[str, float], Word]]) -> None:

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 import re2
 
 from forkpolicy.policy.matchers.foreign import refuse_dialect
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.guards import Expressions
+from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Word
 
 Match = Callable[[bytes], "list[int] | None"]
@@ -73,7 +75,7 @@ def mended(value: str) -> bytes:
     return value.translate(LATIN_1).encode("utf-8", "replace")
 
 
-class RegexPart(Part):
+class RegexMatcher(Matcher):
     """Every expression of one ACL. Raises ValueError where RE2 has no room for one of them."""
 
     def __init__(self, attribute: str, words: list[Word]) -> None:
@@ -108,6 +110,10 @@ class RegexPart(Part):
         found = self.matching(values[0])
         word = self.words[min(found)] if found else None
         return Finding(word.text, word.place) if word else None
+
+    def guard(self) -> Guard:
+        """Its expressions."""
+        return Expressions(self.attributes[0], self.words)
 
 
 def check_regex(text: str) -> None:

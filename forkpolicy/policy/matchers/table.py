@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.guards import AskOnce
+from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
 from forkpolicy.tables.keys import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.policy.matchers.parts import Lookup
+    from forkpolicy.policy.matchers.guards import Guard
+    from forkpolicy.policy.matchers.matcher import Lookup, Names
     from forkpolicy.policy.nodes import Word
 
 
@@ -24,33 +26,11 @@ def domain_of_text(text: str) -> str:
     return split_address(text)[1] if "@" in text else text
 
 
-class TablePart(Part):
-    """One table and one attribute. `view`: what of the attribute is looked up; None: all of it."""
+class _TableMatcher(Matcher):
+    """What every question to a table has in common. `raw` gives the table's own answer."""
 
-    def __init__(self, attribute: str, word: Word, lookup: Lookup, view: Callable[[str], str] | None) -> None:
-        self.attributes = (attribute,)
-        self.word = word
-        self.lookup = lookup
-        self.view = view
-
-    def raw(self, *values: str) -> bytes | None:
-        """The table's own answer."""
-        value = values[0]
-        return self.lookup.find(self.view(value) if self.view else value)
-
-    def holds(self, *values: str) -> bool:
-        """Whether the table has the value. Raises TableError when it cannot say."""
-        return self.raw(*values) is not None
-
-    def find(self, *values: str) -> Finding | None:
-        """The entry that was found."""
-        return _finding(self.lookup, self.raw(*values), self.word)
-
-
-class PairPart(Part):
-    """A `key` table asked for several attributes, joined by one blank: `acl pair table:NAME {sender}
-    {client_address}`.
-    """
+    asking = Asking.FAILS
+    lookup: Lookup
 
     def __init__(self, attributes: tuple[str, ...], word: Word, lookup: Lookup) -> None:
         self.attributes = attributes
@@ -58,20 +38,62 @@ class PairPart(Part):
         self.lookup = lookup
 
     def raw(self, *values: str) -> bytes | None:
-        """The table's own answer."""
-        return self.lookup.find(" ".join(values))
+        """What the table has for the values. Raises TableError when it cannot say."""
+        raise NotImplementedError
 
     def holds(self, *values: str) -> bool:
-        """Whether the table has these values together. Raises TableError when it cannot say."""
+        """Whether the table has the values. Raises as `raw` does."""
         return self.raw(*values) is not None
 
     def find(self, *values: str) -> Finding | None:
         """The entry that was found."""
-        return _finding(self.lookup, self.raw(*values), self.word)
+        raw = self.raw(*values)
+        if raw is None:
+            return None
+        entry = self.lookup.entry(raw)
+        return Finding(entry.key, self.word.place, self.lookup.name, entry)
+
+    def guard(self) -> Guard:
+        """Itself."""
+        return AskOnce(self)
+
+    def asked_in_source(self, names: Names, key: str) -> str:
+        """The look-up of `key`. A table's `find` is replaced when a new one is loaded, so it is fetched each time."""
+        return f"{names.value('table', self.lookup)}.find({key}) is not None"
 
 
-def _finding(lookup: Lookup, raw: bytes | None, word: Word) -> Finding | None:
-    if raw is None:
-        return None
-    entry = lookup.entry(raw)
-    return Finding(entry.key, word.place, lookup.name, entry)
+class TableMatcher(_TableMatcher):
+    """One table and one attribute. `view`: what of the attribute is looked up; None: all of it."""
+
+    def __init__(self, attribute: str, word: Word, lookup: Lookup, view: Callable[[str], str] | None) -> None:
+        super().__init__((attribute,), word, lookup)
+        self.view = view
+
+    def raw(self, *values: str) -> bytes | None:
+        """What the table has for the value."""
+        value = values[0]
+        return self.lookup.find(self.view(value) if self.view else value)
+
+    def source(self, names: Names) -> str:
+        """The look-up without a call of ours."""
+        (name,) = self.attributes
+        if self.view is None:
+            return self.asked_in_source(names, names.seen(name))
+        if self.view is domain_of_address:
+            return self.asked_in_source(names, names.domain(name))
+        return self.asked_in_source(names, f"{names.value('view', self.view)}({names.seen(name)})")
+
+
+class PairMatcher(_TableMatcher):
+    """A `key` table asked for several attributes, joined by one blank: `acl pair table:NAME {sender}
+    {client_address}`.
+    """
+
+    def raw(self, *values: str) -> bytes | None:
+        """What the table has for these values together."""
+        return self.lookup.find(" ".join(values))
+
+    def source(self, names: Names) -> str:
+        """The look-up without a call of ours."""
+        joined = " ".join(f"{{{names.seen(name)}}}" for name in self.attributes)
+        return self.asked_in_source(names, f"f'{joined}'")

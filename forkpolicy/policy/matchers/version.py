@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.parts import Finding, Part
+from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
     from forkpolicy.policy.nodes import Word
@@ -52,7 +52,7 @@ def parse_version(text: str) -> Version | None:
     return tuple(version)
 
 
-class VersionPart(Part):
+class VersionMatcher(Matcher):
     """Comparisons of one attribute. A value that is not a version holds in none."""
 
     def __init__(self, attribute: str, comparisons: list[tuple[tuple[str, Version], Word]]) -> None:

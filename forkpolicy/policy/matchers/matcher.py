@@ -1,0 +1,133 @@
+"""What every ACL type gives the rest: a `Matcher` holds or does not, can say what made it hold, and knows itself.
+
+An ACL is a list of matchers, one of which is enough. A matcher is asked only when its attributes are known. `holds` is
+the hot path's question and is as cheap as it can be; `find` is the explanation's and may take its time; they never
+disagree. Whatever a matcher cannot answer (a table that cannot be read) raises; it is never "does not hold".
+
+Everything that others must know about a type is asked here, so that nobody outside of this package looks at a
+matcher's class: how the index may find it (`guard`), how it is written in generated code (`source`), what it covers for
+the analysis of rules (`extent`), whether it asks a table or the clock, and what `check` and `explain` say about it.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkpolicy.policy.matchers.guards import Guard
+    from forkpolicy.policy.nodes import Place
+
+
+class TableEntry(Protocol):
+    """What a table says about a key: the entry's own key and value, and where it comes from."""
+
+    @property
+    def key(self) -> str:
+        """The key as it stands in the source."""
+
+    @property
+    def value(self) -> str | None:
+        """The second column, if any."""
+
+    @property
+    def source(self) -> str:
+        """The file, parameter or device that the entry comes from."""
+
+    @property
+    def line(self) -> int:
+        """The line in the source, 0 where it has none."""
+
+
+class Lookup(Protocol):
+    """A table as the policy sees it. `find` raises while there is no usable table."""
+
+    @property
+    def name(self) -> str:
+        """As the policy declares it."""
+
+    @property
+    def kind(self) -> str:
+        """cidr, domain, address or key."""
+
+    @property
+    def find(self) -> Callable[[str], bytes | None]:
+        """Look a text up. Fetched for each look-up: a new version of the table brings a new function."""
+
+    def entry(self, raw: bytes) -> TableEntry:
+        """Decode what `find` returned."""
+
+
+class Names(Protocol):
+    """How a matcher's source names what it needs: each method returns an expression of the generated code."""
+
+    def value(self, hint: str, value: object) -> str:
+        """A value of Python's that the code uses; `hint` is for people who read the code."""
+
+    def came(self, attribute: str) -> str:
+        """An attribute as the request has it."""
+
+    def seen(self, attribute: str) -> str:
+        """The same as policies see it: addresses are rewritten as Postfix will."""
+
+    def domain(self, attribute: str) -> str:
+        """The domain of an address as policies see it, empty where it has none."""
+
+
+class Asking(enum.Flag):
+    """What asking a matcher may do besides giving an answer; nothing, for most.
+
+    Rules are tried in their order, so one that may count or wait is asked only once everything left of it holds: the
+    index takes no guard that stands right of it.
+    """
+
+    NOTHING = 0
+    COUNTS = enum.auto()
+    WAITS = enum.auto()
+    FAILS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What made a matcher hold: a value of the policy with its place, or an entry of a table."""
+
+    text: str
+    place: Place | None = None
+    table: str = ""
+    entry: TableEntry | None = None
+
+
+class Matcher:
+    """One way for an ACL to hold. `attributes`: what it is asked about, in the order of its arguments."""
+
+    attributes: tuple[str, ...] = ()
+    asking: ClassVar[Asking] = Asking.NOTHING
+    # The table that it asks.
+    lookup: Lookup | None = None
+    # What tells it the time; who asks a policy about the past puts another clock here.
+    clock: Callable[[], float] | None = None
+
+    def holds(self, *values: str) -> bool:
+        """Whether it holds for these values of `attributes`."""
+        return self.find(*values) is not None
+
+    def find(self, *values: str) -> Finding | None:
+        """What made it hold, None when it does not."""
+        raise NotImplementedError
+
+    def guard(self) -> Guard | None:
+        """How the index finds whether it can hold; None: only by asking it."""
+        return None
+
+    def source(self, names: Names) -> str:
+        """The expression of generated code that says what `holds` says."""
+        values = ", ".join(names.seen(name) for name in self.attributes)
+        return f"{names.value('holds', self.holds)}({values})"
+
+    @property
+    def needs_clock(self) -> bool:
+        """Whether it depends on what time it is."""
+        return self.clock is not None
