@@ -12,6 +12,7 @@ standard error when it begins and in the log as soon as that takes lines again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.log import LogPipe, open_pipe, tell_stderr
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.processes.losses import Losses, Trouble
+from forkpolicy.master.processes.pacing import Pacing
 from forkpolicy.master.processes.targets import StderrTarget, why_not_opened
 
 if TYPE_CHECKING:
@@ -123,6 +125,8 @@ class _Copying:
 
     def __init__(self, read_end: int, opened: socket.socket, target: Target, style: str, losses: Losses) -> None:
         self._read_end = read_end
+        self._pipe_bytes = fcntl.fcntl(read_end, fcntl.F_GETPIPE_SZ)
+        self._pacing = Pacing(self._pipe_bytes)
         self._opened: list[socket.socket] = [opened]
         self._target = target
         self._losses = losses
@@ -135,15 +139,22 @@ class _Copying:
         while data := self._read():
             *lines, rest = (rest + data).split(b"\n")
             self._write(lines)
+            pause_s = self._pacing.pause_s(time.monotonic(), len(data))
+            if pause_s:
+                self._ready([], pause_s)
 
     def _read(self) -> bytes:
-        while True:
-            waited: list[int | socket.socket] = [self._read_end, *self._opened]
-            ready, _, _ = select.select(waited, [], [])
-            for opened in [each for each in self._opened if each in ready]:
-                self._take_target(opened)
-            if self._read_end in ready:
-                return os.read(self._read_end, READ_BYTES)
+        while self._read_end not in self._ready([self._read_end]):
+            pass
+        return os.read(self._read_end, self._pipe_bytes)
+
+    def _ready(self, pipe: list[int], timeout_s: float | None = None) -> list[int | socket.socket]:
+        """What can be read of the pipe and the targets that the master has opened; the latter are taken."""
+        waited: list[int | socket.socket] = [*pipe, *self._opened]
+        ready, _, _ = select.select(waited, [], [], timeout_s)
+        for opened in [each for each in self._opened if each in ready]:
+            self._take_target(opened)
+        return ready
 
     def _take_target(self, opened: socket.socket) -> None:
         message, fds, _, _ = socket.recv_fds(opened, MAX_REASON_BYTES + 1, 1)
