@@ -33,7 +33,7 @@ from forkpolicy.preflight import Start, control_path, find_obstacles, log_target
 from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
-from forkpolicy.worker.handover import HANDOVER_VERSION, make_exchange
+from forkpolicy.worker.handover import HANDOVER_VERSION, make_handover_pairs
 from forkpolicy.worker.preload import preload
 from forkpolicy.worker.run import WorkerProcess
 
@@ -107,7 +107,7 @@ def _worker_of(
     path: str, sockets: InheritedSockets, scoreboard: Scoreboard, pipe: LogPipe, identity: Identity | None
 ) -> RunWorker:
     """What a worker's process runs: the function is called in it, after the fork."""
-    exchange = sockets.pairs[0], sockets.pairs[1]
+    handover_pairs = sockets.pairs[0], sockets.pairs[1]
     master_pid = os.getpid()
 
     def run_worker(generation: Generation, slot: int, master: socket.socket) -> None:
@@ -122,7 +122,7 @@ def _worker_of(
         listening = [each.sock for each in sockets.listeners]
         good, whole = generation.tables.fds, generation.whole
         number = generation.number
-        WorkerProcess(loaded, number, slot, listening, master, exchange, scoreboard, log, good, whole=whole).run()
+        WorkerProcess(loaded, number, slot, listening, master, handover_pairs, scoreboard, log, good, whole=whole).run()
 
     return run_worker
 
@@ -172,7 +172,7 @@ def open_sockets(settings: Settings, before: InheritedSockets | None) -> tuple[I
         for each in opened:
             each.close(remove=before is None)
         raise
-    pairs = before.pairs if before else list(make_exchange())
+    pairs = before.pairs if before else list(make_handover_pairs())
     made = InheritedSockets(listeners, HANDOVER_VERSION, control, metrics, pairs, activated=bool(activated))
     made.settings_path = settings.path
     return made, control

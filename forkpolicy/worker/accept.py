@@ -101,15 +101,15 @@ class Acceptor:
         self._take = take
         self._has_room = has_room
         self._failed = failed
-        self._turnstile = FairAcceptor(listener.fileno(), self._accept, above_share)
+        self._fair_acceptor = FairAcceptor(listener.fileno(), self._accept, above_share)
 
     def start(self) -> None:
         """Accept from now on."""
-        self._turnstile.start()
+        self._fair_acceptor.start()
 
     def stop(self) -> None:
         """Accept no more."""
-        self._turnstile.stop()
+        self._fair_acceptor.stop()
 
     def drain(self, at_most: int) -> bool:
         """Accept what waits in the queue, so many at most; False: more may wait. After `stop`."""
@@ -127,7 +127,7 @@ class Acceptor:
 
     def _accept(self) -> bool:
         if not self._has_room():
-            self._turnstile.pause(BACK_OFF_S)
+            self._fair_acceptor.pause(BACK_OFF_S)
             return False
         try:
             sock, _ = self._listener.accept()
@@ -139,7 +139,7 @@ class Acceptor:
             # EMFILE and its like: the connection stays in the queue, and a loop that tries at once would only burn
             # CPU.
             self._failed(error)
-            self._turnstile.pause(BACK_OFF_S)
+            self._fair_acceptor.pause(BACK_OFF_S)
             return False
         self._take(sock)
         return True
@@ -155,15 +155,15 @@ class HandoverReceiver:
     ) -> None:
         self._take = take
         self._has_room = has_room
-        self._turnstile = FairAcceptor(fd, self._take_one, has_its_share)
+        self._fair_acceptor = FairAcceptor(fd, self._take_one, has_its_share)
 
     def start(self) -> None:
         """Take from now on."""
-        self._turnstile.start()
+        self._fair_acceptor.start()
 
     def stop(self) -> None:
         """Take no more."""
-        self._turnstile.stop()
+        self._fair_acceptor.stop()
 
     def drain(self, at_most: int) -> bool:
         """Take what is on its way, so many at most; False: more may be. After `stop`."""
@@ -178,5 +178,5 @@ class HandoverReceiver:
         if self._has_room():
             return self._take()
         # Leave it to a sibling.
-        self._turnstile.pause(BACK_OFF_S)
+        self._fair_acceptor.pause(BACK_OFF_S)
         return False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.model import Line
     from forkpolicy.protocol.layout import Layout, Values
-    from forkpolicy.worker.engine import Serving
+    from forkpolicy.worker.engine import Engine
 
 READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536
@@ -42,6 +42,7 @@ class Connection:
     """One accepted, non-blocking socket. `on_close` is told once, after the socket is closed."""
 
     __slots__ = (
+        "_engine",
         "_epoch",
         "_idle_timeout_s",
         "_layout",
@@ -50,7 +51,6 @@ class Connection:
         "_read_bytes",
         "_readable_watcher",
         "_reader",
-        "_serving",
         "_sock",
         "_timer",
         "_unsent",
@@ -62,7 +62,7 @@ class Connection:
     def __init__(
         self,
         sock: socket.socket,
-        serving: Serving,
+        engine: Engine,
         on_close: Callable[[Connection], None],
         *,
         idle_timeout_s: float,
@@ -72,7 +72,7 @@ class Connection:
     ) -> None:
         """`unsent` and `pending` are what another worker had in hand of it."""
         self._sock = sock
-        self._serving = serving
+        self._engine = engine
         self._on_close = on_close
         self._idle_timeout_s = idle_timeout_s
         self._read_bytes = min(MAX_READ_BYTES, max_request_bytes)
@@ -160,13 +160,13 @@ class Connection:
         except OSError:
             self.close()
             return
-        serving = self._serving
-        if self._epoch == serving.layouts_epoch and not self._reader:
+        engine = self._engine
+        if self._epoch == engine.layouts_epoch and not self._reader:
             assert self._layout is not None
             values = self._layout.values(data.decode("utf-8", "surrogateescape"))
             if values is not None:
-                line = serving.decide(values)
-                if line.plain and not serving.noted:
+                line = engine.decide(values)
+                if line.plain and not engine.noted:
                     self._send(line.plain)
                     self._count(line, started_ns)
                 else:
@@ -180,7 +180,7 @@ class Connection:
     def _count(self, line: Line, started_ns: int) -> None:
         elapsed_ns = perf_counter_ns() - started_ns
         line.hits += 1
-        counters = self._serving.counters
+        counters = self._engine.counters
         counters.requests += 1
         counters.busy_ns += elapsed_ns
         bucket = elapsed_ns >> 10
@@ -193,12 +193,12 @@ class Connection:
         self.requests += 1
 
     def _finish(self, line: Line, values: Values, raw: bytes, started_ns: int) -> None:
-        serving = self._serving
+        engine = self._engine
         try:
-            reply = serving.finish(line, values, raw, (perf_counter_ns() - started_ns) // 1000)
+            reply = engine.finish(line, values, raw, (perf_counter_ns() - started_ns) // 1000)
         except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
-            serving.bug(error)
-            line = serving.on_error
+            engine.bug(error)
+            line = engine.on_error
             reply = line.action.encoded
         self._send(reply)
         self._count(line, started_ns)
@@ -209,7 +209,7 @@ class Connection:
         self._serve_what_was_read(started_ns)
 
     def _serve_what_was_read(self, started_ns: int) -> None:
-        reader, serving = self._reader, self._serving
+        reader, engine = self._reader, self._engine
         try:
             for _ in range(REQUESTS_A_TURN):
                 raw = reader.next_request()
@@ -218,14 +218,14 @@ class Connection:
                     return
                 request = Request.parse(raw)
                 self._learn(request)
-                values = serving.values_of(request)
-                self._finish(serving.decide(values), values, raw, started_ns)
+                values = engine.values_of(request)
+                self._finish(engine.decide(values), values, raw, started_ns)
                 if self._unsent or self._sock.fileno() < 0:
                     return
                 started_ns = perf_counter_ns()
         except ProtocolError as error:
-            serving.counters.protocol_errors += 1
-            serving.log_seldom("warning", "no policy request", str(error), first_bytes=error.shown.decode("latin-1"))
+            engine.counters.protocol_errors += 1
+            engine.log_seldom("warning", "no policy request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
             return
         # Nearly always it is writable in the next turn, and then so are others: theirs come in between.
@@ -233,9 +233,9 @@ class Connection:
         self._writable_watcher.start(self._writable)
 
     def _learn(self, request: Request) -> None:
-        self._layout = self._serving.layout_of(request)
+        self._layout = self._engine.layout_of(request)
         # A layout belongs to one generation of the policy: another one wants other attributes.
-        self._epoch = self._serving.layouts_epoch if self._layout else NO_LAYOUT
+        self._epoch = self._engine.layouts_epoch if self._layout else NO_LAYOUT
 
     def _send(self, reply: bytes) -> None:
         try:

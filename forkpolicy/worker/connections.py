@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.connection import Connection
-from forkpolicy.worker.handover import MAX_PENDING_BYTES, Exchange, Receipt, UnknownVersionError
+from forkpolicy.worker.handover import MAX_PENDING_BYTES, HandoverChannel, Receipt, UnknownVersionError
 from forkpolicy.worker.limit import Peers, peer_of
 
 if TYPE_CHECKING:
     from forkpolicy.scoreboard import Slot
-    from forkpolicy.worker.engine import Serving
+    from forkpolicy.worker.engine import Engine
     from forkpolicy.worker.handover import Handover, Pair
 
 # Descriptors that stay free for what is not a connection, such as new tables.
@@ -29,13 +29,13 @@ PUT_BACK_PAUSE_S = 0.5
 
 
 class Connections:
-    """Those of one worker. `exchange` is the pair for many and the pair for busy ones."""
+    """Those of one worker. `handover_pairs` are the pair for many and the pair for busy ones."""
 
-    def __init__(self, serving: Serving, slot: Slot, exchange: tuple[Pair, Pair]) -> None:
+    def __init__(self, engine: Engine, slot: Slot, handover_pairs: tuple[Pair, Pair]) -> None:
         self.held: set[Connection] = set()
-        self.exchange, self.hot_exchange = Exchange(*exchange[0]), Exchange(*exchange[1])
+        self.handover, self.hot_handover = (HandoverChannel(*pair) for pair in handover_pairs)
         self.receipt = Receipt()
-        self._serving = serving
+        self._engine = engine
         self._slot = slot
         self._peers = Peers()
         self._allowed_networks: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Connections:
 
     def accepted(self, sock: socket.socket) -> None:
         """Serve a new one, if its peer may ask and does not hold too many."""
-        peer, most = peer_of(sock), self._serving.loaded.settings.server.max_connections
+        peer, most = peer_of(sock), self._engine.loaded.settings.server.max_connections
         if not self._allowed().admits(sock):
             self._refuse(sock, f"{peer} is not in server.allow")
         elif self._peers.has_its_share(peer, most):
@@ -55,16 +55,16 @@ class Connections:
 
     def has_room(self) -> bool:
         """Whether one more may be accepted. Where not, it waits in the queue for a sibling, or for one to close."""
-        most = self._serving.loaded.settings.server.max_connections
+        most = self._engine.loaded.settings.server.max_connections
         if len(self.held) < most:
             return True
-        self._serving.log_seldom("warning", "connections wait", f"server.max_connections ({most}) is reached")
+        self._engine.log_seldom("warning", "connections wait", f"server.max_connections ({most}) is reached")
         return False
 
     def accept_failed(self, error: OSError) -> None:
         """Say why there is none."""
         reason = error.strerror or str(error)
-        self._serving.log_seldom("error", "cannot accept", reason, connections=len(self.held))
+        self._engine.log_seldom("error", "cannot accept", reason, connections=len(self.held))
 
     def has_descriptors(self) -> bool:
         """Whether one more may be taken over: where none is free, the kernel closes what arrives. Tried, not
@@ -73,31 +73,31 @@ class Connections:
         if time.monotonic() < self._takes_from_s:
             return False
         try:
-            free = os.dup(self.exchange.fileno())
+            free = os.dup(self.handover.fileno())
         except OSError:
             return False
         os.close(free)
         return free + SPARE_DESCRIPTORS < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-    def take(self, exchange: Exchange) -> Handover | None:
+    def take(self, channel: HandoverChannel) -> Handover | None:
         """Take over one that a sibling gave away; None if none waits."""
         try:
-            given = exchange.take()
+            handover = channel.take()
         except UnknownVersionError as error:
             self._takes_from_s = time.monotonic() + PUT_BACK_PAUSE_S
-            self._serving.log_seldom("error", "connection not taken over", str(error))
+            self._engine.log_seldom("error", "connection not taken over", str(error))
             return None
-        if given:
+        if handover:
             self._slot.add("taken", 1)
-            self._serve(socket.socket(fileno=given.fd), given.unsent, given.pending)
-        return given
+            self._serve(socket.socket(fileno=handover.fd), handover.unsent, handover.pending)
+        return handover
 
     def give(self, connection: Connection, load: int, hot: bool) -> bool:
         """Pass one to a sibling; False: not now, it is served here as before."""
-        exchange, unsent, pending = self.hot_exchange if hot else self.exchange, connection.unsent, connection.pending
-        if connection.closed or not exchange.fits(unsent, pending):
+        channel, unsent, pending = self.hot_handover if hot else self.handover, connection.unsent, connection.pending
+        if connection.closed or not channel.fits(unsent, pending):
             return False
-        if not exchange.give(connection.fileno(), unsent, pending, self.receipt, load):
+        if not channel.give(connection.fileno(), unsent, pending, self.receipt, load):
             return False
         socket.close(connection.detach())
         self._forget(connection)
@@ -114,22 +114,22 @@ class Connections:
         """Close those that can only be served here, until their clients go on."""
         for connection in [each for each in self.held if not self._passes(each)]:
             why = f"the worker leaves, and more than {MAX_PENDING_BYTES} bytes of a request have come without its end"
-            self._serving.log_seldom("warning", "connection closed", why)
+            self._engine.log_seldom("warning", "connection closed", why)
             connection.close()
 
     def _passes(self, connection: Connection) -> bool:
-        return self.exchange.fits(connection.unsent, connection.pending)
+        return self.handover.fits(connection.unsent, connection.pending)
 
     def _refuse(self, sock: socket.socket, why: str) -> None:
-        self._serving.log_seldom("warning", "peer refused", why)
+        self._engine.log_seldom("warning", "peer refused", why)
         sock.close()
 
     def _serve(self, sock: socket.socket, unsent: bytes = b"", pending: bytes = b"") -> None:
         sock.setblocking(False)
-        server = self._serving.loaded.settings.server
+        server = self._engine.loaded.settings.server
         connection = Connection(
             sock,
-            self._serving,
+            self._engine,
             self._forget,
             idle_timeout_s=server.idle_timeout,
             max_request_bytes=server.max_request,
@@ -147,7 +147,7 @@ class Connections:
         self._slot["connections"] = len(self.held)
 
     def _allowed(self) -> Allowed:
-        networks = self._serving.loaded.settings.server.allow
+        networks = self._engine.loaded.settings.server.allow
         if networks != self._allowed_networks:
             self._allowed_networks, self._allows = networks, Allowed(networks)
         return self._allows

@@ -9,7 +9,7 @@ from forkpolicy.scoreboard import bucket_of
 
 if TYPE_CHECKING:
     from forkpolicy.scoreboard import Slot
-    from forkpolicy.worker.engine import Serving
+    from forkpolicy.worker.engine import Engine
 
 # A reload flushes between two beats; so short a time says nothing about load.
 MIN_WINDOW_NS = 200_000_000
@@ -19,19 +19,19 @@ FLUSHED = ("requests", "busy_ns", "errors", "protocol_errors")
 class Flusher:
     """Copies for one worker. The slot counts on from what the workers in it before have left."""
 
-    def __init__(self, serving: Serving, slot: Slot) -> None:
-        self._serving = serving
+    def __init__(self, engine: Engine, slot: Slot) -> None:
+        self._engine = engine
         self._slot = slot
         self._flushed = dict.fromkeys(FLUSHED, 0)
         self._by_action: dict[str, int] = {}
-        self._policy = serving.policy
+        self._policy = engine.policy
         self._cpu_ns = time.process_time_ns()
         self._load_busy_ns = 0
         self._at_ns = time.monotonic_ns()
 
     def flush(self) -> None:
         """Copy what has been counted since the last time. Called by every beat, and before a policy goes."""
-        counters, slot = self._serving.counters, self._slot
+        counters, slot = self._engine.counters, self._slot
         for name in FLUSHED:
             value = getattr(counters, name)
             slot.add(name, value - self._flushed[name])
@@ -45,12 +45,12 @@ class Flusher:
             slot["load"] = (slot["load"] + recent_ppm) // 2
             self._at_ns, self._load_busy_ns = now_ns, counters.busy_ns
         self._cpu_ns = cpu_ns
-        slot["generation"] = self._serving.generation
+        slot["generation"] = self._engine.generation
         self._flush_latencies()
         self._flush_lines()
 
     def _flush_latencies(self) -> None:
-        counters = self._serving.counters
+        counters = self._engine.counters
         linear = [(number, count) for number, count in enumerate(counters.linear_us) if count]
         for number, _ in linear:
             counters.linear_us[number] = 0
@@ -60,7 +60,7 @@ class Flusher:
         counters.slow_ns.clear()
 
     def _flush_lines(self) -> None:
-        policy = self._serving.policy
+        policy = self._engine.policy
         if policy is not self._policy:
             self._policy, self._by_action = policy, {}
         model = policy.model
@@ -73,5 +73,5 @@ class Flusher:
             self._slot.add_action(verb, hits - self._by_action.get(verb, 0))
         self._by_action = by_action
         self._slot.set_line_hits([line.hits for line in lines])
-        self._slot.set_exempted([*self._serving.sampling.exempted, 0, 0])
-        self._slot["sampled"] = self._serving.sampling.sampled
+        self._slot.set_exempted([*self._engine.sampling.exempted, 0, 0])
+        self._slot["sampled"] = self._engine.sampling.sampled

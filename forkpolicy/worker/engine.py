@@ -24,7 +24,7 @@ from forkpolicy.protocol.attributes import LOGGED_AS
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.worker.sampling import Sampling
-from forkpolicy.worker.shadow import Trial
+from forkpolicy.worker.shadow import ShadowComparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ class Counters:
     slow_ns: list[int] = field(default_factory=list)
 
 
-class Serving:
+class Engine:
     """One worker's generation. `decide` is replaced with the generation, so connections fetch it for each request."""
 
     def __init__(self, loaded: Loaded, generation: int, log: EventLog) -> None:
@@ -87,8 +87,10 @@ class Serving:
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
         shadow = loaded.shadow
-        self.trial = Trial(self.policy, shadow, self._shadow_differs, self._shadow_failed) if shadow else None
-        self.decide = self.trial.decide if self.trial else self.policy.decide
+        self.shadow = (
+            ShadowComparison(self.policy, shadow, self._shadow_differs, self._shadow_failed) if shadow else None
+        )
+        self.decide = self.shadow.decide if self.shadow else self.policy.decide
         self.logged_at = [(word, self.policy.wanted.index(name)) for name, word in LOGGED_AS.items()]
         self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
@@ -187,15 +189,15 @@ class Serving:
     def describe(self) -> dict[str, object]:
         """What this worker serves: generation of the policy, and of each table."""
         tables = [slot.status() for slot in self.loaded.slots.values()]
-        trial: dict[str, object] = {"shadow": self.trial.describe()} if self.trial else {}
-        return {"generation": self.generation, "tables": tables, **trial}
+        shadow: dict[str, object] = {"shadow": self.shadow.describe()} if self.shadow else {}
+        return {"generation": self.generation, "tables": tables, **shadow}
 
     def sample_next(self) -> None:
         """Look closely at the next request; it alone pays for that. Called by the beat."""
         self.decide = self._decide_and_sample
 
     def _decide_and_sample(self, values: Values) -> Line:
-        self.decide = self.trial.decide if self.trial else self.policy.decide
+        self.decide = self.shadow.decide if self.shadow else self.policy.decide
         self.sampling.look_at(values)
         return self.decide(values)
 

@@ -84,7 +84,7 @@ class Receipt:
         os.close(self._end)
 
 
-def make_exchange() -> tuple[Pair, Pair]:
+def make_handover_pairs() -> tuple[Pair, Pair]:
     """The pair for many and the pair for busy connections."""
     return make_pair(), make_pair()
 
@@ -97,7 +97,7 @@ def make_pair() -> Pair:
     return giving, taking
 
 
-class Exchange:
+class HandoverChannel:
     """One worker's access to a pair."""
 
     def __init__(self, giving: socket.socket, taking: socket.socket) -> None:

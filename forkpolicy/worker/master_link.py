@@ -1,4 +1,4 @@
-"""The worker's end of its link to the master: orders come in, reports go out. The end of the link is the end of the
+"""The worker's end of its link to the master: messages come in, reports go out. The end of the link is the end of the
 worker: nothing is left to coordinate with, and who starts the next master finds the socket stale.
 
 Never waits for the master. Raises ValueError for what is no message, which only a bug can send.
@@ -24,20 +24,20 @@ READ = 1
 READ_BYTES = 1 << 18
 
 
-class Orders:
-    """The link. `obey` is called for each order in a greenlet of its own: preparing waits for a thread, leaving for
-    connections.
+class MasterLink:
+    """The link. `handle_message` is called for each message in a greenlet of its own: preparing waits for a
+    thread, a shutdown for connections.
     """
 
-    def __init__(self, master: socket.socket, obey: Callable[[Message], None]) -> None:
+    def __init__(self, master: socket.socket, handle_message: Callable[[Message], None]) -> None:
         self._master = master
-        self._obey = obey
+        self._handle_message = handle_message
         self._decoder = link.Decoder()
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._watcher = gevent.get_hub().loop.io(master.fileno(), READ)
 
     def start(self) -> None:
-        """Obey from now on."""
+        """Take messages from now on."""
         self._watcher.start(self._master_speaks)
 
     def report(self, message: Message, fd: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Orders:
         if not data:
             _end()
         for message in self._decoder.feed(data):
-            gevent.spawn(self._obey, message)
+            gevent.spawn(self._handle_message, message)
 
 
 def _end() -> NoReturn:

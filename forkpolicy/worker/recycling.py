@@ -15,7 +15,7 @@ SPREAD_OVER = 16
 MIB = 1 << 20
 
 
-class Age:
+class Recycling:
     """One worker's. `slot` spreads the ages of siblings."""
 
     def __init__(self, slot: int) -> None:
@@ -23,7 +23,7 @@ class Age:
         # A limit below what a worker is born with would replace workers for ever: it counts from a tenth above that.
         self._least_mib = resident_mib() * 1.1 + 1
 
-    def reason_to_go(self, server: ServerSettings, requests: int) -> str:
+    def reason_to_retire(self, server: ServerSettings, requests: int) -> str:
         """Why this worker should retire; empty while it should not."""
         if server.max_requests and requests > server.max_requests * self._stretch:
             return f"max_requests ({requests} requests)"

@@ -24,10 +24,10 @@ from forkpolicy.worker.accept import Acceptor, HandoverReceiver
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connections import Connections
 from forkpolicy.worker.counters import Flusher
-from forkpolicy.worker.engine import Serving
-from forkpolicy.worker.master_link import Orders
-from forkpolicy.worker.recycling import Age
-from forkpolicy.worker.shutdown import Leaving
+from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.master_link import MasterLink
+from forkpolicy.worker.recycling import Recycling
+from forkpolicy.worker.shutdown import Shutdown
 
 if TYPE_CHECKING:
     import socket
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
     from forkpolicy.log import LogPipe
     from forkpolicy.scoreboard import Scoreboard
-    from forkpolicy.worker.handover import Exchange, Pair
+    from forkpolicy.worker.handover import HandoverChannel, Pair
 
 BEAT_S = 0.5
 
 
 class WorkerProcess:
-    """One worker. `listeners`, `exchange` and `scoreboard` are shared with its siblings. `good_tables`: the last good
-    file of each table; `whole`: it ends, and says why, where it has not all of them.
+    """One worker. `listeners`, `handover_pairs` and `scoreboard` are shared with its siblings. `good_tables`: the last
+    good file of each table; `whole`: it ends, and says why, where it has not all of them.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class WorkerProcess:
         slot_number: int,
         listeners: Iterable[socket.socket],
         master: socket.socket,
-        exchange: tuple[Pair, Pair],
+        handover_pairs: tuple[Pair, Pair],
         scoreboard: Scoreboard,
         log: LogPipe,
         good_tables: Mapping[str, int],
@@ -62,18 +62,18 @@ class WorkerProcess:
         whole: bool,
     ) -> None:
         self.log = log
-        self.serving = Serving(loaded, generation, log)
+        self.engine = Engine(loaded, generation, log)
         self.slot = scoreboard.slot(slot_number)
-        self.age = Age(slot_number)
-        self.orders = Orders(master, self._obey)
-        self.connections = Connections(self.serving, self.slot, exchange)
+        self.recycling = Recycling(slot_number)
+        self.master_link = MasterLink(master, self._handle_message)
+        self.connections = Connections(self.engine, self.slot, handover_pairs)
         self.balance = Balance(scoreboard, self.slot, self.connections.give)
         self._acceptors = [self._acceptor(listener) for listener in listeners]
-        self._takers = [
-            self._taker(self.connections.exchange, self.balance.has_its_connections),
-            self._taker(self.connections.hot_exchange, self.balance.has_its_load),
+        self._receivers = [
+            self._receiver(self.connections.handover, self.balance.has_its_connections),
+            self._receiver(self.connections.hot_handover, self.balance.has_its_load),
         ]
-        self.leaving = Leaving(self.connections, self._acceptors, self._takers, scoreboard, self.slot)
+        self.shutdown = Shutdown(self.connections, self._acceptors, self._receivers, scoreboard, self.slot)
         self._good_tables, self._whole = good_tables, whole
         self._passed_tables: dict[str, tuple[int, ...]] = {}
         self._told_state: dict[str, object] = {}
@@ -89,26 +89,26 @@ class WorkerProcess:
         # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
         gc.freeze()
         setproctitle(f"forkpolicy: worker {self.slot.number}")
-        missing = self.serving.open_tables(self._good_tables)
+        missing = self.engine.open_tables(self._good_tables)
         if missing and self._whole:
-            self.orders.report({"is": "unfit", "reason": "; ".join(missing)})
+            self.master_link.report({"is": "unfit", "reason": "; ".join(missing)})
             return
-        self.flusher = Flusher(self.serving, self.slot)
+        self.flusher = Flusher(self.engine, self.slot)
         self.slot["connections"] = self.slot["load"] = 0
         self.slot["pid"] = os.getpid()
         self.slot["started_ns"] = time.monotonic_ns()
-        self.orders.start()
+        self.master_link.start()
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
         # Blocked since before the fork: one that came meanwhile would have been the death of us.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self.slot["serving"] = STAYING
-        entrances: list[Acceptor | HandoverReceiver] = [*self._acceptors, *self._takers]
+        entrances: list[Acceptor | HandoverReceiver] = [*self._acceptors, *self._receivers]
         for entrance in entrances:
             entrance.start()
         self._pass_tables()
-        self.orders.report({"is": "ready", "state": self._state()})
-        self.leaving.done.wait()
+        self.master_link.report({"is": "ready", "state": self._state()})
+        self.shutdown.done.wait()
         self.flusher.flush()
 
     def _set_signals(self) -> None:
@@ -122,7 +122,7 @@ class WorkerProcess:
 
     def _bug(self, _context: object, _kind: object, error: BaseException | str | None, _trace: object) -> None:
         if isinstance(error, Exception):
-            self.serving.bug(error)
+            self.engine.bug(error)
 
     # Entrances
 
@@ -130,75 +130,75 @@ class WorkerProcess:
         held, has_its_share = self.connections, self.balance.has_its_share
         return Acceptor(listener, held.accepted, has_its_share, held.has_room, held.accept_failed)
 
-    def _taker(self, exchange: Exchange, has_its_share: Callable[[], bool]) -> HandoverReceiver:
+    def _receiver(self, channel: HandoverChannel, has_its_share: Callable[[], bool]) -> HandoverReceiver:
         def take() -> bool:
-            given = self.connections.take(exchange)
-            if given:
-                self.balance.took(given.load)
-            return given is not None
+            handover = self.connections.take(channel)
+            if handover:
+                self.balance.took(handover.load)
+            return handover is not None
 
-        return HandoverReceiver(exchange.fileno(), take, has_its_share, self.connections.has_descriptors)
+        return HandoverReceiver(channel.fileno(), take, has_its_share, self.connections.has_descriptors)
 
     # The master
 
-    def _obey(self, message: Message) -> None:
+    def _handle_message(self, message: Message) -> None:
         what = message["do"]
         if what == "prepare":
             generation = message["generation"]
-            complaints = self.serving.prepare(message["snapshot"])
-            self.orders.report({"is": "prepared", "generation": generation, "complaints": complaints})
+            complaints = self.engine.prepare(message["snapshot"])
+            self.master_link.report({"is": "prepared", "generation": generation, "complaints": complaints})
         elif what == "commit":
             self.flusher.flush()
-            self.serving.commit(message["generation"])
+            self.engine.commit(message["generation"])
             # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
             self.flusher.flush()
             self._pass_tables()
-            self.orders.report({"is": "committed", "generation": message["generation"], "state": self._state()})
+            self.master_link.report({"is": "committed", "generation": message["generation"], "state": self._state()})
         elif what == "abort":
-            self.serving.abort()
+            self.engine.abort()
         elif what == "retire":
-            self.leaving.retire(others_wait=message["others_wait"])
+            self.shutdown.retire(others_wait=message["others_wait"])
         elif what == "hurry":
-            self.leaving.hurry()
+            self.shutdown.hurry()
         else:
-            self.leaving.stop(drain=message["drain"])
+            self.shutdown.stop(drain=message["drain"])
 
     def _pass_tables(self) -> None:
         """Pass the master the file of each table that we serve, for those that are born when it is gone."""
-        for slot in self.serving.loaded.slots.values():
+        for slot in self.engine.loaded.slots.values():
             if slot.table and self._passed_tables.get(slot.path) != slot.table.identity:
                 self._passed_tables[slot.path] = slot.table.identity
-                self.orders.report({"is": "table", "path": slot.path}, slot.table.fd)
+                self.master_link.report({"is": "table", "path": slot.path}, slot.table.fd)
 
     def _state(self) -> dict[str, object]:
-        self._told_state = self.serving.describe()
+        self._told_state = self.engine.describe()
         return self._told_state
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()
         self.flusher.flush()
-        self.serving.refresh_tables()
-        self.serving.sample_next()
-        if not self.leaving.begun:
+        self.engine.refresh_tables()
+        self.engine.sample_next()
+        if not self.shutdown.begun:
             self.balance.beat(self.connections.held)
-            self._retire_for_age()
+            self._recycle()
         self._pass_tables()
-        if self._told_state != self.serving.describe():
-            self.orders.report({"is": "state", "state": self._state()})
+        if self._told_state != self.engine.describe():
+            self.master_link.report({"is": "state", "state": self._state()})
         else:
-            self.orders.flush()
+            self.master_link.flush()
 
     # The end
 
     def _terminated(self) -> None:
         self._retire_because("signal TERM")
 
-    def _retire_for_age(self) -> None:
-        reason = self.age.reason_to_go(self.serving.loaded.settings.server, self.serving.counters.requests)
+    def _recycle(self) -> None:
+        reason = self.recycling.reason_to_retire(self.engine.loaded.settings.server, self.engine.counters.requests)
         if reason:
             self._retire_because(reason)
 
     def _retire_because(self, reason: str) -> None:
-        if not self.leaving.begun:
-            self.orders.report({"is": "retiring", "reason": reason})
-            gevent.spawn(self.leaving.retire)
+        if not self.shutdown.begun:
+            self.master_link.report({"is": "retiring", "reason": reason})
+            gevent.spawn(self.shutdown.retire)

@@ -1,7 +1,7 @@
-"""A shadow policy on trial: evaluated beside the real one in the worker, never obeyed.
+"""The shadow policy: evaluated next to the real one in the worker, never obeyed.
 
 Where it would have answered otherwise is counted by the pair of lines responsible, and logged once a minute for
-each pair. While there is no shadow none of this runs: `serving.decide` is then the real policy's own function.
+each pair. While there is no shadow none of this runs: `engine.decide` is then the real policy's own function.
 
 Whatever fails in the shadow, a table or our own code, is counted and told and has no effect on the answer. Where
 either policy could not be evaluated there is nothing to compare: such a request counts as failed, not as different.
@@ -28,8 +28,8 @@ MAX_PAIRS = 200
 SHOWN_PAIRS = 20
 
 
-class Trial:
-    """One generation's trial.
+class ShadowComparison:
+    """The comparison of one generation.
 
     `tell(pair, real, shadow, values)` is called for each difference, `tell_failure(why)` for each failure; they decide
     what is logged. `values` are those of the real policy.

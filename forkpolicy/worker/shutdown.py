@@ -36,14 +36,14 @@ STOP_PAUSE_S = 0.01
 DRAINED_A_LOOK = 64
 
 
-class Leaving:
+class Shutdown:
     """One worker's end. `begun`: it is on its way. `done` is set when nothing is left to do."""
 
     def __init__(
         self,
         connections: Connections,
         acceptors: Sequence[Acceptor],
-        takers: Sequence[HandoverReceiver],
+        receivers: Sequence[HandoverReceiver],
         scoreboard: Scoreboard,
         slot: Slot,
     ) -> None:
@@ -53,7 +53,7 @@ class Leaving:
         self._others_wait = False
         self._connections = connections
         self._acceptors = acceptors
-        self._takers = takers
+        self._receivers = receivers
         self._scoreboard = scoreboard
         self._slot = slot
 
@@ -80,7 +80,7 @@ class Leaving:
             connections.give_all()
             if self._hurried:
                 connections.close_what_cannot_go()
-            # For room in the exchange, or the rest of a request.
+            # For room in the hand-over pair, or the rest of a request.
             gevent.sleep(RETIRE_PAUSE_S)
         receipt.give_no_more()
         while receipt.outstanding and not (self._stopping or self._hurried):
@@ -98,7 +98,7 @@ class Leaving:
             return
         self._stopping = self.begun = True
         self._take_no_more()
-        entrances: list[HandoverReceiver | Acceptor] = [*self._takers, *(self._acceptors if drain else ())]
+        entrances: list[HandoverReceiver | Acceptor] = [*self._receivers, *(self._acceptors if drain else ())]
         deadline_s = time.monotonic() + STOP_PATIENCE_S
         held = self._connections.held
         while True:
@@ -116,6 +116,6 @@ class Leaving:
             return
         self._slot["serving"] = 0
         setproctitle(f"forkpolicy: worker {self._slot.number}, leaving")
-        entrances: list[HandoverReceiver | Acceptor] = [*self._takers, *self._acceptors]
+        entrances: list[HandoverReceiver | Acceptor] = [*self._receivers, *self._acceptors]
         for entrance in entrances:
             entrance.stop()

@@ -24,11 +24,11 @@ def note(event, arguments):
 sys.addaudithook(note)
 sys.path[:] = {path!r}
 from forkpolicy.commands import main as run
-from forkpolicy.worker.engine import Serving
-finish = Serving.finish
+from forkpolicy.worker.engine import Engine
+finish = Engine.finish
 def faulty(self, line, values, raw, elapsed_us):
     return finish(self, line, values, None if b"=a bug" in raw else raw, elapsed_us)
-Serving.finish = faulty
+Engine.finish = faulty
 sys.exit(run())
 """
 # Whatever a policy can have that a library looks up: a zone, a domain in another script, expressions, a table.

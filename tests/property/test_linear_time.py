@@ -12,7 +12,7 @@ from forkpolicy.commands import explain
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import Request
-from forkpolicy.worker.engine import Serving
+from forkpolicy.worker.engine import Engine
 from tests.compiling import Compiler
 
 # Every kind of look-up: all table kinds, exact values, expressions of the kind that explode elsewhere, comparisons,
@@ -80,8 +80,8 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory):
-    """A worker's serving with real tables."""
+def engine(tmp_path_factory):
+    """A worker's engine with real tables."""
     folder = tmp_path_factory.mktemp("linear")
     compiler = Compiler(folder)
     compiler.policy(POLICY)
@@ -93,15 +93,15 @@ def serving(tmp_path_factory):
     from forkpolicy.compile.command import main
 
     assert main(["-c", str(compiler.settings)]) == 0
-    serving = Serving(load_everything(compiler.settings), 1, Log())
-    serving.open_tables({})
-    assert all(slot.table for slot in serving.loaded.slots.values())
-    yield serving
-    for slot in serving.loaded.slots.values():
+    engine = Engine(load_everything(compiler.settings), 1, Log())
+    engine.open_tables({})
+    assert all(slot.table for slot in engine.loaded.slots.values())
+    yield engine
+    for slot in engine.loaded.slots.values():
         slot.close()
 
 
-def whole_way_s(serving, attributes):
+def whole_way_s(engine, attributes):
     """CPU time of a request from its bytes to its reply, its layout learnt and used, and of its explanation."""
     text = "".join(f"{name}={value}\n" for name, value in attributes.items()) + "\n"
     raw = text.encode("utf-8", "surrogateescape")
@@ -109,17 +109,17 @@ def whole_way_s(serving, attributes):
     reader = RequestReader(1 << 20)
     reader.feed(raw)
     request = Request.parse(reader.next_request())
-    values = serving.values_of(request)
-    assert serving.layout_of(request).values(raw.decode("utf-8", "surrogateescape")) == values
-    line = serving.decide(values)
-    serving.finish(line, values, raw, 1)
-    explain.as_object(serving.policy.trace(values), "", request, serving.policy.model)
+    values = engine.values_of(request)
+    assert engine.layout_of(request).values(raw.decode("utf-8", "surrogateescape")) == values
+    line = engine.decide(values)
+    engine.finish(line, values, raw, 1)
+    explain.as_object(engine.policy.trace(values), "", request, engine.policy.model)
     return time.process_time() - began_s
 
 
-def is_linear(serving, name, before, unit, after):
+def is_linear(engine, name, before, unit, after):
     def cost_s(chars):
-        return whole_way_s(serving, {**USUAL, name: before + unit * (chars // len(unit)) + after})
+        return whole_way_s(engine, {**USUAL, name: before + unit * (chars // len(unit)) + after})
 
     short_s = min(cost_s(SHORT_CHARS) for _ in range(3))
     # The machine may be busy: quadratic stays quadratic however often it is measured.
@@ -154,9 +154,9 @@ units = st.one_of(
 @example("client_address", "[", "f:", "")
 @example("ccert_subject", "", "xay", "")
 @example("size", "", "9", "")
-def test_time_is_in_proportion_to_length(serving, name, before, unit, after):
+def test_time_is_in_proportion_to_length(engine, name, before, unit, after):
     """Eight times the text, eight times the time: look-ups, expressions, templates, log, explanation."""
-    assert is_linear(serving, name, before, unit, after)
+    assert is_linear(engine, name, before, unit, after)
 
 
 def test_many_requests_in_one_read_cost_what_each_costs():

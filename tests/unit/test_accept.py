@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from forkpolicy.worker import accept
 from forkpolicy.worker.accept import Acceptor, HandoverReceiver
-from forkpolicy.worker.handover import Exchange, Receipt, make_pair
+from forkpolicy.worker.handover import HandoverChannel, Receipt, make_pair
 
 COUNT = 120
 # Where each came in a turn of its own it was as many turns as there are connections, or six times as many.
@@ -140,20 +140,20 @@ def test_it_stops_at_its_share(queue):
 def test_what_siblings_give_away_is_taken_within_a_few_turns(turns):
     """Also by one that has more than others, if they do not come for it: each has a client that waits."""
     pair = make_pair()
-    exchange, receipt, taken, all_in = Exchange(*pair), Receipt(), [], Event()
+    channel, receipt, taken, all_in = HandoverChannel(*pair), Receipt(), [], Event()
 
     def take():
-        given = exchange.take()
-        if given:
-            taken.append(given.fd)
+        handover = channel.take()
+        if handover:
+            taken.append(handover.fd)
         if len(taken) == COUNT:
             all_in.set()
-        return given is not None
+        return handover is not None
 
     ours, theirs = socket.socketpair()
     for _ in range(COUNT):
-        assert exchange.give(theirs.fileno(), b"", b"", receipt)
-    with opened(HandoverReceiver(exchange.fileno(), take, yes, yes)):
+        assert channel.give(theirs.fileno(), b"", b"", receipt)
+    with opened(HandoverReceiver(channel.fileno(), take, yes, yes)):
         assert all_in.wait(10)
     assert turns.count < FEW_TURNS
     for fd in taken:
@@ -174,17 +174,17 @@ def test_without_room_it_waits(monkeypatch):
 
     pair = make_pair()
     ours, theirs = socket.socketpair()
-    exchange, receipt = Exchange(*pair), Receipt()
-    assert exchange.give(theirs.fileno(), b"", b"", receipt)
+    channel, receipt = HandoverChannel(*pair), Receipt()
+    assert channel.give(theirs.fileno(), b"", b"", receipt)
     taken = []
 
     def take():
-        given = exchange.take()
-        taken.extend([given.fd] if given else [])
+        handover = channel.take()
+        taken.extend([handover.fd] if handover else [])
         room.set()
         return False
 
-    with opened(HandoverReceiver(exchange.fileno(), take, no, has_room)):
+    with opened(HandoverReceiver(channel.fileno(), take, no, has_room)):
         assert room.wait(10)
     assert len(looks) == 3
     for fd in taken:

@@ -15,7 +15,7 @@ from gevent.event import Event
 from forkpolicy.loading import load_everything
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
-from forkpolicy.worker.engine import Serving
+from forkpolicy.worker.engine import Engine
 
 POLICY = """
 acl from_us sender @example.com
@@ -95,12 +95,12 @@ class Peer:
         self.settings = folder / "forkpolicy.toml"
         self.settings.write_text('[log]\ndecisions = "acted"\n')
         self.log = Log()
-        self.serving = Serving(load_everything(self.settings), 1, self.log)
+        self.engine = Engine(load_everything(self.settings), 1, self.log)
         self.ours, theirs = gevent.socket.socketpair()
         self.raw = Watched(theirs.detach())
         self.closed, self.over = [], Event()
         limits = {"idle_timeout_s": 60, "max_request_bytes": 65536, **limits}
-        self.connection = Connection(self.raw, self.serving, self.note_closed, **limits)
+        self.connection = Connection(self.raw, self.engine, self.note_closed, **limits)
         self.connection.start()
 
     def note_closed(self, connection):
@@ -146,8 +146,8 @@ def test_a_connection_serves_request_after_request(peer):
     for _ in range(500):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
-    assert peer.serving.counters.requests == peer.connection.requests == 1000
-    assert peer.serving.line_hits()[1:3] == [500, 500]
+    assert peer.engine.counters.requests == peer.connection.requests == 1000
+    assert peer.engine.line_hits()[1:3] == [500, 500]
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["first", "layout-learnt"])
@@ -211,7 +211,7 @@ def test_what_is_no_request_ends_the_connection_and_is_told(peer, raw, told):
     assert told in fields["reason"]
     assert raw.startswith(fields["first_bytes"].encode("latin-1"))
     assert peer.closed == [peer.connection]
-    assert peer.serving.counters.protocol_errors == 1
+    assert peer.engine.counters.protocol_errors == 1
 
 
 def test_an_end_in_the_middle_of_a_request_is_only_an_end(peer):
@@ -243,7 +243,7 @@ def test_a_reader_that_is_slow_gets_every_reply(tmp_path, at_once):
         # On the fast way, as long as it goes: each when the one before has its reply.
         sender = gevent.spawn(send_each_when_the_last_was_decided, peer, requests)
     assert peer.raw.stalled.wait(DEADLINE_S)
-    assert peer.serving.counters.requests < count
+    assert peer.engine.counters.requests < count
     replies = peer.ask(replies=count)
     sender.join()
     assert replies == b"".join(FORGED.replace(b"example", b"n%d.example" % number) for number in range(count))
@@ -264,13 +264,13 @@ def test_a_flood_is_not_read_before_it_is_answered(peer):
     """What one client may have in our memory is one read, whatever it sends: after a full turn the rest waits in the
     kernel.
     """
-    count, most, decide = 3 * MAX_READ_BYTES // len(request()), [], peer.serving.decide
+    count, most, decide = 3 * MAX_READ_BYTES // len(request()), [], peer.engine.decide
 
     def measure(values):
         most.append(len(peer.connection.pending))
         return decide(values)
 
-    peer.serving.decide = measure
+    peer.engine.decide = measure
     sender = gevent.spawn(peer.ours.sendall, request() * count)
     assert peer.ask(replies=count) == FORGED * count
     sender.join()
@@ -307,7 +307,7 @@ def serve(peer, fd, **more):
     """What a worker does that takes a connection."""
     peer.raw = Watched(fd)
     limits = {"idle_timeout_s": 60, "max_request_bytes": 65536}
-    connection = Connection(peer.raw, peer.serving, peer.closed.append, **limits, **more)
+    connection = Connection(peer.raw, peer.engine, peer.closed.append, **limits, **more)
     connection.start()
     return connection
 
@@ -323,19 +323,19 @@ def test_a_flood_leaves_others_their_turn(peer, other):
     the time spent is counted once.
     """
     count, order = 300, []
-    decide, wanted = peer.serving.decide, peer.serving.policy.wanted
+    decide, wanted = peer.engine.decide, peer.engine.policy.wanted
 
     def note(values):
         order.append(values[wanted.index("sender")])
         return decide(values)
 
-    peer.serving.decide = note
+    peer.engine.decide = note
     started_ns = time.perf_counter_ns()
     peer.ours.sendall(request() * count)
     other.sendall(OTHER)
     assert peer.ask(replies=count) == FORGED * count
     assert other.recv(1000) == PASS
-    assert peer.serving.counters.busy_ns < time.perf_counter_ns() - started_ns
+    assert peer.engine.counters.busy_ns < time.perf_counter_ns() - started_ns
     assert len(order) == count + 1
     assert order.index("x@elsewhere.example") <= 2 * REQUESTS_A_TURN
     assert peer.connection.idle
@@ -365,12 +365,12 @@ def test_a_client_that_has_gone_is_asked_no_more(peer, stalled):
         peer.ours.sendall(request() * 5)
     assert peer.connection.closed is False
     peer.ours.close()
-    decided = peer.serving.counters.requests
+    decided = peer.engine.counters.requests
     assert peer.over.wait(DEADLINE_S)
     peer.connection.close()
     assert peer.closed == [peer.connection]
     assert peer.connection.closed is True
-    assert peer.serving.counters.requests == (decided if stalled else 1)
+    assert peer.engine.counters.requests == (decided if stalled else 1)
 
 
 def test_whether_there_is_something_to_read(peer):
@@ -393,7 +393,7 @@ def test_whether_there_is_something_to_read(peer):
 def test_what_a_request_takes_is_counted(peer, clock, took_ns, bucket):
     """In steps of 1.024 us up to a millisecond, each once."""
     decide_for(peer, clock, took_ns)
-    counters = peer.serving.counters
+    counters = peer.engine.counters
     assert [(at, count) for at, count in enumerate(counters.linear_us) if count] == [(bucket, 2)]
     assert (counters.busy_ns, counters.slow_ns) == (2 * took_ns, [])
     assert [decision["us"] for decision in peer.log.decisions] == [took_ns // 1000] * 2
@@ -402,19 +402,19 @@ def test_what_a_request_takes_is_counted(peer, clock, took_ns, bucket):
 def test_what_takes_longer_is_counted_as_it_is(peer, clock):
     """From 1,048,576 ns on."""
     decide_for(peer, clock, 1_048_576)
-    assert peer.serving.counters.slow_ns == [1_048_576] * 2
-    assert not any(peer.serving.counters.linear_us)
+    assert peer.engine.counters.slow_ns == [1_048_576] * 2
+    assert not any(peer.engine.counters.linear_us)
 
 
 def decide_for(peer, clock, took_ns):
     """Two requests, the exact way and the fast one, each decided in so many nanoseconds."""
-    decide = peer.serving.decide
+    decide = peer.engine.decide
 
     def takes(values):
         clock.pass_s(took_ns / 1e9)
         return decide(values)
 
-    peer.serving.decide = takes
+    peer.engine.decide = takes
     for _ in range(2):
         assert peer.ask(request()) == FORGED
 
@@ -492,7 +492,7 @@ def test_decisions_that_acted_are_logged(peer):
 
 def test_a_bug_in_one_request_is_answered_with_on_error(peer, monkeypatch):
     """Whatever raises, Postfix gets an answer, the log has the traceback, and later requests are served."""
-    monkeypatch.setattr(peer.serving.policy, "reply", lambda *_: 1 / 0)
+    monkeypatch.setattr(peer.engine.policy, "reply", lambda *_: 1 / 0)
     assert peer.ask(request()) == b"action=DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable\n\n"
     assert "ZeroDivisionError" in peer.log.events[0][2]["traceback"]
     assert peer.ask(OTHER) == PASS
@@ -529,15 +529,15 @@ def test_a_new_generation_serves_connections_that_are_open(peer):
     """Prepare and commit swap the policy under a connection; a broken one is told and leaves the old one."""
     assert peer.ask(request()) == FORGED
     policy = str(pathlib.Path(peer.settings).parent / "policy.conf")
-    snapshot = dict(peer.serving.loaded.snapshot)
-    assert "unknown statement" in peer.serving.prepare({**snapshot, policy: b"nonsense\n"})[0]
+    snapshot = dict(peer.engine.loaded.snapshot)
+    assert "unknown statement" in peer.engine.prepare({**snapshot, policy: b"nonsense\n"})[0]
     assert peer.ask(request()) == FORGED
     lines = POLICY.replace("@example.com", "@elsewhere.example", 1).encode()
-    assert peer.serving.prepare({**snapshot, policy: lines}) == []
-    peer.serving.commit(2)
+    assert peer.engine.prepare({**snapshot, policy: lines}) == []
+    peer.engine.commit(2)
     assert peer.ask(request()) == PASS
     assert peer.ask(OTHER).startswith(b"action=REJECT")
-    assert peer.serving.describe()["generation"] == 2
+    assert peer.engine.describe()["generation"] == 2
 
 
 def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path):
@@ -556,6 +556,6 @@ def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path):
             'action y: BCC takes one address: Postfix would take "words@example.com" for a part of it',
         )
     ]
-    assert peer.serving.counters.errors == 2
+    assert peer.engine.counters.errors == 2
     peer.connection.close()
     peer.ours.close()

@@ -21,7 +21,7 @@ from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
 from forkpolicy.protocol.request import Request
-from forkpolicy.worker.engine import Serving
+from forkpolicy.worker.engine import Engine
 
 POLICY = """\
 acl ours client_address 192.0.2.0/24
@@ -98,10 +98,10 @@ def logged(settings, *requests):
 
     reader = threading.Thread(target=read)
     reader.start()
-    serving = Serving(load_everything(settings), 1, LogPipe(write_end, "json"))
+    engine = Engine(load_everything(settings), 1, LogPipe(write_end, "json"))
     for raw in requests:
-        values = serving.values_of(Request.parse(raw))
-        serving.finish(serving.decide(values), values, raw, 7)
+        values = engine.values_of(Request.parse(raw))
+        engine.finish(engine.decide(values), values, raw, 7)
     os.close(write_end)
     reader.join()
     return b"".join(lines)

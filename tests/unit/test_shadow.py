@@ -7,7 +7,7 @@ import pytest
 from forkpolicy.commands import check
 from forkpolicy.loading import load_everything
 from forkpolicy.worker import shadow
-from forkpolicy.worker.engine import Serving
+from forkpolicy.worker.engine import Engine
 from tests.owners import owner_lines
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
 
@@ -22,8 +22,8 @@ def peer(tmp_path):
     )
     peer.settings.write_text('shadow = "candidate.conf"\n[log]\ndecisions = "none"\n')
     snapshot = load_everything(peer.settings).snapshot
-    assert peer.serving.prepare(snapshot) == []
-    peer.serving.commit(2)
+    assert peer.engine.prepare(snapshot) == []
+    peer.engine.commit(2)
     yield peer
     peer.connection.close()
     peer.ours.close()
@@ -35,7 +35,7 @@ def test_the_real_policy_answers_and_the_differences_are_counted(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.ask(request("x@elsewhere.example", size="200")) == PASS
-    counts = peer.serving.describe()["shadow"]
+    counts = peer.engine.describe()["shadow"]
     assert (counts["compared"], counts["differs"]) == (11, 6)
     assert sorted(counts["pairs"].values()) == [1, 5]
     logged = [fields for _, event, fields in peer.log.events if event == "shadow differs"]
@@ -52,13 +52,13 @@ def test_a_shadow_that_does_not_load_is_left_out_and_told(tmp_path):
     loaded = load_everything(tmp_path / "forkpolicy.toml")
     assert loaded.shadow is None
     assert "the shadow policy is left out" in str(loaded.warnings[-1])
-    assert Serving(loaded, 1, Log()).trial is None
+    assert Engine(loaded, 1, Log()).shadow is None
 
 
 def test_without_a_shadow_nothing_runs(tmp_path):
     """The function that connections call is the real policy's own."""
     peer = Peer(tmp_path)
-    assert peer.serving.decide == peer.serving.policy.decide
+    assert peer.engine.decide == peer.engine.policy.decide
     peer.connection.close()
     peer.ours.close()
 
@@ -69,8 +69,8 @@ def commit(peer, candidate, policy=POLICY, tables=""):
     (folder / "policy.conf").write_text(policy)
     (folder / "candidate.conf").write_text(candidate)
     peer.settings.write_text(f'shadow = "candidate.conf"\n{tables}[log]\ndecisions = "none"\n')
-    assert peer.serving.prepare(load_everything(peer.settings).snapshot) == []
-    peer.serving.commit(peer.serving.generation + 1)
+    assert peer.engine.prepare(load_everything(peer.settings).snapshot) == []
+    peer.engine.commit(peer.engine.generation + 1)
 
 
 def test_a_difference_is_logged_with_the_request_that_showed_it(peer):
@@ -91,7 +91,7 @@ def test_the_same_text_from_another_line_is_no_difference(peer):
     commit(peer, "\n\n" + POLICY.replace("{sender_domain}", "example.com"))
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.serving.describe()["shadow"]
+    counts = peer.engine.describe()["shadow"]
     assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 0)
 
 
@@ -100,7 +100,7 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
     commit(peer, "table gone domain x\nacl g sender table:gone\naction r REJECT\naccess g r\n", tables='tables = "t"\n')
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.serving.describe()["shadow"]
+    counts = peer.engine.describe()["shadow"]
     assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 2)
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "acl g" in told["reason"]
@@ -108,20 +108,20 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
 
 def test_a_bug_in_the_shadow_costs_no_answer(peer, monkeypatch):
     """Whatever raises beside the real policy, Postfix gets the real answer and the trial counts it."""
-    monkeypatch.setattr(peer.serving.trial, "_decide_shadow", lambda _: 1 / 0)
+    monkeypatch.setattr(peer.engine.shadow, "_decide_shadow", lambda _: 1 / 0)
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.serving.describe()["shadow"]["failed"] == 3
+    assert peer.engine.describe()["shadow"]["failed"] == 3
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "ZeroDivisionError" in told["reason"]
-    assert peer.serving.counters.errors == 0
+    assert peer.engine.counters.errors == 0
 
 
 def test_notes_of_the_shadow_are_not_the_real_ones(peer):
     """A `log` line of the shadow neither logs nor keeps a reply from being a plain one."""
     commit(peer, POLICY.replace("watched.example", "mail.example.org"))
     assert peer.ask(OTHER) == PASS
-    assert not peer.serving.noted
+    assert not peer.engine.noted
     assert not peer.log.decisions
 
 
@@ -129,14 +129,14 @@ def test_a_reload_takes_the_real_policy_whatever_the_shadow_is(peer):
     """A shadow that broke is switched off and told; one that is mended is on again, with counts from nought."""
     peer.ask(request())
     commit(peer, "acess x\n", POLICY.replace("REJECT 5.7.1", "REJECT 5.7.9"))
-    assert peer.serving.trial is None
-    assert peer.serving.decide == peer.serving.policy.decide
+    assert peer.engine.shadow is None
+    assert peer.engine.decide == peer.engine.policy.decide
     assert peer.ask(request()) == FORGED.replace(b"5.7.1", b"5.7.9")
-    assert "left out" in peer.serving.loaded.summary["shadow"]
-    assert any("unknown statement" in str(each) for each in peer.serving.loaded.warnings)
+    assert "left out" in peer.engine.loaded.summary["shadow"]
+    assert any("unknown statement" in str(each) for each in peer.engine.loaded.warnings)
     commit(peer, POLICY)
     assert peer.ask(request()) == FORGED
-    assert peer.serving.describe()["shadow"] == {"compared": 1, "differs": 0, "failed": 0, "pairs": {}}
+    assert peer.engine.describe()["shadow"] == {"compared": 1, "differs": 0, "failed": 0, "pairs": {}}
 
 
 def test_a_missing_shadow_is_the_same_for_a_worker(peer):
@@ -144,19 +144,19 @@ def test_a_missing_shadow_is_the_same_for_a_worker(peer):
     (peer.settings.parent / "candidate.conf").unlink()
     snapshot = load_everything(peer.settings).snapshot
     (peer.settings.parent / "candidate.conf").write_text(POLICY)
-    assert peer.serving.prepare(snapshot) == []
-    peer.serving.commit(3)
-    assert peer.serving.trial is None
+    assert peer.engine.prepare(snapshot) == []
+    peer.engine.commit(3)
+    assert peer.engine.shadow is None
 
 
 def test_a_look_from_close_up_goes_on_with_the_trial(peer):
     """The sampled request is compared like every other."""
     peer.ask(request())
-    peer.serving.sample_next()
+    peer.engine.sample_next()
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.serving.describe()["shadow"]["compared"] == 4
-    assert peer.serving.sampling.sampled == 1
+    assert peer.engine.describe()["shadow"]["compared"] == 4
+    assert peer.engine.sampling.sampled == 1
 
 
 def test_pairs_stay_bounded(peer, monkeypatch):
@@ -166,7 +166,7 @@ def test_pairs_stay_bounded(peer, monkeypatch):
     commit(peer, lines)
     for number in range(20):
         assert peer.ask(request("x@elsewhere.example", helo_name=f"h{number}")) == PASS
-    described = peer.serving.describe()["shadow"]
+    described = peer.engine.describe()["shadow"]
     assert (described["differs"], len(described["pairs"])) == (20, 5)
     assert len([event for _, event, _ in peer.log.events if event == "shadow differs"]) == 5
 

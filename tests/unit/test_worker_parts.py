@@ -18,12 +18,12 @@ from forkpolicy.worker.handover import (
     HANDOVER_VERSION,
     MAX_PENDING_BYTES,
     MAX_UNSENT_BYTES,
-    Exchange,
+    HandoverChannel,
     Receipt,
     UnknownVersionError,
     make_pair,
 )
-from forkpolicy.worker.recycling import Age, resident_mib
+from forkpolicy.worker.recycling import Recycling, resident_mib
 
 
 class Held:
@@ -157,17 +157,17 @@ def test_a_connection_goes_through_the_exchange_with_its_bytes():
     load.
     """
     pair = make_pair()
-    exchange, receipt = Exchange(*pair), Receipt()
+    channel, receipt = HandoverChannel(*pair), Receipt()
     ours, theirs = socket.socketpair()
-    assert exchange.give(theirs.fileno(), b"NNO\n\n", b"request=smtpd", receipt, 77)
+    assert channel.give(theirs.fileno(), b"NNO\n\n", b"request=smtpd", receipt, 77)
     theirs.close()
     receipt.close()
-    given = exchange.take()
-    assert (given.unsent, given.pending, given.load) == (b"NNO\n\n", b"request=smtpd", 77)
-    with socket.socket(fileno=given.fd) as taken, ours:
+    handover = channel.take()
+    assert (handover.unsent, handover.pending, handover.load) == (b"NNO\n\n", b"request=smtpd", 77)
+    with socket.socket(fileno=handover.fd) as taken, ours:
         ours.sendall(b"ping")
         assert taken.recv(10) == b"ping"
-    assert exchange.take() is None
+    assert channel.take() is None
     for end in pair:
         end.close()
 
@@ -183,7 +183,7 @@ def test_a_message_of_another_version_is_put_back_as_it_is():
     receipt.give_no_more()
     before = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(UnknownVersionError, match=str(HANDOVER_VERSION + 1)):
-        Exchange(giving, taking).take()
+        HandoverChannel(giving, taking).take()
     assert set(Path("/proc/self/fd").iterdir()) == before
     assert receipt.outstanding
     found, (fd, end), _, _ = socket.recv_fds(taking, 100, 2)
@@ -201,20 +201,20 @@ def test_a_message_of_another_version_is_put_back_as_it_is():
 def test_a_full_exchange_or_a_long_request_stays():
     """The giver goes on serving it; what fits is passed whole; and who leaves knows when everything was taken."""
     pair = make_pair()
-    exchange, receipt = Exchange(*pair), Receipt()
+    channel, receipt = HandoverChannel(*pair), Receipt()
     ours, theirs = socket.socketpair()
-    assert not exchange.fits(b"", b"x" * (MAX_PENDING_BYTES + 1))
-    assert not exchange.fits(b"x" * (MAX_UNSENT_BYTES + 1), b"")
+    assert not channel.fits(b"", b"x" * (MAX_PENDING_BYTES + 1))
+    assert not channel.fits(b"x" * (MAX_UNSENT_BYTES + 1), b"")
     longest = b"u" * MAX_UNSENT_BYTES, b"p" * MAX_PENDING_BYTES
-    assert exchange.fits(*longest)
+    assert channel.fits(*longest)
     taken = 0
-    while exchange.give(theirs.fileno(), *longest, receipt):
+    while channel.give(theirs.fileno(), *longest, receipt):
         taken += 1
     assert taken > 1
     receipt.give_no_more()
-    while (given := exchange.take()) is not None:
-        assert (given.unsent, given.pending) == longest
-        os.close(given.fd)
+    while (handover := channel.take()) is not None:
+        assert (handover.unsent, handover.pending) == longest
+        os.close(handover.fd)
         taken -= 1
         assert receipt.outstanding == (taken > 0)
     assert taken == 0
@@ -226,12 +226,12 @@ def test_a_full_exchange_or_a_long_request_stays():
 def test_age():
     """Neither limit by default; siblings are spread; a memory limit below the need counts from the need."""
     never = SimpleNamespace(max_requests=0, max_memory=0)
-    assert Age(0).reason_to_go(never, 10**12) == ""
+    assert Recycling(0).reason_to_retire(never, 10**12) == ""
     often = SimpleNamespace(max_requests=1000, max_memory=0)
-    assert Age(0).reason_to_go(often, 1000) == ""
-    assert "1001 requests" in Age(0).reason_to_go(often, 1001)
-    assert Age(5).reason_to_go(often, 1001) == ""
-    assert Age(0).reason_to_go(SimpleNamespace(max_requests=0, max_memory=1), 0) == ""
+    assert Recycling(0).reason_to_retire(often, 1000) == ""
+    assert "1001 requests" in Recycling(0).reason_to_retire(often, 1001)
+    assert Recycling(5).reason_to_retire(often, 1001) == ""
+    assert Recycling(0).reason_to_retire(SimpleNamespace(max_requests=0, max_memory=1), 0) == ""
     assert resident_mib() > 5
 
 

@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from forkpolicy.worker import shutdown as leaving_module
 from forkpolicy.worker.handover import Receipt
-from forkpolicy.worker.shutdown import Leaving
+from forkpolicy.worker.shutdown import Shutdown
 
 DEADLINE_S = 50.0
 
@@ -39,15 +39,15 @@ class Held:
 
 @pytest.fixture
 def leaves(monkeypatch):
-    """Begins to retire with what is held; the Leaving, and the greenlet that waits."""
+    """Begins to retire with what is held; the Shutdown, and the greenlet that waits."""
     monkeypatch.setattr(leaving_module, "setproctitle", lambda _title: None)
     begun = []
 
     def begin(held, stays=lambda: True):
         slot = type("Slot", (dict,), {"number": 0})(serving=1)
-        leaving = Leaving(held, [], [], SimpleNamespace(somebody_stays=stays), slot)
-        begun.append((held, gevent.spawn(leaving.retire)))
-        return leaving
+        shutdown = Shutdown(held, [], [], SimpleNamespace(somebody_stays=stays), slot)
+        begun.append((held, gevent.spawn(shutdown.retire)))
+        return shutdown
 
     yield begin
     for held, waiting in begun:
@@ -65,34 +65,34 @@ def test_that_others_wait_may_be_learnt_on_the_way(leaves):
         looked.set()
         return False
 
-    leaving = leaves(Held(), nobody_stays)
+    shutdown = leaves(Held(), nobody_stays)
     assert looked.wait(DEADLINE_S)
-    assert leaving.begun
-    assert not leaving.done.is_set()
-    leaving.retire(others_wait=True)
-    assert leaving.done.wait(DEADLINE_S)
+    assert shutdown.begun
+    assert not shutdown.done.is_set()
+    shutdown.retire(others_wait=True)
+    assert shutdown.done.wait(DEADLINE_S)
 
 
 def test_a_worker_stays_until_what_it_has_given_was_taken(leaves):
     """And no longer, whatever else is on its way between others."""
     held = Held(going=3)
-    leaving = leaves(held)
+    shutdown = leaves(held)
     assert held.looked.wait(DEADLINE_S)
-    assert not leaving.done.is_set()
+    assert not shutdown.done.is_set()
     held.take_all()
-    assert leaving.done.wait(DEADLINE_S)
+    assert shutdown.done.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("hurried", ["hurry", "stop"])
 def test_a_worker_that_is_told_to_hurry_waits_for_nothing(leaves, hurried):
     """Neither for a connection that cannot be given away, nor for siblings to take those that were."""
     held = Held(going=3, staying=2)
-    leaving = leaves(held)
+    shutdown = leaves(held)
     assert held.looked.wait(DEADLINE_S)
-    assert not leaving.done.is_set()
+    assert not shutdown.done.is_set()
     if hurried == "hurry":
-        leaving.hurry()
+        shutdown.hurry()
     else:
         held.held.clear()
-        leaving.stop(drain=False)
-    assert leaving.done.wait(DEADLINE_S)
+        shutdown.stop(drain=False)
+    assert shutdown.done.wait(DEADLINE_S)
