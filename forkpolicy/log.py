@@ -163,7 +163,7 @@ def _without_passwords(fields: Mapping[str, object]) -> dict[str, object]:
     return {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
-def tell_stderr(text: str) -> None:
+def report_on_stderr(text: str) -> None:
     """Say something on standard error, without passwords, if it has room now: nobody waits for a reader of it."""
     line = f"forkpolicy: {masked(text)}\n".encode("utf-8", "backslashreplace")[:MAX_LINE_BYTES]
     room = select.poll()

@@ -21,7 +21,7 @@ from forkpolicy.addresses import unix_path
 from forkpolicy.errors import CannotWriteError, ConfigError
 from forkpolicy.loading import Loaded, Outline, load_everything, load_outline
 from forkpolicy.master.processes.exporter import Exporter
-from forkpolicy.master.processes.helper_process import Companion
+from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.targets import open_target
 from forkpolicy.master.sockets import inherited, listener
@@ -127,7 +127,7 @@ def _worker_of(
     return run_worker
 
 
-def make_watcher(settings: Settings, pipe: LogPipe) -> Companion | None:
+def make_watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
     """The process that compiles tables anew when this machine's networks change; None where it could not write them."""
     from forkpolicy.compile.command import main as compile_tables
     from forkpolicy.compile.watch import watch, why_not_written
@@ -140,7 +140,7 @@ def make_watcher(settings: Settings, pipe: LogPipe) -> Companion | None:
         level = "info" if "INVOCATION_ID" in os.environ else "warning"
         log().event(level, "networks not watched", reason=reason, hint=WATCHED_BY)
         return None
-    return Companion(
+    return HelperProcess(
         "networks",
         lambda: watch(settings.path, log(), compile_tables),
         lambda trace: log().event("critical", "bug", traceback=trace),

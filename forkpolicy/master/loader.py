@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
 from forkpolicy.master.processes.child import TRACE_CHARACTERS, start_child
-from forkpolicy.master.processes.waitpid import how, kill
+from forkpolicy.master.processes.waitpid import describe_exit, kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class Loader:
         """Readable when it has something to say, or has died."""
         return self._read_end
 
-    def hear(self) -> Outcome | None:
+    def read(self) -> Outcome | None:
         """Take what it says; the outcome, when that is it. `ended` is True at the end of the pipe."""
         try:
             data = os.read(self._read_end, READ_BYTES)
@@ -84,13 +84,13 @@ class Loader:
                 return Outcome(message.get("loaded"), tuple(message.get("reasons", ())), message.get("bug", ""))
         return None
 
-    def died(self, status: int) -> Outcome:
+    def exited(self, status: int) -> Outcome:
         """The outcome of one that has died: its last words, or how."""
         self.pid = 0
         while not self.ended:
-            if outcome := self.hear():
+            if outcome := self.read():
                 return outcome
-        return Outcome(reasons=(f"the process that reads the files died: {how(status)}",))
+        return Outcome(reasons=(f"the process that reads the files died: {describe_exit(status)}",))
 
     def late(self, now_s: float) -> Outcome | None:
         """The outcome where it takes too long."""

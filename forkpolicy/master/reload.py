@@ -71,7 +71,7 @@ class Reload:
         """A worker serves the new generation."""
         self._done(pid, now_s)
 
-    def gone(self, pid: int, now_s: float) -> None:
+    def exited(self, pid: int, now_s: float) -> None:
         """A worker has died."""
         self._members.discard(pid)
         self._done(pid, now_s)
@@ -177,19 +177,19 @@ class Reloader:
         except OSError as error:
             self.refuse([f"no process to read the files with: {error.strerror}"])
             return
-        self._loop.attend(loader, lambda _events: self._hear(loader))
+        self._loop.register(loader, lambda _events: self._on_loader(loader))
 
-    def give_up(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """Not any more, if files are still being read."""
         if self._loader:
             self._again = False
             self._read(self._loader, Outcome(reasons=(reason,)))
 
-    def bury(self, pid: int, status: int) -> bool:
+    def on_exit(self, pid: int, status: int) -> bool:
         """Take note of the death of the child that loads. False: it was somebody else."""
         if not (self._loader and pid == self._loader.pid):
             return False
-        self._read(self._loader, self._loader.died(status))
+        self._read(self._loader, self._loader.exited(status))
         return True
 
     def drop_in_child(self) -> None:
@@ -197,19 +197,19 @@ class Reloader:
         if self._loader:
             self._loader.close()
 
-    def _hear(self, loader: Loader) -> None:
+    def _on_loader(self, loader: Loader) -> None:
         if loader is not self._loader:
             return
-        outcome = loader.hear()
+        outcome = loader.read()
         if outcome:
             self._read(loader, outcome)
         elif loader.ended:
             # It has died; how, its status says.
-            self._loop.leave(loader)
+            self._loop.unregister(loader)
 
     def _read(self, loader: Loader, outcome: Outcome) -> None:
         """The files are read, or will not be."""
-        self._loop.leave(loader)
+        self._loop.unregister(loader)
         loader.end()
         self._loader = None
         if outcome.bug:
@@ -232,7 +232,7 @@ class Reloader:
     def refuse(self, complaints: list[str]) -> None:
         """The old generation goes on."""
         self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(complaints))
-        self._tell(complaints, [], [])
+        self._report(complaints, [], [])
 
     def prepared(self, pid: int, message: Message) -> None:
         """A worker has prepared, or says why it cannot."""
@@ -246,13 +246,13 @@ class Reloader:
             self._reload.committed(pid, time.monotonic())
             self._end()
 
-    def gone(self, pid: int) -> None:
+    def exited(self, pid: int) -> None:
         """A worker has died."""
         if self._reload:
-            self._reload.gone(pid, time.monotonic())
+            self._reload.exited(pid, time.monotonic())
             self._end()
 
-    def look_after_time(self, now_s: float) -> None:
+    def tick(self, now_s: float) -> None:
         """Wait for nobody longer than they may take."""
         if self._loader and (outcome := self._loader.late(now_s)):
             self._read(self._loader, outcome)
@@ -269,7 +269,7 @@ class Reloader:
         if reload.outcome:
             self.refuse(reload.outcome)
         else:
-            self._take_up(reload)
+            self._serve(reload)
         self._next()
 
     def _next(self) -> None:
@@ -279,7 +279,7 @@ class Reloader:
             self._again = False
             self.begin()
 
-    def _take_up(self, reload: Reload) -> None:
+    def _serve(self, reload: Reload) -> None:
         before = self._generation.settings
         self._generation.begin(reload.loaded, reload.generation)
         self._generation.tables.drop_others(reload.loaded.table_paths)
@@ -290,9 +290,9 @@ class Reloader:
         self._log.event("info", "reloaded", generation=reload.generation, **reload.loaded.summary)
         for note in notes:
             self._log.event("warning", "setting not taken up", reason=note)
-        self._tell([], notes, [str(warning) for warning in reload.loaded.warnings])
+        self._report([], notes, [str(warning) for warning in reload.loaded.warnings])
 
-    def _tell(self, complaints: list[str], notes: list[str], warnings: list[str]) -> None:
+    def _report(self, complaints: list[str], notes: list[str], warnings: list[str]) -> None:
         number = self._generation.number
         self._notifier.ready(f"{len(self._workers)} workers serve generation {number}")
         answer = {

@@ -51,7 +51,7 @@ class Stopper:
         self._workers.kill_all(reason)
         self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
 
-    def look_after_time(self, now_s: float) -> None:
+    def tick(self, now_s: float) -> None:
         """Wait no longer than it may take."""
         if self._deadline_s is not None and now_s > self._deadline_s:
             self.kill("did not stop in time")

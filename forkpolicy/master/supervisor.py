@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.generation import Generation
 from forkpolicy.master.good_tables import GoodTables
-from forkpolicy.master.processes.helpers import Attendants
-from forkpolicy.master.processes.waitpid import the_dead
+from forkpolicy.master.processes.helpers import Helpers
+from forkpolicy.master.processes.waitpid import exited_children
 from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
-from forkpolicy.master.sockets.clients import Operators, Verbs
+from forkpolicy.master.sockets.clients import ControlServer, MasterCommands
 from forkpolicy.master.sockets.inherited import OldMaster
 from forkpolicy.master.sockets.loop import Loop
 from forkpolicy.master.sockets.notify import Notifier
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
     from forkpolicy.master.loader import Load
     from forkpolicy.master.processes.exporter import Exporter
-    from forkpolicy.master.processes.helper_process import Companion
+    from forkpolicy.master.processes.helper_process import HelperProcess
     from forkpolicy.master.processes.logger import Logger
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.sockets.inherited import InheritedSockets
@@ -65,33 +65,37 @@ class Master:
         logger: Logger,
         scoreboard: Scoreboard,
         exporter: Exporter | None = None,
-        before: InheritedSockets | None = None,
-        watcher: Companion | None = None,
+        inherited: InheritedSockets | None = None,
+        watcher: HelperProcess | None = None,
     ) -> None:
         """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
         self.listeners = sockets.listeners
-        self.before = before
+        self.inherited = inherited
         self.logger = logger
         self.log = log = logger.pipe.named(process="master", pid=os.getpid())
-        tables = GoodTables(before.tables if before else None)
-        self.generation = Generation(loaded, before.generation + 1 if before else 1, tables, whole=before is not None)
+        tables = GoodTables(inherited.tables if inherited else None)
+        self.generation = Generation(
+            loaded, inherited.generation + 1 if inherited else 1, tables, whole=inherited is not None
+        )
         self.notifier = Notifier()
         self.signals = Signals()
         self.loop = Loop()
-        self.workers = Workers(self.generation, run_worker, self.loop, log, scoreboard, self.heed, self.worker_gone)
+        self.workers = Workers(
+            self.generation, run_worker, self.loop, log, scoreboard, self.handle_message, self.worker_exited
+        )
         self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, log, self.notifier)
-        self.upgrader = Upgrader(sockets, self.loop, log, self.step_aside)
+        self.upgrader = Upgrader(sockets, self.loop, log, self.give_way)
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
-        verbs = Verbs(self.describe, self.reload, self.workers.scale_to, self.stop)
-        self.operators = Operators(control_listener, self.loop, verbs)
-        parts = (self.signals, self.loop, self.workers, self.operators, self.upgrader, self.reloader)
-        self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_what_was_passed]
-        self.attendants = Attendants(logger, exporter, watcher, log)
-        self.predecessor: OldMaster | None = None
+        commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop)
+        self.control = ControlServer(control_listener, self.loop, commands)
+        parts = (self.signals, self.loop, self.workers, self.control, self.upgrader, self.reloader)
+        self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_inherited]
+        self.helpers = Helpers(logger, exporter, watcher, log)
+        self.old_master: OldMaster | None = None
         self.reload_later = False
         self.started = False
         self.started_ns = time.monotonic_ns()
-        self.successor = 0
+        self.new_master = 0
         self.failed_start = False
         self.last_turn_s = time.monotonic()
         self.watchdog_at_s = 0.0
@@ -104,12 +108,12 @@ class Master:
     @property
     def replaced(self) -> bool:
         """Whether another master serves in our place."""
-        return self.successor != 0
+        return self.new_master != 0
 
-    def drop_what_was_passed(self) -> None:
+    def drop_inherited(self) -> None:
         """In a child: close what the master before us has passed and nobody wants."""
-        if self.before:
-            self.before.drop_in_child()
+        if self.inherited:
+            self.inherited.drop_in_child()
 
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""
@@ -119,7 +123,7 @@ class Master:
             self.generation,
             self.workers,
             self.logger.losses,
-            self.attendants.describe(),
+            self.helpers.describe(),
             started_ns=self.started_ns,
             stopping=self.stopping,
         )
@@ -130,40 +134,40 @@ class Master:
         """Serve until told to stop; the exit status."""
         self.signals.catch()
         # It wakes the loop; signals are taken before all else in any case.
-        self.loop.attend(self.signals, lambda _events: None)
-        if not self.before:
-            self.operators.obey()
+        self.loop.register(self.signals, lambda _events: None)
+        if not self.inherited:
+            self.control.start()
         while not ((self.stopping or self.replaced) and not self.workers):
             if not (self.stopping or self.replaced or self.reloader.commits):
-                self.workers.keep([*self.dropped_by_children, *self.attendants.dropped_by_workers])
+                self.workers.keep([*self.dropped_by_children, *self.helpers.dropped_by_workers])
             ready = self.loop.wait(min(TURN_S, self.workers.backoff.wait_s(time.monotonic()) or TURN_S))
             for signum in self.signals.take():
                 self.SIGNALS[signum](self)
-            for hear, events in ready:
-                hear(events)
-            self.look_after_time()
+            for callback, events in ready:
+                callback(events)
+            self.tick()
         self.finish()
         return EXIT_NO if self.failed_start else EXIT_DONE
 
-    def look_after_time(self) -> None:
+    def tick(self) -> None:
         """What nobody sends a message for."""
         now_s = time.monotonic()
         # Stopped or suspended ourselves, we have seen no beats: not the workers' fault, look again next turn.
         slept = now_s - self.last_turn_s > self.generation.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
-        self.reloader.look_after_time(now_s)
-        if self.predecessor and not self.predecessor.hands_over:
-            self.predecessor = None
-        if self.reload_later and self.started and not self.predecessor:
+        self.reloader.tick(now_s)
+        if self.old_master and not self.old_master.is_handing_over:
+            self.old_master = None
+        if self.reload_later and self.started and not self.old_master:
             self.reload_later = False
             self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
             self.fail("workers die at birth")
-        self.workers.look_after_time(now_s, slept=slept)
-        self.upgrader.look_after_time(now_s)
+        self.workers.tick(now_s, slept=slept)
+        self.upgrader.tick(now_s)
         if not self.stopping:
-            self.attendants.keep(now_s, self.operators.adopt)
-        self.stopper.look_after_time(now_s)
+            self.helpers.keep(now_s, self.control.adopt)
+        self.stopper.tick(now_s)
         self.logger.losses.look(now_s)
         if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.workers.beating(now_s):
             self.notifier.watchdog()
@@ -171,7 +175,7 @@ class Master:
 
     # What workers say
 
-    def heed(self, worker: Worker, message: Message) -> None:
+    def handle_message(self, worker: Worker, message: Message) -> None:
         """Act on one message. Raises whatever comes of one that is none."""
         if not isinstance(message.get("state", {}), dict):
             raise TypeError("a state that is none")
@@ -184,7 +188,7 @@ class Master:
         self.log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
         if not self.started and self.workers.all_ready:
             self.started = True
-            self.tell_started()
+            self.report_started()
 
     def worker_state(self, worker: Worker, message: Message) -> None:
         """It serves other tables than before."""
@@ -214,8 +218,8 @@ class Master:
     def worker_unfit(self, worker: Worker, message: Message) -> None:
         """It has not all tables, and the master that we were to replace has."""
         worker.leaves()
-        if self.before:
-            self.give_up_upgrade(message["reason"])
+        if self.inherited:
+            self.abort_upgrade(message["reason"])
 
     MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {
         "ready": worker_ready,
@@ -227,11 +231,11 @@ class Master:
         "retiring": worker_retiring,
     }
 
-    def worker_gone(self, worker: Worker) -> None:
+    def worker_exited(self, worker: Worker) -> None:
         """It has died; a reload does not wait for it."""
-        self.reloader.gone(worker.pid)
+        self.reloader.exited(worker.pid)
 
-    def tell_started(self) -> None:
+    def report_started(self) -> None:
         """One line with everything that serves, and the word to systemd and to a master that we replace."""
         sockets = ",".join(listener.endpoint for listener in self.listeners)
         first = next(iter(self.workers.alive.values()))
@@ -246,31 +250,31 @@ class Master:
             **summary,
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
-        if self.before:
+        if self.inherited:
             self.generation.whole = False
-            self.before.tell_serving()
-            self.predecessor = OldMaster(self.before.master)
-            self.before = None
-            self.operators.obey()
+            self.inherited.report_serving()
+            self.old_master = OldMaster(self.inherited.master)
+            self.inherited = None
+            self.control.start()
 
     # What signals and operators want
 
     def reap(self) -> None:
         """Every child that has died belongs to somebody."""
-        for pid, status in the_dead():
-            if pid == self.successor:
+        for pid, status in exited_children():
+            if pid == self.new_master:
                 # What our workers have given away nobody takes any more: they take it back and answer it.
-                self.successor = 0
-                self.operators.obey()
+                self.new_master = 0
+                self.control.start()
                 self.stopper.begin(replaced=False)
-            elif not any(part.bury(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
-                self.attendants.bury(pid, status, stopping=self.stopping)
+            elif not any(part.on_exit(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
+                self.helpers.on_exit(pid, status, stopping=self.stopping)
 
     def reload(self, asker: Callable[[dict[str, Any]], None] | None = None) -> None:
         """Read everything again. `asker` is told the outcome, where there is one."""
         if asker:
             self.reloader.ask(asker)
-        if self.predecessor or not self.started:
+        if self.old_master or not self.started:
             # What a reload has replaced must not answer any more, and workers of before still do; and before the first
             # worker serves, systemd must not read that a reload is done.
             self.reload_later = True
@@ -283,35 +287,35 @@ class Master:
 
     def upgrade(self) -> None:
         """Start a new master on our sockets."""
-        busy = self.upgrader.under_way or self.reloader.under_way or self.predecessor
+        busy = self.upgrader.under_way or self.reloader.under_way or self.old_master
         if busy or self.stopping or self.replaced or not self.started:
             self.upgrader.refuse("a start, an upgrade, a reload or a stop is under way")
         else:
             self.upgrader.begin(self.generation.number, self.generation.tables.fds)
 
-    def step_aside(self, new_pid: int) -> None:
+    def give_way(self, new_pid: int) -> None:
         """Let the new master have everything: commands, metrics, and the connections of our workers."""
         self.log.event("info", "upgraded", new_pid=new_pid, workers=len(self.workers))
-        self.successor = new_pid
+        self.new_master = new_pid
         self.notifier.replaced_by(new_pid)
-        self.attendants.leave_to_successor()
-        self.operators.obey_no_more()
+        self.helpers.leave_to_new_master()
+        self.control.stop()
         self.workers.retire_all()
 
     def fail(self, reason: str) -> None:
         """Nothing has ever served here."""
         self.failed_start = True
-        if self.before:
-            self.give_up_upgrade(reason)
+        if self.inherited:
+            self.abort_upgrade(reason)
         else:
             self.stop()
 
-    def give_up_upgrade(self, reason: str) -> None:
+    def abort_upgrade(self, reason: str) -> None:
         """Leave everything to the master that we were to replace: the sockets are its own as they are ours."""
-        assert self.before
+        assert self.inherited
         self.failed_start = True
-        self.successor = self.before.master
-        self.before.tell_refused(reason)
+        self.new_master = self.inherited.master
+        self.inherited.report_refused(reason)
         self.workers.kill_all(reason)
 
     def scale_by(self, count: int) -> None:
@@ -321,10 +325,10 @@ class Master:
     def stop(self) -> None:
         """Begin the end."""
         if not self.stopping:
-            self.upgrader.give_up("stopped meanwhile")
-            self.reloader.give_up("stopped meanwhile")
-            if self.before and not self.replaced:
-                self.give_up_upgrade("stopped meanwhile")
+            self.upgrader.abort("stopped meanwhile")
+            self.reloader.abort("stopped meanwhile")
+            if self.inherited and not self.replaced:
+                self.abort_upgrade("stopped meanwhile")
             self.stopper.begin(replaced=self.replaced)
 
     def stop_or_kill(self) -> None:
@@ -346,9 +350,9 @@ class Master:
 
     def finish(self) -> None:
         """The last acts: sockets, clients, the log."""
-        for listener in (*self.listeners, self.operators.listener):
+        for listener in (*self.listeners, self.control.listener):
             listener.close(remove=not self.replaced)
-        self.attendants.finish(remove=not self.replaced)
+        self.helpers.finish(remove=not self.replaced)
         self.log.event("info", "stopped")
         self.logger.finish()
-        self.operators.close()
+        self.control.close()

@@ -1,7 +1,7 @@
 """USR2: new code and new settings on the same sockets, in a master of their own; the old one goes when it serves.
 
 The old master starts the program anew and passes its sockets on (inherited.py). The new one loads, forks its workers,
-and says that it serves; then the old one lets its workers hand their connections over and ends. Until that word
+and says that it serves; then the old one lets its workers hand their connections over and ends. Until that report
 nothing has changed: if the new one dies or says nothing in time, it is killed and the old one goes on. This is the
 old master's side; it raises nothing.
 """
@@ -13,8 +13,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from forkpolicy.master.processes.waitpid import how, kill
-from forkpolicy.master.sockets.inherited import SERVING, WORD_BYTES, start_again
+from forkpolicy.master.processes.waitpid import describe_exit, kill
+from forkpolicy.master.sockets.inherited import REPORT_BYTES, SERVING, start_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,14 +28,14 @@ UP_TIMEOUT_S = 60.0
 
 
 class Upgrade:
-    """One of them, from the start of the new master to its word. Raises OSError where it cannot be started."""
+    """One of them, from the start of the new master to its report. Raises OSError where it cannot be started."""
 
-    def __init__(self, passed: InheritedSockets) -> None:
+    def __init__(self, sockets: InheritedSockets) -> None:
         self._read_end, ready_fd = os.pipe2(os.O_CLOEXEC)
-        passed.ready_fd = ready_fd
+        sockets.ready_fd = ready_fd
         self.deadline_s = time.monotonic() + UP_TIMEOUT_S
         try:
-            self.pid = start_again(passed)
+            self.pid = start_again(sockets)
         except OSError:
             os.close(self._read_end)
             raise
@@ -46,9 +46,9 @@ class Upgrade:
         """What is readable when the new one serves, or has died."""
         return self._read_end
 
-    def word(self) -> str:
+    def report(self) -> str:
         """What it says, when readable: that it serves, or why it cannot; empty when it has died."""
-        return os.read(self._read_end, WORD_BYTES).decode("utf-8", "replace")
+        return os.read(self._read_end, REPORT_BYTES).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Listen no more."""
@@ -80,51 +80,51 @@ class Upgrader:
             self._log.event("error", "upgrade failed", reason=error.strerror, action="this master goes on")
             return
         self._upgrade = upgrade
-        self._loop.attend(upgrade, lambda _events: self._hear(upgrade))
+        self._loop.register(upgrade, lambda _events: self._on_report(upgrade))
         self._log.event("info", "upgrade begun", new_pid=upgrade.pid)
 
     def refuse(self, reason: str) -> None:
         """Not now."""
         self._log.event("warning", "upgrade not begun", reason=reason)
 
-    def give_up(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """Back to where we were."""
         if self._upgrade:
             kill(self._upgrade.pid, signal.SIGKILL)
             self._end(self._upgrade)
             self._log.event("error", "upgrade failed", reason=reason, action="this master goes on")
 
-    def bury(self, pid: int, status: int) -> bool:
+    def on_exit(self, pid: int, status: int) -> bool:
         """Take note of the new master's death; False: it was somebody else."""
         if not (self._upgrade and pid == self._upgrade.pid):
             return False
-        self.give_up(f"the new master ended: {how(status)}; it says why on standard error")
+        self.abort(f"the new master ended: {describe_exit(status)}; it says why on standard error")
         return True
 
-    def look_after_time(self, now_s: float) -> None:
+    def tick(self, now_s: float) -> None:
         """Wait no longer than it may take."""
         if self._upgrade and now_s > self._upgrade.deadline_s:
-            self.give_up(f"it does not serve within {UP_TIMEOUT_S:g} s")
+            self.abort(f"it does not serve within {UP_TIMEOUT_S:g} s")
 
     def drop_in_child(self) -> None:
         """What a child closes."""
         if self._upgrade:
             self._upgrade.close()
 
-    def _hear(self, upgrade: Upgrade) -> None:
+    def _on_report(self, upgrade: Upgrade) -> None:
         """The new master serves, or has closed its end: then its death says how."""
         if upgrade is not self._upgrade:
             return
-        word = upgrade.word()
-        if word == SERVING:
+        report = upgrade.report()
+        if report == SERVING:
             self._end(upgrade)
             self._serves(upgrade.pid)
-        elif word:
-            self.give_up(f"the new master cannot serve: {word}")
+        elif report:
+            self.abort(f"the new master cannot serve: {report}")
         else:
-            self._loop.leave(upgrade)
+            self._loop.unregister(upgrade)
 
     def _end(self, upgrade: Upgrade) -> None:
         self._upgrade = None
-        self._loop.leave(upgrade)
+        self._loop.unregister(upgrade)
         upgrade.close()

@@ -1,7 +1,7 @@
 """The workers that live: born, told, heard, buried. Keeps as many as are wanted.
 
 Owns the processes and their links; knows no reload, no upgrade and no operator: what a worker says is passed on
-to `heed`, its death to `gone`. Nothing here waits for a worker. Raises nothing: trouble is logged and met.
+to `handle_message`, its death to `exited`. Nothing here waits for a worker. Raises nothing: trouble is logged and met.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.cores import usable_cores
 from forkpolicy.master.processes.backoff import Backoff
 from forkpolicy.master.processes.spawn import spawn
-from forkpolicy.master.processes.waitpid import how, kill
+from forkpolicy.master.processes.waitpid import describe_exit, kill
 from forkpolicy.master.sockets.loop import READ, WRITE
 from forkpolicy.scoreboard import MAX_WORKERS
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 # What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
 # A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
-INFANT_S = 2.0
+MIN_LIFETIME_S = 2.0
 
 # Loading the largest policy and verifying the largest tables may take so long; mail does not wait for it.
-BIRTH_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 60.0
 # No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
-NOT_BORN_DELAY_S = 1.0
+FORK_FAILED_DELAY_S = 1.0
 
 # A worker that leaves can hand over everything but a long request without its end. A client that is in the middle of
 # one gets as long as Postfix waits for a reply (smtpd_policy_service_timeout): after that nobody waits for it.
@@ -63,10 +63,10 @@ class Workers:
         loop: Loop,
         log: LogPipe,
         scoreboard: Scoreboard,
-        heed: Callable[[Worker, Message], None],
-        gone: Callable[[Worker], None],
+        handle_message: Callable[[Worker, Message], None],
+        exited: Callable[[Worker], None],
     ) -> None:
-        """`heed` may raise whatever comes of a message that is none: such a worker is killed."""
+        """`handle_message` may raise whatever comes of a message that is none: such a worker is killed."""
         self.wanted = worker_count(generation.settings)
         self.alive: dict[int, Worker] = {}
         self.scoreboard = scoreboard
@@ -75,8 +75,8 @@ class Workers:
         self._run = run
         self._loop = loop
         self._log = log
-        self._heed = heed
-        self._gone = gone
+        self._handle_message = handle_message
+        self._exited = exited
         self._awake_s = 0.0
 
     def __bool__(self) -> bool:
@@ -103,7 +103,7 @@ class Workers:
     def keep(self, drop: Iterable[Callable[[], None]]) -> None:
         """Have as many as wanted: start some, or let the newest go. `drop`: what a worker closes of the master's."""
         present = [worker for worker in self.alive.values() if worker.wanted]
-        for worker in sorted(present, key=lambda each: each.born_s)[self.wanted :]:
+        for worker in sorted(present, key=lambda each: each.started_s)[self.wanted :]:
             self.retire(worker)
         missing = self.wanted - len(present)
         # While births fail, one at a time shows whether they still do.
@@ -118,14 +118,14 @@ class Workers:
         try:
             slot = self._free_slot()
             number = generation.number
-            worker = spawn(slot, number, lambda link: self._run(generation, slot, link), drop, self._tell_bug)
+            worker = spawn(slot, number, lambda link: self._run(generation, slot, link), drop, self._report_bug)
         except OSError as error:
-            delay_s = self.backoff.died_at_birth(time.monotonic(), NOT_BORN_DELAY_S)
+            delay_s = self.backoff.failed_start(time.monotonic(), FORK_FAILED_DELAY_S)
             self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
             return False
         self.alive[worker.pid] = worker
-        self._loop.attend(worker, lambda events: self._hear(worker, events))
-        self._loop.attend(worker.stderr, lambda _events: self._hear_stderr(worker))
+        self._loop.register(worker, lambda events: self._on_event(worker, events))
+        self._loop.register(worker.stderr, lambda _events: self._read_stderr(worker))
         return True
 
     def _free_slot(self) -> int:
@@ -136,7 +136,7 @@ class Workers:
                 return number
         raise OSError(errno.EAGAIN, f"there are {MAX_WORKERS} workers, most of which leave")
 
-    def _tell_bug(self, trace: str) -> None:
+    def _report_bug(self, trace: str) -> None:
         """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
         self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace[-2500:])
 
@@ -148,36 +148,36 @@ class Workers:
 
     # Words
 
-    def tell(self, worker: Worker, message: Message) -> None:
+    def send(self, worker: Worker, message: Message) -> None:
         """Send a message, and wait for room where there is none."""
         if worker.sock.fileno() >= 0:
             worker.send(message)
-            self._loop.await_room(worker)
+            self._loop.watch_writable(worker)
 
     def send_to(self, pid: int, message: Message) -> None:
         """Send a message to whoever has that pid, if it lives."""
         if pid in self.alive:
-            self.tell(self.alive[pid], message)
+            self.send(self.alive[pid], message)
 
-    def _hear(self, worker: Worker, events: int) -> None:
+    def _on_event(self, worker: Worker, events: int) -> None:
         """Take a worker's messages; at the end of its link it is dying, and SIGCHLD will say how."""
         if worker.pid not in self.alive:
             return
         if events & WRITE:
             worker.flush()
-            self._loop.await_room(worker)
-        if events & READ and not self._heed_all(worker):
-            self._loop.leave(worker)
+            self._loop.watch_writable(worker)
+        if events & READ and not self._handle_messages(worker):
+            self._loop.unregister(worker)
             worker.close()
             # Closed without dying is a death that somebody has to bring about.
             worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
 
-    def _heed_all(self, worker: Worker) -> bool:
+    def _handle_messages(self, worker: Worker) -> bool:
         """Pass on what it says; False when that is over."""
         try:
             messages = worker.receive()
             for message in messages or ():
-                self._heed(worker, message)
+                self._handle_message(worker, message)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
@@ -186,15 +186,15 @@ class Workers:
             return False
         return messages is not None
 
-    def _hear_stderr(self, worker: Worker) -> None:
+    def _read_stderr(self, worker: Worker) -> None:
         """Take what a worker writes to standard error."""
         if worker.stderr.fileno() >= 0 and not worker.stderr.read():
-            self._loop.leave(worker.stderr)
+            self._loop.unregister(worker.stderr)
             worker.stderr.close()
 
-    def _tell_stderr(self, worker: Worker, now_s: float) -> None:
+    def _log_stderr(self, worker: Worker, now_s: float) -> None:
         """Log what a worker has said."""
-        while text := worker.stderr.said(now_s):
+        while text := worker.stderr.text(now_s):
             self._log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text)
 
     # Ends
@@ -202,7 +202,7 @@ class Workers:
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
         worker.leaves()
-        self.tell(worker, {"do": "retire", "others_wait": others_wait})
+        self.send(worker, {"do": "retire", "others_wait": others_wait})
 
     def retire_all(self) -> None:
         """Let everybody go: those of another master take their connections."""
@@ -213,7 +213,7 @@ class Workers:
         """Let everybody answer what is in hand, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
             worker.leaves()
-            self.tell(worker, {"do": "stop", "drain": drain})
+            self.send(worker, {"do": "stop", "drain": drain})
 
     def kill_all(self, reason: str) -> None:
         """End everybody now."""
@@ -221,54 +221,56 @@ class Workers:
         for pid in self.alive:
             kill(pid, signal.SIGKILL)
 
-    def bury(self, pid: int, status: int) -> bool:
+    def on_exit(self, pid: int, status: int) -> bool:
         """Take note of a death; whoever is missing is started by `keep`. False: it was none of them."""
         worker = self.alive.get(pid)
         if worker is None:
             return False
-        self._leave(worker)
+        self._unregister(worker)
         del self.alive[pid]
         slot = self.scoreboard.slot(worker.slot)
         slot["connections"] = slot["pid"] = slot["serving"] = slot["load"] = 0
-        self._gone(worker)
+        self._exited(worker)
         if not worker.wanted and status == 0:
             self._log.event("info", "worker ended", worker=worker.slot, worker_pid=pid)
         else:
-            self._tell_death(worker, status)
+            self._log_death(worker, status)
         return True
 
-    def _leave(self, worker: Worker) -> None:
-        """Hear its last words and close everything that led to it."""
+    def _unregister(self, worker: Worker) -> None:
+        """Read its last words and close everything that led to it."""
         # They were written before; those of its children, if a library had any, do not matter.
         while worker.stderr.fileno() >= 0 and worker.stderr.pending:
-            self._hear_stderr(worker)
+            self._read_stderr(worker)
         if worker.stderr.fileno() >= 0:
-            self._loop.leave(worker.stderr)
+            self._loop.unregister(worker.stderr)
             worker.stderr.close()
-        self._tell_stderr(worker, float("inf"))
+        self._log_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
             # Its farewell may have come after this turn's messages were taken. The kernel gives messages that pass a
             # descriptor one a look, and the dead say nothing new.
-            while worker.has_said() and self._heed_all(worker):
+            while worker.has_data() and self._handle_messages(worker):
                 pass
-            self._loop.leave(worker)
+            self._loop.unregister(worker)
             worker.close()
 
-    def _tell_death(self, worker: Worker, status: int) -> None:
+    def _log_death(self, worker: Worker, status: int) -> None:
         now_s = time.monotonic()
         more: dict[str, object] = {}
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         # On its first job: what killed it will kill the next one, unless it came from outside.
-        if not worker.ready or (not killed and now_s - worker.born_s < INFANT_S):
-            more["next_try_s"] = self.backoff.died_at_birth(now_s)
+        if not worker.ready or (not killed and now_s - worker.started_s < MIN_LIFETIME_S):
+            more["next_try_s"] = self.backoff.failed_start(now_s)
         if killed:
             more["hint"] = "killed from outside, or by the kernel for want of memory: see dmesg"
         level = "warning" if worker.ready else "error"
-        self._log.event(level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=how(status), **more)
+        self._log.event(
+            level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=describe_exit(status), **more
+        )
 
     # Time
 
-    def look_after_time(self, now_s: float, *, slept: bool) -> None:
+    def tick(self, now_s: float, *, slept: bool) -> None:
         """What nobody sends a message for. `slept`: the master was stopped or suspended, and so perhaps was everybody:
         they are given as long as at their birth.
         """
@@ -276,10 +278,10 @@ class Workers:
             self._awake_s = now_s
         self._kill_the_hung(now_s)
         self._hurry_the_leaving(now_s)
-        if self.backoff.failures and any(self._has_lived(worker, now_s) for worker in self.alive.values()):
+        if self.backoff.failures and any(self._outlived_start(worker, now_s) for worker in self.alive.values()):
             self.backoff.served()
         for worker in self.alive.values():
-            self._tell_stderr(worker, now_s)
+            self._log_stderr(worker, now_s)
 
     def beating(self, now_s: float) -> bool:
         """Whether any worker's loop turns: what the watchdog is fed for."""
@@ -307,22 +309,24 @@ class Workers:
             since_s = worker.leaving_since_s
             if since_s is not None and now_s - since_s > limit_s and not worker.hurried:
                 worker.hurried = True
-                self.tell(worker, {"do": "hurry"})
+                self.send(worker, {"do": "hurry"})
 
-    def _has_lived(self, worker: Worker, now_s: float) -> bool:
+    def _outlived_start(self, worker: Worker, now_s: float) -> bool:
         """Whether a worker that was born after the last death at birth has outlived that age."""
-        return worker.ready and worker.born_s > self.backoff.failed_at_s and now_s - worker.born_s > INFANT_S
+        return (
+            worker.ready and worker.started_s > self.backoff.failed_at_s and now_s - worker.started_s > MIN_LIFETIME_S
+        )
 
     def _limit_s(self, worker: Worker) -> float:
         """How long it may be silent. Its loop beats twice a second once it turns; at its birth it does not yet."""
         limit_s = self._generation.settings.server.hang_timeout
-        return limit_s if worker.ready else max(limit_s, BIRTH_TIMEOUT_S)
+        return limit_s if worker.ready else max(limit_s, START_TIMEOUT_S)
 
     def _silent_s(self, worker: Worker, now_s: float) -> float:
         """How long a worker's loop has not turned, as far as it could."""
         slot = self.scoreboard.slot(worker.slot)
         beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
-        return now_s - max(beat_s, worker.born_s, self._awake_s)
+        return now_s - max(beat_s, worker.started_s, self._awake_s)
 
 
 def worker_count(settings: Settings) -> int:

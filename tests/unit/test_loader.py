@@ -21,11 +21,11 @@ def outcome_of(load):
     loader = Loader(load)
     while not loader.ended:
         assert select.select([loader], [], [], DEADLINE_S)[0], "neither a word nor an end"
-        if outcome := loader.hear():
+        if outcome := loader.read():
             loader.end()
             os.waitpid(loader.pid, 0)
             return outcome
-    outcome = loader.died(os.waitpid(loader.pid, 0)[1])
+    outcome = loader.exited(os.waitpid(loader.pid, 0)[1])
     loader.end()
     return outcome
 
@@ -131,7 +131,7 @@ def stuck():
         made.append(loader)
         while loader._since_s == loader._begun_s or loader._path != paths[-1]:
             assert select.select([loader], [], [], DEADLINE_S)[0]
-            assert loader.hear() is None
+            assert loader.read() is None
         return loader
 
     yield make

@@ -20,8 +20,8 @@ from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
 from forkpolicy.master import workers
 from forkpolicy.master.processes.backoff import LONGEST_DELAY_S, Backoff
-from forkpolicy.master.processes.helper_process import Companion
-from forkpolicy.master.processes.helpers import Attendants
+from forkpolicy.master.processes.helper_process import HelperProcess
+from forkpolicy.master.processes.helpers import Helpers
 from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.spawn import Worker
 from forkpolicy.master.processes.targets import StderrTarget
@@ -39,12 +39,12 @@ from forkpolicy.settings import Settings
 def test_back_off_grows_to_a_limit_and_ends_with_a_life():
     """Half a second, doubled with each death at birth, half a minute at most; a life sets it back."""
     backoff = Backoff()
-    delays = [backoff.died_at_birth(100.0) for _ in range(9)]
+    delays = [backoff.failed_start(100.0) for _ in range(9)]
     assert delays == [0.5, 1, 2, 4, 8, 16, LONGEST_DELAY_S, LONGEST_DELAY_S, LONGEST_DELAY_S]
     assert backoff.wait_s(110.0) == 20.0
     backoff.served()
     assert backoff.wait_s(110.0) == 0.0
-    assert backoff.died_at_birth(0.0) == 0.5
+    assert backoff.failed_start(0.0) == 0.5
 
 
 def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
@@ -53,17 +53,17 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     logger.pid = 77
     told = []
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["reason"])))
-    attendants = Attendants(logger, None, None, log)
+    helpers = Helpers(logger, None, None, log)
 
     def no_fork():
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", no_fork)
-    attendants.bury(77, 9, stopping=False)
+    helpers.on_exit(77, 9, stopping=False)
     assert (logger.pid, told) == (0, [])
     logger.reopen()
     monkeypatch.setattr(os, "fork", lambda: 78)
-    attendants.keep(0.0, lambda _sock: None)
+    helpers.keep(0.0, lambda _sock: None)
     assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
     logger.drop_in_child()
     for fd in (*logger.pipe.fds, logger.losses.at_target.fd):
@@ -72,20 +72,20 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
 
 def test_a_companion_that_returns_is_not_started_again():
     """It has reported why it cannot work; one that fails is started again, later and later while it fails at once."""
-    companion = Companion("a companion", lambda: None, lambda _trace: None)
+    helper = HelperProcess("a helper", lambda: None, lambda _trace: None)
     delays = []
     for _ in range(8):
-        companion.pid = 7
-        companion._not_before_s = 1000.0 + companion._delay_s
-        assert companion.bury(256, 1000.1)
-        delays.append(companion._delay_s)
-        assert not companion.is_due(1000.1)
-        assert companion.is_due(10000.0)
+        helper.pid = 7
+        helper._not_before_s = 1000.0 + helper._delay_s
+        assert helper.on_exit(256, 1000.1)
+        delays.append(helper._delay_s)
+        assert not helper.is_due(1000.1)
+        assert helper.is_due(10000.0)
     assert delays == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
-    assert companion.bury(256, 99999.0)
-    assert companion._delay_s == 5.0
-    assert not companion.bury(0, 99999.0)
-    assert not companion.is_due(1e9)
+    assert helper.on_exit(256, 99999.0)
+    assert helper._delay_s == 5.0
+    assert not helper.on_exit(0, 99999.0)
+    assert not helper.is_due(1e9)
 
 
 def test_a_companion_that_fails_says_why():
@@ -95,9 +95,9 @@ def test_a_companion_that_fails_says_why():
     def tell(trace):
         os.write(write_end, trace.encode())
 
-    companion = Companion("a companion", lambda: int("no number"), tell, (write_end,))
-    companion.start(0.0)
-    _, status = os.waitpid(companion.pid, 0)
+    helper = HelperProcess("a helper", lambda: int("no number"), tell, (write_end,))
+    helper.start(0.0)
+    _, status = os.waitpid(helper.pid, 0)
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
         assert "ValueError: invalid literal" in pipe.read()
@@ -127,7 +127,7 @@ def workers_of(count, told):
     settings = SimpleNamespace(server=SimpleNamespace(workers=count))
     generation = SimpleNamespace(settings=settings, loaded=None, number=1)
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields.get("reason"))))
-    loop = SimpleNamespace(attend=lambda *_: None, await_room=lambda _worker: None)
+    loop = SimpleNamespace(register=lambda *_: None, watch_writable=lambda _worker: None)
     return Workers(generation, None, loop, log, None, None, None)
 
 
@@ -226,10 +226,10 @@ def test_one_complaint_is_everybodys_abort():
 def test_a_death_in_between_is_not_waited_for():
     """In either phase."""
     two = Two()
-    two.reload.gone(11, 1.0)
+    two.reload.exited(11, 1.0)
     two.reload.prepared(12, [], 1.0)
     assert two.sent[-1] == ("commit", 12)
-    two.reload.gone(12, 1.0)
+    two.reload.exited(12, 1.0)
     assert two.reload.outcome == []
 
 
@@ -403,10 +403,10 @@ def test_all_last_words_of_a_worker_are_heard():
     heard, events = [], []
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    stderr = SimpleNamespace(fileno=lambda: -1, said=lambda _now_s: "")
+    stderr = SimpleNamespace(fileno=lambda: -1, text=lambda _now_s: "")
     worker = Worker(1, 0, 1, ours, stderr)
 
-    def heed(said, message):
+    def handle_message(said, message):
         heard.append(message["is"])
         if message["is"] == "retires":
             said.leaves()
@@ -414,10 +414,10 @@ def test_all_last_words_of_a_worker_are_heard():
     workers = Workers(
         SimpleNamespace(settings=Settings()),
         None,
-        SimpleNamespace(leave=lambda _each: None),
+        SimpleNamespace(unregister=lambda _each: None),
         SimpleNamespace(event=lambda _level, event, **_fields: events.append(event)),
         SimpleNamespace(slot=lambda _number: {}),
-        heed,
+        handle_message,
         lambda _worker: None,
     )
     workers.alive[1] = worker
@@ -426,7 +426,7 @@ def test_all_last_words_of_a_worker_are_heard():
             socket.send_fds(theirs, [link.encode({"is": "table", "path": name})], [file.fileno()])
     theirs.sendall(link.encode({"is": "ready"}) + link.encode({"is": "retires"}))
     theirs.close()
-    assert workers.bury(1, 0)
+    assert workers.on_exit(1, 0)
     assert (heard, events) == (["table", "table", "ready", "retires"], ["worker ended"])
 
 
@@ -484,7 +484,7 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
     notifier = SimpleNamespace(reloading=lambda: said.append("RELOADING"))
     reloader = SimpleNamespace(refuse=lambda reasons: said.append(*reasons))
     upgrader = SimpleNamespace(under_way=True)
-    master = SimpleNamespace(predecessor=None, started=True, notifier=notifier, reloader=reloader, upgrader=upgrader)
+    master = SimpleNamespace(old_master=None, started=True, notifier=notifier, reloader=reloader, upgrader=upgrader)
     Master.reload(master)
     assert said == ["RELOADING", "an upgrade is under way: reload when it is done"]
 

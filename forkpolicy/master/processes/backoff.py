@@ -20,7 +20,7 @@ class Backoff:
     not_before_s: float = 0.0
     failed_at_s: float = 0.0
 
-    def died_at_birth(self, now_s: float, longest_s: float = LONGEST_DELAY_S) -> float:
+    def failed_start(self, now_s: float, longest_s: float = LONGEST_DELAY_S) -> float:
         """Note such a death; the delay before the next birth, `longest_s` at most."""
         self.failures += 1
         delay_s: float = min(FIRST_DELAY_S * 2 ** (self.failures - 1), longest_s)

@@ -1,4 +1,4 @@
-"""A process of the master's that is not a worker: the log, the metrics, a companion. One fork for all of them.
+"""A process of the master's that is not a worker: the log, the metrics, a helper. One fork for all of them.
 
 The child keeps the descriptors that it is given and closes every other one: what it does not need it can neither
 misuse nor keep open. It gives up root where it is given a user to become, leaves no core, ends with the master, and
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from setproctitle import setproctitle
 
-from forkpolicy.log import tell_stderr
+from forkpolicy.log import report_on_stderr
 from forkpolicy.master.signals import CAUGHT
 from forkpolicy.process import SIGNALS_OF_MASTER, become, die_with_parent, keep_only, leave_no_core
 
@@ -38,10 +38,10 @@ def start_child(
     identity: Identity | None = None,
     death: int = signal.SIGKILL,
     handlers: Handlers | None = None,
-    tell_bug: Callable[[str], None] = tell_stderr,
+    report_bug: Callable[[str], None] = report_on_stderr,
 ) -> int:
     """Fork a process that does nothing but `run`; its pid. `keep`: its descriptors beside the standard ones; `death`:
-    the signal that it gets when the master dies; `handlers`: what it does about signals; `tell_bug` gets the
+    the signal that it gets when the master dies; `handlers`: what it does about signals; `report_bug` gets the
     traceback if `run` raises, and the exit status is 1 then.
     """
     master = os.getpid()
@@ -50,7 +50,7 @@ def start_child(
     try:
         pid = os.fork()
         if not pid:
-            _live(run, title, keep, identity, (master, death), handlers or {}, tell_bug)
+            _live(run, title, keep, identity, (master, death), handlers or {}, report_bug)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
@@ -63,7 +63,7 @@ def _live(
     identity: Identity | None,
     end: tuple[int, int],
     handlers: Handlers,
-    tell_bug: Callable[[str], None],
+    report_bug: Callable[[str], None],
 ) -> NoReturn:
     master, death = end
     status = 1
@@ -85,7 +85,7 @@ def _live(
         run()
         status = 0
     except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so
-        tell_bug(traceback.format_exc()[-TRACE_CHARACTERS:])
+        report_bug(traceback.format_exc()[-TRACE_CHARACTERS:])
     finally:
         # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
         os._exit(status)

@@ -22,17 +22,17 @@ DELAY_S = 5.0
 LONGEST_DELAY_S = 300.0
 
 
-class Companion:
-    """The master's side. `pid` is 0 while there is no process; `tell_bug` gets the traceback of a bug that ends one."""
+class HelperProcess:
+    """The master's side. `pid` is 0 while there is no process; `report_bug` gets the traceback of a fatal bug."""
 
     def __init__(
-        self, name: str, run: Callable[[], None], tell_bug: Callable[[str], None], keep: Iterable[int] = ()
+        self, name: str, run: Callable[[], None], report_bug: Callable[[str], None], keep: Iterable[int] = ()
     ) -> None:
         """`keep`: the descriptors that it needs, such as the log's."""
         self.name = name
         self.pid = 0
         self._run = run
-        self._tell_bug = tell_bug
+        self._report_bug = report_bug
         self._keep = tuple(keep)
         self._not_before_s = 0.0
         self._delay_s = DELAY_S
@@ -45,9 +45,11 @@ class Companion:
     def start(self, now_s: float) -> None:
         """Fork the process. Raises OSError."""
         self._not_before_s = now_s + self._delay_s
-        self.pid = start_child(self._run, title=f"forkpolicy: {self.name}", keep=self._keep, tell_bug=self._tell_bug)
+        self.pid = start_child(
+            self._run, title=f"forkpolicy: {self.name}", keep=self._keep, report_bug=self._report_bug
+        )
 
-    def bury(self, status: int, now_s: float) -> bool:
+    def on_exit(self, status: int, now_s: float) -> bool:
         """Take note of its death. False: it has returned, and that is all."""
         self.pid = 0
         self._has_returned = status == 0

@@ -1,5 +1,5 @@
-"""The processes beside the workers: the log, the metrics, and a companion if there is one. Started, and started again
-when they end.
+"""The processes next to the workers: the log, the metrics, and a helper process if there is one. Each is started, and
+started again when it ends.
 
 Raises nothing: what cannot be started is logged and tried again.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.master.processes.waitpid import how
+from forkpolicy.master.processes.waitpid import describe_exit
 
 if TYPE_CHECKING:
     import socket
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.processes.exporter import Exporter
-    from forkpolicy.master.processes.helper_process import Companion
+    from forkpolicy.master.processes.helper_process import HelperProcess
     from forkpolicy.master.processes.logger import Logger
 
     Drop = list[Callable[[], None]]
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 EXPORTER_DELAY_S = 1.0
 
 
-class Attendants:
+class Helpers:
     """All of them."""
 
-    def __init__(self, logger: Logger, exporter: Exporter | None, companion: Companion | None, log: LogPipe) -> None:
+    def __init__(self, logger: Logger, exporter: Exporter | None, helper: HelperProcess | None, log: LogPipe) -> None:
         self._logger = logger
         self._exporter = exporter
-        self._companion = companion
+        self._helper = helper
         self._log = log
         self._exporter_at_s = 0.0
         # How often each has ended, and how it did last.
@@ -50,16 +50,16 @@ class Attendants:
             self._replace_logger("it could not be started at once")
         if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
             self._start_exporter(self._exporter, adopt)
-        if self._companion and self._companion.is_due(now_s):
-            self._start_companion(self._companion, now_s)
+        if self._helper and self._helper.is_due(now_s):
+            self._start_helper(self._helper, now_s)
 
     def describe(self) -> list[dict[str, Any]]:
         """For `status`: each with its pid, 0 while there is none, how often it has ended, and how it did last."""
         present = {"log": self._logger.pid}
         if self._exporter:
             present["metrics"] = self._exporter.pid
-        if self._companion:
-            present[self._companion.name] = self._companion.pid
+        if self._helper:
+            present[self._helper.name] = self._helper.pid
         described = []
         for name, pid in present.items():
             ended, last = self._ends.get(name, (0, ""))
@@ -67,33 +67,33 @@ class Attendants:
         return described
 
     def _count_end(self, name: str, status: int) -> None:
-        self._ends[name] = (self._ends.get(name, (0, ""))[0] + 1, how(status))
+        self._ends[name] = (self._ends.get(name, (0, ""))[0] + 1, describe_exit(status))
 
-    def bury(self, pid: int, status: int, *, stopping: bool) -> None:
+    def on_exit(self, pid: int, status: int, *, stopping: bool) -> None:
         """Take note of a death, if it is one of theirs. Without its logger nobody else is heard: another at once."""
         if pid == self._logger.pid:
             self._count_end("log", status)
-            self._replace_logger(how(status))
-        elif self._companion and pid == self._companion.pid:
-            self._count_end(self._companion.name, status)
-            if self._companion.bury(status, time.monotonic()):
-                self._log.event("warning", f"{self._companion.name} ended", how=how(status))
+            self._replace_logger(describe_exit(status))
+        elif self._helper and pid == self._helper.pid:
+            self._count_end(self._helper.name, status)
+            if self._helper.on_exit(status, time.monotonic()):
+                self._log.event("warning", f"{self._helper.name} ended", how=describe_exit(status))
         elif self._exporter and pid == self._exporter.pid:
             self._count_end("metrics", status)
             self._exporter.pid = 0
             if not stopping:
-                self._log.event("warning", "metrics process ended", how=how(status))
+                self._log.event("warning", "metrics process ended", how=describe_exit(status))
 
-    def leave_to_successor(self) -> None:
+    def leave_to_new_master(self) -> None:
         """Another master has its own, and the metrics socket is its now."""
         self._exporter = None
-        self._end_companion()
+        self._end_helper()
 
     def finish(self, *, remove: bool) -> None:
         """The master's last act but one. `remove`: the metrics socket is ours to remove."""
         for listener in self._exporter.listeners if self._exporter else ():
             listener.close(remove=remove)
-        self._end_companion()
+        self._end_helper()
 
     def _replace_logger(self, reason: str) -> None:
         try:
@@ -110,13 +110,13 @@ class Attendants:
         except OSError as error:
             self._log.event("error", "metrics process not started", reason=error.strerror)
 
-    def _start_companion(self, companion: Companion, now_s: float) -> None:
+    def _start_helper(self, helper: HelperProcess, now_s: float) -> None:
         try:
-            companion.start(now_s)
+            helper.start(now_s)
         except OSError as error:
-            self._log.event("error", f"{companion.name} not started", reason=error.strerror)
+            self._log.event("error", f"{helper.name} not started", reason=error.strerror)
 
-    def _end_companion(self) -> None:
-        if self._companion:
-            self._companion.end()
-            self._companion = None
+    def _end_helper(self) -> None:
+        if self._helper:
+            self._helper.end()
+            self._helper = None

@@ -20,7 +20,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from forkpolicy.log import LogPipe, open_pipe, tell_stderr
+from forkpolicy.log import LogPipe, open_pipe, report_on_stderr
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.processes.losses import Losses, Trouble
 from forkpolicy.master.processes.pacing import Pacing
@@ -75,17 +75,17 @@ class Logger:
         try:
             start_child(self._open_again, title=f"{self._title}, opening", keep=keep)
         except OSError as error:
-            self._tell_opened(str(error.strerror).encode())
+            self._report_opened(str(error.strerror).encode())
 
     def _open_again(self) -> None:
         try:
             fd = self._target.open_again()
         except OSError as error:
-            self._tell_opened(why_not_opened(self._target.name, error).encode())
+            self._report_opened(why_not_opened(self._target.name, error).encode())
         else:
-            self._tell_opened(b"", fd)
+            self._report_opened(b"", fd)
 
-    def _tell_opened(self, reason: bytes, fd: int | None = None) -> None:
+    def _report_opened(self, reason: bytes, fd: int | None = None) -> None:
         socket.send_fds(self._opening, [b"+" + reason[:MAX_REASON_BYTES]], [] if fd is None else [fd])
 
     def drop_in_child(self) -> None:
@@ -109,7 +109,7 @@ class Logger:
             os.waitpid(self.pid, 0)
         left = self._lines_left()
         if left:
-            tell_stderr(f"{left} log lines or more are lost at the end: {self._target.name} has not taken them")
+            report_on_stderr(f"{left} log lines or more are lost at the end: {self._target.name} has not taken them")
 
     def _lines_left(self) -> int:
         os.set_blocking(self._read_end, False)
@@ -178,7 +178,7 @@ class _Copying:
             self._lost += len(lines)
             self._losses.at_target.add(len(lines))
             if self._trouble.begins(time.monotonic()) and not isinstance(self._target, StderrTarget):
-                tell_stderr(f"log lines are lost: {self._target.name}: {error.strerror}")
+                report_on_stderr(f"log lines are lost: {self._target.name}: {error.strerror}")
 
 
 def _end_soon(_signum: int, _frame: object) -> None:

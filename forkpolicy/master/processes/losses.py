@@ -13,7 +13,7 @@ import termios
 import time
 from typing import Any
 
-from forkpolicy.log import Tally, tell_stderr
+from forkpolicy.log import Tally, report_on_stderr
 
 # Losses with less than this between them are one trouble, which is reported once.
 QUIET_S = 60.0
@@ -49,7 +49,7 @@ class Losses:
         self._lost["pipe"] += at_pipe
         self._lost["target"] += self.at_target.take()
         if at_pipe and self._trouble.begins(now_s) and not self._is_stderr:
-            tell_stderr(f"log lines are lost: {self._target} does not keep up; forkpolicy status shows how many")
+            report_on_stderr(f"log lines are lost: {self._target} does not keep up; forkpolicy status shows how many")
 
     def describe(self) -> dict[str, Any]:
         """For `status`: the target, lines lost, and bytes that wait for the logger."""

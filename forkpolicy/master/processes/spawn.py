@@ -42,7 +42,7 @@ class Worker:
         self.generation = generation
         self.sock = sock
         self.stderr = stderr
-        self.born_s = time.monotonic()
+        self.started_s = time.monotonic()
         self.ready = False
         self.leaving_since_s: float | None = None
         self.hurried = False
@@ -92,7 +92,7 @@ class Worker:
         self.fds += fds
         return self._decoder.feed(data) if data else None
 
-    def has_said(self) -> bool:
+    def has_data(self) -> bool:
         """Whether there is something to receive, be it the end."""
         poller = select.poll()
         poller.register(self.sock, select.POLLIN)
@@ -103,7 +103,7 @@ class Worker:
         return self.fds.pop(0) if self.fds else None
 
     def close(self) -> None:
-        """Hear no more of it, and let go of what it has passed and nobody took."""
+        """Read no more of it, and let go of what it has passed and nobody took."""
         self.sock.close()
         while self.fds:
             os.close(self.fds.pop())
@@ -115,8 +115,8 @@ class Stderr:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._heard = b""
-        self._heard_s = 0.0
+        self._received = b""
+        self._received_s = 0.0
 
     def fileno(self) -> int:
         """The read end; -1 once it is closed."""
@@ -128,15 +128,15 @@ class Stderr:
             data = os.read(self._fd, STDERR_BYTES)
         except BlockingIOError:
             return True
-        self._heard += data
-        self._heard_s = time.monotonic()
+        self._received += data
+        self._received_s = time.monotonic()
         return bool(data)
 
-    def said(self, now_s: float) -> str:
+    def text(self, now_s: float) -> str:
         """What is to be told now: a stack dump comes in many small pieces and is one event."""
-        if not self._heard or (len(self._heard) < STDERR_BYTES and now_s - self._heard_s < STDERR_PAUSE_S):
+        if not self._received or (len(self._received) < STDERR_BYTES and now_s - self._received_s < STDERR_PAUSE_S):
             return ""
-        said, self._heard = self._heard[:STDERR_BYTES], self._heard[STDERR_BYTES:]
+        said, self._received = self._received[:STDERR_BYTES], self._received[STDERR_BYTES:]
         return said.decode("utf-8", "surrogateescape").strip()
 
     @property
@@ -156,10 +156,10 @@ def spawn(
     generation: int,
     run: Callable[[socket.socket], None],
     drop: Iterable[Callable[[], None]],
-    told: Callable[[str], None],
+    report_bug: Callable[[str], None],
 ) -> Worker:
     """Fork one worker. `run(link)` is its life, and begins with the master's signals blocked; `drop` are what it
-    closes of the master's; `told` gets the traceback of a bug that ends it. Raises OSError.
+    closes of the master's; `report_bug` gets the traceback of a bug that ends it. Raises OSError.
     """
     ours, theirs = socket.socketpair()
     heard, said = os.pipe()
@@ -172,7 +172,7 @@ def spawn(
             os.set_blocking(said, False)
             os.dup2(said, 2)
             os.close(heard)
-            _live(ours, theirs, run, drop, told)
+            _live(ours, theirs, run, drop, report_bug)
     except OSError:
         ours.close()
         os.close(heard)
@@ -190,7 +190,7 @@ def _live(
     theirs: socket.socket,
     run: Callable[[socket.socket], None],
     drop: Iterable[Callable[[], None]],
-    told: Callable[[str], None],
+    report_bug: Callable[[str], None],
 ) -> None:
     """The child: never returns. Exit status 1 after an exception."""
     status = 1
@@ -202,7 +202,7 @@ def _live(
         run(theirs)
         status = 0
     except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so where somebody looks
-        told(traceback.format_exc())
+        report_bug(traceback.format_exc())
     finally:
         # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
         os._exit(status)

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def the_dead() -> Iterator[tuple[int, int]]:
+def exited_children() -> Iterator[tuple[int, int]]:
     """The pid and the status of every child that has died and was not asked for yet."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             yield found
 
 
-def how(status: int) -> str:
+def describe_exit(status: int) -> str:
     """The status of a dead child in words."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

@@ -27,7 +27,7 @@ ACCEPT_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Verbs:
+class MasterCommands:
     """What commands do to the master. `reload` calls what it is given when the outcome is known."""
 
     status: Callable[[], Answer]
@@ -36,23 +36,23 @@ class Verbs:
     stop: Callable[[], None]
 
 
-class Operators:
+class ControlServer:
     """Everybody who is connected to the control socket."""
 
-    def __init__(self, listener: Listener, loop: Loop, verbs: Verbs) -> None:
+    def __init__(self, listener: Listener, loop: Loop, commands: MasterCommands) -> None:
         self.listener = listener
         self._loop = loop
-        self._verbs = verbs
+        self._commands = commands
         # In the order in which they were last heard.
         self._clients: dict[ControlClient, None] = {}
 
-    def obey(self) -> None:
+    def start(self) -> None:
         """Take commands from now on: two masters on one control socket would share them by chance."""
-        self._loop.attend(self.listener.sock, self._hear_listener)
+        self._loop.register(self.listener.sock, self._accept)
 
-    def obey_no_more(self) -> None:
+    def stop(self) -> None:
         """Another master does."""
-        self._loop.leave(self.listener.sock)
+        self._loop.unregister(self.listener.sock)
         for client in list(self._clients):
             self._forget(client)
 
@@ -62,7 +62,7 @@ class Operators:
 
     def _admit(self, client: ControlClient) -> None:
         self._clients[client] = None
-        self._loop.attend(client, lambda events: self._hear(client, events))
+        self._loop.register(client, lambda events: self._on_event(client, events))
 
     def close(self) -> None:
         """Hang up on everybody: who waits for our end learns of it so."""
@@ -74,12 +74,12 @@ class Operators:
         self.close()
         self.listener.sock.close()
 
-    def _hear_listener(self, _events: int) -> None:
+    def _accept(self, _events: int) -> None:
         try:
             sock = accept(self.listener)
         except OSError:
             # EMFILE and its like: whoever connects waits, and so do we.
-            self._loop.rest(self.listener.sock, ACCEPT_PAUSE_S)
+            self._loop.pause(self.listener.sock, ACCEPT_PAUSE_S)
             return
         if sock is None:
             return
@@ -91,12 +91,12 @@ class Operators:
         else:
             refuse(sock)
 
-    def _hear(self, client: ControlClient, events: int) -> None:
+    def _on_event(self, client: ControlClient, events: int) -> None:
         if client not in self._clients:
             return
         if events & WRITE:
             client.flush()
-            self._loop.await_room(client)
+            self._loop.watch_writable(client)
         if events & READ:
             commands = client.commands()
             if commands is None:
@@ -108,7 +108,7 @@ class Operators:
                 self._do(client, command)
 
     def _forget(self, client: ControlClient) -> None:
-        self._loop.leave(client)
+        self._loop.unregister(client)
         client.sock.close()
         self._clients.pop(client, None)
 
@@ -116,7 +116,7 @@ class Operators:
         """Answer a client that is still there."""
         if client in self._clients:
             client.reply(answer)
-            self._loop.await_room(client)
+            self._loop.watch_writable(client)
 
     # The commands
 
@@ -129,7 +129,7 @@ class Operators:
 
     def _status(self, client: ControlClient, _command: dict[str, Any]) -> None:
         """Everything about everyone."""
-        self._answer(client, {"ok": True, **self._verbs.status()})
+        self._answer(client, {"ok": True, **self._commands.status()})
 
     def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
         """Answered when every worker serves the new generation, or why the old one stays."""
@@ -139,7 +139,7 @@ class Operators:
             client.waits = False
             self._answer(client, answer)
 
-        self._verbs.reload(done)
+        self._commands.reload(done)
 
     def _scale(self, client: ControlClient, command: dict[str, Any]) -> None:
         """Run N workers."""
@@ -147,16 +147,16 @@ class Operators:
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WANTED:
             self._answer(client, {"ok": False, "error": f"workers: expected a number from 1 to {MAX_WANTED}"})
             return
-        self._verbs.scale(count)
+        self._commands.scale(count)
         self._answer(client, {"ok": True, "workers": count})
 
     def _stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
         """Answered at once; the end of the connection is the end of the master."""
         client.waits = True
         self._answer(client, {"ok": True})
-        self._verbs.stop()
+        self._commands.stop()
 
-    COMMANDS: ClassVar[dict[str, Callable[[Operators, ControlClient, dict[str, Any]], None]]] = {
+    COMMANDS: ClassVar[dict[str, Callable[[ControlServer, ControlClient, dict[str, Any]], None]]] = {
         "status": _status,
         "reload": _reload,
         "scale": _scale,

@@ -30,7 +30,7 @@ VARIABLE = "FORKPOLICY_UPGRADE"
 STATE_VERSION = 1
 # What the new master writes when it serves; anything else is why it cannot.
 SERVING = "serving"
-WORD_BYTES = 4096
+REPORT_BYTES = 4096
 # A client that is in the middle of a long request for so long keeps nobody else waiting.
 HANDING_OVER_S = 10.0
 
@@ -59,7 +59,7 @@ class InheritedSockets:
         """All that listen, whatever for."""
         return [*self.listeners, *self.metrics, *([self.control] if self.control else [])]
 
-    def tell_serving(self) -> None:
+    def report_serving(self) -> None:
         """The new master's word; and sockets that its settings do not name are given up."""
         for left in self.every_listener:
             left.close(remove=True)
@@ -67,10 +67,10 @@ class InheritedSockets:
             os.write(self.ready_fd, SERVING.encode())
             os.close(self.ready_fd)
 
-    def tell_refused(self, reason: str) -> None:
+    def report_refused(self, reason: str) -> None:
         """The new master's other word: it leaves everything as it is."""
         with contextlib.suppress(OSError):
-            os.write(self.ready_fd, reason.encode("utf-8", "replace")[:WORD_BYTES])
+            os.write(self.ready_fd, reason.encode("utf-8", "replace")[:REPORT_BYTES])
 
     def drop_in_child(self) -> None:
         """What a child of the new master closes: what is left, which would listen on in it."""
@@ -86,22 +86,22 @@ def inherited(handover: int) -> InheritedSockets | None:
     text = os.environ.pop(VARIABLE, None)
     if text is None:
         return None
-    told = _state(text, handover)
-    os.set_inheritable(told["ready_fd"], False)
-    tables = told.get("tables", {})
-    for fd in (*(fd for pair in told["pairs"] for fd in pair), *tables.values()):
+    state = _state(text, handover)
+    os.set_inheritable(state["ready_fd"], False)
+    tables = state.get("tables", {})
+    for fd in (*(fd for pair in state["pairs"] for fd in pair), *tables.values()):
         os.set_inheritable(fd, False)
     return InheritedSockets(
-        listeners=[_adopted(each) for each in told["listeners"]],
+        listeners=[_adopted(each) for each in state["listeners"]],
         handover=handover,
-        control=_adopted(told["control"]),
-        metrics=[_adopted(each) for each in told["metrics"]],
-        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in told["pairs"]],
-        activated=told["activated"],
-        generation=told["generation"],
-        ready_fd=told["ready_fd"],
-        master=told["master"],
-        settings_path=told.get("settings_path", ""),
+        control=_adopted(state["control"]),
+        metrics=[_adopted(each) for each in state["metrics"]],
+        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in state["pairs"]],
+        activated=state["activated"],
+        generation=state["generation"],
+        ready_fd=state["ready_fd"],
+        master=state["master"],
+        settings_path=state.get("settings_path", ""),
         tables=tables,
     )
 
@@ -109,18 +109,18 @@ def inherited(handover: int) -> InheritedSockets | None:
 def _state(text: str, handover: int) -> dict[str, Any]:
     """What the variable holds. Raises ConfigError for what is not of the versions that this release knows."""
     try:
-        told = json.loads(text)
+        state = json.loads(text)
     except ValueError:
-        told = None
-    found = (told.get("version"), told.get("handover")) if isinstance(told, dict) else None
+        state = None
+    found = (state.get("version"), state.get("handover")) if isinstance(state, dict) else None
     if found != (STATE_VERSION, handover):
         seen = f"state {found[0]} with hand-over {found[1]}" if found else "an unknown state"
         known = f"state {STATE_VERSION} with hand-over {handover}"
         message = f"the running master passes {seen}, this release knows {known}"
         hint = "stop the running master and start this release, which no upgrade in place can replace"
         raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])
-    assert isinstance(told, dict)
-    return told
+    assert isinstance(state, dict)
+    return state
 
 
 class OldMaster:
@@ -131,55 +131,55 @@ class OldMaster:
         self._until_s = time.monotonic() + HANDING_OVER_S
 
     @property
-    def hands_over(self) -> bool:
+    def is_handing_over(self) -> bool:
         """Whether it still does. It ends with the last of its workers, and until then it is our parent."""
         return os.getppid() == self._pid and time.monotonic() < self._until_s
 
 
-def start_again(passed: InheritedSockets) -> int:
+def start_again(sockets: InheritedSockets) -> int:
     """Start the program as we were started, with what is passed; its pid."""
-    fds = list(_descriptors(passed))
-    told = {
+    fds = list(_descriptors(sockets))
+    state = {
         "version": STATE_VERSION,
-        "handover": passed.handover,
-        "listeners": [_described(each) for each in passed.listeners],
-        "control": _described(passed.control) if passed.control else None,
-        "metrics": [_described(each) for each in passed.metrics],
-        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in passed.pairs],
-        "activated": passed.activated,
-        "generation": passed.generation,
-        "ready_fd": passed.ready_fd,
+        "handover": sockets.handover,
+        "listeners": [_described(each) for each in sockets.listeners],
+        "control": _described(sockets.control) if sockets.control else None,
+        "metrics": [_described(each) for each in sockets.metrics],
+        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in sockets.pairs],
+        "activated": sockets.activated,
+        "generation": sockets.generation,
+        "ready_fd": sockets.ready_fd,
         "master": os.getpid(),
-        "settings_path": passed.settings_path,
-        "tables": passed.tables,
+        "settings_path": sockets.settings_path,
+        "tables": sockets.tables,
     }
     for fd in fds:
         os.set_inheritable(fd, True)
     try:
         # The interpreter by its path, not by the name it was called with: PATH may have changed since.
         arguments = [sys.executable, *sys.orig_argv[1:]]
-        environment = {**os.environ, VARIABLE: json.dumps(told)}
+        environment = {**os.environ, VARIABLE: json.dumps(state)}
         return os.posix_spawn(sys.executable, arguments, environment, setsigmask=HELD, setsigdef=CAUGHT)
     finally:
         for fd in fds:
             os.set_inheritable(fd, False)
 
 
-def _descriptors(passed: InheritedSockets) -> Iterable[int]:
-    for listener in passed.every_listener:
+def _descriptors(sockets: InheritedSockets) -> Iterable[int]:
+    for listener in sockets.every_listener:
         yield listener.sock.fileno()
-    for pair in passed.pairs:
+    for pair in sockets.pairs:
         yield from (end.fileno() for end in pair)
-    yield passed.ready_fd
-    yield from passed.tables.values()
+    yield sockets.ready_fd
+    yield from sockets.tables.values()
 
 
 def _described(listener: Listener) -> dict[str, Any]:
     return {"endpoint": listener.endpoint, "fd": listener.sock.fileno(), "identity": listener.identity}
 
 
-def _adopted(told: dict[str, Any]) -> Listener:
-    listener = adopt(told["fd"], tuple(told["identity"]) if told["identity"] else None)
+def _adopted(state: dict[str, Any]) -> Listener:
+    listener = adopt(state["fd"], tuple(state["identity"]) if state["identity"] else None)
     # Its name among the sockets is the one that it was bound under; the settings call it by its path.
-    listener.endpoint = told["endpoint"]
+    listener.endpoint = state["endpoint"]
     return listener

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Hear = Callable[[int], None]
+    Callback = Callable[[int], None]
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -37,36 +37,36 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._resting: list[tuple[float, Readable, Hear]] = []
+        self._paused: list[tuple[float, Readable, Callback]] = []
 
-    def attend(self, what: Readable, hear: Hear) -> None:
-        """Call `hear` with the events (READ, WRITE) when there is something to read."""
-        self._selector.register(what, READ, hear)
+    def register(self, what: Readable, callback: Callback) -> None:
+        """Call `callback` with the events (READ, WRITE) when there is something to read."""
+        self._selector.register(what, READ, callback)
 
-    def await_room(self, what: Slow) -> None:
+    def watch_writable(self, what: Slow) -> None:
         """Be woken for writing, too, while something is unsent."""
-        hear: Hear = self._selector.get_key(what).data
-        self._selector.modify(what, READ | (WRITE if what.unsent else 0), hear)
+        callback: Callback = self._selector.get_key(what).data
+        self._selector.modify(what, READ | (WRITE if what.unsent else 0), callback)
 
-    def leave(self, what: Readable) -> None:
+    def unregister(self, what: Readable) -> None:
         """Attend no more; before it is closed. Harmless when it was left before."""
-        self._resting = [each for each in self._resting if each[1] is not what]
+        self._paused = [each for each in self._paused if each[1] is not what]
         with contextlib.suppress(KeyError):
             self._selector.unregister(what)
 
-    def rest(self, what: Readable, seconds: float) -> None:
+    def pause(self, what: Readable, seconds: float) -> None:
         """Attend no more for a while: what cannot be taken now would only wake us again."""
-        hear: Hear = self._selector.get_key(what).data
-        self.leave(what)
-        self._resting.append((time.monotonic() + seconds, what, hear))
+        callback: Callback = self._selector.get_key(what).data
+        self.unregister(what)
+        self._paused.append((time.monotonic() + seconds, what, callback))
 
-    def wait(self, pause_s: float) -> list[tuple[Hear, int]]:
-        """Sleep until somebody has something, or for so long; whom to hear, with the events."""
+    def wait(self, pause_s: float) -> list[tuple[Callback, int]]:
+        """Sleep until somebody has something, or for so long; whose callbacks to call, with the events."""
         now_s = time.monotonic()
-        rested = [each for each in self._resting if each[0] <= now_s]
-        self._resting = [each for each in self._resting if each[0] > now_s]
-        for _, what, hear in rested:
-            self.attend(what, hear)
+        due = [each for each in self._paused if each[0] <= now_s]
+        self._paused = [each for each in self._paused if each[0] > now_s]
+        for _, what, callback in due:
+            self.register(what, callback)
         return [(key.data, events) for key, events in self._selector.select(pause_s)]
 
     def drop_in_child(self) -> None:
