@@ -19,7 +19,7 @@ from forkpolicy.commands.check_postfix.socketfile import unlike_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
-from forkpolicy.policy.checks import find_warnings
+from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.postfix.configuration import BrokenPostfixError, PostfixError, read_postfix
 from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_identity
 from forkpolicy.settings import read_settings
@@ -96,7 +96,7 @@ def find_complaints(
         return [*complaints, *_obstacles(settings, (), complaints), *error.complaints], settings, None
     complaints += _obstacles(settings, loaded.table_paths, complaints)
     complaints += _rights(settings, files)
-    warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.mail.recipient_delimiter)
+    warnings = find_warnings(loaded.policy.model, loaded.declarations)
     return (
         [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded, look_at_sources or _say_nothing)],
         settings,

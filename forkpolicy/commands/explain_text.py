@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.colour import Painter
 from forkpolicy.policy.evaluate import Answer
-from forkpolicy.policy.matchers.clock import ClockMatcher
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _why(looked: Looked, request: Request, trace: Trace) -> str:
         return looked.reason
     asked = " ".join(_asked(name, request, trace) for name in looked.acl.attributes)
     found = _found_text(looked.finding) if looked.finding else ""
-    return ": ".join(filter(None, (asked, found))) or looked.reason or _time_text(looked.acl)
+    return ": ".join(filter(None, (asked, found))) or looked.reason or _why_not(looked.acl)
 
 
 def _asked(name: str, request: Request, trace: Trace) -> str:
@@ -113,10 +112,9 @@ def _why_unknown(name: str, request: Request) -> str:
     return f"{name} is not known at {state}, but {'; '.join(known)}{since}"
 
 
-def _time_text(acl: Acl) -> str:
-    """What time it is, for days and times that do not hold."""
-    clocks = [matcher for matcher in acl.matchers if isinstance(matcher, ClockMatcher)]
-    return f"it is {clocks[0].now():%A %H:%M %Z}" if clocks else ""
+def _why_not(acl: Acl) -> str:
+    """What ACLs say that ask no attribute (the clock) and do not hold."""
+    return next((why for matcher in acl.matchers if (why := matcher.why_not())), "")
 
 
 def _found_text(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files
-from forkpolicy.policy.matchers.types import BuildContext
+from forkpolicy.policy.matchers.context import BuildContext
 from forkpolicy.policy.nodes import AclStatement, TableStatement
 from forkpolicy.policy.parser import parse_policy
 from forkpolicy.policy.policy import INDEXED_FROM, Policy

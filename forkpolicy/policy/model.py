@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from forkpolicy.policy.matchers.types import attributes_of
+from forkpolicy.policy.matchers.matcher import attributes_of
 from forkpolicy.protocol.attributes import attribute
 
 if TYPE_CHECKING:

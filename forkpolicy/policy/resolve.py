@@ -20,8 +20,8 @@ from forkpolicy.protocol.reply import Reply, encode, parse_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.matcher import Lookup
-    from forkpolicy.policy.matchers.types import BuildContext
     from forkpolicy.policy.nodes import Clause, Statement, TableDeclaration, Word
 
 DUNNO = Reply("DUNNO", "DUNNO")

@@ -8,7 +8,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.policy.checks import find_warnings
+from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.protocol.attributes import STATES
 from forkpolicy.protocol.layout import wanted_values
 from tests.fakes import policy_of, request_of
@@ -76,7 +76,7 @@ SAYS_NEVER = re.compile(r"policy\.conf:(\d+):1: warning: this line never fires: 
 def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
     """Neither because an earlier one decides, nor because it contradicts itself: whatever it asks for is tried."""
     policy = policy_of(text_of(declared, lines), delimiter=delimiter)
-    told = "\n".join(str(each) for each in find_warnings(policy.model, {}, delimiter))
+    told = "\n".join(str(each) for each in find_warnings(policy.model, {}))
     never = {int(line) for line in SAYS_NEVER.findall(told)}
     for line in policy.model.lines:
         if line.place.line in never:

@@ -12,7 +12,7 @@ import pytest
 
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
-from forkpolicy.policy.checks import find_warnings
+from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 

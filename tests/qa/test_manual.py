@@ -187,23 +187,19 @@ def test_the_manual_has_every_acl_type():
     """Each type with values of its own has its place in the table, each row is a type that loads."""
     rows = rows_of(LANGUAGE, "ACL types")
     named = set(names_in(rows)) - {"table:NAME"}
-    own = {*types.ADDRESSES, *types.HOSTS, *types.NETWORKS, *types.NUMBERS, *types.VERSIONS, *types.OWN_TYPES}
-    own |= {"protocol_state"}
+    own = set(types.TYPES)
     assert named == own
     states = {name for row in rows if "`protocol_state`" in row[0] for name in code_in(row[1])}
     assert states == set(STATES)
 
 
-@pytest.mark.parametrize("name", sorted({*ATTRIBUTES, *types.OWN_TYPES}))
+@pytest.mark.parametrize("name", sorted({*ATTRIBUTES, *types.TYPES}))
 def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     """What the manual calls a type is one."""
     values = {"day": "Friday", "time": "08:00-17:00", "score": ">=1.5", "protocol_state": "RCPT"}
-    values["unqualified"] = "sender"
-    value = "" if name in types.PRESENT else values.get(name, "1")
-    if name in types.VERSIONS:
-        value = ">=3.9"
-    if name in types.NETWORKS:
-        value = "192.0.2.0/24"
+    values |= {"unqualified": "sender", "mail_version": ">=3.9", "compatibility_level": ">=3.9"}
+    values |= {"client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
+    value = values.get(name, "1") if types.type_named(name).takes_values else ""
     assert complaints_of(f"acl x {name} {value}\naccess x\n") == []
 
 

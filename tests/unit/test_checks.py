@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from forkpolicy.policy.checks import find_warnings
+from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.policy.load import load_policy
 from tests.fakes import DictTable, TextFiles, policy_of
 from tests.unit.test_policy import FOUNDING, ROWS, TABLES
@@ -23,7 +23,7 @@ DECLARED = "table t domain list\n"
 def warnings_of(text, **more):
     delimiter = more.pop("delimiter", "")
     policy = policy_of(text, {name: {} for name in (*ROWS, "t")}, delimiter=delimiter, **more)
-    return [str(each) for each in find_warnings(policy.model, {}, delimiter)]
+    return [str(each) for each in find_warnings(policy.model, {})]
 
 
 @pytest.mark.parametrize("text", [FOUNDING, TABLES], ids=["words", "tables"])
@@ -79,6 +79,10 @@ NEVER_FIRES = [
         "line 5",
     ),
     (A + "acl s score >1\naction p score 1\naccess a p\naccess b y\naccess b s r\n", "9:1", "line 8 has decided"),
+    (A + "acl w day mon-fri\nacl m day Monday wed\naccess w y\naccess m a b r\n", "8:1", "line 7 has decided before"),
+    (A + "acl n time 22:00-06:00\nacl m time 01:00-02:00\naccess n y\naccess m a b r\n", "8:1", "line 7 has decided"),
+    (A + "acl w day mon-fri tz=UTC\nacl e day sat sun tz=UTC\naccess w e y\naccess a b r\n", "7:1", "in common"),
+    (A + "acl n time 22:00-06:00\nacl m time 06:00-22:00\naccess n m y\naccess a b r\n", "7:1", "in common"),
     (A + "action l log seen\naccess a y\naccess a b r\naccess a l\n", "8:1", "line 6 has decided before"),
     (A + "acl s protocol_state CONNECT\naccess b s y\naccess a r\n", "6:1", "never known at the states that it names"),
     (A + "acl n recipient_count >5\nacl s protocol_state RCPT\naccess n s y\naccess a b r\n", "7:1", "never fires"),
@@ -163,6 +167,10 @@ def test_a_surprise_is_told(text, place, told):
         A + "acl c recipient @a.example\naccess a c y\naccess b r\n",
         NETS + IN_USE + "access m n y\naccess o !n r\n",
         "acl s size >10M\nacl t size <11M\n" + IN_USE + "access s t y\naccess !t r\n",
+        # Days and times of two zones, and days that only begin alike.
+        "acl w day mon-fri tz=UTC\nacl e day sat\n" + IN_USE + "access w e y\naccess e r\n",
+        "acl n time 22:00-06:00\nacl m time 05:00-07:00\n" + IN_USE + "access n y\naccess m r\n",
+        "acl n time 22:00-06:00\nacl m time 05:00-07:00\n" + IN_USE + "access n m y\naccess m r\n",
         # A state that has what is asked for.
         A + "acl s protocol_state DATA\naccess b s y\naccess a r\n",
         A + "acl s protocol_state VRFY\naccess a b s y\naccess a r\n",

@@ -18,7 +18,7 @@ from forkpolicy.commands.check_postfix.reachability import line_findings
 from forkpolicy.commands.check_postfix.setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.commands.check_postfix.socketfile import why_no_connection
 from forkpolicy.errors import Complaint, nearest
-from forkpolicy.policy.checks_lines import may_permit
+from forkpolicy.policy.checks.rules import may_permit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.reachability import context_fits
 from forkpolicy.commands.check_postfix.setup import about
-from forkpolicy.policy.checks_lines import states_of_line
+from forkpolicy.policy.checks.rules import states_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.checks_lines import about, states_of_line
-from forkpolicy.policy.matchers.exact import OneKeyMatcher
-from forkpolicy.policy.matchers.network import NetworkMatcher
+from forkpolicy.policy.checks.rules import about, states_of_line
+from forkpolicy.policy.matchers.guards import Networks
 from forkpolicy.protocol.attributes import STATES, attribute
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
 from forkpolicy.tables.keys import parse_network_spec
@@ -111,12 +110,11 @@ class _Inside:
 
     def has(self, acl: Acl) -> bool:
         """Whether it holds for clients of mynetworks only."""
-        matchers = acl.matchers
-        if acl.attributes != ("client_address",) or not all(
-            isinstance(matcher, NetworkMatcher) for matcher in matchers
-        ):
+        guards = [matcher.guard() for matcher in acl.matchers]
+        networks = [each for each in guards if isinstance(each, Networks)]
+        if acl.attributes != ("client_address",) or len(networks) < len(guards):
             return False
-        ranges = [span for matcher in matchers if isinstance(matcher, NetworkMatcher) for span, _ in matcher.ranges]
+        ranges = [span for each in networks for span in each.ranges]
         return all(any(low <= first and last <= high for low, high in self.ranges) for first, last in ranges)
 
 
@@ -130,7 +128,8 @@ def _too_new(line: Line, version: tuple[int, ...]) -> tuple[str, str] | None:
 
 
 def _needs_value(acl: Acl, name: str) -> bool:
-    return acl.attributes == (name,) and all(isinstance(matcher, OneKeyMatcher) for matcher in acl.matchers)
+    """Whether an ACL can hold only where the attribute has a value."""
+    return acl.attributes == (name,) and not _asks_tables(acl) and acl.find({name: ""}) is None
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""ACL types: which values each takes and how they are compared. One file a family, one table in `types`."""
+"""ACL types: one file each; `types` lists them, `matcher` says what all of them give the rest."""

@@ -6,7 +6,7 @@ disagree. Whatever a matcher cannot answer (a table that cannot be read) raises;
 
 Everything that others must know about a type is asked here, so that nobody outside of this package looks at a
 matcher's class: how the index may find it (`guard`), how it is written in generated code (`source`), what it covers for
-the analysis of rules (`extent`), whether it asks a table or the clock, and what `check` and `explain` say about it.
+the analysis of rules (`covers`), whether it asks a table or the clock, and what `check` and `explain` say about it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from forkpolicy.errors import Complaint
+    from forkpolicy.policy.matchers.extent import Extent
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Place
 
@@ -127,7 +129,24 @@ class Matcher:
         values = ", ".join(names.seen(name) for name in self.attributes)
         return f"{names.value('holds', self.holds)}({values})"
 
+    def covers(self) -> Extent:
+        """What it holds for, as the analysis of rules compares it."""
+        raise NotImplementedError
+
+    def warnings(self) -> Iterator[Complaint]:
+        """What `check` says about its values."""
+        return iter(())
+
+    def why_not(self) -> str:
+        """What `explain` says where it does not hold and no attribute shows why."""
+        return ""
+
     @property
     def needs_clock(self) -> bool:
         """Whether it depends on what time it is."""
         return self.clock is not None
+
+
+def attributes_of(matchers: Iterable[Matcher]) -> tuple[str, ...]:
+    """All attributes that matchers ask for, each once, in order."""
+    return tuple(dict.fromkeys(name for matcher in matchers for name in matcher.attributes))

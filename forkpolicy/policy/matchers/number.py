@@ -1,13 +1,16 @@
-"""Numbers: `size 10M` ("larger than", as in apolicy), `>N >=N <N <=N =N`, `N-M`, with suffixes K, M and G of 1024."""
+"""`size`, ports and other numbers: `10M` ("larger than", as in apolicy), `>N >=N <N <=N =N`, `N-M`; K, M, G of 1024."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.nodes import Word
 
 SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -34,14 +37,6 @@ def parse_comparison(text: str) -> Interval:
     return bounds.get(found[1] or ">", (number, number))
 
 
-def parse_score_comparison(text: str) -> tuple[str, float]:
-    """`>=5`, `<-1.5` and the like: operator and number. Raises ValueError."""
-    found = re.fullmatch(r"(>=|<=|>|<|=)?([+-]?\d+(?:\.\d+)?)", text, re.ASCII)
-    if not found:
-        raise ValueError(f'"{text}" is not a comparison of a score: expected >N, >=N, <N, <=N or =N')
-    return found[1] or ">", float(found[2])
-
-
 def _number(digits: str, suffix: str) -> int:
     return int(digits) * SUFFIXES[suffix.lower()]
 
@@ -62,6 +57,11 @@ class NumberMatcher(Matcher):
         word = self._word(values[0])
         return Finding(word.text, word.place) if word else None
 
+    def covers(self) -> Extent:
+        """Its intervals."""
+        (name,) = self.attributes
+        return Extent(spans=frozenset((name, low, high) for (low, high), _ in self.comparisons), space=name)
+
     def _word(self, value: str) -> Word | None:
         if not (value.isascii() and value.isdigit()):
             return None
@@ -69,25 +69,8 @@ class NumberMatcher(Matcher):
         return next((word for (low, high), word in self.comparisons if low <= number <= high), None)
 
 
-class ScoreMatcher(Matcher):
-    """`acl bad score >=5`: compares what `score` actions have added so far."""
-
-    def __init__(self, comparisons: list[tuple[tuple[str, float], Word]]) -> None:
-        self.comparisons = comparisons
-
-    def find(self, *values: str) -> Finding | None:
-        """The first comparison that holds at this score, given as text: the one number that no attribute carries."""
-        score = float(values[0])
-        for (operator, number), word in self.comparisons:
-            if COMPARE[operator](score, number):
-                return Finding(f"{word.text} at {score:g}", word.place)
-        return None
+def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Matcher]:
+    return [NumberMatcher(type_word.text.lower(), context.parsed(words, parse_comparison))]
 
 
-COMPARE = {
-    ">": float.__gt__,
-    ">=": float.__ge__,
-    "<": float.__lt__,
-    "<=": float.__le__,
-    "=": float.__eq__,
-}
+TYPE = AclType(_build)

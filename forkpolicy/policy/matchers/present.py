@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
+from forkpolicy.tables.keys import NULL_SENDER
 
 if TYPE_CHECKING:
     from forkpolicy.policy.matchers.matcher import Names
@@ -32,3 +35,18 @@ class PresentMatcher(Matcher):
         """Comparisons alone. However an address is seen, it is there or not."""
         anything = " or ".join(f"{names.came(name)} != ''" for name in self.attributes)
         return f"not ({anything})" if self.empty else f"({anything})"
+
+    def covers(self) -> Extent:
+        """The null sender as an address pattern has it; else only itself."""
+        if self.empty:
+            return Extent(frozenset({(self.attributes[0], NULL_SENDER)}), space=self.attributes[0])
+        return Extent(frozenset({("present", self.attributes)}))
+
+
+def _type(attributes: tuple[str, ...], *, empty: bool = False) -> AclType:
+    return AclType(lambda _type_word, _words, _context: [PresentMatcher(attributes, empty=empty)], takes_values=False)
+
+
+AUTHENTICATED = _type(("sasl_username", "sasl_method"))
+ENCRYPTED = _type(("encryption_protocol",))
+NULL = _type(("sender",), empty=True)

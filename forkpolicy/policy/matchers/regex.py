@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import re2
 
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.foreign import refuse_dialect
 from forkpolicy.policy.matchers.guards import Expressions
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
@@ -23,6 +24,7 @@ from forkpolicy.policy.matchers.matcher import Finding, Matcher
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Word
 
@@ -115,6 +117,32 @@ class RegexMatcher(Matcher):
         """Its expressions."""
         return Expressions(self.attributes[0], self.words)
 
+    def covers(self) -> Extent:
+        """Each expression only itself: nobody can tell what another one finds."""
+        (name,) = self.attributes
+        return Extent(frozenset(("expression", (name, word.text)) for word in self.words))
+
+
+def regex_matchers(name: str, words: list[Word], context: BuildContext) -> list[Matcher]:
+    """The matcher of an ACL's expressions, which `check_regex` has accepted one by one."""
+    if not words:
+        return []
+    too_many = _first_too_many(words)
+    if too_many:
+        message = "from here on the expressions of this ACL are too large together: shorten them, or use a table"
+        context.wrong(too_many, message)
+        return []
+    try:
+        matcher = RegexMatcher(name, words)
+    except ValueError as error:
+        context.wrong(words[0], str(error))
+        return []
+    if len(matcher.sets) > 1:
+        sets = f"{len(matcher.sets)} sets of up to 48 MB each"
+        message = f"{len(words)} expressions are so large that each worker keeps {sets}"
+        context.complaints.append(words[0].warning(message, "plain values and tables take far less"))
+    return [matcher]
+
 
 def check_regex(text: str) -> None:
     """Raises ValueError with the reason when RE2 does not take an expression, or takes it for another."""
@@ -128,7 +156,7 @@ def check_regex(text: str) -> None:
         raise ValueError(f"not a regular expression: {reason}{words}") from error
 
 
-def first_too_many(words: Iterable[Word]) -> Word | None:
+def _first_too_many(words: Iterable[Word]) -> Word | None:
     """The first of an ACL's expressions that makes them too large together, if one does."""
     instructions = 0
     for word in words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
@@ -28,3 +29,7 @@ class SameMatcher(Matcher):
     def find(self, *values: str) -> Finding | None:
         """The attribute that was compared with, and its value."""
         return Finding(f"{self.word.text} = {values[1]}", self.word.place) if self.holds(*values) else None
+
+    def covers(self) -> Extent:
+        """Only itself."""
+        return Extent(frozenset({("same", self.attributes)}))

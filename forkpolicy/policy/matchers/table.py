@@ -1,9 +1,10 @@
-"""ACLs whose values stand in compiled tables, and which part of an attribute each kind of table is asked for."""
+"""`table:NAME` as a value of an attribute: what of the attribute each kind of table is asked for, and what it finds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.guards import AskOnce
 from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
 from forkpolicy.tables.keys import split_address
@@ -11,6 +12,7 @@ from forkpolicy.tables.keys import split_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.matchers.matcher import Lookup, Names
     from forkpolicy.policy.nodes import Word
@@ -26,7 +28,16 @@ def domain_of_text(text: str) -> str:
     return split_address(text)[1] if "@" in text else text
 
 
-class _TableMatcher(Matcher):
+# What of a value a kind of table is asked for, by what the attribute is about; None: all of it.
+VIEWS: dict[str, dict[str, Callable[[str], str] | None]] = {
+    "network": {"cidr": None},
+    "host": {"domain": None, "key": None},
+    "address": {"domain": domain_of_address, "address": None, "key": None},
+    "text": {"domain": domain_of_text, "address": None, "key": None},
+}
+
+
+class AskingMatcher(Matcher):
     """What every question to a table has in common. `raw` gives the table's own answer."""
 
     asking = Asking.FAILS
@@ -61,8 +72,12 @@ class _TableMatcher(Matcher):
         """The look-up of `key`. A table's `find` is replaced when a new one is loaded, so it is fetched each time."""
         return f"{names.value('table', self.lookup)}.find({key}) is not None"
 
+    def covers(self) -> Extent:
+        """Only the same question to the same table."""
+        return Extent(frozenset({("table", (self.lookup.name, self.attributes))}))
 
-class TableMatcher(_TableMatcher):
+
+class TableMatcher(AskingMatcher):
     """One table and one attribute. `view`: what of the attribute is looked up; None: all of it."""
 
     def __init__(self, attribute: str, word: Word, lookup: Lookup, view: Callable[[str], str] | None) -> None:
@@ -84,16 +99,13 @@ class TableMatcher(_TableMatcher):
         return self.asked_in_source(names, f"{names.value('view', self.view)}({names.seen(name)})")
 
 
-class PairMatcher(_TableMatcher):
-    """A `key` table asked for several attributes, joined by one blank: `acl pair table:NAME {sender}
-    {client_address}`.
-    """
-
-    def raw(self, *values: str) -> bytes | None:
-        """What the table has for these values together."""
-        return self.lookup.find(" ".join(values))
-
-    def source(self, names: Names) -> str:
-        """The look-up without a call of ours."""
-        joined = " ".join(f"{{{names.seen(name)}}}" for name in self.attributes)
-        return self.asked_in_source(names, f"f'{joined}'")
+def table_matchers(name: str, subject: str, word: Word, context: BuildContext) -> list[Matcher]:
+    """The matcher of a value `table:NAME`, where that table is declared and of a kind that fits."""
+    lookup = context.table(word, word.text[len("table:") :])
+    if lookup is None:
+        return []
+    views = VIEWS[subject]
+    if lookup.kind in views:
+        return [TableMatcher(name, word, lookup, views[lookup.kind])]
+    context.wrong(word, f'table "{lookup.name}" is of kind {lookup.kind}: {name} needs {" or ".join(views)}')
+    return []

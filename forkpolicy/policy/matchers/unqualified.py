@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.nodes import Word
+
+# What it may be asked about.
+ENVELOPE = ("sender", "recipient")
 
 
 class UnqualifiedMatcher(Matcher):
@@ -24,3 +30,17 @@ class UnqualifiedMatcher(Matcher):
     def find(self, *values: str) -> Finding | None:
         """The attribute that has none."""
         return Finding(self.word.text, self.word.place) if self.holds(*values) else None
+
+    def covers(self) -> Extent:
+        """Only itself."""
+        return Extent(frozenset({("unqualified", self.attributes)}))
+
+
+def _build(_type_word: Word, words: list[Word], context: BuildContext) -> list[Matcher]:
+    wrong = [word for word in words if word.text.lower() not in ENVELOPE]
+    for word in wrong:
+        context.wrong(word, f'"{word.text}" is not a value of unqualified: expected {" or ".join(ENVELOPE)}')
+    return [UnqualifiedMatcher(word) for word in words if word not in wrong]
+
+
+TYPE = AclType(_build)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.nodes import Word
 
-VERSIONS = ("mail_version", "compatibility_level")
 # No version has more numbers or longer ones; a request may bring anything.
 VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,7}", re.ASCII)
 
@@ -68,3 +70,15 @@ class VersionMatcher(Matcher):
             if COMPARE[operator](version, other):
                 return Finding(word.text, word.place)
         return None
+
+    def covers(self) -> Extent:
+        """Its comparisons."""
+        (name,) = self.attributes
+        return Extent(frozenset((name, comparison) for comparison, _ in self.comparisons))
+
+
+def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Matcher]:
+    return [VersionMatcher(type_word.text.lower(), context.parsed(words, parse_version_comparison))]
+
+
+TYPE = AclType(_build)

@@ -1,6 +1,6 @@
 """Warnings about `access` lines: ones that never fire, and ones that do something else than their author may think.
 
-Linear in the number of lines: covering ACLs come from an index, and a line is compared with the few earlier ones that
+Linear in the number of lines: implied ACLs come from an index, and a line is compared with the few earlier ones that
 share its rarest clause. `hooks` of the tools asks `states_of_line` too.
 """
 
@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
+from forkpolicy.policy.matchers.guards import Exact
 from forkpolicy.protocol.attributes import STATES, states_of
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
 from forkpolicy.tables.keys import NULL_SENDER
@@ -18,7 +19,7 @@ from forkpolicy.tables.keys import NULL_SENDER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkpolicy.policy.covering import Covering
+    from forkpolicy.policy.implication import Implication
     from forkpolicy.policy.model import Acl, Action, Line, Model
 
 Clause = tuple[int, bool]
@@ -30,42 +31,45 @@ PERMITTING = frozenset({"OK", "RELAY"})
 # What a client that has authenticated or has a certificate is known by: nobody who sends bounces from outside.
 CLIENTS_OWN = frozenset({"sasl_username", "sasl_method", "sasl_sender", "ccert_fingerprint", "ccert_subject"})
 
+# The null sender as ACLs on the sender have it.
+NULL = ("sender", NULL_SENDER)
 
-def contradictions(model: Model, covering: Covering) -> Iterator[Complaint]:
+
+def contradictions(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that ask for what cannot be."""
     for line in model.lines:
         for (acl, negated), (other, other_negated) in combinations(line.clauses, 2):
-            told = _contradiction(covering, acl, other) if negated is other_negated is False else None
+            told = _contradiction(implication, acl, other) if negated is other_negated is False else None
             if negated is not other_negated:
-                told = _opposed(covering, other, acl) if negated else _opposed(covering, acl, other)
+                told = _opposed(implication, other, acl) if negated else _opposed(implication, acl, other)
             if told:
                 yield about(line, f"this line never fires: {told}")
                 break
 
 
-def _contradiction(covering: Covering, acl: Acl, other: Acl) -> str | None:
-    return f"{acl.name} and {other.name} have no value in common" if covering.exclude(acl, other) else None
+def _contradiction(implication: Implication, acl: Acl, other: Acl) -> str | None:
+    return f"{acl.name} and {other.name} have no value in common" if implication.exclude(acl, other) else None
 
 
-def _opposed(covering: Covering, asked: Acl, excluded: Acl) -> str | None:
+def _opposed(implication: Implication, asked: Acl, excluded: Acl) -> str | None:
     """What is wrong with `asked !excluded`."""
-    number = covering.number(excluded)
-    if number == covering.number(asked):
+    number = implication.number(excluded)
+    if number == implication.number(asked):
         return "it asks that the same holds and does not hold"
-    if number in covering.wider(asked):
+    if number in implication.wider(asked):
         return f"whenever {asked.name} holds, {excluded.name} does"
     return None
 
 
-def shadowed(model: Model, covering: Covering) -> Iterator[Complaint]:
+def shadowed(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that an earlier one always forestalls: whatever makes them fire makes it fire."""
-    counts = Counter(clause for line in model.lines for clause in _clauses(line, covering))
+    counts = Counter(clause for line in model.lines for clause in _clauses(line, implication))
     # Under its rarest clause, so that a clause that stands in every line does not make this quadratic.
     earlier: dict[Clause, dict[frozenset[Clause], Line]] = {}
     for line in model.lines:
-        own = _clauses(line, covering)
+        own = _clauses(line, implication)
         implied = own.union(
-            (wide, False) for acl, negated in line.clauses if not negated for wide in covering.wider(acl)
+            (wide, False) for acl, negated in line.clauses if not negated for wide in implication.wider(acl)
         )
         found = _forestalling(earlier, implied)
         if found:
@@ -90,7 +94,7 @@ def _shadow(line: Line, first: Line) -> Complaint:
     return about(line, f"this line never fires: whenever it could, {where} has decided before", hint)
 
 
-def impossible_states(model: Model, _: Covering) -> Iterator[Complaint]:
+def impossible_states(model: Model, _: Implication) -> Iterator[Complaint]:
     """Lines that need what no protocol state has together."""
     for line in model.lines:
         if not states_of_line(line):
@@ -113,15 +117,20 @@ def states_of_line(line: Line) -> set[str]:
     for acl, negated in line.clauses:
         for name in acl.attributes:
             states &= states_of(name)
-        if acl.type_name == "protocol_state":
-            named = {word.text.upper() for word in acl.words}
-            # An expression or a table may name any state.
-            plain = named <= set(STATES)
-            states = states - named if negated else states & named if plain else states
+        named = _named_states(acl)
+        if named:
+            states = states - named if negated else states & named
     return states
 
 
-def useless_actions(model: Model, _: Covering) -> Iterator[Complaint]:
+def _named_states(acl: Acl) -> set[str]:
+    """The states that an ACL names; none where it asks for something else, or where an expression may mean any."""
+    guards = [matcher.guard() for matcher in acl.matchers]
+    exact = [each for each in guards if isinstance(each, Exact) and each.attribute == "protocol_state"]
+    return {key.upper() for each in exact for key in each.keys} if len(exact) == len(guards) else set()
+
+
+def useless_actions(model: Model, _: Implication) -> Iterator[Complaint]:
     """Actions at a state where Postfix does not heed them, or that reach further than the line that has them."""
     for line in model.lines:
         verb = line.action.verb
@@ -134,7 +143,7 @@ def useless_actions(model: Model, _: Covering) -> Iterator[Complaint]:
             yield about(line, message, "no result of access(5) does that for one recipient only")
 
 
-def permits(model: Model, _: Covering) -> Iterator[Complaint]:
+def permits(model: Model, _: Implication) -> Iterator[Complaint]:
     """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
     for line in model.lines:
         if may_permit(line.action):
@@ -148,13 +157,13 @@ def may_permit(action: Action) -> bool:
     return action.verb in PERMITTING or (action.verb == "restriction" and action.reply.text.startswith("permit"))
 
 
-def null_sender(model: Model, _: Covering) -> Iterator[Complaint]:
+def null_sender(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that ask about the sender and turn mail away, and do so to bounces too."""
     for line in model.lines:
         about_sender = [(acl, negated) for acl, negated in line.clauses if "sender" in acl.attributes]
         if not _turns_away(line) or not about_sender or _asks_for_clients_own(line):
             continue
-        if len(line.clauses) > 1 and any(_means_null_sender(acl) and not negated for acl, negated in about_sender):
+        if len(line.clauses) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
             continue
         if all(_fires_on_null_sender(acl, negated) for acl, negated in about_sender):
             hint = "bounces have no sender: to let them pass, add an ACL of type null_sender and its !NAME to the line"
@@ -174,10 +183,6 @@ def _asks_for_clients_own(line: Line) -> bool:
     return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in line.clauses)
 
 
-def _means_null_sender(acl: Acl) -> bool:
-    return acl.type_name == "null_sender" or any(word.text == NULL_SENDER for word in acl.words)
-
-
 def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
     if any(matcher.lookup for matcher in acl.matchers):
         # No table of domains has the null sender; whether another kind does stands in its source.
@@ -193,8 +198,8 @@ def about(line: Line, message: str, hint: str = "") -> Complaint:
     return Complaint(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
 
 
-def _clauses(line: Line, covering: Covering) -> frozenset[Clause]:
-    return frozenset((covering.number(acl), negated) for acl, negated in line.clauses)
+def _clauses(line: Line, implication: Implication) -> frozenset[Clause]:
+    return frozenset((implication.number(acl), negated) for acl, negated in line.clauses)
 
 
 def _number(line: Line) -> int:
@@ -205,7 +210,7 @@ def _words(states: set[str]) -> str:
     return ", ".join(state for state in STATES if state in states)
 
 
-LINE_CHECKS: tuple[Callable[[Model, Covering], Iterator[Complaint]], ...] = (
+RULE_CHECKS: tuple[Callable[[Model, Implication], Iterator[Complaint]], ...] = (
     contradictions,
     shadowed,
     impossible_states,

@@ -1,8 +1,8 @@
 """What may surprise the author of a policy that loads: warnings of `forkpolicy check`, an explicit list of checks.
 
 Nothing here decides anything and nothing is an error. Linear in the length of the policy: ten thousand lines take a
-fraction of a second. `checks_lines` has what is said about lines, `checks_values` about values, `checks_reports` about
-texts; here is what is said about names.
+fraction of a second. `rules` has what is said about rules, `values` about values, `reports` about texts; here is what
+is said about names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint
-from forkpolicy.policy.checks_lines import LINE_CHECKS, about
-from forkpolicy.policy.checks_reports import report_warnings
-from forkpolicy.policy.checks_values import value_warnings
-from forkpolicy.policy.covering import Covering
+from forkpolicy.policy.checks.reports import report_warnings
+from forkpolicy.policy.checks.rules import RULE_CHECKS, about
+from forkpolicy.policy.checks.values import value_warnings
+from forkpolicy.policy.implication import Implication
 from forkpolicy.policy.model import DEFAULT_ACTION
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import TableDeclaration
 
 
-def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration], delimiter: str = "") -> list[Complaint]:
-    """Every warning about a policy, in the order of its lines. `delimiter`: Postfix's recipient_delimiter."""
-    covering = Covering.of(model.acls.values(), delimiter)
-    warnings = [warning for check in LINE_CHECKS for warning in check(model, covering)]
+def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Complaint]:
+    """Every warning about a policy, in the order of its lines."""
+    implication = Implication.of(model.acls.values())
+    warnings = [warning for check in RULE_CHECKS for warning in check(model, implication)]
     warnings += [warning for check in MODEL_CHECKS for warning in check(model)]
     warnings += _unused_tables(model, declarations)
     # An included file stands where its first warning does.
