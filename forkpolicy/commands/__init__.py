@@ -1,4 +1,4 @@
-"""The command `forkpolicy`: the only place that wires master, worker and tools together."""
+"""The program `forkpolicy`: arguments in, exit status out. main.py has the table of its commands, one module each."""
 
 from forkpolicy.commands.main import main
 

@@ -16,6 +16,8 @@ from forkpolicy.addresses import unix_path
 from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
 from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
+from forkpolicy.commands.shared.parsers import add_json, add_settings
+from forkpolicy.compile.freshness import source_complaints
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
@@ -26,7 +28,8 @@ from forkpolicy.settings import read_settings
 from forkpolicy.tables.examples import examples_in, words_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import argparse
+    from collections.abc import Iterator
 
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.loading import Loaded
@@ -34,18 +37,28 @@ if TYPE_CHECKING:
     from forkpolicy.settings import Settings
     from forkpolicy.tables.live_table import LiveTable
 
-    LookAtSources = Callable[[TableDeclaration, LiveTable], Iterator[Complaint]]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+    parser.add_argument(
+        "--postfix",
+        metavar="DIR",
+        help="check the Postfix configured in DIR, too (default: the system's if there is one; none: leave out)",
+    )
+    add_json(parser)
 
 
-def run(
-    settings_path: str, *, as_json: bool, postfix: str | None = None, look_at_sources: LookAtSources | None = None
-) -> int:
-    """Check everything that `settings_path` names and print the complaints.
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything that the settings name and print the complaints."""
+    return check(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
 
-    `postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
-    none. `look_at_sources`: says what is wrong with the sources of a table; from cli, which knows the compiler.
+
+def check(settings_path: str, *, as_json: bool, postfix: str | None) -> int:
+    """`postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
+    none.
     """
-    complaints, settings, loaded = find_complaints(settings_path, look_at_sources)
+    complaints, settings, loaded = find_complaints(settings_path)
     try:
         setup = _set_up(postfix, settings, loaded)
     except BrokenPostfixError as error:
@@ -81,9 +94,7 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
         raise
 
 
-def find_complaints(
-    settings_path: str, look_at_sources: LookAtSources | None = None
-) -> tuple[list[Complaint], Settings | None, Loaded | None]:
+def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | None, Loaded | None]:
     """All complaints, the settings when they could be read, and what was loaded when nothing kept it from being."""
     files = Files()
     try:
@@ -97,11 +108,7 @@ def find_complaints(
     complaints += _obstacles(settings, loaded.table_paths, complaints)
     complaints += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations)
-    return (
-        [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded, look_at_sources or _say_nothing)],
-        settings,
-        loaded,
-    )
+    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
 
 
 def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Complaint]) -> list[Complaint]:
@@ -110,20 +117,20 @@ def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Com
     return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
 
 
-def _table_complaints(loaded: Loaded, look_at_sources: LookAtSources) -> Iterator[Complaint]:
+def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
     for name, slot in loaded.slots.items():
-        yield from _of_table(slot, loaded.declarations[name], look_at_sources)
+        yield from _of_table(slot, loaded.declarations[name])
     shadow = loaded.shadow
     if shadow is None:
         return
     for name, slot in shadow.slots.items():
         if name not in loaded.slots:
             # Without it the shadow fails, and nothing else does.
-            for complaint in _of_table(slot, shadow.declarations[name], look_at_sources):
+            for complaint in _of_table(slot, shadow.declarations[name]):
                 yield replace(complaint, severity="warning")
 
 
-def _of_table(slot: LiveTable, declared: TableDeclaration, look_at_sources: LookAtSources) -> Iterator[Complaint]:
+def _of_table(slot: LiveTable, declared: TableDeclaration) -> Iterator[Complaint]:
     slot.refresh()
     if slot.table is None:
         message = f'table "{slot.name}" cannot be used: {slot.refused}'
@@ -131,7 +138,7 @@ def _of_table(slot: LiveTable, declared: TableDeclaration, look_at_sources: Look
     elif examples := examples_in(slot.table):
         first = examples[0]
         yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
-    yield from look_at_sources(declared, slot)
+    yield from source_complaints(declared, slot)
     slot.close()
 
 
@@ -141,10 +148,6 @@ def _how_to_make(slot: LiveTable) -> str:
         return how
     # What may not be read says so itself. The compile replaces nothing that is not a table of ours from its end.
     return f"move that file away, then {how}" if os.access(slot.path, os.R_OK) else ""
-
-
-def _say_nothing(_declared: TableDeclaration, _slot: LiveTable) -> Iterator[Complaint]:
-    yield from ()
 
 
 def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:

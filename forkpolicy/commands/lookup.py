@@ -1,33 +1,62 @@
-"""`forkpolicy lookup TABLE KEY`: what a compiled table answers, with the source file and line of the entry."""
+"""`forkpolicy lookup TABLE KEY`: what a compiled table returns, with the source file and line of the entry."""
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
+from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, TableError, UsageError, nearest
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.matchers.table import domain_of_text
 
+if TYPE_CHECKING:
+    import argparse
 
-def run(settings_path: str, table: str, key: str, *, as_json: bool) -> int:
+    from forkpolicy.tables.format import Entry
+    from forkpolicy.tables.live_table import LiveTable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+    parser.add_argument("table", metavar="TABLE", help="as the policy declares it")
+    parser.add_argument(
+        "key", metavar="KEY", help="an address, a domain, a mail address or a text, by the table's kind"
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Look one key up and print what was found. Exit status 1: nothing was."""
+    slot = _table(arguments.settings, arguments.table)
+    raw = slot.find(domain_of_text(arguments.key) if slot.kind == "domain" else arguments.key)
+    entry = slot.entry(raw) if raw is not None else None
+    print(_as_json(arguments, entry) if arguments.as_json else _as_text(arguments, entry))
+    return EXIT_DONE if entry else EXIT_NO
+
+
+def _table(settings_path: str, name: str) -> LiveTable:
+    """The table of that name, open. Raises UsageError, TableError."""
     slots = load_everything(settings_path).slots
-    if table not in slots:
-        near = nearest(table, slots)
+    if name not in slots:
+        near = nearest(name, slots)
         known = f'did you mean "{near}"?' if near else f"declared: {', '.join(slots) or 'none'}"
-        raise UsageError(f'the policy declares no table "{table}": {known}')
-    slot = slots[table]
+        raise UsageError(f'the policy declares no table "{name}": {known}')
+    slot = slots[name]
     slot.refresh()
     if slot.table is None:
         raise TableError(slot.refused)
-    raw = slot.find(domain_of_text(key) if slot.kind == "domain" else key)
-    entry = slot.entry(raw) if raw is not None else None
-    if as_json:
-        found = {"entry": entry.key, "value": entry.value, "source": entry.source, "line": entry.line} if entry else {}
-        print(json.dumps({"table": table, "key": key, "found": entry is not None, **found}))
-    elif entry:
-        place = f"{entry.source}:{entry.line}" if entry.line else entry.source
-        print(f"{entry.key}{f' {entry.value}' if entry.value else ''}  ({place})")
-    else:
-        print(f'table "{table}" has nothing for "{key}"')
-    return EXIT_DONE if entry else EXIT_NO
+    return slot
+
+
+def _as_json(arguments: argparse.Namespace, entry: Entry | None) -> str:
+    found = {"entry": entry.key, "value": entry.value, "source": entry.source, "line": entry.line} if entry else {}
+    return json.dumps({"table": arguments.table, "key": arguments.key, "found": entry is not None, **found})
+
+
+def _as_text(arguments: argparse.Namespace, entry: Entry | None) -> str:
+    if entry is None:
+        return f'table "{arguments.table}" has nothing for "{arguments.key}"'
+    place = f"{entry.source}:{entry.line}" if entry.line else entry.source
+    return f"{entry.key}{f' {entry.value}' if entry.value else ''}  ({place})"

@@ -1,6 +1,9 @@
-"""Arguments in, exit status out. Each group of commands is a file that adds its own parsers to the table.
+"""Arguments in, exit status out: the table of commands, and what becomes of their errors.
 
-Whatever an operator did wrong leaves as a message on standard error and the exit status of `forkpolicy.errors`; a
+A command is a module with two functions, `add_arguments(parser)` and `run(arguments)`, and a line in COMMANDS. It is
+imported when its name is among the arguments and not before: `forkpolicy --help` pays for none of them.
+
+What an operator did wrong leaves as a message on standard error and the exit status of `forkpolicy.errors`; a
 traceback means a bug of ours.
 """
 
@@ -8,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy import __version__, standard_streams
-from forkpolicy.commands import advise, local, server
 from forkpolicy.errors import EXIT_CANNOT_WRITE, EXIT_NO, ForkpolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Container, Sequence
 
 DESCRIPTION = """\
 Policy server for Postfix (check_policy_service): a master, pre-forked workers, one-line rules, compiled tables.
@@ -28,18 +31,36 @@ exit status:
 
 Every command explains itself: forkpolicy COMMAND --help"""
 
-GROUPS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None], ...] = (
-    server.add_commands,
-    advise.add_commands,
-    local.add_commands,
-)
+
+class Command(NamedTuple):
+    """Where a command is, and what `forkpolicy --help` says about it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "serve": Command("forkpolicy.commands.serve.command", "run the master in the foreground until it is stopped"),
+    "status": Command("forkpolicy.commands.status", "look at the running master and its workers"),
+    "top": Command("forkpolicy.commands.top", "the same, live, on a terminal"),
+    "reload": Command(
+        "forkpolicy.commands.reload", "read settings and policy again; returns once every worker uses them"
+    ),
+    "scale": Command("forkpolicy.commands.scale", "run N workers from now on"),
+    "stop": Command("forkpolicy.commands.stop", "stop the running master gracefully"),
+    "advise": Command("forkpolicy.commands.advise", "measure the running server and say how many workers it needs"),
+    "check": Command("forkpolicy.commands.check", "find every mistake in settings, policy and tables"),
+    "explain": Command("forkpolicy.commands.explain.command", "show the action that a policy request gets, and why"),
+    "replay": Command("forkpolicy.commands.replay.command", "ask a policy again about requests of the past"),
+    "lookup": Command("forkpolicy.commands.lookup", "look a key up in a compiled table"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     standard_streams.fill_closed()
     try:
-        return _run(argv)
+        return _run(sys.argv[1:] if argv is None else argv)
     except ForkpolicyError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -57,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str]) -> int:
     try:
-        arguments = make_parser().parse_args(argv)
+        arguments = make_parser(argv).parse_args(argv)
         status: int = arguments.run(arguments)
     finally:
         # Here, not at exit: a reader that has gone away is noticed while we can still be quiet about it.
@@ -67,8 +88,8 @@ def _run(argv: Sequence[str] | None) -> int:
     return status
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; the documentation's test reads it too."""
+def make_parser(asked: Container[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of all commands; those whose names are in `asked` are imported and have their arguments."""
     parser = argparse.ArgumentParser(
         prog="forkpolicy",
         description=DESCRIPTION,
@@ -78,6 +99,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"forkpolicy {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for add_commands in GROUPS:
-        add_commands(commands)
+    for name, (module, summary) in COMMANDS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+        if name in asked:
+            _fill(command, module)
     return parser
+
+
+def _fill(parser: argparse.ArgumentParser, module: str) -> None:
+    command = import_module(module)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)

@@ -4,6 +4,7 @@ ended by the key q; into a pipe one look after the other.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import select
@@ -14,7 +15,9 @@ import time
 import tty
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.commands.status import as_object, as_text
+from forkpolicy.commands.shared.control import look_at_master
+from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.commands.shared.status_report import as_object, as_text
 from forkpolicy.errors import EXIT_DONE
 from forkpolicy.scoreboard import percentile_us
 
@@ -26,6 +29,37 @@ CLEAR = "\x1b[H\x1b[J"
 LEAST_INTERVAL_S = 0.1
 LONGEST_INTERVAL_S = 86400.0
 QUIT_KEYS = (b"q", b"Q")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+    parser.add_argument(
+        "-d", dest="interval_s", metavar="SECONDS", type=_interval, default=1.0, help="between looks (default: 1)"
+    )
+    parser.add_argument(
+        "-n", dest="looks", metavar="N", type=_looks, default=0, help="end after N looks (default: never)"
+    )
+
+
+def _interval(text: str) -> float:
+    """Seconds between two looks. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if LEAST_INTERVAL_S <= float(text) <= LONGEST_INTERVAL_S:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected {LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g} seconds, found {text!r}")
+
+
+def _looks(text: str) -> int:
+    """How many looks. Raises ArgumentTypeError."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number of looks from 1 on, found {text!r}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look until it is time to end."""
+    return live(lambda: look_at_master(arguments), arguments.interval_s, arguments.looks)
 
 
 def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> int:

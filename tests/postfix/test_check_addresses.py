@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from forkpolicy.commands import check
+from forkpolicy.commands.check import check
 from tests.compiling import Compiler
 from tests.owners import worker_lines
 
@@ -56,7 +56,7 @@ def said(tmp_path, capsys):
         for name in ("main.cf", "master.cf"):
             os.utime(tmp_path / name, (0, 0))
         capsys.readouterr()
-        check.run(str(compiler.settings), as_json=True, postfix=str(tmp_path))
+        check(str(compiler.settings), as_json=True, postfix=str(tmp_path))
         complaints = json.loads(capsys.readouterr().out)["complaints"]
         # Documentation's own domains are what these tests are made of.
         return [(each["message"], each["hint"]) for each in complaints if "documentation" not in each["message"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.commands import check
+from forkpolicy.commands.check import check
 from forkpolicy.postfix.configuration import PostfixError, read_postfix
 from tests.owners import worker_lines
 
@@ -57,7 +57,7 @@ def told(tmp_path, capsys):
         for name in ("main.cf", "master.cf"):
             # Postfix waits a second for files that were just written to "cool down".
             os.utime(tmp_path / name, (0, 0))
-        check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
+        check(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix=str(tmp_path))
         return Told(json.loads(capsys.readouterr().out))
 
     return check_it
@@ -470,7 +470,7 @@ def test_a_policy_that_does_not_load_is_no_excuse(told):
 def test_in_words_the_hooks_follow_the_complaints(told, tmp_path, capsys):
     """Each finding with its place and what to do, then where the policy is asked, then the sum."""
     told(f"{RECIPIENT} permit_mynetworks, {SERVICE}")
-    assert check.run(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix=str(tmp_path)) == 0
+    assert check(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix=str(tmp_path)) == 0
     text = capsys.readouterr().out
     assert f"{tmp_path}/main.cf:5: warning: smtp/inet: smtpd_recipient_restrictions: permit_mynetworks stands" in text
     assert "    if the policy is meant for them, too, put check_policy_service in front of permit_mynetworks\n" in text
@@ -481,7 +481,7 @@ def test_in_words_the_hooks_follow_the_complaints(told, tmp_path, capsys):
 def test_none_leaves_postfix_out(told, tmp_path, capsys):
     """Whatever is wrong with it."""
     told("smtpd_policy_service_try_limit = 1")
-    check.run(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix="none")
+    check(str(tmp_path / "forkpolicy.toml"), as_json=True, postfix="none")
     assert json.loads(capsys.readouterr().out)["postfix"] == []
 
 
@@ -517,7 +517,7 @@ def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsy
     settings.write_text('policy = "policy.conf"\n[server]\nlisten = ["unix:p"]\ncontrol = "unix:c"\n')
     (tmp_path / "policy.conf").write_text("acess x\n")
     monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
-    status = check.run(str(settings), as_json=False, postfix=str(tmp_path) if asked else None)
+    status = check(str(settings), as_json=False, postfix=str(tmp_path) if asked else None)
     said = capsys.readouterr().out
     assert status == 1
     assert (

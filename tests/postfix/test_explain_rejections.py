@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from forkpolicy.commands.log_lines import read_line
+from forkpolicy.commands.shared.log_lines import read_line
 from loadtest.clients.smtp import SmtpClient
 from loadtest.servers.server import Server
 from tests.postfix.test_odd_addresses import NOT_OURS, OURS

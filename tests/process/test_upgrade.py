@@ -30,15 +30,16 @@ from tests.process.conftest import (
 # The real program, which every signal that is no end meets while it reads its files.
 SIGNALLED_WHILE_IT_LOADS = """
 import os, signal, sys
-from forkpolicy.commands import main, serve
-load_everything = serve.load_everything
+from forkpolicy.commands import main
+from forkpolicy.commands.serve import composition
+load_everything = composition.load_everything
 
 def signalled(*arguments):
     for name in ("HUP", "USR1", "USR2", "TTIN", "TTOU"):
         os.kill(os.getpid(), getattr(signal, f"SIG{name}"))
     return load_everything(*arguments)
 
-serve.load_everything = signalled
+composition.load_everything = signalled
 sys.exit(main())
 """
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.commands import explain
+from forkpolicy.commands.explain.command import as_object
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import Request
@@ -113,7 +113,7 @@ def whole_way_s(engine, attributes):
     assert engine.layout_of(request).values(raw.decode("utf-8", "surrogateescape")) == values
     line = engine.decide(values)
     engine.finish(line, values, raw, 1)
-    explain.as_object(engine.policy.trace(values), "", request, engine.policy.model)
+    as_object(engine.policy.trace(values), "", request, engine.policy.model)
     return time.process_time() - began_s
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from forkpolicy.commands.advising import Observation, Wish, as_object, as_text, load_of, peak_rate, run
+from forkpolicy.commands.advise import Observation, Wish, advise_on, as_object, as_text, load_of, peak_rate
 from forkpolicy.queueing import advise
 from forkpolicy.scoreboard import BUCKETS, FIELDS, bucket_of
 
@@ -58,7 +58,7 @@ def test_too_little_to_see_is_said(capsys):
     """Fewer than a hundred requests: no advice, exit status 1."""
     still = look(1.0, worker(0, 1.0, 50))
     assert load_of(observed(still, still), WISH) is None
-    assert run(lambda: look(1.0, worker(0, 1.0, 50)), Wish(0.01, 0.005), as_json=False) == 1
+    assert advise_on(lambda: look(1.0, worker(0, 1.0, 50)), Wish(0.01, 0.005), as_json=False) == 1
     assert "look longer" in capsys.readouterr().out
 
 

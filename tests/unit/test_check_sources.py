@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from forkpolicy.commands import check, main
+from forkpolicy.commands import main
+from forkpolicy.commands.check import find_complaints
 from forkpolicy.errors import Complaint
 from forkpolicy.tables.format import SUFFIX, Record
 from tests.compiling import Compiler
@@ -151,8 +152,8 @@ def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
     path.write_text('policy = "policy.conf"\n[server]\nuser = 7\ngroup = "nobody"\n')
     (tmp_path / "policy.conf").write_text("acl a sender @a.example\naccess a\n")
     met = [Complaint(str(path), line, 1, f"met at {line}") for line in (3, 4)]
-    monkeypatch.setattr(check, "find_obstacles", lambda _start: met)
-    said = [str(each) for each in check.find_complaints(str(path))[0]]
+    monkeypatch.setattr("forkpolicy.commands.check.find_obstacles", lambda _start: met)
+    said = [str(each) for each in find_complaints(str(path))[0]]
     assert [each for each in said if "met at" in each] == [f"{path}:4:1: met at 4"]
     assert any(each.startswith(f"{path}:3:1: user: expected") for each in said)
 

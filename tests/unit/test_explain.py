@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from forkpolicy.commands import main
-from forkpolicy.commands.log_lines import read_line
+from forkpolicy.commands.shared.log_lines import read_line
 from forkpolicy.log import LogPipe
 from tests.compiling import Compiler
 

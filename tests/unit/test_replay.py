@@ -15,8 +15,8 @@ import tracemalloc
 import pytest
 
 from forkpolicy.commands import main
-from forkpolicy.commands.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
-from forkpolicy.commands.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
+from forkpolicy.commands.shared.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
+from forkpolicy.commands.shared.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe

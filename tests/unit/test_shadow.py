@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forkpolicy.commands import check
+from forkpolicy.commands.check import check
 from forkpolicy.loading import load_everything
 from forkpolicy.worker import shadow
 from forkpolicy.worker.engine import Engine
@@ -191,7 +191,7 @@ def test_check_opens_the_tables_of_a_shadow(tmp_path, capsys):
     (tmp_path / "candidate.conf").write_text(
         "\ntable trial key three\nacl t sasl_username table:trial\naction no REJECT\naccess t no\n"
     )
-    assert check.run(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix="none") == 0
+    assert check(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix="none") == 0
     told = capsys.readouterr().out
     assert f'{tmp_path}/candidate.conf:2: warning: table "trial" cannot be used' in told
     assert "forkpolicy-compile trial makes it" in told

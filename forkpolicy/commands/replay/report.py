@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.commands.colour import Painter
+from forkpolicy.commands.shared.colour import Painter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from forkpolicy.commands.replay import Change, Judge, Replay
-    from forkpolicy.commands.request_log import Recording
+    from forkpolicy.commands.replay.replaying import Change, Judge, Replay
+    from forkpolicy.commands.shared.request_log import Recording
     from forkpolicy.policy.model import Line
 
 # A terminal is no place for ten thousand lines: `--json` has them all.

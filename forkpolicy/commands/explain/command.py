@@ -8,13 +8,15 @@ times are those at which a request was logged, else those of now. Opens tables i
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.clock import Clock
-from forkpolicy.commands.explain_text import as_text, in_order, met, not_given, printable
-from forkpolicy.commands.explain_words import request_of
-from forkpolicy.commands.request_log import Recorded, Recording
+from forkpolicy.commands.explain.text import as_text, in_order, met, not_given, printable
+from forkpolicy.commands.explain.words import request_of
+from forkpolicy.commands.shared.clock import Clock
+from forkpolicy.commands.shared.parsers import add_json, add_settings
+from forkpolicy.commands.shared.request_log import Recorded, Recording
 from forkpolicy.errors import EXIT_DONE, UsageError
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.evaluate import Answer
@@ -23,6 +25,7 @@ from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import ProtocolError, Request
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
     from forkpolicy.policy.evaluate import Looked, Trace, Tried
@@ -31,14 +34,28 @@ if TYPE_CHECKING:
     from forkpolicy.policy.policy import Policy
 
 
-def run(settings_path: str, file: str | None, words: list[str], *, as_json: bool, show_all: bool) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="FILE | NAME=VALUE | LINE",
+        help="a file of requests as Postfix sends them, or of lines of a log (default: standard input); or attributes "
+        "of one request; or one line of a log, in quotes: a decision of ours, or Postfix's NOQUEUE: reject",
+    )
+    parser.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Explain every request given and print to standard output."""
-    loaded = load_everything(settings_path)
-    requests = _from_words(words, loaded.policy) if words else _from_file(file or "-")
+    loaded = load_everything(arguments.settings)
+    requests = _requests(arguments.what, loaded.policy)
     try:
         for slot in loaded.slots.values():
             slot.refresh()
-        _explain(loaded.policy, requests, as_json=as_json, show_all=show_all)
+        _explain(loaded.policy, requests, as_json=arguments.as_json, show_all=arguments.show_all)
     finally:
         for slot in loaded.slots.values():
             slot.close()
@@ -125,6 +142,19 @@ def _finding_object(finding: Finding) -> dict[str, object]:
         found["table"] = finding.table
         found["entry"] = {"key": entry.key, "value": entry.value, "source": entry.source, "line": entry.line}
     return found
+
+
+def _requests(what: list[str], policy: Policy) -> Iterator[tuple[Recorded, Request]]:
+    """The requests that the command line means."""
+    if not what:
+        return _from_file("-")
+    is_file = len(what) == 1 and not _is_text(what[0])
+    return _from_file(what[0]) if is_file else _from_words(what, policy)
+
+
+def _is_text(word: str) -> bool:
+    """Attributes or a line of a log, and not the name of a file."""
+    return not {"=", "{"}.isdisjoint(word) or (" " in word and not os.path.lexists(word))
 
 
 def _from_words(words: list[str], policy: Policy) -> Iterator[tuple[Recorded, Request]]:

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.log_lines import read_line
+from forkpolicy.commands.shared.log_lines import read_line
 from forkpolicy.errors import UsageError
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
 
-    from forkpolicy.commands.log_lines import LogLine
+    from forkpolicy.commands.shared.log_lines import LogLine
 
 # A file of requests is the operator's own: only a runaway one is refused.
 MAX_REQUEST_BYTES = 16 << 20

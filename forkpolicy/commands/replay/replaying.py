@@ -1,91 +1,30 @@
-"""`forkpolicy replay FILE`: what a policy would say to the requests of the past, and with `--against OTHER.toml`
-exactly those that another one would answer otherwise, by the pair of lines responsible.
+"""One policy, or two, asked about requests of the past, one after another: how often each line fired, and for which
+requests the two reply differently.
 
 Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of lines, so
-that its memory does not grow with the file. `recorded` reads the file, `replay_report` prints. Days and times of a
-policy are those at which a request was logged; for raw requests, which do not say when, those of now.
-
-Raises UsageError for a file that has no requests, ConfigError for settings or policies that do not load.
+that its memory does not grow with the file. Raises ProtocolError for bytes that are not a request.
 """
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from forkpolicy.commands import replay_report
-from forkpolicy.commands.clock import Clock
-from forkpolicy.commands.request_log import NOT_A_REQUEST, Recording
-from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
-from forkpolicy.loading import load_everything
-from forkpolicy.progress import Progress
 from forkpolicy.protocol.layout import Layout, Values, learnable, wanted_values
-from forkpolicy.protocol.request import ProtocolError, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from forkpolicy.commands.request_log import Recorded
+    from forkpolicy.commands.shared.clock import Clock
+    from forkpolicy.commands.shared.request_log import Recorded
     from forkpolicy.policy.model import Line
     from forkpolicy.policy.policy import Policy
+    from forkpolicy.protocol.request import Request
     from forkpolicy.tables.live_table import LiveTable
 
-# Between two looks at the clock for the progress bar.
-LOOK_EVERY = 1000
 T = TypeVar("T")
-
-
-def run(settings_path: str, file: str, *, against: str | None, as_json: bool) -> int:
-    """Replay and print to standard output. Exit status 1: with `against`, verdicts change."""
-    clock = Clock()
-    judge = _load(settings_path, clock, {})
-    other = _load(against, clock, judge.slots) if against else None
-    replay = Replay(judge, other, clock)
-    began_s = time.monotonic()
-    recording = Recording(file)
-    try:
-        _open_tables(replay)
-        _read(recording, replay)
-    finally:
-        for slot in replay.slots:
-            slot.close()
-    report = replay_report.Report(replay, recording, time.monotonic() - began_s)
-    print(report.as_json() if as_json else report.as_text())
-    return EXIT_NO if replay.changed else EXIT_DONE
-
-
-def _load(settings_path: str, clock: Clock, slots: Mapping[str, LiveTable]) -> Judge:
-    loaded = load_everything(settings_path, slots=slots)
-    clock.put_into(loaded.policy)
-    return Judge(settings_path, loaded.policy, loaded.slots)
-
-
-def _open_tables(replay: Replay) -> None:
-    for slot in replay.slots:
-        slot.refresh()
-        if slot.table is None:
-            print(f'warning: table "{slot.name}" cannot be used: {slot.refused}', file=sys.stderr)
-
-
-def _read(recording: Recording, replay: Replay) -> None:
-    first_wrong = ""
-    with Progress(sys.stderr) as progress:
-        progress.begin(recording.total_bytes, "requests")
-        for recorded in recording:
-            try:
-                replay.ask(recorded)
-            except ProtocolError as error:
-                first_wrong = first_wrong or f"{error}: {error.shown!r}"
-                recording.left_out[NOT_A_REQUEST] += 1
-            if replay.requests % LOOK_EVERY == 0:
-                progress.at(recording.read_bytes, replay.requests)
-    if not replay.requests:
-        wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
-        raise UsageError(wrong if first_wrong else recording.why_nothing())
 
 
 @dataclass(slots=True)
@@ -160,7 +99,7 @@ class Replay:
         self._layout: Layout | None = None
 
     def ask(self, recorded: Recorded) -> None:
-        """One request. Raises ProtocolError for bytes that are none."""
+        """One request. Raises ProtocolError for bytes that are not one."""
         values = self._values(recorded)
         self.requests += 1
         judge = self.judge

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.commands.log_lines import read_line
-from forkpolicy.commands.request_log import Recorded
+from forkpolicy.commands.shared.log_lines import read_line
+from forkpolicy.commands.shared.request_log import Recorded
 from forkpolicy.errors import UsageError, nearest
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES, STATES
 from forkpolicy.protocol.request import REQUEST_NAME

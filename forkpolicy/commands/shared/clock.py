@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forkpolicy.commands.request_log import Recorded
+    from forkpolicy.commands.shared.request_log import Recorded
     from forkpolicy.policy.policy import Policy
 
 

@@ -1,15 +1,13 @@
-"""`forkpolicy serve`: puts settings, master, workers and compiler together, and runs the master.
+"""The composition root: puts settings, master, workers and compiler together, and runs the master.
 
 The only module that knows all of them: the master knows what it is given here (`load`, `run_worker`, the sockets) and
-nothing else. Imported by that command alone, since it imports nearly everything. Raises ConfigError and
+nothing else. Imported by `forkpolicy serve` alone, since it imports nearly everything. Raises ConfigError and
 CannotWriteError where something keeps the server from starting.
 """
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import signal
 import sys
 from pathlib import Path
@@ -17,19 +15,17 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from forkpolicy.addresses import unix_path
-from forkpolicy.errors import CannotWriteError, ConfigError
+from forkpolicy.errors import ConfigError
 from forkpolicy.loading import Loaded, Outline, load_everything, load_outline
 from forkpolicy.master.processes.exporter import Exporter
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.targets import open_target
-from forkpolicy.master.sockets import inherited, listener
-from forkpolicy.master.sockets.inet import open_inet
-from forkpolicy.master.sockets.inherited import InheritedSockets
-from forkpolicy.master.sockets.listener import Ownership, is_activated, open_unix, take
+from forkpolicy.master.sockets import inherited
+from forkpolicy.master.sockets.configured import open_sockets
+from forkpolicy.master.sockets.listener import is_activated
 from forkpolicy.master.supervisor import Master
-from forkpolicy.preflight import Start, control_path, find_obstacles, log_target, worker_identity
+from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
 from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
@@ -43,14 +39,12 @@ if TYPE_CHECKING:
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
-    from forkpolicy.master.sockets.listener import Listener
+    from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.process import Identity
     from forkpolicy.settings import Settings
 
     RunWorker = Callable[[Generation, int, socket.socket], None]
 
-METRICS_BACKLOG = 16
-CONTROL_BACKLOG = 16
 WATCHED_BY = "with systemd forkpolicy-networks.service compiles them (forkpolicy-compile --watch-interfaces, as root)"
 
 
@@ -83,9 +77,9 @@ def _master(loaded: Loaded, path: str, before: InheritedSockets | None) -> Maste
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
     logger = Logger(target, settings.log.format, "forkpolicy: log", identity)
     logger.start()
-    sockets, control = open_sockets(settings, before)
+    sockets, control = open_sockets(settings, before, HANDOVER_VERSION, make_handover_pairs)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
-    watcher = make_watcher(settings, logger.pipe) if settings.watch_interfaces else None
+    watcher = _watcher(settings, logger.pipe) if settings.watch_interfaces else None
     scoreboard = Scoreboard()
     setproctitle(f"forkpolicy: master {settings.path}")
     return Master(
@@ -127,10 +121,11 @@ def _worker_of(
     return run_worker
 
 
-def make_watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
+def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
     """The process that compiles tables anew when this machine's networks change; None where it could not write them."""
-    from forkpolicy.compile.command import main as compile_tables
-    from forkpolicy.compile.watch import watch, why_not_written
+    # The compiler is nothing that masters without this process should carry.
+    from forkpolicy.compile.command import main as compile_tables  # noqa: PLC0415
+    from forkpolicy.compile.watch import watch, why_not_written  # noqa: PLC0415
 
     def log() -> LogPipe:
         return pipe.named(process="networks", pid=os.getpid())
@@ -146,71 +141,3 @@ def make_watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
         lambda trace: log().event("critical", "bug", traceback=trace),
         pipe.fds,
     )
-
-
-def open_sockets(settings: Settings, before: InheritedSockets | None) -> tuple[InheritedSockets, Listener]:
-    """All sockets of the settings: those that a master before us has passed, those of systemd, the rest made. What is
-    left of `before` is not in the settings any more.
-    """
-    passed = before or InheritedSockets([], HANDOVER_VERSION)
-    activated = listener.inherited() if before is None else before.listeners if before.activated else []
-    if activated:
-        passed.listeners = []
-    opened: list[Listener] = []
-    try:
-        if not activated:
-            ownership, backlog = socket_ownership(settings), settings.server.backlog
-            for endpoint in settings.server.listen:
-                opened += _listen(settings, endpoint, ownership, backlog, passed.listeners)
-        listeners = activated or list(opened)
-        control = _passed_control(settings, before) or open_control(settings)
-        opened.append(control)
-        # A socket file is for every process that may reach its directory.
-        endpoint = settings.metrics.listen
-        metrics = _listen(settings, endpoint, Ownership(0o666), METRICS_BACKLOG, passed.metrics) if endpoint else []
-    except BaseException:
-        for each in opened:
-            each.close(remove=before is None)
-        raise
-    pairs = before.pairs if before else list(make_handover_pairs())
-    made = InheritedSockets(listeners, HANDOVER_VERSION, control, metrics, pairs, activated=bool(activated))
-    made.settings_path = settings.path
-    return made, control
-
-
-def _listen(
-    settings: Settings, endpoint: str, ownership: Ownership, backlog: int, passed: list[Listener]
-) -> list[Listener]:
-    """The sockets of one endpoint: those that were passed, the others made."""
-    if not endpoint.startswith("unix:"):
-        return open_inet(endpoint, backlog, passed)
-    path = unix_path(endpoint, Path(settings.path).parent)
-    return [take(passed, f"unix:{path}") or open_unix(path, ownership, backlog)]
-
-
-def _passed_control(settings: Settings, before: InheritedSockets | None) -> Listener | None:
-    if not (before and before.control and before.control.endpoint == f"unix:{control_path(settings)}"):
-        return None
-    found, before.control = before.control, None
-    return found
-
-
-def open_control(settings: Settings) -> Listener:
-    """The control socket, for its owner alone; its directory is made when it is missing."""
-    path = control_path(settings)
-    try:
-        Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWriteError(
-            f"{Path(path).parent}: cannot be made for the control socket: {error.strerror}"
-        ) from error
-    return open_unix(path, Ownership(0o600), CONTROL_BACKLOG)
-
-
-def socket_ownership(settings: Settings) -> Ownership:
-    """Mode, owner and group of the socket files; owners change when started as root."""
-    server = settings.server
-    mode = int(server.socket_mode, 8)
-    if os.geteuid() != 0:
-        return Ownership(mode)
-    return Ownership(mode, pwd.getpwnam(server.socket_user).pw_uid, grp.getgrnam(server.socket_group).gr_gid)

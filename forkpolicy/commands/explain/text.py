@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.colour import Painter
+from forkpolicy.commands.shared.colour import Painter
 from forkpolicy.policy.evaluate import Answer
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
 

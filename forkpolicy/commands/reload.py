@@ -1,0 +1,38 @@
+"""`forkpolicy reload`: have the running master read settings and policy again, and say what came of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.shared.control import ask_master
+from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.errors import EXIT_DONE, EXIT_NO
+
+if TYPE_CHECKING:
+    import argparse
+
+# The three phases of a reload with their own time limits, and some.
+RELOAD_TIMEOUT_S = 210.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reload. Exit status 1: refused, and the policy of before serves."""
+    reply = ask_master(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
+    for complaint in reply["complaints"]:
+        print(complaint, file=sys.stderr)
+    # What the start prints, too; a shadow policy that is left out is among them.
+    for warning in reply.get("warnings", ()):
+        print(warning, file=sys.stderr)
+    for note in reply["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    if not reply["ok"]:
+        print(f"reload refused: generation {reply['generation']} goes on serving", file=sys.stderr)
+        return EXIT_NO
+    print(f"every worker serves generation {reply['generation']}")
+    return EXIT_DONE

@@ -1,0 +1,1 @@
+"""`forkpolicy replay`: the command, the policies that it asks, and the report."""

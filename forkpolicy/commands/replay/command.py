@@ -1,0 +1,94 @@
+"""`forkpolicy replay FILE`: what a policy would say to the requests of the past, and with `--against OTHER.toml`
+exactly those to which another one would reply differently, by the pair of lines responsible.
+
+Days and times of a policy are those at which a request was logged; for raw requests, which do not say when, those of
+now. `replaying` asks the policies, `report` prints.
+
+Raises UsageError for a file that has no requests, ConfigError for settings or policies that do not load.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.replay.replaying import Judge, Replay
+from forkpolicy.commands.replay.report import Report
+from forkpolicy.commands.shared.clock import Clock
+from forkpolicy.commands.shared.parsers import add_json, add_settings
+from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, Recording
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
+from forkpolicy.loading import load_everything
+from forkpolicy.progress import Progress
+from forkpolicy.protocol.request import ProtocolError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from forkpolicy.tables.live_table import LiveTable
+
+# Between two looks at the clock for the progress bar.
+LOOK_EVERY = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+    parser.add_argument(
+        "file", metavar="FILE", help='raw requests, or a JSON decision log of decisions = "all"; -: stdin'
+    )
+    parser.add_argument(
+        "--against", metavar="OTHER.toml", help="name the requests whose reply changes with this policy"
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay and print to standard output. Exit status 1: with `--against`, verdicts change."""
+    clock = Clock()
+    judge = _load(arguments.settings, clock, {})
+    other = _load(arguments.against, clock, judge.slots) if arguments.against else None
+    replay = Replay(judge, other, clock)
+    began_s = time.monotonic()
+    recording = Recording(arguments.file)
+    try:
+        _open_tables(replay)
+        _read(recording, replay)
+    finally:
+        for slot in replay.slots:
+            slot.close()
+    report = Report(replay, recording, time.monotonic() - began_s)
+    print(report.as_json() if arguments.as_json else report.as_text())
+    return EXIT_NO if replay.changed else EXIT_DONE
+
+
+def _load(settings_path: str, clock: Clock, slots: Mapping[str, LiveTable]) -> Judge:
+    loaded = load_everything(settings_path, slots=slots)
+    clock.put_into(loaded.policy)
+    return Judge(settings_path, loaded.policy, loaded.slots)
+
+
+def _open_tables(replay: Replay) -> None:
+    for slot in replay.slots:
+        slot.refresh()
+        if slot.table is None:
+            print(f'warning: table "{slot.name}" cannot be used: {slot.refused}', file=sys.stderr)
+
+
+def _read(recording: Recording, replay: Replay) -> None:
+    first_wrong = ""
+    with Progress(sys.stderr) as progress:
+        progress.begin(recording.total_bytes, "requests")
+        for recorded in recording:
+            try:
+                replay.ask(recorded)
+            except ProtocolError as error:
+                first_wrong = first_wrong or f"{error}: {error.shown!r}"
+                recording.left_out[NOT_A_REQUEST] += 1
+            if replay.requests % LOOK_EVERY == 0:
+                progress.at(recording.read_bytes, replay.requests)
+    if not replay.requests:
+        wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
+        raise UsageError(wrong if first_wrong else recording.why_nothing())

@@ -1,0 +1,34 @@
+"""The running master of the settings that a command was given: its control socket, and what it replies there.
+
+Raises ConfigError for settings that cannot be used, NotRunningError where no master replies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forkpolicy.master.sockets.control import ask, look
+from forkpolicy.preflight import control_path
+from forkpolicy.settings import load_settings
+
+if TYPE_CHECKING:
+    import argparse
+
+REPLY_TIMEOUT_S = 10.0
+
+
+def control_socket(arguments: argparse.Namespace) -> str:
+    """The path of the control socket."""
+    return control_path(load_settings(arguments.settings))
+
+
+def ask_master(
+    arguments: argparse.Namespace, command: dict[str, Any], timeout_s: float = REPLY_TIMEOUT_S
+) -> dict[str, Any]:
+    """Give the master a command; its reply."""
+    return ask(control_socket(arguments), command, timeout_s)
+
+
+def look_at_master(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the master reports about itself and its workers."""
+    return look(control_socket(arguments), REPLY_TIMEOUT_S)

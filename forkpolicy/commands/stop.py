@@ -1,0 +1,29 @@
+"""`forkpolicy stop`: have the running master stop gracefully, and wait until it has ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from forkpolicy.commands.shared.control import control_socket
+from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.errors import EXIT_DONE, EXIT_NO
+from forkpolicy.master.sockets.control import wait_for_end
+
+if TYPE_CHECKING:
+    import argparse
+
+STOP_TIMEOUT_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add_settings(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop. Exit status 1: the master has not ended in time."""
+    if not wait_for_end(control_socket(arguments), {"command": "stop"}, STOP_TIMEOUT_S):
+        print(f"the master has not ended within {STOP_TIMEOUT_S:g} s", file=sys.stderr)
+        return EXIT_NO
+    return EXIT_DONE
