@@ -1,7 +1,10 @@
 # forkpolicy from a checkout. `make demo` shows it at work, `make test` proves it, `make help` lists the rest.
 # Every target may be run again at any time: it does what is missing and nothing else.
 
-PYTHON ?= python3
+# Debian's Python before any other, because it is built with profile-guided optimisation (loadtest/measure/interpreter.py).
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null \
+	&& echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -26,8 +29,8 @@ lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 loadtest: $(VENV)/.installed-dev postfix ## a small day of mail through a real Postfix, every verdict checked
 	$(BIN)/python -m loadtest day --profile small --report demo/loadtest
 
-bench: $(VENV)/.installed-dev ## CPU per request of one worker, beside a bare echo server
-	$(BIN)/python -m loadtest bench
+bench: $(VENV)/.installed-dev ## CPU per request of one worker, next to bare echo servers; with AGAINST=COMMIT also to that commit
+	$(BIN)/python -m loadtest bench $(if $(AGAINST),--against $(AGAINST))
 
 postfix:
 	@sh tests/postfix/install.sh
@@ -37,8 +40,9 @@ clean: ## remove what these targets made
 
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3 python3-venv" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: set PYTHON=/path/to/python3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c '$(RECENT)' || { echo "$(PYTHON) is older than 3.11: set PYTHON=/path/to/python3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'from loadtest.measure import interpreter; interpreter.optimised() or print(interpreter.NOT_OPTIMISED)'
 	$(PYTHON) -m venv $(VENV)
 
 # Order-only: a newer pip is no reason to install again, a changed pyproject.toml is.

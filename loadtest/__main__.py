@@ -10,7 +10,7 @@ from loadtest.errors import SetupError, VerdictError
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
     "demo": ("loadtest.commands.demo", "the founding use case, each verdict explained"),
-    "bench": ("loadtest.commands.bench", "CPU per request of one worker, beside a bare echo server"),
+    "bench": ("loadtest.commands.bench", "CPU per request of one worker, next to bare echo servers and earlier builds"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
     "advise": ("loadtest.commands.verify_advise", "the p99 that forkpolicy advise expects beside a measured one"),

@@ -2,11 +2,12 @@
 
 In C where there is a compiler, else the same in Python. Closed loop (as fast as it goes) or open loop (requests fall
 due at a rate, and latency counts from then, so that a stalled server cannot hide its stall). A request comes with what
-the right reply to it begins with.
+the right reply to it begins with. Raises SetupError where the server cannot be reached or the generator ends early.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -16,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loadtest.errors import SetupError
 from loadtest.measure.histogram import Histogram
 from loadtest.native import program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # How long an answer may take when the time is over, before it is lost: peers with long lists need seconds.
@@ -63,27 +65,70 @@ class Load:
         return words
 
 
-def run(
-    path: str | Path,
-    requests: Requests,
-    *,
-    connections: int,
-    seconds: float,
-    rate: float = 0.0,
-) -> Load:
-    """Send `requests` (each with what the right reply begins with) over and over; `rate` 0 is closed loop."""
+class Generator(Protocol):
+    """A generator that is connected to a server."""
+
+    def round(self, seconds: float, rate: float = 0.0) -> Load:
+        """Send requests, over and over, and wait for the last reply; `rate` 0 is closed loop."""
+
+
+@contextlib.contextmanager
+def connected(
+    path: str | Path, requests: Requests, *, connections: int, never_sleep: bool = False
+) -> Iterator[Generator]:
+    """A generator for any number of rounds on the same connections.
+
+    One that never sleeps keeps a core busy during a round. Otherwise a slow server finds it asleep and pays for waking
+    it with each reply, which a fast one does not: CPU per request is then compared with unequal work.
+    """
     native = program("generate")
     if native is None:
-        return _Python(path, requests, connections).run(seconds, rate)
+        python = _Python(path, requests, connections, never_sleep=never_sleep)
+        with contextlib.closing(python):
+            yield python
+        return
     with tempfile.NamedTemporaryFile() as file:
         for text, right in requests:
             file.write(struct.pack("<IB", len(text), len(right)) + right + text)
         file.flush()
-        words = [str(native), str(path), file.name, str(connections), str(seconds), str(rate)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SetupError(f"no load on {path}: {done.stderr.strip()}")
-    result = json.loads(done.stdout)
+        words = [str(native), str(path), file.name, str(connections), *(["never-sleep"] if never_sleep else [])]
+        with contextlib.closing(_Native(path, words)) as generator:
+            yield generator
+
+
+def run(path: str | Path, requests: Requests, *, connections: int, seconds: float, rate: float = 0.0) -> Load:
+    """One round on new connections."""
+    with connected(path, requests, connections=connections) as generator:
+        return generator.round(seconds, rate)
+
+
+class _Native:
+    """native/generate.c: a line in starts a round, a line out is what came of it."""
+
+    def __init__(self, path: str | Path, words: Sequence[str]) -> None:
+        self._path = path
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def round(self, seconds: float, rate: float = 0.0) -> Load:
+        process = self._process
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(f"{seconds} {rate}\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise SetupError(f"no load on {self._path}: {process.stderr.read().strip()}")
+        return _load(json.loads(line))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _load(result: dict[str, Any]) -> Load:
     buckets = ((int(bucket), count) for bucket, count in result.pop("histogram").items())
     if "first_wrong" in result:
         number, reply = result["first_wrong"]
@@ -94,8 +139,9 @@ def run(
 class _Python:
     """The same as native/generate.c, for machines without a compiler."""
 
-    def __init__(self, path: str | Path, requests: Requests, connections: int) -> None:
+    def __init__(self, path: str | Path, requests: Requests, connections: int, *, never_sleep: bool) -> None:
         self._requests, self._next = requests, 0
+        self._longest_wait_s = 0.0 if never_sleep else 0.1
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._waiting: dict[int, tuple[float, int]] = {}
@@ -106,27 +152,31 @@ class _Python:
             connection.setblocking(False)
             self._sockets[connection.fileno()] = connection
             self._epoll.register(connection, select.EPOLLIN)
+        self._idle = list(self._sockets)
 
-    def run(self, seconds: float, rate: float) -> Load:
+    def round(self, seconds: float, rate: float = 0.0) -> Load:
+        self._load = Load()
         start = now = time.monotonic()
-        idle, sent = list(self._sockets), 0
+        sent = 0
         while now < start + seconds or (self._waiting and now < start + seconds + GRACE_S):
             due = start + sent / rate if rate else now
-            while idle and due <= now and now < start + seconds:
-                self._send(idle.pop(), due)
+            while self._idle and due <= now and now < start + seconds:
+                self._send(self._idle.pop(), due)
                 sent += 1
                 due = start + sent / rate if rate else now
-            wait_s = min(0.1, max(0.0, due - now)) if idle else 0.1
-            for number, _ in self._epoll.poll(wait_s):
+            wait_s = max(0.0, due - now) if self._idle else self._longest_wait_s
+            for number, _ in self._epoll.poll(min(self._longest_wait_s, wait_s)):
                 if self._receive(number):
-                    idle.append(number)
+                    self._idle.append(number)
             now = time.monotonic()
         self._load.lost += len(self._waiting)
         self._load.seconds = time.monotonic() - start
+        return self._load
+
+    def close(self) -> None:
         for connection in self._sockets.values():
             connection.close()
         self._epoll.close()
-        return self._load
 
     def _send(self, number: int, due: float) -> None:
         self._sockets[number].send(self._requests[self._next][0])

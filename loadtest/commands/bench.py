@@ -1,7 +1,8 @@
-"""`python -m loadtest bench`: CPU per request of one worker, as a ratio to a bare echo server in the same run.
+"""`python -m loadtest bench`: CPU per request of one worker, next to bare echo servers and to earlier builds.
 
 CPU of the server's processes (all of them: master, worker, logger) is the figure, and not the rate: it survives a busy
-machine and a slow generator. The founding policy with tables of a thousand entries, requests of all its kinds.
+machine. The founding policy with tables of a thousand entries, requests of all its kinds. All servers run at once and
+are measured in turn (clients/rounds.py): the least round, and medians of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import argparse
 import contextlib
 import json
 import os
-import sys
+import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.clients import generator
-from loadtest.errors import VerdictError
-from loadtest.measure.processes import cpu_us, machine
-from loadtest.options import counts, positive
+from loadtest.clients.rounds import Contender, in_turn
+from loadtest.measure.interpreter import NOT_OPTIMISED, interpreter, optimised
+from loadtest.measure.processes import machine
+from loadtest.options import at_least, counts, positive
+from loadtest.servers.earlier import Earlier, earlier_build
 from loadtest.servers.echo import echo_server
 from loadtest.servers.postfix import traversable_directory
 from loadtest.servers.server import Server
@@ -26,55 +28,71 @@ from loadtest.traffic.traffic import PASSED, POLICY, Day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
-    from loadtest.clients.generator import Load, Requests
+    from loadtest.clients.rounds import Outcome
 
-WARM_UP_S = 0.3
+C_ECHO, PYTHON_ECHO = "C echo", "Python echo"
+# What is logged of the decisions, and how the table calls a server with that setting.
+VARIANTS = {"none": "forkpolicy", "acted": "forkpolicy, logging refusals"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server at one number of connections."""
+    """One server at one number of connections; a ratio is None where there was nothing to compare with."""
 
     server: str
     connections: int
     cpu_us: float
+    cpu_us_median: float
+    to_c_echo: float | None
+    to_python_echo: float | None
+    to_earlier: float | None
     rate: float
     p50_us: int
     p99_us: int
-    # To the native echo server with as many connections, and to the Python one; 0 where there was none.
-    to_native_echo: float = 0.0
-    to_python_echo: float = 0.0
+    # Cores that other processes kept busy meanwhile.
+    others_cores: float
 
 
 def main(argv: Sequence[str]) -> int:
     """Run it, print the table."""
     options = _options(argv)
-    day = Day(load_profile(options.profile))
-    with traversable_directory() as stage:
-        rows = list(_rows(stage, day, options))
+    heading = _heading(options)
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(traversable_directory())
+        earlier = earlier_build(options.against, directory / "earlier") if options.against else None
+        contenders = list(_contenders(stack, directory, Day(load_profile(options.profile)), earlier))
+        rows = list(_rows(contenders, earlier, options))
     if options.json:
-        print(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2))
+        print(json.dumps({**heading, "earlier": earlier and earlier.name, "rows": [asdict(row) for row in rows]}))
     else:
-        print(table(rows))
+        print(table(heading, rows))
     return 0
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(heading: dict[str, str | float | bool], rows: Sequence[Row]) -> str:
     """The rows as text."""
-    lines = [machine(), f"load average {os.getloadavg()[0]:.1f}", ""]
+    lines = [f"{heading['machine']}; load average before: {heading['load_average']}", str(heading["python"])]
+    if not heading["optimised"]:
+        lines.append(NOT_OPTIMISED)
+    lines += [str(heading["rounds"]), ""]
     lines.append(
-        f"{'server':<28}{'connections':>12}{'CPU us/request':>16}{'to C echo':>11}"
-        f"{'to Python echo':>16}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}"
+        f"{'':<40}{'':>6}{'CPU us/request':>17}{'median ratio to':>27}\n"
+        f"{'server':<40}{'conns':>6}{'least':>9}{'median':>8}"
+        f"{'C echo':>9}{'Py echo':>9}{'earlier':>9}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}"
     )
     for row in rows:
-        native = f"{row.to_native_echo:.2f}" if row.to_native_echo else "-"
-        python = f"{row.to_python_echo:.2f}" if row.to_python_echo else "-"
-        lines.append(
-            f"{row.server:<28}{row.connections:>12}{row.cpu_us:>16.2f}{native:>11}"
-            f"{python:>16}{row.rate:>12,.0f}{row.p50_us:>8}{row.p99_us:>8}"
+        ratios = "".join(
+            f"{'-' if ratio is None else format(ratio, '.2f'):>9}"
+            for ratio in (row.to_c_echo, row.to_python_echo, row.to_earlier)
         )
+        lines.append(
+            f"{row.server:<40}{row.connections:>6}{row.cpu_us:>9.2f}{row.cpu_us_median:>8.2f}"
+            f"{ratios}{row.rate:>12,.0f}{row.p50_us:>8,}{row.p99_us:>8,}"
+        )
+    lines += ["", f"Other processes kept up to {max(row.others_cores for row in rows):.1f} cores busy."]
     return "\n".join(lines)
 
 
@@ -83,72 +101,80 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--connections", type=counts, default="1,32,500", help="numbers of connections (default %(default)s)"
     )
-    parser.add_argument("--seconds", type=positive, default=2.0, help="for each figure (default %(default)s)")
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=10, help="how often each server is measured (default %(default)s)"
+    )
+    parser.add_argument("--seconds", type=positive, default=0.3, help="length of a round (default %(default)s)")
+    parser.add_argument("--against", metavar="COMMIT", help="measure the forkpolicy of that commit in the same rounds")
     parser.add_argument("--profile", default="bench", help="where the requests come from (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="figures for programs")
     return parser.parse_args(argv)
 
 
-def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
+def _heading(options: argparse.Namespace) -> dict[str, str | float | bool]:
+    return {
+        "machine": machine(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "python": interpreter(),
+        "optimised": optimised(),
+        "rounds": f"{options.rounds} rounds of {options.seconds:g} s for each server, in turn",
+    }
+
+
+def _contenders(stack: ExitStack, directory: Path, day: Day, earlier: Earlier | None) -> Iterator[Contender]:
+    """Start all servers."""
     requests = day.requests()
-    # What an echo server answers is always the same.
+    # An echo server's reply is always the same.
     unjudged = [(text, PASSED) for text, _ in requests]
-    echoes: dict[tuple[str, int], float] = {}
-    for connections in options.connections:
-        for name, path, pids, verdicts in _servers(stage, day):
-            judged = requests if verdicts else unjudged
-            load, cpu = _measure(path, pids, judged, connections, options.seconds)
-            per_request = cpu / load.replies if load.replies else 0.0
-            echoes[name, connections] = per_request
-            native, python = echoes.get(("C echo", connections), 0.0), echoes.get(("Python echo", connections), 0.0)
-            yield Row(
-                name,
-                connections,
-                per_request,
-                load.rate,
-                load.latency.percentile(50),
-                load.latency.percentile(99),
-                per_request / native if native else 0.0,
-                per_request / python if python else 0.0,
+    for name, native in ((C_ECHO, True), (PYTHON_ECHO, False)):
+        path = directory / name.replace(" ", "-")
+        pid = stack.enter_context(echo_server(path, native=native))
+        if pid is not None:
+            yield Contender(name, path, [pid], unjudged)
+    for decisions, name in VARIANTS.items():
+        for build in (None, earlier) if earlier else (None,):
+            server = Server(
+                directory / f"{decisions}-{build.name if build else 'now'}",
+                POLICY,
+                sources=day.sources,
+                decisions=decisions,
+                environment=build.environment if build else None,
             )
+            stack.enter_context(server)
+            yield Contender(_name(name, build), server.socket_path, server.process_ids(), requests)
 
 
-def _servers(stage: Path, day: Day) -> Iterator[tuple[str, Path, list[int], bool]]:
-    """Each server in turn while it runs: name, socket, processes, and whether its verdicts mean anything."""
-    for name, native in (("C echo", True), ("Python echo", False)):
-        path = stage / "echo"
-        with echo_server(path, native=native) as pid:
-            if pid is not None:
-                yield name, path, [pid], False
-    for name, decisions in (("forkpolicy", "none"), ("forkpolicy, logging refusals", "acted")):
-        with contextlib.closing(_Running(stage, day, decisions)) as running:
-            yield name, running.server.socket_path, running.server.process_ids(), True
+def _name(variant: str, build: Earlier | None) -> str:
+    return f"{variant}, at {build.name}" if build else variant
 
 
-class _Running:
-    """A forkpolicy with one worker, started; its tables are compiled once for all."""
-
-    def __init__(self, stage: Path, day: Day, decisions: str) -> None:
-        self.server = Server(stage / "server", POLICY, sources=day.sources, workers=1, decisions=decisions)
-        if not (self.server.directory / "compiled").exists():
-            self.server.compile()
-        self.server.start()
-
-    def close(self) -> None:
-        self.server.stop()
+def _rows(contenders: Sequence[Contender], earlier: Earlier | None, options: argparse.Namespace) -> Iterator[Row]:
+    names = [contender.name for contender in contenders]
+    for connections in options.connections:
+        compared = in_turn(contenders, connections=connections, rounds=options.rounds, seconds=options.seconds)
+        by_name = dict(zip(names, compared.outcomes, strict=True))
+        for name in names:
+            yield _row(name, connections, by_name, compared.others_cores, earlier)
 
 
-def _measure(
-    path: Path, pids: Sequence[int], requests: Requests, connections: int, seconds: float
-) -> tuple[Load, float]:
-    generator.run(path, requests, connections=connections, seconds=WARM_UP_S)
-    before = cpu_us(pids)
-    load = generator.run(path, requests, connections=connections, seconds=seconds)
-    cpu = cpu_us(pids) - before
-    if trouble := load.trouble(requests):
-        raise VerdictError(f"{path}: {trouble}")
-    return load, cpu
+def _row(
+    name: str, connections: int, outcomes: dict[str, Outcome], others_cores: float, earlier: Earlier | None
+) -> Row:
+    outcome = outcomes[name]
 
+    def ratio_to(other: str) -> float | None:
+        return outcome.ratio_to(outcomes[other]) if other in outcomes else None
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return Row(
+        name,
+        connections,
+        min(outcome.cpu_us),
+        statistics.median(outcome.cpu_us),
+        ratio_to(C_ECHO),
+        ratio_to(PYTHON_ECHO),
+        ratio_to(_name(name, earlier)) if earlier else None,
+        statistics.median(outcome.rates),
+        outcome.latency.percentile(50),
+        outcome.latency.percentile(99),
+        others_cores,
+    )

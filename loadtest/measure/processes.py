@@ -7,6 +7,7 @@ A process that has ended counts as nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ def cpu_us(pids: Iterable[int]) -> float:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 total_ns += int((task / "schedstat").read_text().split()[0])
     return total_ns / 1000
+
+
+def machine_busy_us() -> float:
+    """What all cores together have been busy with so far, in steps of 10 ms."""
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def memory_kib(pid: int) -> tuple[int, int]:

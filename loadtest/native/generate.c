@@ -1,13 +1,17 @@
 /* Sends policy requests over many connections, one in flight on each, and checks every reply.
  *
- *   generate SOCKET REQUESTS CONNECTIONS SECONDS RATE
+ *   generate SOCKET REQUESTS CONNECTIONS [never-sleep]
  *
  * REQUESTS is a file of records: length of the request (u32, little endian), length of what the right reply begins with
  * (u8), that beginning, the request.
- * RATE 0 is closed loop: a connection sends its next request as soon as it has a reply. Otherwise requests fall due
- * at RATE a second whatever the server does, and latency counts from that moment (no coordinated omission).
+ * Each line of standard input, "SECONDS RATE", is a round on the same connections. RATE 0 is closed loop: a connection
+ * sends its next request as soon as it has a reply. Otherwise requests fall due at RATE a second whatever the server
+ * does, and latency counts from that moment (no coordinated omission).
+ * With never-sleep it keeps a core busy during a round. Otherwise a slow server finds it asleep, and pays for waking it
+ * with each reply, which a fast one does not.
  *
- * Prints one line of JSON, with the first wrong reply in hexadecimal. A reply that is not exactly one reply, or a connection that the server closes, is lost.
+ * Prints one line of JSON for each round, with the first wrong reply in hexadecimal. A reply that is not exactly one
+ * reply, or a connection that the server closes, is lost. A round that ends without all of its replies is the last one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,14 +27,18 @@
 
 #define BUCKETS 2048 /* loadtest/measure/histogram.py has the same layout */
 #define BATCH 256
-
+#define LONGEST_WAIT_NS 100000000u
 #define GRACE_NS 60000000000u /* as in loadtest/clients/generator.py */
 
 struct request { const char *text, *right; uint32_t length; unsigned char right_length; };
 struct connection { int fd; const struct request *request; uint64_t due_ns; size_t filled; char reply[1024]; };
 
 static struct request *requests;
-static size_t request_count, next_request;
+static size_t request_count, next_request, connection_count, idle_count, *idle;
+static struct connection *connections;
+static int epoll, never_sleep;
+
+/* What came of the current round. */
 static uint64_t histogram[BUCKETS], replies, wrong, lost, in_flight;
 static struct connection first_wrong;
 
@@ -125,48 +133,67 @@ static void print_result(double seconds) {
         printf("\"]");
     }
     printf("}\n");
+    fflush(stdout);
 }
 
-int main(int argc, char **argv) {
-    if (argc != 6) { fprintf(stderr, "usage: generate SOCKET REQUESTS CONNECTIONS SECONDS RATE\n"); return 2; }
-    read_requests(argv[2]);
-    size_t count = strtoul(argv[3], NULL, 10), idle_count = 0;
-    double rate = strtod(argv[5], NULL);
-    uint64_t length_ns = (uint64_t)(strtod(argv[4], NULL) * 1e9), sent = 0;
-    struct connection *connections = calloc(count, sizeof *connections);
-    size_t *idle = calloc(count, sizeof *idle);
-    int epoll = epoll_create1(0);
-    for (size_t at = 0; at < count; at++) {
+static void connect_all(const char *path) {
+    connections = calloc(connection_count, sizeof *connections);
+    idle = calloc(connection_count, sizeof *idle);
+    epoll = epoll_create1(0);
+    for (size_t at = 0; at < connection_count; at++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = at};
-        connections[at].fd = connect_to(argv[1]);
+        connections[at].fd = connect_to(path);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, connections[at].fd, &event)) fail("epoll_ctl");
         idle[idle_count++] = at;
     }
-    uint64_t start = now_ns(), end = start + length_ns, grace = end + GRACE_NS, now = start;
+}
+
+/* Sends what is due at `now`, and returns how long nothing else falls due. */
+static uint64_t send_due(uint64_t start, uint64_t now, uint64_t end, double rate, uint64_t *sent) {
+    uint64_t due = start + (uint64_t)((double)*sent * 1e9 / rate);
+    while (idle_count && due <= now && due < end) {
+        if (!send_next(&connections[idle[--idle_count]], due)) continue;
+        due = start + (uint64_t)((double)++*sent * 1e9 / rate);
+    }
+    return idle_count && due < end && due - now < LONGEST_WAIT_NS ? due - now : LONGEST_WAIT_NS;
+}
+
+static void receive_ready(uint64_t wait_ns, int again) {
+    struct timespec wait = {.tv_sec = 0, .tv_nsec = never_sleep ? 0 : (long)wait_ns};
+    struct epoll_event events[BATCH];
+    int ready = epoll_pwait2(epoll, events, BATCH, &wait, NULL);
+    for (int each = 0; each < ready; each++) {
+        size_t at = events[each].data.u64;
+        int outcome = receive(&connections[at]);
+        if (outcome < 0) { epoll_ctl(epoll, EPOLL_CTL_DEL, connections[at].fd, NULL); close(connections[at].fd); }
+        else if (outcome > 0 && again) send_next(&connections[at], now_ns());
+        else if (outcome > 0) idle[idle_count++] = at;
+    }
+}
+
+static void run_round(double seconds, double rate) {
+    memset(histogram, 0, sizeof histogram);
+    replies = wrong = lost = in_flight = 0;
+    uint64_t start = now_ns(), now = start, sent = 0;
+    uint64_t end = start + (uint64_t)(seconds * 1e9), grace = end + GRACE_NS;
     if (rate == 0)
         while (idle_count) send_next(&connections[idle[--idle_count]], now_ns());
-    while (now < end ? 1 : in_flight && now < grace) {
-        struct timespec wait = {.tv_sec = 0, .tv_nsec = 100000000};
-        if (rate > 0) {
-            uint64_t due = start + (uint64_t)((double)sent * 1e9 / rate);
-            while (idle_count && due <= now && due < end) {
-                if (!send_next(&connections[idle[--idle_count]], due)) continue;
-                due = start + (uint64_t)((double)++sent * 1e9 / rate);
-            }
-            if (idle_count && due < end && due - now < 100000000u) wait.tv_nsec = (long)(due > now ? due - now : 0);
-        }
-        struct epoll_event events[BATCH];
-        int ready = epoll_pwait2(epoll, events, BATCH, &wait, NULL);
+    while (now < end || (in_flight && now < grace)) {
+        uint64_t wait_ns = rate > 0 ? send_due(start, now, end, rate, &sent) : LONGEST_WAIT_NS;
+        receive_ready(wait_ns, rate == 0 && now < end);
         now = now_ns();
-        for (int each = 0; each < ready; each++) {
-            size_t at = events[each].data.u64;
-            int outcome = receive(&connections[at]);
-            if (outcome < 0) { epoll_ctl(epoll, EPOLL_CTL_DEL, connections[at].fd, NULL); close(connections[at].fd); }
-            else if (outcome > 0 && rate > 0) idle[idle_count++] = at;
-            else if (outcome > 0 && now < end) send_next(&connections[at], now_ns());
-        }
     }
     lost += in_flight;
     print_result((double)(now_ns() - start) / 1e9);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) { fprintf(stderr, "usage: generate SOCKET REQUESTS CONNECTIONS [never-sleep]\n"); return 2; }
+    never_sleep = argc > 4;
+    connection_count = strtoul(argv[3], NULL, 10);
+    read_requests(argv[2]);
+    connect_all(argv[1]);
+    double seconds, rate;
+    while (!in_flight && scanf("%lf %lf", &seconds, &rate) == 2) run_round(seconds, rate);
     return 0;
 }

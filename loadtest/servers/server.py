@@ -212,7 +212,8 @@ class Server:
         raise SetupError(f"forkpolicy serve did not start:\n{self.said()[-3000:]}")
 
     def _run(self, *words: str) -> str:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+        environment = {**os.environ, **self._environment}
+        done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False, env=environment)
         if done.returncode:
             raise SetupError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout

@@ -81,6 +81,7 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("advise", "--loads", "0.5,all"), "argument --loads: expected a number above 0, and not all"),
         (("tables", 0), "argument sizes: expected a whole number, at least 1, and not 0"),
         (("policies", "--lines", "10,-1"), "argument --lines: expected a whole number, at least 1, and not -1"),
+        (("bench", "--against", "no-such-commit"), "loadtest bench: no-such-commit is not a commit of the checkout"),
         (("bench", "--connections", "1,x"), "argument --connections: expected a whole number, at least 1, and not x"),
         (("compare", "--only", "nothing"), "argument --only: invalid choice: 'nothing' (choose from 'postfwd1',"),
         (("nonsense",), ""),
@@ -232,12 +233,29 @@ def test_saturation_is_measured_beside_an_echo(tmp_path):
     assert all(point["cpu_us"] > 0 and point["p99_us"] <= point["longest_us"] for point in figures["points"])
 
 
-def test_the_bench_prints_its_ratio():
-    """The command of the README runs and gives a ratio to the echo server."""
-    done = loadtest("bench", "--seconds", 0.1, "--connections", 4)
+def test_the_bench_compares_servers_and_builds():
+    """The command of the README runs, next to echo servers and to the build of a commit, in the same rounds."""
+    done = loadtest("bench", "--seconds", 0.1, "--rounds", 2, "--connections", 4, "--against", "HEAD", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "to Python echo" in done.stdout
-    assert "forkpolicy" in done.stdout
+    result = json.loads(done.stdout)
+    rows = {row["server"]: row for row in result["rows"]}
+    today, earlier = rows["forkpolicy"], rows[f"forkpolicy, at {result['earlier']}"]
+    assert today["to_earlier"] > 0
+    assert earlier["to_earlier"] is None
+    assert min(today["to_python_echo"], earlier["to_python_echo"]) > 0
+    assert 0 < today["cpu_us"] <= today["cpu_us_median"]
+    assert {f"forkpolicy, logging refusals, at {result['earlier']}", "Python echo"} < rows.keys()
+
+
+def test_the_bench_is_a_table_for_people():
+    """The heading says on what it was measured; what was not compared has a dash."""
+    done = loadtest("bench", "--seconds", 0.1, "--rounds", 1, "--connections", 4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    heading, *table = done.stdout.split("\n\n")
+    assert re.search(r"cores, Linux .*; load average before: \d", heading)
+    assert re.search(r"^Python 3\.\d+\.\d+\S*, /\S+, (the distribution's build|built with)", heading, re.MULTILINE)
+    forkpolicy = next(line for line in table[0].splitlines() if line.startswith("forkpolicy  "))
+    assert forkpolicy.split()[6] == "-"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start the other servers")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import os
 import random
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -13,6 +16,7 @@ import pytest
 
 from loadtest.__main__ import main
 from loadtest.clients import generator
+from loadtest.clients.rounds import Outcome
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, bucket_of, lowest_of
@@ -20,6 +24,7 @@ from loadtest.measure.report import Run, charts, page, text
 from loadtest.measure.results import Recorder, merged
 from loadtest.measure.sampler import Sample
 from loadtest.measure.svg import Line, chart
+from loadtest.servers.earlier import CHECKOUT, earlier_build
 from loadtest.servers.echo import echo_server
 from loadtest.servers.peers import PEERS
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
@@ -171,6 +176,48 @@ def test_a_generator_compares_every_reply(tmp_path, monkeypatch, native):
     assert f"b'action=DUNNO\\n\\n' instead of {REFUSED!r}" in trouble
     assert good.replies
     assert not good.trouble(requests)
+
+
+@pytest.mark.parametrize("never_sleep", [False, True])
+@pytest.mark.parametrize("native", [True, False])
+def test_rounds_follow_each_other_on_the_same_connections(tmp_path, monkeypatch, native, never_sleep):
+    """Each round counts its own replies, whether the generator sleeps or not, in closed and in open loop."""
+    if not native:
+        monkeypatch.setattr(generator, "program", lambda _: None)
+    requests = [(Day(load_profile("bench", transactions=1)).requests()[0][0], PASSED)]
+    path = tmp_path / "echo"
+    with (
+        echo_server(path, native=False),
+        generator.connected(path, requests, connections=2, never_sleep=never_sleep) as source,
+    ):
+        loads = [source.round(0.1)]
+        # Without its name, nobody can connect again.
+        path.unlink()
+        loads += [source.round(0.1, 200.0), source.round(0.1)]
+    assert not any(load.trouble(requests) for load in loads)
+    assert 0 < loads[1].replies <= 20
+    assert min(loads[0].replies, loads[2].replies) > 20
+    assert all(load.latency.total == load.replies for load in loads)
+
+
+def test_a_ratio_is_that_of_the_median_round():
+    """One round in which the machine was busy does not move it."""
+    mine, its = Outcome(cpu_us=[10.0, 30.0, 11.0]), Outcome(cpu_us=[5.0, 5.0, 5.0])
+    assert mine.ratio_to(its) == 2.2
+
+
+def test_an_earlier_build_is_that_commit(tmp_path):
+    """Also when it runs in the checkout of today, whose files it does not read."""
+    earlier = earlier_build("HEAD", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", "import forkpolicy.settings as it; print(it.__file__)"],
+        env={**os.environ, **earlier.environment},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / "forkpolicy" / "settings.py")
 
 
 def test_without_postfix_a_day_says_what_to_install_and_how_to_do_without(monkeypatch, capsys):

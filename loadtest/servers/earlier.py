@@ -1,0 +1,47 @@
+"""The forkpolicy of an earlier commit of this checkout, to measure today's against it.
+
+It runs on the same interpreter with the same installed packages, and compiles its own tables. Raises SetupError for a
+commit that does not exist.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.errors import SetupError
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Its short name, and with which environment `python -m forkpolicy` is that commit's."""
+
+    name: str
+    environment: dict[str, str]
+
+
+def earlier_build(commit: str, directory: Path) -> Earlier:
+    """Put the program as it was at `commit` into `directory`."""
+    name = _git("rev-parse", "--short", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    if not name:
+        raise SetupError(f"{commit} is not a commit of the checkout {CHECKOUT}: see git log")
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", name.decode().strip(), "forkpolicy"))) as archive:
+        archive.extractall(directory, filter="data")
+    # Safe path: otherwise Python prefers the current directory, which is the checkout of today.
+    return Earlier(name.decode().strip(), {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"})
+
+
+def _git(*words: str) -> bytes:
+    git = shutil.which("git")
+    if git is None:
+        raise SetupError("git is not installed: apt-get install git")
+    done = subprocess.run([git, "-C", str(CHECKOUT), *words], capture_output=True, check=False)
+    if done.returncode and done.stderr:
+        raise SetupError(f"git {words[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
