@@ -66,15 +66,15 @@ def check(settings_path: str, *, as_json: bool, postfix: str | None) -> int:
         # Nobody asked for this Postfix: it need not be the one that asks us.
         severity: Literal["error", "warning"] = "error" if postfix else "warning"
         complaints.append(Complaint(error.path, 0, 0, str(error), severity=severity))
-    hooks = describe(setup) if setup else []
+    call_sites = describe(setup) if setup else []
     complaints += find_findings(setup) if setup else []
     errors = sum(complaint.severity == "error" for complaint in complaints)
     if as_json:
         told = [each.as_json() for each in complaints]
-        json.dump({"ok": not errors, "complaints": told, "postfix": hooks}, sys.stdout)
+        json.dump({"ok": not errors, "complaints": told, "postfix": call_sites}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        for text in (*complaints, *(hook["text"] for hook in hooks)):
+        for text in (*complaints, *(site["text"] for site in call_sites)):
             print(text)
         print(_summary(errors, len(complaints) - errors, loaded))
     return EXIT_NO if errors else EXIT_DONE

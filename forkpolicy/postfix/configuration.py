@@ -1,8 +1,8 @@
 """How a Postfix is configured, as its smtpd(8) services see it.
 
 Read with Postfix's own postconf(1), so that defaults, `$name` and per-service `-o` overrides are what smtpd sees.
-Facts only; `restrictions` finds the policy services in them and `hooks` judges. Raises PostfixError when postconf is
-not there or cannot read the directory.
+Facts only; `restrictions` finds the call sites in them, and commands/check_postfix judges. Raises PostfixError when
+postconf is not there or cannot read the directory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The restriction lists of smtpd(8), and each `check_policy_service` in them. Facts only; `hooks` judges them.
+"""The restriction lists of smtpd(8), and each `check_policy_service` in them, a call site of a policy service.
 
 A list is evaluated word by word, and a restriction class stands for its words. With `smtpd_delay_reject = yes`, the
-default, the lists about client, HELO and sender are evaluated when a recipient is given. Nothing here does I/O.
+default, the lists about client, HELO and sender are evaluated when a recipient is given.
+
+Facts only, which commands/check_postfix judges; does no I/O.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ CHECK = "check_policy_service"
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class CallSite:
     """One `check_policy_service` in one list, of every service that has it so.
 
     `before`: the words in front of it; `in_braces`: options that stand beside the endpoint; `own`: parameters that
@@ -79,23 +81,23 @@ class Hook:
         return self.list_name if option in self.in_braces else f"smtpd_policy_service_{option}"
 
 
-def find_hooks(postfix: Postfix) -> list[Hook]:
-    """Every hook; what several services have alike, once."""
-    merged: dict[Hook, list[str]] = {}
+def find_call_sites(postfix: Postfix) -> list[CallSite]:
+    """Every call site; what several services have alike, once."""
+    merged: dict[CallSite, list[str]] = {}
     for service in postfix.services:
-        for hook in _hooks_of(service):
-            merged.setdefault(replace(hook, services=()), []).append(service.name)
-    return [replace(hook, services=tuple(dict.fromkeys(names))) for hook, names in merged.items()]
+        for site in _call_sites_of(service):
+            merged.setdefault(replace(site, services=()), []).append(service.name)
+    return [replace(site, services=tuple(dict.fromkeys(names))) for site, names in merged.items()]
 
 
-def _hooks_of(service: Smtpd) -> Iterator[Hook]:
+def _call_sites_of(service: Smtpd) -> Iterator[CallSite]:
     values = service.values
     classes = {name: split_list(values.get(name, "")) for name in split_list(values["smtpd_restriction_classes"])}
     lists = {name: list(_expanded(split_list(values.get(name, "")), classes)) for name in LISTS}
     for name, words in lists.items():
         others = {word for each in RELAYING if each != name for word in lists[each]}
-        for hook in _in_list(service, name, words, others):
-            yield replace(hook, refusing_after=_refusing_after(hook, lists, values))
+        for site in _in_list(service, name, words, others):
+            yield replace(site, refusing_after=_refusing_after(site, lists, values))
     inlined = {word for name in LISTS for word in split_list(values.get(name, ""))}
     for name, words in classes.items():
         if name not in inlined:
@@ -111,7 +113,7 @@ def _expanded(words: Iterable[str], classes: Mapping[str, list[str]], depth: int
             yield word
 
 
-def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[str]) -> Iterator[Hook]:
+def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[str]) -> Iterator[CallSite]:
     values = service.values
     for at, word in enumerate(words):
         if word.lower() != CHECK:
@@ -120,7 +122,7 @@ def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[
         options = tuple((each, braces.get(each, values.get(f"smtpd_policy_service_{each}", ""))) for each in OPTIONS)
         before = tuple(each.lower() for each in words[:at])
         told = {name, "smtpd_delay_reject", *(f"smtpd_policy_service_{each}" for each in OPTIONS)}
-        yield Hook(
+        yield CallSite(
             services=(),
             list_name=name,
             endpoint=endpoint,
@@ -135,21 +137,21 @@ def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[
         )
 
 
-def _refusing_after(hook: Hook, lists: Mapping[str, list[str]], values: Mapping[str, str]) -> tuple[str, ...]:
-    """What may refuse a recipient behind a hook that is asked about one: in its list, in those that smtpd evaluates
-    later, and without being asked the check whether the recipient exists.
+def _refusing_after(site: CallSite, lists: Mapping[str, list[str]], values: Mapping[str, str]) -> tuple[str, ...]:
+    """What may refuse a recipient behind a call site about a recipient: in its list, in those that smtpd evaluates
+    later, and, without a restriction, the check whether the recipient exists.
     """
-    if "RCPT" not in hook.states:
+    if "RCPT" not in site.states:
         return ()
     order = list(AT_RCPT)
     if values.get("smtpd_relay_before_recipient_restrictions") == "no":
         order[-2:] = reversed(order[-2:])
-    at = order.index(hook.list_name)
+    at = order.index(site.list_name)
     after = [
-        *lists[hook.list_name][len(hook.before) + 2 :],
+        *lists[site.list_name][len(site.before) + 2 :],
         *(word for name in order[at + 1 :] for word in lists[name]),
     ]
-    before = [*hook.before, *(word for name in order[:at] for word in lists[name])]
+    before = [*site.before, *(word for name in order[:at] for word in lists[name])]
     refusing = [word for word in map(str.lower, after) if _refuses_recipients(word)]
     if values.get("smtpd_reject_unlisted_recipient") == "yes" and UNLISTED not in (*before, *refusing):
         refusing.append("smtpd_reject_unlisted_recipient")

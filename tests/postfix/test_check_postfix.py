@@ -30,11 +30,11 @@ MAIL = 'myorigin = "mail.example.com"\nlocal_domains = ["mail.example.com"]\n'
 
 
 class Told:
-    """What check says: `complaints`, each "file:line: severity: message", and `hooks`, each as a text."""
+    """What check says: `complaints`, each "file:line: severity: message", and `call_sites`, each as a text."""
 
     def __init__(self, answer):
         self.answer = answer
-        self.hooks = [hook["text"] for hook in answer["postfix"]]
+        self.call_sites = [site["text"] for site in answer["postfix"]]
         others = ("is never used", "it is asked about addresses without a domain")
         kept = [each for each in answer["complaints"] if not each["message"].endswith(others)]
         self.complaints = [
@@ -64,10 +64,10 @@ def told(tmp_path, capsys):
 
 
 def test_a_good_set_up_is_described_and_left_alone(told):
-    """Where it is hooked and at which states it is asked; no warning."""
+    """Where it is asked and at which states it is asked; no warning."""
     found = told(f"{RECIPIENT} {SERVICE}, permit_mynetworks, {CLOSED}")
     assert found.complaints == []
-    assert found.hooks == ["smtp/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"]
+    assert found.call_sites == ["smtp/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"]
     assert found.answer["postfix"][0] | {"file": ""} == {
         "services": ["smtp/inet"],
         "file": "",
@@ -76,7 +76,7 @@ def test_a_good_set_up_is_described_and_left_alone(told):
         "states": ["RCPT", "VRFY"],
         "ours": True,
         "policy_context": "",
-        "text": found.hooks[0],
+        "text": found.call_sites[0],
     }
 
 
@@ -149,7 +149,7 @@ def test_what_would_go_wrong_is_told(told, main, expected):
     ids=lambda value: value[-50:],
 )
 def test_what_only_looks_wrong_is_left_alone(told, main):
-    """Permissions behind it or in other lists, one hook a state, other endpoints, classes as default_action."""
+    """Permissions behind it or in other lists, one call site a state, other endpoints, classes as default_action."""
     assert told(main).complaints == []
 
 
@@ -251,7 +251,7 @@ def test_what_the_documents_show_is_left_alone(told, document):
     """Whoever copies main.cf and master.cf from here is not warned of it by the same project."""
     assert shown(document, "main.cf")
     found = told("\n".join(shown(document, "main.cf")), "\n".join([SMTP, *shown(document, "master.cf")]))
-    assert found.hooks
+    assert found.call_sites
     assert found.complaints == []
 
 
@@ -259,7 +259,7 @@ def test_the_submission_of_the_manual_has_its_own_context(told):
     """The snippet of master.cf is one service with the context that the text speaks of."""
     (snippet,) = shown("docs/operations.md", "master.cf")
     asks = "submission/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"
-    assert told("", SMTP + snippet).hooks == [f"{asks}, policy_context submission", "smtp/inet: asks nobody"]
+    assert told("", SMTP + snippet).call_sites == [f"{asks}, policy_context submission", "smtp/inet: asks nobody"]
 
 
 def test_overrides_in_master_cf_count(told):
@@ -271,19 +271,19 @@ def test_overrides_in_master_cf_count(told):
     )
     found = told("", master)
     asks = "smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy"
-    assert found.hooks[0] == f"submission/inet: {asks} at RCPT, VRFY, ETRN, policy_context submission"
+    assert found.call_sites[0] == f"submission/inet: {asks} at RCPT, VRFY, ETRN, policy_context submission"
     assert any(each.startswith("master.cf:3: error: ") and "runs in a chroot" in each for each in found.complaints)
-    assert "at CONNECT" in told("smtpd_delay_reject = no", master).hooks[0]
+    assert "at CONNECT" in told("smtpd_delay_reject = no", master).call_sites[0]
     assert told("", master.replace("n - y", "n - n")).complaints == []
 
 
 def test_what_services_have_alike_is_told_once(told):
-    """A list of main.cf that three services use is one hook; an override of one parameter makes it another."""
+    """A list of main.cf that three services use is one call site; an override of one parameter makes it another."""
     master = (
         SMTP + "submission inet n - y - - smtpd\nsmtps inet n - y - - smtpd\n -o smtpd_policy_service_timeout=200\n"
     )
     found = told(f"{RECIPIENT} {PLAIN}", master)
-    assert [hook.partition(":")[0] for hook in found.hooks] == ["smtp/inet, submission/inet", "smtps/inet"]
+    assert [site.partition(":")[0] for site in found.call_sites] == ["smtp/inet, submission/inet", "smtps/inet"]
     timeouts = [each for each in found.complaints if "holds each smtpd" in each]
     assert [each.partition(" ")[0] for each in timeouts] == ["main.cf:5:", "master.cf:4:"]
 
@@ -297,7 +297,7 @@ def test_each_service_says_whom_it_asks(told):
     )
     polcy = SERVICE.replace("policy,", "polcy,")
     found = told(f"mine = {SERVICE}\n{RECIPIENT} {polcy}", master)
-    assert found.hooks == [
+    assert found.call_sites == [
         "smtp/inet: smtpd_recipient_restrictions asks unix:private/polcy at RCPT, VRFY, which is not this policy",
         "submission/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY",
         "10025/inet: asks nobody",
@@ -399,14 +399,14 @@ def test_own_parameters_of_a_service_are_expanded(told):
     master = "submission inet n - y - - smtpd\n -o smtpd_recipient_restrictions=$mine\n"
     found = told(f"mine = {SERVICE}, permit_sasl_authenticated, reject", master)
     assert found.complaints == []
-    assert found.hooks[0].startswith("submission/inet: smtpd_recipient_restrictions asks")
+    assert found.call_sites[0].startswith("submission/inet: smtpd_recipient_restrictions asks")
 
 
-def test_a_class_that_only_a_table_names_is_a_hook(told):
+def test_a_class_that_only_a_table_names_is_a_call_site(told):
     """check_recipient_access may lead to it: at which state nobody can tell."""
     main = f"smtpd_restriction_classes = strict\nstrict = {SERVICE}\n{RECIPIENT} check_recipient_access static:strict"
     found = told(main, policy="access us done r\n")
-    assert found.hooks == ["smtp/inet: strict asks unix:private/policy when an access table says so"]
+    assert found.call_sites == ["smtp/inet: strict asks unix:private/policy when an access table says so"]
     assert found.complaints == []
 
 
@@ -467,7 +467,7 @@ def test_a_policy_that_does_not_load_is_no_excuse(told):
     assert any("unknown acl" in each for each in complaints)
 
 
-def test_in_words_the_hooks_follow_the_complaints(told, tmp_path, capsys):
+def test_in_words_the_call_sites_follow_the_complaints(told, tmp_path, capsys):
     """Each finding with its place and what to do, then where the policy is asked, then the sum."""
     told(f"{RECIPIENT} permit_mynetworks, {SERVICE}")
     assert check(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix=str(tmp_path)) == 0

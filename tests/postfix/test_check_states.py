@@ -9,12 +9,12 @@ import threading
 import pytest
 
 from forkpolicy.postfix.configuration import read_postfix
-from forkpolicy.postfix.restrictions import LISTS, find_hooks
+from forkpolicy.postfix.restrictions import LISTS, find_call_sites
 from forkpolicy.protocol.attributes import states_of
 from loadtest.clients.smtp import SmtpClient
 from loadtest.servers.postfix import PrivatePostfix
 
-HOOKS = {
+CALL_SITES = {
     name: f"check_policy_service {{ unix:private/policy, policy_context={name} }}, permit_mynetworks, reject"
     for name in LISTS
 }
@@ -73,15 +73,17 @@ def recording(path):
 @pytest.mark.parametrize("delay", ["yes", "no"])
 @pytest.mark.parametrize("without_vrfy", ["yes", "no"])
 def test_lists_ask_at_the_states_that_check_tells(stage, delay, without_vrfy):
-    """Every list hooked, and a session with every command: neither a state too many nor one too few,
+    """Every list asks, and a session with every command: neither a state too many nor one too few,
     and no attribute with a value where none is expected.
     """
-    main = {**HOOKS, "smtpd_delay_reject": delay, "disable_vrfy_command": without_vrfy}
+    main = {**CALL_SITES, "smtpd_delay_reject": delay, "disable_vrfy_command": without_vrfy}
     postfix = PrivatePostfix(stage / f"states-{delay}-{without_vrfy}", main=main)
     # Before Postfix, which asks about every connection when nothing is delayed.
     with recording(postfix.private / "policy") as recorder, postfix, SmtpClient(postfix.port) as session:
         for command in COMMANDS:
             session.command(command)
-        told = {(hook.list_name, state) for hook in find_hooks(read_postfix(str(postfix.etc))) for state in hook.states}
+        told = {
+            (site.list_name, state) for site in find_call_sites(read_postfix(str(postfix.etc))) for state in site.states
+        }
     assert recorder.seen == told
     assert {(name, state) for name, state in recorder.valued if state not in states_of(name)} == set()

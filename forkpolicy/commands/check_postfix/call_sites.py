@@ -1,6 +1,6 @@
 """Whether a Postfix asks this policy where it should: findings of `forkpolicy check --postfix`, an ordered list.
 
-Every finding names the file and the parameter, says what happens, and what to write instead. `reach` has what is
+Every finding names the file and the parameter, says what happens, and what to write instead. `reachability` has what is
 said about lines of the policy. Reads the socket's file and directories, nothing else.
 """
 
@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.check_postfix.lasting_actions import acting_on_trial, staying_actions
+from forkpolicy.commands.check_postfix.lasting_actions import acting_despite_warn_if_reject, lasting_actions
 from forkpolicy.commands.check_postfix.mail_addresses import address_findings
 from forkpolicy.commands.check_postfix.parameters import OPTION_CHECKS
 from forkpolicy.commands.check_postfix.reachability import line_findings
-from forkpolicy.commands.check_postfix.setup import GOOD_HOOK, Finding, about, inet_text, listening, socket_of, spot_of
+from forkpolicy.commands.check_postfix.setup import GOOD_CALL, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.commands.check_postfix.socketfile import why_no_connection
 from forkpolicy.errors import Complaint, nearest
 from forkpolicy.policy.checks.rules import may_permit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from forkpolicy.commands.check_postfix.setup import Setup
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
 
 PERMITTING = {
     "permit_mynetworks": "requests from mynetworks never reach it",
@@ -41,16 +41,16 @@ NEARLY_OURS = 0.9
 
 def find_findings(setup: Setup) -> Iterator[Complaint]:
     """Every finding."""
-    for hook in setup.hooks:
-        yield from _without_type(setup, hook)
-        if hook not in setup.ours:
-            yield from _asks_in_vain(setup, hook)
+    for site in setup.call_sites:
+        yield from _without_type(setup, site)
+        if site not in setup.ours:
+            yield from _asks_in_vain(setup, site)
     if not setup.ours:
         yield _nobody_asks(setup)
         return
-    for hook in setup.ours:
-        for check in HOOK_CHECKS:
-            yield from check(setup, hook)
+    for site in setup.ours:
+        for check in CALL_SITE_CHECKS:
+            yield from check(setup, site)
     yield from _asked_twice(setup)
     yield from _rights(setup)
     yield from _delimiter(setup)
@@ -61,20 +61,20 @@ def find_findings(setup: Setup) -> Iterator[Complaint]:
 
 def describe(setup: Setup) -> list[dict[str, object]]:
     """Whom each smtpd service of master.cf asks, and when; that it asks nobody, too."""
-    asking = {name for hook in setup.hooks for name in hook.services}
+    asking = {name for site in setup.call_sites for name in site.services}
     silent = [each.name for each in setup.postfix.services if each.name not in asking]
     told: list[dict[str, object]] = [
         {
-            "services": list(hook.services),
-            "file": spot_of(setup, hook, hook.list_name)[0],
-            "parameter": hook.list_name,
-            "endpoint": hook.endpoint,
-            "ours": hook in setup.ours,
-            "states": list(hook.states),
-            "policy_context": hook.option("policy_context"),
-            "text": _in_words(hook) + ("" if hook in setup.ours else ", which is not this policy"),
+            "services": list(site.services),
+            "file": spot_of(setup, site, site.list_name)[0],
+            "parameter": site.list_name,
+            "endpoint": site.endpoint,
+            "ours": site in setup.ours,
+            "states": list(site.states),
+            "policy_context": site.option("policy_context"),
+            "text": _in_words(site) + ("" if site in setup.ours else ", which is not this policy"),
         }
-        for hook in setup.hooks
+        for site in setup.call_sites
     ]
     if silent:
         nobody = {"services": silent, "endpoint": "", "ours": False, "text": f"{', '.join(silent)}: asks nobody"}
@@ -82,109 +82,109 @@ def describe(setup: Setup) -> list[dict[str, object]]:
     return told
 
 
-def _asks_in_vain(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+def _asks_in_vain(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     """A service that is asked, is not ours, and is not there: most often a typing error."""
-    kind, _, rest = hook.endpoint.partition(":")
+    kind, _, rest = site.endpoint.partition(":")
     ours = sorted(listening(setup.settings))
     if kind == "inet":
         near = nearest(inet_text(rest), ours, NEARLY_OURS)
         if near:
-            message = f"{hook.endpoint} is not a socket of this policy"
-            yield about(setup, hook, hook.list_name, message, f'did you mean "inet:{near}"?')
+            message = f"{site.endpoint} is not a socket of this policy"
+            yield about(setup, site, site.list_name, message, f'did you mean "inet:{near}"?')
     elif kind == "unix" and rest:
-        path = Path(setup.postfix.parameters["queue_directory"], rest.lstrip("/") if hook.chrooted else rest)
+        path = Path(setup.postfix.parameters["queue_directory"], rest.lstrip("/") if site.chrooted else rest)
         # What nobody shows us may be there.
         if os.access(path.parent, os.X_OK) and not path.exists():
             near = nearest(str(path), ours, NEARLY_OURS)
             hint = f"did you mean {near}?" if near else f"this policy listens on {', '.join(ours)}"
-            message = f"{hook.endpoint} leads to {path}, and nothing is there: clients get the default action"
-            yield about(setup, hook, hook.list_name, message, hint)
+            message = f"{site.endpoint} leads to {path}, and nothing is there: clients get the default action"
+            yield about(setup, site, site.list_name, message, hint)
 
 
-def _in_words(hook: Hook) -> str:
-    context = hook.option("policy_context")
+def _in_words(site: CallSite) -> str:
+    context = site.option("policy_context")
     told = f", policy_context {context}" if context else ""
-    when = f"at {', '.join(hook.states)}" if hook.list_name.startswith("smtpd_") else "when an access table says so"
-    return f"{hook.service}: {hook.list_name} asks {hook.endpoint} {when}{told}"
+    when = f"at {', '.join(site.states)}" if site.list_name.startswith("smtpd_") else "when an access table says so"
+    return f"{site.service}: {site.list_name} asks {site.endpoint} {when}{told}"
 
 
-def _without_type(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    endpoint = hook.endpoint
+def _without_type(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    endpoint = site.endpoint
     if not endpoint:
         message = "check_policy_service is the last word: smtpd answers 451 4.3.5 to everybody"
-        yield about(setup, hook, hook.list_name, message, f"write {GOOD_HOOK}", "error")
+        yield about(setup, site, site.list_name, message, f"write {GOOD_CALL}", "error")
     elif not re.match(r"(unix|inet):.", endpoint):
         message = f'"{endpoint}" has no type: smtpd ends with "fatal:" and no client gets an answer'
         meant = f"inet:{endpoint}" if re.search(r":\d+$", endpoint) else f"unix:{endpoint}"
-        yield about(setup, hook, hook.list_name, message, f"write {meant}", "error")
+        yield about(setup, site, site.list_name, message, f"write {meant}", "error")
 
 
 def _nobody_asks(setup: Setup) -> Complaint:
     sockets = ", ".join(setup.settings.server.listen)
     message = f"no smtpd service asks this policy: no check_policy_service names {sockets}"
     queue = setup.postfix.parameters["queue_directory"]
-    if setup.hooks:
-        others = ", ".join(dict.fromkeys(f"{hook.endpoint} ({hook.list_name})" for hook in setup.hooks))
+    if setup.call_sites:
+        others = ", ".join(dict.fromkeys(f"{site.endpoint} ({site.list_name})" for site in setup.call_sites))
         hint = f"asked are: {others}; relative paths are below {queue}"
-        first = setup.hooks[0]
+        first = setup.call_sites[0]
         path, line, source = spot_of(setup, first, first.list_name)
         return Finding(path, line, 0, message, source, 1, hint, "warning", first.list_name)
-    hint = f"smtpd_recipient_restrictions = {GOOD_HOOK}, ..."
+    hint = f"smtpd_recipient_restrictions = {GOOD_CALL}, ..."
     path = setup.postfix.spot("smtpd_recipient_restrictions").path
     return Finding(path, 0, 0, message, "", 1, hint, "warning", "smtpd_recipient_restrictions")
 
 
-def _order(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    for word in dict.fromkeys(hook.before):
+def _order(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    for word in dict.fromkeys(site.before):
         if word in ENDING:
             message = f"{word} stands before check_policy_service: no request ever reaches it"
-            yield about(setup, hook, hook.list_name, message, f"put check_policy_service in front of {word}", "error")
+            yield about(setup, site, site.list_name, message, f"put check_policy_service in front of {word}", "error")
         elif word.startswith("permit_"):
             told = PERMITTING.get(word, f"requests that {word} permits never reach it")
             hint = f"if the policy is meant for them, too, put check_policy_service in front of {word}"
-            yield about(setup, hook, hook.list_name, f"{word} stands before check_policy_service: {told}", hint)
+            yield about(setup, site, site.list_name, f"{word} stands before check_policy_service: {told}", hint)
 
 
-def _open_relay(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    if not (hook.relay_is_open and setup.model):
+def _open_relay(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    if not (site.relay_is_open and setup.model):
         return
     lets_in = next((line for line in (*setup.model.lines, setup.model.default_line) if may_permit(line.action)), None)
     if lets_in:
         message = f"nothing rejects foreign destinations before the policy, and {lets_in.where} may say "
         message += f"{lets_in.action.reply.text.split()[0]}: an open relay"
         hint = "put reject_unauth_destination in front of check_policy_service, or let the policy say DUNNO"
-        yield about(setup, hook, hook.list_name, message, hint, "error")
+        yield about(setup, site, site.list_name, message, hint, "error")
 
 
-def _chroot(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    inside = Path(setup.postfix.parameters["queue_directory"] + hook.endpoint.removeprefix("unix:"))
-    if hook.chrooted and hook.endpoint.startswith("unix:/") and str(inside) not in listening(setup.settings):
-        message = f"{hook.service} runs in a chroot, where the absolute path {hook.endpoint} does not exist"
+def _chroot(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    inside = Path(setup.postfix.parameters["queue_directory"] + site.endpoint.removeprefix("unix:"))
+    if site.chrooted and site.endpoint.startswith("unix:/") and str(inside) not in listening(setup.settings):
+        message = f"{site.service} runs in a chroot, where the absolute path {site.endpoint} does not exist"
         hint = "use a path relative to the queue directory: unix:private/policy works with and without chroot"
-        yield about(setup, hook, hook.list_name, message, hint, "error")
+        yield about(setup, site, site.list_name, message, hint, "error")
 
 
 def _asked_twice(setup: Setup) -> Iterator[Complaint]:
     """Several lists at one state, which the policy cannot tell apart."""
-    seen: dict[tuple[str, str, str], Hook] = {}
+    seen: dict[tuple[str, str, str], CallSite] = {}
     told = set()
-    for hook in setup.ours:
-        for service in hook.services:
-            first = seen.setdefault((service, hook.states[0], hook.option("policy_context")), hook)
-            if first is not hook and hook not in told and hook.list_name.startswith("smtpd_"):
-                told.add(hook)
-                message = f"{first.list_name} asks at {hook.states[0]}, too: every request is made twice"
-                yield about(setup, hook, hook.list_name, message, "one is enough, or tell them apart by policy_context")
+    for site in setup.ours:
+        for service in site.services:
+            first = seen.setdefault((service, site.states[0], site.option("policy_context")), site)
+            if first is not site and site not in told and site.list_name.startswith("smtpd_"):
+                told.add(site)
+                message = f"{first.list_name} asks at {site.states[0]}, too: every request is made twice"
+                yield about(setup, site, site.list_name, message, "one is enough, or tell them apart by policy_context")
 
 
 def _rights(setup: Setup) -> Iterator[Complaint]:
     owner, root = setup.postfix.parameters["mail_owner"], Path("/")
     told = set()
-    for hook in setup.ours:
-        socket = socket_of(hook, setup.postfix, setup.settings)
+    for site in setup.ours:
+        socket = socket_of(site, setup.postfix, setup.settings)
         if not socket.startswith("/"):
             continue
-        relative = not hook.endpoint.startswith("unix:/")
+        relative = not site.endpoint.startswith("unix:/")
         # smtpd stands in the queue directory, and has passed what is above it as root.
         below = Path(setup.postfix.parameters["queue_directory"]) if relative else root
         why = why_no_connection(Path(socket), below, owner, setup.settings.server)
@@ -202,11 +202,11 @@ def _delimiter(setup: Setup) -> Iterator[Complaint]:
         yield Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
 
 
-HOOK_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (
+CALL_SITE_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Complaint]], ...] = (
     _order,
     _open_relay,
     *OPTION_CHECKS,
     _chroot,
-    staying_actions,
-    acting_on_trial,
+    lasting_actions,
+    acting_despite_warn_if_reject,
 )

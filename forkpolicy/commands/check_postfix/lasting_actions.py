@@ -20,43 +20,43 @@ if TYPE_CHECKING:
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.errors import Complaint
     from forkpolicy.policy.model import Line
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
 
 # DISCARD lets every later recipient in, too: nothing is refused behind it.
-STAYING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
-ACTING_ON_TRIAL = STAYING | {"DISCARD"}
+LASTING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
+ACTING_DESPITE_WARN_IF_REJECT = LASTING | {"DISCARD"}
 
 
-def staying_actions(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    """One finding for a hook in front of what may still refuse a recipient, if a line that it asks for has such an
+def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    """One finding for a call site in front of what may still refuse a recipient, if a line that it asks for has such an
     action.
     """
-    if not (setup.model and hook.refusing_after and "RCPT" in hook.states):
+    if not (setup.model and site.refusing_after and "RCPT" in site.states):
         return
-    lines = [line for line in _lines(setup, hook, STAYING) if "RCPT" in states_of_line(line)]
+    lines = [line for line in _lines(setup, site, LASTING) if "RCPT" in states_of_line(line)]
     if not lines:
         return
-    message = f"{', '.join(hook.refusing_after)} may refuse a recipient for whom {_named(lines)} has said "
+    message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom {_named(lines)} has said "
     message += f"{lines[0].action.verb}: the action stays, and acts on the mail to the other recipients"
     hint = "ask for such actions last: reject_unlisted_recipient, check_policy_service { ..., policy_context=last }"
-    yield about(setup, hook, hook.list_name, message, hint)
+    yield about(setup, site, site.list_name, message, hint)
 
 
-def acting_on_trial(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    """One finding for a hook behind warn_if_reject, with the first line whose action takes effect all the same."""
-    if hook.before[-1:] != ("warn_if_reject",):
+def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    """One finding for a call site behind warn_if_reject, with the first line whose action takes effect all the same."""
+    if site.before[-1:] != ("warn_if_reject",):
         return
     message = "warn_if_reject in front of check_policy_service: what the policy rejects is logged and let through"
-    if lines := _lines(setup, hook, ACTING_ON_TRIAL):
+    if lines := _lines(setup, site, ACTING_DESPITE_WARN_IF_REJECT):
         message += f", but {lines[0].action.verb} of {_named(lines)} acts on the mail all the same"
     hint = "take it out when the trial is over; `shadow` in forkpolicy.toml tries a policy without any effect"
-    yield about(setup, hook, hook.list_name, message, hint)
+    yield about(setup, site, site.list_name, message, hint)
 
 
-def _lines(setup: Setup, hook: Hook, verbs: frozenset[str]) -> list[Line]:
-    """The lines with one of these actions that a hook may get an answer from."""
+def _lines(setup: Setup, site: CallSite, verbs: frozenset[str]) -> list[Line]:
+    """The lines with one of these actions that a call site may get an answer from."""
     lines = setup.model.lines if setup.model else []
-    return [line for line in lines if line.action.verb in verbs and context_fits(line, hook)]
+    return [line for line in lines if line.action.verb in verbs and context_fits(line, site)]
 
 
 def _named(lines: list[Line]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.policy.model import Model
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
 
 # What `rewriting = "postfix"` takes for granted; all of these are Postfix's defaults.
 ASSUMED = {
@@ -49,8 +49,8 @@ def address_findings(setup: Setup) -> Iterator[Complaint]:
     model = setup.model
     if model and ADDRESSES.isdisjoint(name for acl in model.acls.values() for name in acl.attributes):
         return
-    for hook in setup.ours:
-        yield from _in_front(setup, hook)
+    for site in setup.ours:
+        yield from _in_front(setup, site)
     if setup.settings.mail.rewriting == "none":
         message = 'rewriting = "none": policies see addresses as they came, and Postfix completes and turns them round'
         yield _warning(setup, message, f'[mail] rewriting = "postfix" and myorigin = "{_origin(setup)}"')
@@ -64,22 +64,22 @@ def _warning(setup: Setup, message: str, hint: str) -> Complaint:
     return Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
 
 
-def _in_front(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+def _in_front(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     """Addresses without a full domain that reach the policy."""
-    if hook.list_name not in LISTS or "RCPT" not in hook.states:
+    if site.list_name not in LISTS or "RCPT" not in site.states:
         return
-    earlier = LISTS[: LISTS.index(hook.list_name)]
+    earlier = LISTS[: LISTS.index(site.list_name)]
     for service in setup.postfix.services:
-        if service.name not in hook.services:
+        if service.name not in site.services:
             continue
-        words = {*hook.before, *(word for name in earlier for word in split_list(service.values.get(name, "")))}
+        words = {*site.before, *(word for name in earlier for word in split_list(service.values.get(name, "")))}
         missing = [word for word in FULL if word not in words]
         if missing:
             message = (
                 f"{' and '.join(missing)} not in front of the policy: it is asked about addresses without a domain"
             )
             hint = f"write {' '.join(missing)} in front of check_policy_service"
-            yield about(setup, hook, hook.list_name, message, hint)
+            yield about(setup, site, site.list_name, message, hint)
             return
 
 

@@ -1,11 +1,11 @@
-"""Whether the smtpd_policy_service_ parameters of a hook are sane: findings of `forkpolicy check --postfix`."""
+"""Whether the smtpd_policy_service_ parameters of a call site are sane: findings of `forkpolicy check --postfix`."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.check_postfix.setup import GOOD_HOOK, about
+from forkpolicy.commands.check_postfix.setup import GOOD_CALL, about
 from forkpolicy.errors import Complaint, nearest
 from forkpolicy.postfix.restrictions import split_list
 from forkpolicy.protocol.reply import parse_reply
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from forkpolicy.commands.check_postfix.setup import Setup
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
 
 # smtpd waits for an answer twice, with a second in between, before it gives up.
 LONGEST_SANE_TIMEOUT_S = 30
@@ -26,71 +26,71 @@ TIMES = frozenset({"timeout", "max_idle", "max_ttl", "retry_delay"})
 KNOWN = TIMES | {"request_limit", "try_limit", "default_action", "policy_context"}
 
 
-def _fatal(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    for name in sorted(hook.in_braces - KNOWN):
+def _fatal(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    for name in sorted(site.in_braces - KNOWN):
         near = nearest(name, KNOWN)
         hint = f'did you mean "{near}"?' if near else f"known are {', '.join(sorted(KNOWN))}"
         message = f'"{name}" is not an option of check_policy_service: smtpd does not start, and nobody is served'
-        yield about(setup, hook, hook.list_name, message, hint, "error")
-    timeout = hook.option("timeout")
+        yield about(setup, site, site.list_name, message, hint, "error")
+    timeout = site.option("timeout")
     if timeout and not TIME.fullmatch(timeout):
         message = f'"{timeout}" is not a valid time for timeout: smtpd does not start, and nobody is served'
-        yield about(setup, hook, hook.parameter_of("timeout"), message, f"write {GOOD_HOOK}", "error")
+        yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}", "error")
 
 
-def _timeout(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    timeout_s = _seconds(hook.option("timeout"))
+def _timeout(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    timeout_s = _seconds(site.option("timeout"))
     if timeout_s > LONGEST_SANE_TIMEOUT_S:
         message = f"a server that does not answer holds each smtpd for {2 * timeout_s + 1} s (timeout {timeout_s} s)"
-        yield about(setup, hook, hook.parameter_of("timeout"), message, f"write {GOOD_HOOK}")
+        yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}")
 
 
-def _tries(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    if hook.option("try_limit") == "1":
+def _tries(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    if site.option("try_limit") == "1":
         message = "try_limit 1: a lost connection is not opened again within an SMTP session, so that every further"
         message += " recipient gets the default action"
-        yield about(setup, hook, hook.parameter_of("try_limit"), message, "leave it at 2, its default", "error")
-    limit = hook.option("request_limit")
+        yield about(setup, site, site.parameter_of("try_limit"), message, "leave it at 2, its default", "error")
+    limit = site.option("request_limit")
     if limit not in ("0", ""):
         message = f"request_limit {limit}: a new connection after every {limit} requests, for nothing"
         hint = "leave it at 0: forkpolicy keeps connections for as long as Postfix wants"
-        yield about(setup, hook, hook.parameter_of("request_limit"), message, hint)
+        yield about(setup, site, site.parameter_of("request_limit"), message, hint)
 
 
-def _default_action(setup: Setup, hook: Hook) -> Iterator[Complaint]:
-    action, parameter = hook.option("default_action"), hook.parameter_of("default_action")
+def _default_action(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+    action, parameter = site.option("default_action"), site.parameter_of("default_action")
     if action.startswith("{"):
         message = f"default_action {action} is an unknown restriction to Postfix: clients get 451 4.3.5"
         hint = "write { default_action = 451 4.7.1 text } with its own braces"
-        yield about(setup, hook, parameter, message, hint, "error")
+        yield about(setup, site, parameter, message, hint, "error")
     elif action.startswith("451 4.3.5 Server configuration"):
         message = 'while the policy server is away, clients get "Server configuration problem"'
         hint = "set default_action to a text of your own, or to DUNNO to let mail pass unchecked"
-        yield about(setup, hook, parameter, message, hint)
+        yield about(setup, site, parameter, message, hint)
     else:
-        yield from _odd_action(setup, hook, action, parameter)
+        yield from _odd_action(setup, site, action, parameter)
 
 
-def _odd_action(setup: Setup, hook: Hook, action: str, parameter: str) -> Iterator[Complaint]:
+def _odd_action(setup: Setup, site: CallSite, action: str, parameter: str) -> Iterator[Complaint]:
     classes = split_list(setup.postfix.parameters["smtpd_restriction_classes"])
     if action.partition(" ")[0] in classes:
         return
     try:
         reply = parse_reply(action)
     except ValueError as error:
-        yield about(setup, hook, parameter, f"default_action: {error}", f"write {GOOD_HOOK}", "error")
+        yield about(setup, site, parameter, f"default_action: {error}", f"write {GOOD_CALL}", "error")
         return
     if reply.verb in ("OK", "RELAY") or reply.text.startswith("permit"):
         message = f"default_action {action}: while the policy server is away, the restrictions that follow are skipped"
-        yield about(setup, hook, parameter, message, "DUNNO lets mail pass and goes on with them")
+        yield about(setup, site, parameter, message, "DUNNO lets mail pass and goes on with them")
 
 
-def _idle(setup: Setup, hook: Hook) -> Iterator[Complaint]:
+def _idle(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     idle_s, kept_s = (
         setup.settings.server.idle_timeout,
         _seconds(setup.postfix.parameters["smtpd_policy_service_max_idle"]),
     )
-    if idle_s <= kept_s and hook is setup.ours[0]:
+    if idle_s <= kept_s and site is setup.ours[0]:
         message = f"idle_timeout ends a connection after {idle_s:g} s, and Postfix keeps it for {kept_s} s: "
         hint = f"[server] idle_timeout above {kept_s}"
         yield Complaint(
@@ -98,7 +98,7 @@ def _idle(setup: Setup, hook: Hook) -> Iterator[Complaint]:
         )
 
 
-OPTION_CHECKS: tuple[Callable[[Setup, Hook], Iterator[Complaint]], ...] = (
+OPTION_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Complaint]], ...] = (
     _fatal,
     _timeout,
     _tries,

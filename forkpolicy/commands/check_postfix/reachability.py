@@ -1,7 +1,7 @@
 """Which lines of a policy a Postfix can never make fire: findings of `forkpolicy check --postfix`.
 
-A line needs a hook that asks at a state at which it can fire, with the policy_context that it asks for, and behind no
-`permit_...` that has let its clients through already. Says nothing where tables or expressions may decide.
+A line needs a call site that asks at a state at which it can fire, with the policy_context that it asks for, and that
+no `permit_...` in front of it keeps its clients from. Reports nothing where tables or expressions may decide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from forkpolicy.errors import Complaint
     from forkpolicy.policy.model import Acl, Line, Model
     from forkpolicy.postfix.configuration import Postfix
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
 
 # Where a state is asked at.
 LIST_FOR = {"DATA": "smtpd_data_restrictions", "END-OF-MESSAGE": "smtpd_end_of_data_restrictions"}
@@ -30,7 +30,7 @@ AT_END = "END-OF-MESSAGE"
 BEFORE_MAIL = frozenset({"CONNECT", "EHLO", "HELO"})
 
 
-def line_findings(postfix: Postfix, hooks: Sequence[Hook], model: Model) -> Iterator[Complaint]:
+def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model) -> Iterator[Complaint]:
     """Every finding about lines; they are not asked for one by one, so that ten thousand cost little."""
     inside = _Inside(postfix)
     version = _version(postfix.parameters.get("mail_version", ""))
@@ -39,8 +39,8 @@ def line_findings(postfix: Postfix, hooks: Sequence[Hook], model: Model) -> Iter
         if not states:
             # Said by every check, whatever the Postfix.
             continue
-        asked = [hook for hook in hooks if states & set(hook.states)]
-        told = _never(line, states, asked, hooks, inside) or _too_new(line, version)
+        asked = [site for site in call_sites if states & set(site.states)]
+        told = _never(line, states, asked, call_sites, inside) or _too_new(line, version)
         if told:
             yield about(line, f"this line never fires with this Postfix: {told[0]}", told[1])
         elif line.action.verb in WHOLE_MESSAGE:
@@ -50,34 +50,34 @@ def line_findings(postfix: Postfix, hooks: Sequence[Hook], model: Model) -> Iter
 
 
 def _never(
-    line: Line, states: set[str], asked: list[Hook], hooks: Sequence[Hook], inside: _Inside
+    line: Line, states: set[str], asked: list[CallSite], call_sites: Sequence[CallSite], inside: _Inside
 ) -> tuple[str, str] | None:
     if not asked:
-        reached = {state for hook in hooks for state in hook.states}
+        reached = {state for site in call_sites for state in site.states}
         place = next((LIST_FOR[state] for state in LIST_FOR if state in states), "")
         hint = f"it could at {_words(states)}"
-        return f"it asks at {_words(reached)} only", f"{hint}: hook it into {place}, too" if place else hint
-    fitting = [hook for hook in asked if context_fits(line, hook)]
+        return f"it asks at {_words(reached)} only", f"{hint}: ask in {place}, too" if place else hint
+    fitting = [site for site in asked if context_fits(line, site)]
     if not fitting:
-        contexts = sorted({hook.option("policy_context") or "none" for hook in asked})
+        contexts = sorted({site.option("policy_context") or "none" for site in asked})
         return f"policy_context is {', '.join(contexts)} only", "set policy_context beside check_policy_service"
-    blocks = [_blocking(line, hook, inside) for hook in fitting]
+    blocks = [_blocking(line, site, inside) for site in fitting]
     if all(blocks):
         return f"{blocks[0]} has let its clients through already", "put check_policy_service in front of it"
     return None
 
 
-def context_fits(line: Line, hook: Hook) -> bool:
-    """Whether a line can fire with the policy_context of a hook."""
-    values = {"policy_context": hook.option("policy_context")}
+def context_fits(line: Line, site: CallSite) -> bool:
+    """Whether a line can fire with the policy_context of a call site."""
+    values = {"policy_context": site.option("policy_context")}
     asked = [(acl, negated) for acl, negated in line.clauses if acl.attributes == ("policy_context",)]
     return all(_asks_tables(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
 
 
-def _blocking(line: Line, hook: Hook, inside: _Inside) -> str:
-    if "permit_sasl_authenticated" in hook.before and any(_asks_for_login(acl, not_) for acl, not_ in line.clauses):
+def _blocking(line: Line, site: CallSite, inside: _Inside) -> str:
+    if "permit_sasl_authenticated" in site.before and any(_asks_for_login(acl, not_) for acl, not_ in line.clauses):
         return "permit_sasl_authenticated"
-    if "permit_mynetworks" in hook.before and any(inside.has(acl) for acl, not_ in line.clauses if not not_):
+    if "permit_mynetworks" in site.before and any(inside.has(acl) for acl, not_ in line.clauses if not not_):
         return "permit_mynetworks"
     return ""
 
@@ -136,18 +136,18 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", text)[:2])
 
 
-def _unheeded(line: Line, asked: list[Hook]) -> Iterator[Complaint]:
+def _unheeded(line: Line, asked: list[CallSite]) -> Iterator[Complaint]:
     verb = line.action.verb
-    if all(BEFORE_MAIL.issuperset(hook.states) for hook in asked):
-        message = f"Postfix does not heed {verb} in {', '.join(sorted({hook.list_name for hook in asked}))}"
+    if all(BEFORE_MAIL.issuperset(site.states) for site in asked):
+        message = f"Postfix does not heed {verb} in {', '.join(sorted({site.list_name for site in asked}))}"
         yield about(line, f"{message} with smtpd_delay_reject = no", "ask in smtpd_recipient_restrictions")
-    elif all(hook.proxied for hook in asked):
+    elif all(site.proxied for site in asked):
         yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
 
 
-def _too_late(line: Line, states: set[str], asked: list[Hook]) -> Iterator[Complaint]:
+def _too_late(line: Line, states: set[str], asked: list[CallSite]) -> Iterator[Complaint]:
     """A header that comes after the message. Of a line that fires nowhere else every check says so."""
-    if states != {AT_END} and all(states.intersection(hook.states) == {AT_END} for hook in asked):
+    if states != {AT_END} and all(states.intersection(site.states) == {AT_END} for site in asked):
         message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"
         hint = "ask in smtpd_data_restrictions, or for a recipient in smtpd_recipient_restrictions"
         yield about(line, f"{message} and delivers without the header", hint)

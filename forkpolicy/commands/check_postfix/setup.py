@@ -1,6 +1,6 @@
-"""A Postfix beside the forkpolicy that it is to ask, and how a finding about both is told.
+"""A Postfix next to the forkpolicy that it should ask, and how a finding about both is reported.
 
-`hooks`, `hook_options` and `reach` judge; here is what they share.
+The other files judge; here is what they share.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.addresses import unix_path
 from forkpolicy.errors import Complaint
-from forkpolicy.postfix.restrictions import find_hooks
+from forkpolicy.postfix.restrictions import find_call_sites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkpolicy.policy.model import Model
     from forkpolicy.postfix.configuration import Postfix
-    from forkpolicy.postfix.restrictions import Hook
+    from forkpolicy.postfix.restrictions import CallSite
     from forkpolicy.settings import Settings
 
-GOOD_HOOK = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 try again later } }"
+GOOD_CALL = "check_policy_service { unix:private/policy, timeout=10s, { default_action = 451 4.7.1 try again later } }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +43,33 @@ class Setup:
     postfix: Postfix
     settings: Settings
     model: Model | None
-    hooks: tuple[Hook, ...]
-    ours: tuple[Hook, ...]
+    call_sites: tuple[CallSite, ...]
+    ours: tuple[CallSite, ...]
 
 
 def look_at(postfix: Postfix, settings: Settings, model: Model | None) -> Setup:
     """Find the places at which this Postfix asks one of our sockets."""
-    hooks = tuple(find_hooks(postfix))
-    return Setup(postfix, settings, model, hooks, tuple(hook for hook in hooks if socket_of(hook, postfix, settings)))
+    call_sites = tuple(find_call_sites(postfix))
+    return Setup(
+        postfix, settings, model, call_sites, tuple(site for site in call_sites if socket_of(site, postfix, settings))
+    )
 
 
-def socket_of(hook: Hook, postfix: Postfix, settings: Settings) -> str:
-    """Which of our sockets a hook asks: a path, or host:port; empty when none."""
-    return next((each for each in _asked(hook, postfix) if each in listening(settings)), "")
+def socket_of(site: CallSite, postfix: Postfix, settings: Settings) -> str:
+    """Which of our sockets a call site asks: a path, or host:port; empty when none."""
+    return next((each for each in _asked(site, postfix) if each in listening(settings)), "")
 
 
-def _asked(hook: Hook, postfix: Postfix) -> Iterator[str]:
-    kind, _, rest = hook.endpoint.partition(":")
+def _asked(site: CallSite, postfix: Postfix) -> Iterator[str]:
+    kind, _, rest = site.endpoint.partition(":")
     if kind == "unix":
         queue = postfix.parameters["queue_directory"]
-        if hook.chrooted:
+        if site.chrooted:
             yield str(Path(queue, rest.lstrip("/")))
         yield str(Path(queue, rest))
     else:
         # Without its type it is a mistake, and still ours.
-        yield inet_text(rest if kind == "inet" else hook.endpoint)
+        yield inet_text(rest if kind == "inet" else site.endpoint)
 
 
 def listening(settings: Settings) -> set[str]:
@@ -84,26 +86,26 @@ def inet_text(host_port: str) -> str:
     return re.sub(r"[\[\]]", "", host_port).replace("localhost", "127.0.0.1")
 
 
-def spot_of(setup: Setup, hook: Hook, parameter: str) -> tuple[str, int, str]:
-    """Where a parameter is set that counts for a hook: path, line and the line's text. One that nobody sets is looked
-    for where the hook stands.
+def spot_of(setup: Setup, site: CallSite, parameter: str) -> tuple[str, int, str]:
+    """Where a parameter is set that counts for a call site: path, line and the line's text. For one that is not set,
+    the place of the call site itself.
     """
-    service = hook.services[0]
-    spot = setup.postfix.spot(parameter, service if parameter in hook.own else "")
-    if not spot.line and parameter != hook.list_name:
-        spot = setup.postfix.spot(hook.list_name, service if hook.list_name in hook.own else "")
+    service = site.services[0]
+    spot = setup.postfix.spot(parameter, service if parameter in site.own else "")
+    if not spot.line and parameter != site.list_name:
+        spot = setup.postfix.spot(site.list_name, service if site.list_name in site.own else "")
     return spot.path, spot.line, spot.source
 
 
 def about(
     setup: Setup,
-    hook: Hook,
+    site: CallSite,
     parameter: str,
     message: str,
     hint: str = "",
     severity: Literal["error", "warning"] = "warning",
 ) -> Complaint:
-    """A finding about a parameter, as it counts for a hook."""
-    path, line, source = spot_of(setup, hook, parameter)
-    text = f"{hook.service}: {parameter}: {message}"
+    """A finding about a parameter, as it counts for a call site."""
+    path, line, source = spot_of(setup, site, parameter)
+    text = f"{site.service}: {parameter}: {message}"
     return Finding(path, line, 0, text, source, 1, hint, severity, parameter)

@@ -1,7 +1,7 @@
 """Warnings about `access` lines: ones that never fire, and ones that do something else than their author may think.
 
 Linear in the number of lines: implied ACLs come from an index, and a line is compared with the few earlier ones that
-share its rarest clause. `hooks` of the tools asks `states_of_line` too.
+share its rarest clause. commands/check_postfix asks `states_of_line` too.
 """
 
 from __future__ import annotations
