@@ -85,7 +85,7 @@ def ask(policy, name, request, score):
         return request[values[0]] != "" and not request[values[0]].partition("@")[2]
     others = [value[1:-1] for value in values if value.startswith("{")]
     for attribute in (*NEEDS.get(kind, (kind,)), *others):
-        if attribute in ("day", "time"):
+        if attribute == "date":
             continue
         empty = request[attribute] == "" or (attribute == "size" and request[attribute] == "0")
         if empty and request["protocol_state"] not in KNOWN_EMPTY[attribute]:
@@ -108,6 +108,8 @@ def seen(name, address):
 
 def holds(policy, kind, value, request):
     """One value against the request."""
+    if kind == "date":
+        return date_matches(policy["now"], value)
     subject = request[kind]
     if value.startswith("table:"):
         keys = policy["tables"][value[6:]]
@@ -177,6 +179,14 @@ def number_matches(subject, value):
         "<=": int(subject) <= number,
         "=": int(subject) == number,
     }[operator]
+
+
+def date_matches(today, value):
+    """Dates as texts compare as days do."""
+    first, _, last = value.partition("..")
+    last = last or first
+    today = today[-len(first) :]
+    return first <= today <= last if first <= last else today >= first or today <= last
 
 
 def same(first, second):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from datetime import datetime
 from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ ADDRESSES += [*reference.REWRITTEN, "u@example.org", "u@"]
 VIEWS = Rewriting(myorigin="example.com", local_domains=["example.com"]).views
 HOSTS = ["example.com", "mail.example.com", "Mail.Example.COM.", "unknown", "", "192.0.2.1"]
 CLIENTS = ["192.0.2.1", "192.0.2.200", "198.51.100.7", "2001:db8::1", "::ffff:192.0.2.1", "unknown", ""]
+DAYS = ["2026-12-23", "2026-12-24", "2026-12-25", "2027-01-06", "2027-01-07"]
 SIZES = ["", "0", "1", "100", "5000", "many"]
 
 requests = st.fixed_dictionaries(
@@ -60,6 +62,7 @@ VALUES = {
     "sasl_method": ["PLAIN", "(PLAIN|LOGIN)"],
     "sasl_username": ["u", "table:k"],
     "policy_context": ["submission", "^$"],
+    "date": ["2026-12-24", "2026-12-24..2027-01-06", "12-24..01-06", "12-25", "01-01..12-24"],
     "size": ["10", ">=100", "<100", "<=100", "=0", "1-200"],
 }
 acls = st.one_of(
@@ -82,14 +85,15 @@ def policies(draw):
     clause = st.tuples(st.booleans(), st.sampled_from(sorted(named)))
     line = st.tuples(st.lists(clause, min_size=1, max_size=4), st.sampled_from(ACTIONS))
     tables = {"d": {"example.com"}, "k": {"u"}, "broken": None}
-    return {"acls": named, "lines": draw(st.lists(line, min_size=1, max_size=8)), "tables": tables}
+    lines = draw(st.lists(line, min_size=1, max_size=8))
+    return {"acls": named, "lines": lines, "tables": tables, "now": draw(st.sampled_from(DAYS))}
 
 
 def as_text(policy):
     """The same as a policy file."""
     lines = ["table d domain x", "table k key x", "table broken domain x"]
     for name, (kind, values) in policy["acls"].items():
-        lines.append(f"acl {name} {kind} {' '.join(values)}")
+        lines.append(f"acl {name} {kind} {' '.join(values)}{' tz=UTC' * (kind == 'date')}")
     for action in ACTIONS:
         reply = (
             f"score {action[5:]}" if action.startswith("score") else "log it" if action.startswith("log") else action
@@ -111,8 +115,9 @@ def as_text(policy):
 def test_compiled_exact_and_reference_agree(data, several):
     """Whatever the policy and the request, compiled or indexed: one decision, one list of log lines, from all."""
     rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
+    noon = datetime.fromisoformat(f"{data['now']}T12:00+00:00").timestamp()
     for indexed_from, attributes in itertools.product((0, 100), several):
-        policy = policy_of(as_text(data), rows, indexed_from=indexed_from, views=VIEWS)
+        policy = policy_of(as_text(data), rows, indexed_from=indexed_from, views=VIEWS, clock=lambda: noon)
         values = wanted_values(Request(attributes, None), policy.wanted)
         exactly = mock.Mock(wraps=policy._decide_exactly)
         policy._decide_exactly = exactly

@@ -198,7 +198,7 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     """What the manual calls a type is one."""
     values = {"day": "Friday", "time": "08:00-17:00", "score": ">=1.5", "protocol_state": "RCPT"}
     values |= {"unqualified": "sender", "mail_version": ">=3.9", "compatibility_level": ">=3.9"}
-    values |= {"client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
+    values |= {"date": "12-24..01-06", "client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
     assert complaints_of(f"acl x {name} {value}\naccess x\n") == []
 

@@ -82,6 +82,13 @@ NEVER_FIRES = [
     (A + "acl w day mon-fri\nacl m day Monday wed\naccess w y\naccess m a b r\n", "8:1", "line 7 has decided before"),
     (A + "acl n time 22:00-06:00\nacl m time 01:00-02:00\naccess n y\naccess m a b r\n", "8:1", "line 7 has decided"),
     (A + "acl w day mon-fri tz=UTC\nacl e day sat sun tz=UTC\naccess w e y\naccess a b r\n", "7:1", "in common"),
+    (A + "acl w date 12-24..01-06\nacl d date 12-31 01-01\naccess w y\naccess d a b r\n", "8:1", "line 7 has decided"),
+    (A + "acl w date 12-24..01-06\nacl s date 08-01..08-31\naccess w s y\naccess a b r\n", "7:1", "in common"),
+    (
+        A + "acl w date 9026-08-01..9026-09-30\nacl d date 9026-08-31\naccess w y\naccess d a b r\n",
+        "8:1",
+        "line 7 has decided",
+    ),
     (A + "acl n time 22:00-06:00\nacl m time 06:00-22:00\naccess n m y\naccess a b r\n", "7:1", "in common"),
     (A + "action l log seen\naccess a y\naccess a b r\naccess a l\n", "8:1", "line 6 has decided before"),
     (A + "acl s protocol_state CONNECT\naccess b s y\naccess a r\n", "6:1", "never known at the states that it names"),
@@ -119,6 +126,7 @@ USELESS = [
 ]
 
 VALUES = [
+    ("acl x date 2025-12-24 12-25\naction y DUNNO\naccess x y\n", "1:12", "2025-12-24 is over and never holds again"),
     ("acl x client_name dynamic\naction r REJECT\naccess x r\n", "1:19", "write /dynamic/"),
     ("acl x sender (sales|info)@bar.com\naction y DUNNO\naccess x y\n", "1:14", r"write (sales|info)@bar\.com"),
     ("acl x sender /@bar.co.uk$/\naction y DUNNO\naccess x y\n", "1:14", r"write /@bar\.co\.uk$/"),
@@ -171,6 +179,12 @@ def test_a_surprise_is_told(text, place, told):
         "acl w day mon-fri tz=UTC\nacl e day sat\n" + IN_USE + "access w e y\naccess e r\n",
         "acl n time 22:00-06:00\nacl m time 05:00-07:00\n" + IN_USE + "access n y\naccess m r\n",
         "acl n time 22:00-06:00\nacl m time 05:00-07:00\n" + IN_USE + "access n m y\naccess m r\n",
+        # Dates of one year and of each year, ranges that only meet, another zone.
+        "acl w date 12-24..01-06\nacl d date 9026-12-24\n" + IN_USE + "access w d y\naccess d r\n",
+        "acl w date 12-24..01-06\nacl d date 9026-12-24\n" + IN_USE + "access w y\naccess d r\n",
+        "acl w date 12-24..01-06\nacl d date 01-06..01-07\n" + IN_USE + "access w d y\naccess d r\n",
+        "acl w date 12-24..01-06\nacl d date 12-24 tz=UTC\n" + IN_USE + "access w y\naccess d r\n",
+        "acl w date 12-24..01-06\nacl d date 08-01 tz=UTC\n" + IN_USE + "access w d y\naccess d r\n",
         # A state that has what is asked for.
         A + "acl s protocol_state DATA\naccess b s y\naccess a r\n",
         A + "acl s protocol_state VRFY\naccess a b s y\naccess a r\n",

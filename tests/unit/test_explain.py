@@ -247,6 +247,19 @@ def test_a_line_of_the_decision_log(explain):
         assert f"Wednesday {hour:02}:30 UTC" in row
 
 
+@pytest.mark.parametrize(("day", "holds"), [("2026-12-24", "yes"), ("2027-01-07", "no")])
+def test_a_date_is_explained_with_the_day_of_the_request(explain, day, holds):
+    """The value that holds, or what day it was where none does."""
+    (explain.folder / "policy.conf").write_text(
+        "acl feast date 12-24..01-06 tz=UTC\naction later DEFER\naccess feast later\n"
+    )
+    attributes = {"request": "smtpd_access_policy", "protocol_state": "RCPT"}
+    line = json.dumps({"time": f"{day}T09:30:00.000Z", "event": "decision", "request": attributes})
+    (row,) = [row for row in rows(explain("--all", typed=line.encode())[1]) if row.startswith("feast ")]
+    shown = "12-24..01-06 at" if holds == "yes" else "it is"
+    assert row.startswith(f"feast {holds} {shown} {day} 09:30 UTC")
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -303,6 +303,17 @@ def test_days_and_times_are_those_of_the_log(replay, settings):
     assert "those of now" in replay(CLEAN)[1]
 
 
+def test_dates_are_those_of_the_log(replay, settings):
+    """A rule for the holidays is judged by the day of the request, which ends at midnight in its zone."""
+    (settings.parent / "policy.conf").write_text(
+        "acl feast date 12-24..01-06 tz=Europe/Madrid\naction later DEFER\naccess feast later\n"
+    )
+    log = json.loads(logged(settings, CLEAN))
+    days = ("2026-12-23T22:59", "2026-12-23T23:00", "2027-01-01T00:00", "2027-01-06T22:59", "2027-01-06T23:00")
+    lines = [json.dumps(log | {"time": f"{day}:00.000Z"}) for day in days]
+    assert replay("\n".join(lines).encode(), "--json")[1]["actions"] == {"DUNNO": 2, "DEFER": 3}
+
+
 def test_a_table_that_cannot_be_read_is_told(replay, settings):
     """Which table, on standard error; how many requests it cost, in the report."""
     (settings.parent / "policy.conf").write_text(

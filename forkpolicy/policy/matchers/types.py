@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers import (
     address,
+    date,
     day,
     host,
     network,
@@ -50,6 +51,7 @@ TYPES: Final[dict[str, AclType]] = {
     "encrypted": present.ENCRYPTED,
     "null_sender": present.NULL,
     "unqualified": unqualified.TYPE,
+    "date": date.TYPE,
     "day": day.TYPE,
     "time": time_of_day.TYPE,
     "score": score.TYPE,
