@@ -1,7 +1,8 @@
-"""What a process does to itself: die with its parent, give up privileges for good, leave no core, raise its limits.
+"""The one fork of forkpolicy, and what a process does to itself: die with its parent, give up privileges for good,
+leave no core, raise its limits.
 
-Linux only. Called by master, logger and workers on themselves; knows nothing of any of them. Raises OSError where the
-kernel refuses.
+Linux only. Called by master, logger, workers and compiler on themselves; knows nothing of any of them. Raises OSError
+where the kernel refuses.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 import pwd
 import resource
 import signal
+import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +31,9 @@ SIGNALS_OF_MASTER = (
     signal.SIGTTOU,
 )
 
+# The end of a traceback says most; this fits into a line of the log.
+TRACE_CHARACTERS = 2500
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -43,6 +48,34 @@ class Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
+
+
+def fork(run: Callable[[], None], report_bug: Callable[[str], None] | None = None) -> int:
+    """A child that does nothing but `run`, which begins with every signal blocked: one that comes in between must
+    neither run a handler of the parent in the child nor find the child without its own. Its pid; its exit status is 0,
+    or 1 if `run` raises, and then `report_bug` is called with the traceback. Raises OSError.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if not pid:
+            _run_and_exit(run, report_bug)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _run_and_exit(run: Callable[[], None], report_bug: Callable[[str], None] | None) -> NoReturn:
+    status = 1
+    try:
+        run()
+        status = 0
+    except BaseException:  # noqa: BLE001 - a bug of ours: the process ends with it, and reports it
+        if report_bug:
+            report_bug(traceback.format_exc()[-TRACE_CHARACTERS:])
+    finally:
+        # Not sys.exit: the parent's exit handlers and its callers' finally are not for us to run.
+        os._exit(status)
 
 
 def die_with_parent(signum: int, parent: int) -> None:
@@ -78,18 +111,19 @@ def own_user() -> str:
 
 
 def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], about: list[str]) -> list[str]:
-    """What `question` answers about some texts in a child process that has become somebody else: the kernel itself
+    """What `question` returns for some texts in a child process that has become another user: the kernel itself
     says what that user may do, with access control lists and all. Raises OSError. As root, and before any thread.
     """
     read_end, write_end = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            become(identity)
-            with open(write_end, "w") as pipe:  # noqa: PTH123 - a descriptor
-                json.dump(question(about), pipe)
-        finally:
-            os._exit(0)
+    parent = os.getpid()
+
+    def answer_question() -> None:
+        become(identity)
+        die_with_parent(signal.SIGKILL, parent)
+        with open(write_end, "w") as pipe:  # noqa: PTH123 - a descriptor
+            json.dump(question(about), pipe)
+
+    pid = fork(answer_question)
     os.close(write_end)
     with open(read_end) as pipe:  # noqa: PTH123 - a descriptor
         answer = pipe.read()

@@ -14,9 +14,10 @@ import os
 import pickle
 import signal
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from forkpolicy.errors import CannotWriteError
+from forkpolicy.process import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,16 +60,9 @@ class Children(Generic[Job, Result]):
 
     def _start(self) -> None:
         ours, theirs = Pipe()
-        # For the child it stays blocked: it must never unwind what its parent has begun.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        pid = os.fork()
-        if pid == 0:
-            for end in (ours, *self._ends):
-                end.close()
-            _serve(theirs, self._work)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        ends = (ours, *self._ends)
+        self._ends[ours] = fork(lambda: _serve(theirs, self._work, ends))
         theirs.close()
-        self._ends[ours] = pid
         self._idle.append(ours)
 
     def _send(self, end: Connection, job: Job) -> None:
@@ -101,23 +95,22 @@ class Children(Generic[Job, Result]):
         )
 
 
-def _serve(end: Connection, work: Callable[[Job], Result]) -> NoReturn:
+def _serve(end: Connection, work: Callable[[Job], Result], of_parent: Iterable[Connection]) -> None:
     """A child's life."""
+    # INT stays blocked: it must never unwind what its parent has begun.
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
+    for each in of_parent:
+        each.close()
     # Millions of small tuples and no cycles: looking for some took a sixth of the time.
     gc.disable()
-    status = 1
-    try:
-        with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-            while True:
-                job = end.recv()
-                try:
-                    result: object = work(job)
-                except Exception as error:  # noqa: BLE001 - raised again in the parent
-                    result = _Raised(error)
-                end.send_bytes(pickle.dumps(result))
-        status = 0
-    finally:
-        os._exit(status)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            job = end.recv()
+            try:
+                result: object = work(job)
+            except Exception as error:  # noqa: BLE001 - raised again in the parent
+                result = _Raised(error)
+            end.send_bytes(pickle.dumps(result))
 
 
 class _Raised:

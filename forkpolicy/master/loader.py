@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
-from forkpolicy.master.processes.child import TRACE_CHARACTERS, start_child
+from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.processes.waitpid import describe_exit, kill
+from forkpolicy.process import TRACE_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ class Loader:
         self.close()
 
     def close(self) -> None:
-        """What a child closes."""
+        """Read no more of it."""
         os.close(self._read_end)
 
 

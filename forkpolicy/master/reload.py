@@ -192,11 +192,6 @@ class Reloader:
         self._read(self._loader, self._loader.exited(status))
         return True
 
-    def drop_in_child(self) -> None:
-        """What a child closes."""
-        if self._loader:
-            self._loader.close()
-
     def _on_loader(self, loader: Loader) -> None:
         if loader is not self._loader:
             return

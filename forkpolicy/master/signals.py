@@ -55,11 +55,3 @@ class Signals:
         while self._queue:
             taken.append(self._queue.popleft())
         return taken
-
-    def drop_in_child(self) -> None:
-        """What a child forgets: the handlers act on the master's queue."""
-        signal.set_wakeup_fd(-1)
-        for signum in CAUGHT:
-            signal.signal(signum, signal.SIG_DFL)
-        os.close(self._read_end)
-        os.close(self._write_end)

@@ -1,11 +1,11 @@
-"""The master: one loop that does what signals, workers and operators ask. Puts the parts together and passes on
-between them what one says and another has to know; each part owns its state.
+"""The master: one loop that does what signals, workers and operators ask for. Puts the parts together and passes on
+between them what one reports and another must know; each part owns its state.
 
-Knows processes, not mail: `load` gives it something opaque that workers serve with, `run_worker` is what a worker
-does. Each turn of the loop takes what has come (signals, messages of workers, commands), then looks after time:
-hung workers, births, deadlines, the watchdog. Nothing here waits for a worker, a client or a disk.
+Knows processes, not mail: `load` gives it something opaque that workers serve with, `program` is what a worker does.
+Each turn of the loop takes what has come (signals, messages of workers, commands), then does what is due: hung workers,
+starts, deadlines, the watchdog. Nothing here waits for a worker, a client or a disk.
 
-Raises nothing: what can be wrong at the start is found by who makes the sockets; afterwards trouble is logged and met.
+Raises nothing: what can be wrong at the start is found by what makes the sockets; later faults are logged and handled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.master.sockets.listener import Listener
-    from forkpolicy.master.workers import RunWorker
+    from forkpolicy.master.workers import WorkerProgram
     from forkpolicy.scoreboard import Scoreboard
 
 # How often the loop looks after time when nothing happens.
@@ -59,7 +59,7 @@ class Master:
         loaded: Any,
         load: Load,
         unpack: Callable[[Any], Any],
-        run_worker: RunWorker,
+        program: WorkerProgram,
         sockets: InheritedSockets,
         control_listener: Listener,
         logger: Logger,
@@ -81,15 +81,13 @@ class Master:
         self.signals = Signals()
         self.loop = Loop()
         self.workers = Workers(
-            self.generation, run_worker, self.loop, log, scoreboard, self.handle_message, self.worker_exited
+            self.generation, program, self.loop, log, scoreboard, self.handle_message, self.worker_exited
         )
         self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, log, self.notifier)
         self.upgrader = Upgrader(sockets, self.loop, log, self.give_way)
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
         commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop)
         self.control = ControlServer(control_listener, self.loop, commands)
-        parts = (self.signals, self.loop, self.workers, self.control, self.upgrader, self.reloader)
-        self.dropped_by_children = [*(part.drop_in_child for part in parts), self.drop_inherited]
         self.helpers = Helpers(logger, exporter, watcher, log)
         self.old_master: OldMaster | None = None
         self.reload_later = False
@@ -109,11 +107,6 @@ class Master:
     def replaced(self) -> bool:
         """Whether another master serves in our place."""
         return self.new_master != 0
-
-    def drop_inherited(self) -> None:
-        """In a child: close what the master before us has passed and nobody wants."""
-        if self.inherited:
-            self.inherited.drop_in_child()
 
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""
@@ -139,7 +132,7 @@ class Master:
             self.control.start()
         while not ((self.stopping or self.replaced) and not self.workers):
             if not (self.stopping or self.replaced or self.reloader.commits):
-                self.workers.keep([*self.dropped_by_children, *self.helpers.dropped_by_workers])
+                self.workers.keep()
             ready = self.loop.wait(min(TURN_S, self.workers.backoff.wait_s(time.monotonic()) or TURN_S))
             for signum in self.signals.take():
                 self.SIGNALS[signum](self)

@@ -106,11 +106,6 @@ class Upgrader:
         if self._upgrade and now_s > self._upgrade.deadline_s:
             self.abort(f"it does not serve within {UP_TIMEOUT_S:g} s")
 
-    def drop_in_child(self) -> None:
-        """What a child closes."""
-        if self._upgrade:
-            self._upgrade.close()
-
     def _on_report(self, upgrade: Upgrade) -> None:
         """The new master serves, or has closed its end: then its death says how."""
         if upgrade is not self._upgrade:

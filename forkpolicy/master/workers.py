@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.cores import usable_cores
@@ -22,17 +23,16 @@ from forkpolicy.scoreboard import MAX_WORKERS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.sockets.loop import Loop
+    from forkpolicy.process import Identity
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.settings import Settings
-
-    RunWorker = Callable[[Generation, int, socket.socket], None]
 
 # What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
 DUMP_BEFORE_KILL_S = 1.0
@@ -53,13 +53,24 @@ MANY_LEAVING = 16
 LEAVING_OF_MANY_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerProgram:
+    """What a worker is forked for: `run(generation, slot, link)`, as `identity`. `keep`: the descriptors that all of
+    them share.
+    """
+
+    run: Callable[[Generation, int, socket.socket], None]
+    keep: tuple[int, ...]
+    identity: Identity | None = None
+
+
 class Workers:
     """All of them, by pid. `wanted`: how many there should be."""
 
     def __init__(
         self,
         generation: Generation,
-        run: RunWorker,
+        program: WorkerProgram,
         loop: Loop,
         log: LogPipe,
         scoreboard: Scoreboard,
@@ -72,7 +83,7 @@ class Workers:
         self.scoreboard = scoreboard
         self.backoff = Backoff()
         self._generation = generation
-        self._run = run
+        self._program = program
         self._loop = loop
         self._log = log
         self._handle_message = handle_message
@@ -100,8 +111,8 @@ class Workers:
 
     # Births
 
-    def keep(self, drop: Iterable[Callable[[], None]]) -> None:
-        """Have as many as wanted: start some, or let the newest go. `drop`: what a worker closes of the master's."""
+    def keep(self) -> None:
+        """Have as many as wanted: start some, or let the newest go."""
         present = [worker for worker in self.alive.values() if worker.wanted]
         for worker in sorted(present, key=lambda each: each.started_s)[self.wanted :]:
             self.retire(worker)
@@ -110,15 +121,21 @@ class Workers:
         births = min(missing, 1) if self.backoff.failures else missing
         if self.backoff.wait_s(time.monotonic()) == 0:
             for _ in range(births):
-                if not self._start_one(drop):
+                if not self._start_one():
                     break
 
-    def _start_one(self, drop: Iterable[Callable[[], None]]) -> bool:
-        generation = self._generation
+    def _start_one(self) -> bool:
+        generation, program = self._generation, self._program
         try:
             slot = self._free_slot()
-            number = generation.number
-            worker = spawn(slot, number, lambda link: self._run(generation, slot, link), drop, self._report_bug)
+            worker = spawn(
+                slot,
+                generation.number,
+                lambda link: program.run(generation, slot, link),
+                keep=(*program.keep, *generation.tables.fds.values()),
+                identity=program.identity,
+                report_bug=self._report_bug,
+            )
         except OSError as error:
             delay_s = self.backoff.failed_start(time.monotonic(), FORK_FAILED_DELAY_S)
             self._log.event("error", "worker not started", reason=error.strerror, next_try_s=delay_s)
@@ -137,14 +154,8 @@ class Workers:
         raise OSError(errno.EAGAIN, f"there are {MAX_WORKERS} workers, most of which leave")
 
     def _report_bug(self, trace: str) -> None:
-        """In a worker that ends of a bug: say so. The end of a traceback says most, if it does not fit."""
-        self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace[-2500:])
-
-    def drop_in_child(self) -> None:
-        """What a child closes: it is nobody's master."""
-        for worker in self.alive.values():
-            worker.close()
-            worker.stderr.close()
+        """In a worker that ends with a bug: log it."""
+        self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace)
 
     # Words
 

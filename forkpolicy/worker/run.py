@@ -16,9 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 import gevent
-from setproctitle import setproctitle
 
-from forkpolicy.process import SIGNALS_OF_MASTER
 from forkpolicy.scoreboard import STAYING
 from forkpolicy.worker.accept import Acceptor, HandoverReceiver
 from forkpolicy.worker.balance import Balance
@@ -85,10 +83,11 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Serve until it is over."""
-        self._set_signals()
+        # Descriptor 2, whatever Python thinks of sys.stderr: the master reads it.
+        faulthandler.enable(file=2, all_threads=True)
+        faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
         # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
         gc.freeze()
-        setproctitle(f"forkpolicy: worker {self.slot.number}")
         missing = self.engine.open_tables(self._good_tables)
         if missing and self._whole:
             self.master_link.report({"is": "unfit", "reason": "; ".join(missing)})
@@ -100,8 +99,8 @@ class WorkerProcess:
         self.master_link.start()
         self._beat_timer.start(self._beat)
         self._term_watcher.start(self._terminated)
-        # Blocked since before the fork: one that came meanwhile would have been the death of us.
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # Blocked since before the fork: one that came earlier would have killed this worker.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self.slot["serving"] = STAYING
         entrances: list[Acceptor | HandoverReceiver] = [*self._acceptors, *self._receivers]
         for entrance in entrances:
@@ -110,15 +109,6 @@ class WorkerProcess:
         self.master_link.report({"is": "ready", "state": self._state()})
         self.shutdown.done.wait()
         self.flusher.flush()
-
-    def _set_signals(self) -> None:
-        # HUP and its like are the master's: `pkill -HUP forkpolicy` means one reload, not the death of every worker.
-        for signum in SIGNALS_OF_MASTER:
-            if signum != signal.SIGTERM:
-                signal.signal(signum, signal.SIG_IGN)
-        # Descriptor 2, whatever Python thinks of sys.stderr: the master reads it.
-        faulthandler.enable(file=2, all_threads=True)
-        faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
 
     def _bug(self, _context: object, _kind: object, error: BaseException | str | None, _trace: object) -> None:
         if isinstance(error, Exception):

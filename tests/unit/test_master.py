@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
 from forkpolicy.master import workers
+from forkpolicy.master.good_tables import GoodTables
 from forkpolicy.master.processes.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.helpers import Helpers
@@ -31,7 +32,7 @@ from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
-from forkpolicy.master.workers import Workers
+from forkpolicy.master.workers import WorkerProgram, Workers
 from forkpolicy.scoreboard import MAX_WORKERS
 from forkpolicy.settings import Settings
 
@@ -65,8 +66,9 @@ def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     monkeypatch.setattr(os, "fork", lambda: 78)
     helpers.keep(0.0, lambda _sock: None)
     assert (logger.pid, told) == (78, [("logger replaced", "it could not be started at once")])
-    logger.drop_in_child()
-    for fd in (*logger.pipe.fds, logger.losses.at_target.fd):
+    for each in (logger._opened, logger._opening):
+        each.close()
+    for fd in (logger._read_end, *logger.pipe.fds, logger.losses.at_target.fd):
         os.close(fd)
 
 
@@ -107,28 +109,28 @@ def test_a_companion_that_fails_says_why():
 def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):
     """Descriptors that were out for a minute keep nobody waiting for half of one when they are back."""
     settings = SimpleNamespace(server=SimpleNamespace(workers=1))
-    generation = SimpleNamespace(settings=settings, loaded=None, number=1)
+    generation = SimpleNamespace(settings=settings, loaded=None, number=1, tables=GoodTables())
     told = []
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["next_try_s"])))
-    born = Workers(generation, None, None, log, None, None, None)
+    born = Workers(generation, WorkerProgram(lambda *_: None, ()), None, log, None, None, None)
 
-    def no_descriptors(*_):
+    def no_descriptors(*_, **__):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(workers, "spawn", no_descriptors)
     for _ in range(9):
         born.backoff.not_before_s = 0.0
-        born.keep([])
+        born.keep()
     assert told == [("worker not started", 0.5), *[("worker not started", 1.0)] * 8]
 
 
 def workers_of(count, told):
     """Workers without processes: `spawn` is to be replaced."""
     settings = SimpleNamespace(server=SimpleNamespace(workers=count))
-    generation = SimpleNamespace(settings=settings, loaded=None, number=1)
+    generation = SimpleNamespace(settings=settings, loaded=None, number=1, tables=GoodTables())
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields.get("reason"))))
     loop = SimpleNamespace(register=lambda *_: None, watch_writable=lambda _worker: None)
-    return Workers(generation, None, loop, log, None, None, None)
+    return Workers(generation, WorkerProgram(lambda *_: None, ()), loop, log, None, None, None)
 
 
 class Silent(Worker):
@@ -146,16 +148,16 @@ def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
     """Where as many workers leave as there is room for; when one of them has gone, a birth is tried again."""
     told, births = [], []
     full = workers_of(2, told)
-    monkeypatch.setattr(workers, "spawn", lambda slot, *_: births.append(slot) or Silent(slot))
+    monkeypatch.setattr(workers, "spawn", lambda slot, *_, **__: births.append(slot) or Silent(slot))
     for slot in range(MAX_WORKERS):
         worker = Silent(slot)
         worker.leaves()
         full.alive[worker.pid] = worker
-    full.keep([])
+    full.keep()
     assert told == [("worker not started", f"there are {MAX_WORKERS} workers, most of which leave")]
     del full.alive[1007]
     full.backoff.not_before_s = 0.0
-    full.keep([])
+    full.keep()
     assert births == [7]
 
 

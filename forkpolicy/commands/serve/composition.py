@@ -1,6 +1,6 @@
 """The composition root: puts settings, master, workers and compiler together, and runs the master.
 
-The only module that knows all of them: the master knows what it is given here (`load`, `run_worker`, the sockets) and
+The only module that knows all of them: the master knows what it is given here (`load`, `program`, the sockets) and
 nothing else. Imported by `forkpolicy serve` alone, since it imports nearly everything. Raises ConfigError and
 CannotWriteError where something keeps the server from starting.
 """
@@ -8,7 +8,6 @@ CannotWriteError where something keeps the server from starting.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +24,9 @@ from forkpolicy.master.sockets import inherited
 from forkpolicy.master.sockets.configured import open_sockets
 from forkpolicy.master.sockets.listener import is_activated
 from forkpolicy.master.supervisor import Master
+from forkpolicy.master.workers import WorkerProgram
 from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
-from forkpolicy.process import become, die_with_parent, leave_no_core, raise_descriptor_limit
+from forkpolicy.process import leave_no_core, raise_descriptor_limit
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
 from forkpolicy.worker.handover import HANDOVER_VERSION, make_handover_pairs
@@ -35,15 +35,12 @@ from forkpolicy.worker.run import WorkerProcess
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.process import Identity
     from forkpolicy.settings import Settings
-
-    RunWorker = Callable[[Generation, int, socket.socket], None]
 
 WATCHED_BY = "with systemd forkpolicy-networks.service compiles them (forkpolicy-compile --watch-interfaces, as root)"
 
@@ -86,7 +83,7 @@ def _master(loaded: Loaded, path: str, before: InheritedSockets | None) -> Maste
         loaded,
         lambda reading: load_outline(path, reading),
         lambda outline: Outline.of(path, outline),
-        _worker_of(path, sockets, scoreboard, logger.pipe, identity),
+        _worker_program(path, sockets, scoreboard, logger.pipe, identity),
         sockets,
         control,
         logger,
@@ -97,28 +94,24 @@ def _master(loaded: Loaded, path: str, before: InheritedSockets | None) -> Maste
     )
 
 
-def _worker_of(
+def _worker_program(
     path: str, sockets: InheritedSockets, scoreboard: Scoreboard, pipe: LogPipe, identity: Identity | None
-) -> RunWorker:
-    """What a worker's process runs: the function is called in it, after the fork."""
+) -> WorkerProgram:
+    """What a worker's process runs: `run` is called in it, after the fork."""
     handover_pairs = sockets.pairs[0], sockets.pairs[1]
-    master_pid = os.getpid()
+    listening = [each.sock for each in sockets.listeners]
+    shared = (*listening, *(sock for pair in handover_pairs for sock in pair))
 
-    def run_worker(generation: Generation, slot: int, master: socket.socket) -> None:
-        if identity:
-            become(identity)
-        die_with_parent(signal.SIGKILL, master_pid)
-        leave_no_core()
+    def run(generation: Generation, slot: int, master: socket.socket) -> None:
         # What the start has loaded is in memory, and shared; what a reload has brought is loaded from its files' bytes.
         known = generation.loaded
         loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot)
         log = pipe.named(worker=slot, pid=os.getpid())
-        listening = [each.sock for each in sockets.listeners]
         good, whole = generation.tables.fds, generation.whole
         number = generation.number
         WorkerProcess(loaded, number, slot, listening, master, handover_pairs, scoreboard, log, good, whole=whole).run()
 
-    return run_worker
+    return WorkerProgram(run, (*(sock.fileno() for sock in shared), *pipe.fds), identity)
 
 
 def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:

@@ -1,22 +1,22 @@
-"""A process of the master's that is not a worker: the log, the metrics, a helper. One fork for all of them.
+"""Every child of the master is started here: the workers, the log, the metrics, a helper process, the one that loads a
+reload's files. The new master of an upgrade alone is not: that is another program (sockets/inherited.py).
 
-The child keeps the descriptors that it is given and closes every other one: what it does not need it can neither
-misuse nor keep open. It gives up root where it is given a user to become, leaves no core, ends with the master, and
-ignores the master's signals. Raises OSError where the machine has no process to give.
+The master keeps everything that it has. The child has the master's memory, but uses nothing that needs a descriptor
+which it was not given; `start_child` lists what it drops, in order. Raises OSError where the machine has no process to
+give.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
 from forkpolicy.log import report_on_stderr
 from forkpolicy.master.signals import CAUGHT
-from forkpolicy.process import SIGNALS_OF_MASTER, become, die_with_parent, keep_only, leave_no_core
+from forkpolicy.process import SIGNALS_OF_MASTER, become, die_with_parent, fork, keep_only, leave_no_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.process import Identity
 
-    Handlers = Mapping[int, Callable[[int, FrameType | None], None]]
-
-# The end of a traceback says most; this fits into a line of the log.
-TRACE_CHARACTERS = 2500
+    Handlers = Mapping[int, Callable[[int, FrameType | None], None] | signal.Handlers]
 
 
 def start_child(
@@ -35,57 +32,41 @@ def start_child(
     *,
     title: str,
     keep: Iterable[int],
+    stderr: int = 2,
     identity: Identity | None = None,
     death: int = signal.SIGKILL,
     handlers: Handlers | None = None,
+    blocked: Iterable[int] = (),
     report_bug: Callable[[str], None] = report_on_stderr,
 ) -> int:
-    """Fork a process that does nothing but `run`; its pid. `keep`: its descriptors beside the standard ones; `death`:
-    the signal that it gets when the master dies; `handlers`: what it does about signals; `report_bug` gets the
-    traceback if `run` raises, and the exit status is 1 then.
+    """Fork a process that does nothing but `run`; its pid. Before that the child, in this order:
+
+    - forgets the master's handlers: it ignores the master's signals, but for those with `handlers` of its own;
+    - writes what it writes to standard error to `stderr`, and closes every descriptor but the standard ones and `keep`:
+      what it does not need it can neither misuse nor keep open;
+    - becomes `identity` for good, if there is one;
+    - leaves no core, and gets the signal `death` when the master dies: a change of user would undo both;
+    - shows its title: a process that shows it has given up its privileges;
+    - lets signals in, which were blocked since before the fork, but for those that stay `blocked`.
+
+    `report_bug` is called with the traceback if `run` raises, and the exit status is 1 then.
     """
     master = os.getpid()
-    # A signal that comes in between must neither run the master's handler in the child nor meet it without its own.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        pid = os.fork()
-        if not pid:
-            _live(run, title, keep, identity, (master, death), handlers or {}, report_bug)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pid
 
-
-def _live(
-    run: Callable[[], None],
-    title: str,
-    keep: Iterable[int],
-    identity: Identity | None,
-    end: tuple[int, int],
-    handlers: Handlers,
-    report_bug: Callable[[str], None],
-) -> NoReturn:
-    master, death = end
-    status = 1
-    try:
+    def live() -> None:
         signal.set_wakeup_fd(-1)
         for signum in CAUGHT:
             signal.signal(signum, signal.SIG_IGN if signum in SIGNALS_OF_MASTER else signal.SIG_DFL)
-        for number, handler in handlers.items():
+        for number, handler in (handlers or {}).items():
             signal.signal(number, handler)
+        os.dup2(stderr, 2)
         keep_only(keep)
         if identity:
             become(identity)
-        # Both are undone by a change of user.
         leave_no_core()
         die_with_parent(death, master)
-        # Last: a process that shows the title has given up its privileges.
         setproctitle(title)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         run()
-        status = 0
-    except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so
-        report_bug(traceback.format_exc()[-TRACE_CHARACTERS:])
-    finally:
-        # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
-        os._exit(status)
+
+    return fork(live, report_bug)

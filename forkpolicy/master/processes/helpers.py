@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from forkpolicy.master.processes.helper_process import HelperProcess
     from forkpolicy.master.processes.logger import Logger
 
-    Drop = list[Callable[[], None]]
-
 # A metrics process that ends is started again, but no more often than this.
 EXPORTER_DELAY_S = 1.0
 
@@ -37,12 +35,6 @@ class Helpers:
         self._exporter_at_s = 0.0
         # How often each has ended, and how it did last.
         self._ends: dict[str, tuple[int, str]] = {}
-
-    @property
-    def dropped_by_workers(self) -> Drop:
-        """What a worker closes of theirs."""
-        metrics = self._exporter.listeners if self._exporter else []
-        return [self._logger.drop_in_child, *(each.sock.close for each in metrics)]
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""

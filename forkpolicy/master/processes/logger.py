@@ -88,15 +88,6 @@ class Logger:
     def _report_opened(self, reason: bytes, fd: int | None = None) -> None:
         socket.send_fds(self._opening, [b"+" + reason[:MAX_REASON_BYTES]], [] if fd is None else [fd])
 
-    def drop_in_child(self) -> None:
-        """A worker keeps the write end only. The read end in many hands would keep the pipe alive without reader, and
-        who could write to the target could write what has not been escaped.
-        """
-        os.close(self._read_end)
-        self._opened.close()
-        self._opening.close()
-        self._target.close()
-
     def finish(self) -> None:
         """Wait until the last lines are written, but not for a target that blocks: lines that it has not taken are
         counted on standard error. The master's last act: all other writers have ended.

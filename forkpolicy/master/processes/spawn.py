@@ -1,9 +1,4 @@
-"""The birth of a worker: fork, in one function that lists what each side keeps and drops; and the master's end of
-its link.
-
-Signals are blocked around the fork, so that one in between reaches whom it was meant for. In the child they stay so:
-`run` lets them in when it has handlers for them.
-"""
+"""Starts a worker (child.py forks it), and is the master's end of its link and of its standard error."""
 
 from __future__ import annotations
 
@@ -12,17 +7,17 @@ import select
 import signal
 import socket
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from forkpolicy import link
-from forkpolicy.master.signals import CAUGHT
+from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.sockets.send_buffer import write_some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forkpolicy.link import Message
+    from forkpolicy.process import Identity
 
 READ_BYTES = 1 << 18
 # A message brings one at most.
@@ -155,54 +150,36 @@ def spawn(
     slot: int,
     generation: int,
     run: Callable[[socket.socket], None],
-    drop: Iterable[Callable[[], None]],
+    *,
+    keep: Iterable[int],
+    identity: Identity | None,
     report_bug: Callable[[str], None],
 ) -> Worker:
-    """Fork one worker. `run(link)` is its life, and begins with the master's signals blocked; `drop` are what it
-    closes of the master's; `report_bug` gets the traceback of a bug that ends it. Raises OSError.
+    """Fork one worker. `run(link)` is its life, in which TERM waits until it is let in; `keep` are its descriptors next
+    to the link, `report_bug` is called with the traceback of a bug that ends it. Raises OSError.
     """
     ours, theirs = socket.socketpair()
-    heard, said = os.pipe()
-    # Blocked: a signal that comes between fork and the child's own handlers must not run the master's there.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    read_end, write_end = os.pipe()
+    for sock in (ours, theirs):
+        sock.setblocking(False)
+    # Full, it loses what is written: a worker never waits for the master.
+    os.set_blocking(write_end, False)
     try:
-        pid = os.fork()
-        if pid == 0:
-            # Full, it loses what is said: a worker never waits for the master.
-            os.set_blocking(said, False)
-            os.dup2(said, 2)
-            os.close(heard)
-            _live(ours, theirs, run, drop, report_bug)
+        pid = start_child(
+            lambda: run(theirs),
+            title=f"forkpolicy: worker {slot}",
+            keep=(*keep, theirs.fileno()),
+            stderr=write_end,
+            identity=identity,
+            handlers={signal.SIGTERM: signal.SIG_DFL},
+            blocked={signal.SIGTERM},
+            report_bug=report_bug,
+        )
     except OSError:
         ours.close()
-        os.close(heard)
+        os.close(read_end)
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        os.close(said)
-    ours.setblocking(False)
-    return Worker(pid, slot, generation, ours, Stderr(heard))
-
-
-def _live(
-    ours: socket.socket,
-    theirs: socket.socket,
-    run: Callable[[socket.socket], None],
-    drop: Iterable[Callable[[], None]],
-    report_bug: Callable[[str], None],
-) -> None:
-    """The child: never returns. Exit status 1 after an exception."""
-    status = 1
-    try:
-        ours.close()
-        for each in drop:
-            each()
-        theirs.setblocking(False)
-        run(theirs)
-        status = 0
-    except BaseException:  # noqa: BLE001 - a bug of ours: the process ends of it, and says so where somebody looks
-        report_bug(traceback.format_exc())
-    finally:
-        # Not sys.exit: nothing of the master's (its exit handlers, its callers' finally) is for us to run.
-        os._exit(status)
+        os.close(write_end)
+    return Worker(pid, slot, generation, ours, Stderr(read_end))

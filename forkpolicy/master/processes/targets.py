@@ -39,9 +39,6 @@ class Target(Protocol):
     def use(self, fd: int) -> None:
         """Write to that descriptor from now on."""
 
-    def close(self) -> None:
-        """Give it up, in a process that has no business with it."""
-
 
 class StderrTarget:
     """Standard error."""
@@ -65,9 +62,6 @@ class StderrTarget:
     def use(self, fd: int) -> None:
         """Never called: there is no other one."""
         os.close(fd)
-
-    def close(self) -> None:
-        """It stays open: a stack dump of a hung worker goes there."""
 
 
 class FileTarget:
@@ -99,10 +93,6 @@ class FileTarget:
         before, self._fd = self._fd, fd
         os.close(before)
 
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
-
 
 class SyslogTarget:
     """The local syslog, facility mail, as Postfix."""
@@ -133,12 +123,8 @@ class SyslogTarget:
 
     def use(self, fd: int) -> None:
         """Send to that connection from now on."""
-        self.close()
-        self._socket = socket.socket(fileno=fd)
-
-    def close(self) -> None:
-        """Close the connection."""
         self._socket.close()
+        self._socket = socket.socket(fileno=fd)
 
 
 def open_target(name: str) -> Target:

@@ -69,11 +69,6 @@ class ControlServer:
         for client in self._clients:
             client.sock.close()
 
-    def drop_in_child(self) -> None:
-        """What a child closes."""
-        self.close()
-        self.listener.sock.close()
-
     def _accept(self, _events: int) -> None:
         try:
             sock = accept(self.listener)

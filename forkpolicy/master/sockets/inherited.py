@@ -72,12 +72,6 @@ class InheritedSockets:
         with contextlib.suppress(OSError):
             os.write(self.ready_fd, reason.encode("utf-8", "replace")[:REPORT_BYTES])
 
-    def drop_in_child(self) -> None:
-        """What a child of the new master closes: what is left, which would listen on in it."""
-        for left in self.every_listener:
-            left.sock.close()
-        os.close(self.ready_fd)
-
 
 def inherited(handover: int) -> InheritedSockets | None:
     """What the master before us passed; None when there was none. `handover`: the version of the messages between

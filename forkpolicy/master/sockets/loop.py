@@ -68,7 +68,3 @@ class Loop:
         for _, what, callback in due:
             self.register(what, callback)
         return [(key.data, events) for key, events in self._selector.select(pause_s)]
-
-    def drop_in_child(self) -> None:
-        """What a child closes."""
-        self._selector.close()
