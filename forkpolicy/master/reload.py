@@ -284,7 +284,7 @@ class Reloader:
         notes = needs_restart(before, settings)
         self._log.event("info", "reloaded", generation=reload.generation, **reload.loaded.summary)
         for note in notes:
-            self._log.event("warning", "setting not taken up", reason=note)
+            self._log.event("warning", "setting needs a restart", reason=note)
         self._report([], notes, [str(warning) for warning in reload.loaded.warnings])
 
     def _report(self, complaints: list[str], notes: list[str], warnings: list[str]) -> None:
@@ -311,4 +311,4 @@ def needs_restart(before: Settings, after: Settings) -> list[str]:
         changed.append("metrics.listen")
     if before.watch_interfaces != after.watch_interfaces:
         changed.append("watch_interfaces")
-    return [f"{name} has changed: it is taken up by a restart or an upgrade (signal USR2)" for name in changed]
+    return [f"{name} has changed: it takes effect with a restart or an upgrade (signal USR2)" for name in changed]

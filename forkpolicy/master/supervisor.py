@@ -155,7 +155,7 @@ class Master:
             self.reload_later = False
             self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
-            self.fail("workers die at birth")
+            self.fail("workers die before they serve")
         self.workers.tick(now_s, slept=slept)
         self.upgrader.tick(now_s)
         if not self.stopping:

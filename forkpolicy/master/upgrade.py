@@ -81,11 +81,11 @@ class Upgrader:
             return
         self._upgrade = upgrade
         self._loop.register(upgrade, lambda _events: self._on_report(upgrade))
-        self._log.event("info", "upgrade begun", new_pid=upgrade.pid)
+        self._log.event("info", "upgrade started", new_pid=upgrade.pid)
 
     def refuse(self, reason: str) -> None:
         """Not now."""
-        self._log.event("warning", "upgrade not begun", reason=reason)
+        self._log.event("warning", "upgrade refused", reason=reason)
 
     def abort(self, reason: str) -> None:
         """Back to where we were."""

@@ -192,7 +192,7 @@ class Workers:
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
-            self._log.event("critical", "worker talks nonsense", **fields, reason=repr(error), action="kill")
+            self._log.event("critical", "invalid message from worker", **fields, reason=repr(error), action="kill")
             worker.kill_at_s = time.monotonic()
             return False
         return messages is not None
@@ -206,7 +206,7 @@ class Workers:
     def _log_stderr(self, worker: Worker, now_s: float) -> None:
         """Log what a worker has said."""
         while text := worker.stderr.text(now_s):
-            self._log.event("warning", "worker said", worker=worker.slot, worker_pid=worker.pid, text=text)
+            self._log.event("warning", "worker stderr", worker=worker.slot, worker_pid=worker.pid, text=text)
 
     # Ends
 

@@ -58,7 +58,7 @@ class Connections:
         most = self._engine.loaded.settings.server.max_connections
         if len(self.held) < most:
             return True
-        self._engine.log_seldom("warning", "connections wait", f"server.max_connections ({most}) is reached")
+        self._engine.log_seldom("warning", "connection limit reached", f"server.max_connections ({most}) is reached")
         return False
 
     def accept_failed(self, error: OSError) -> None:

@@ -136,7 +136,7 @@ class Engine:
         refused = slot.refused
         file = gevent.get_hub().threadpool.apply(slot.prepare)
         if file and slot.take(file):
-            self.log.event("info", "table taken up", table=slot.name, generation=slot.generation)
+            self.log.event("info", "table loaded", table=slot.name, generation=slot.generation)
         elif slot.refused and slot.refused != refused:
             self._tell_refused(slot)
 

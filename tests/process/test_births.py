@@ -88,9 +88,9 @@ def test_the_stack_of_a_worker_that_hangs_is_logged(make_server, sabotage):
     server.start()
     (victim,) = server.worker_pids()
     sabotage.write_text("hang")
-    eventually(lambda: "worker said" in server.said())
+    eventually(lambda: "worker stderr" in server.said())
     sabotage.unlink()
-    (line,) = [line for line in server.log.read_text().splitlines() if "worker said" in line]
+    (line,) = [line for line in server.log.read_text().splitlines() if "worker stderr" in line]
     assert f"worker_pid={victim}" in line
     assert "most recent call first" in line
     assert "in beat" in line

@@ -69,7 +69,7 @@ def test_settings_that_need_a_restart_are_named(server):
     server.settings.write_text(text.replace("workers = 2", "workers = 3\nbacklog = 99"))
     done = server.reload()
     assert done.returncode == 0
-    assert "server.backlog has changed: it is taken up by a restart" in done.stderr
+    assert "server.backlog has changed: it takes effect with a restart" in done.stderr
     eventually(lambda: len(server.worker_pids()) == 3)
 
 

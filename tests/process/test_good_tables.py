@@ -255,7 +255,7 @@ def test_a_stop_of_the_new_master_leaves_the_old_one_its_sockets(upgradable):
     """TERM to it before it serves: they share what they listen on, and the old one goes on."""
     server = upgradable
     server.process.send_signal(signal.SIGUSR2)
-    line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade begun" in line), None))
+    line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade started" in line), None))
     new = int(line.rpartition("new_pid=")[2].split()[0])
     os.kill(new, signal.SIGTERM)
     eventually(lambda: not alive(new))

@@ -112,7 +112,7 @@ def test_children_import_nothing(make_noting, noted):
         eventually(lambda: "log target reopened" in server.said())
         for pid in workers_seen(server):
             os.kill(pid, signal.SIGQUIT)
-        eventually(lambda: "worker said" in server.said())
+        eventually(lambda: "worker stderr" in server.said())
     server.stop()
     assert sorted(set(noted.read_text().split())) == []
 

@@ -257,7 +257,7 @@ def test_a_mount_that_hangs_stops_nobody(server, client, hung):
         assert server.obey("scale", workers=3)["ok"]
         eventually(lambda: len(server.worker_pids()) == 3)
         server.process.send_signal(signal.SIGUSR2)
-        eventually(lambda: "upgrade not begun" in server.said())
+        eventually(lambda: "upgrade refused" in server.said())
         second.connect().settimeout(60)
         second.connect().sendall(b'{"command": "reload"}\n')
         assert loaders(server), "the first reload must not be over yet"

@@ -216,7 +216,7 @@ def test_signals_during_a_start_wait_for_its_end(make_server, monkeypatch):
             eventually(lambda generation=generation: server.obey("status")["generation"] == generation)
             master = server.obey("status")["pid"]
             said = [line for line in server.said().splitlines() if f"pid={master} " in line]
-            for event in ("scaled", "reloaded", "upgrade not begun"):
+            for event in ("scaled", "reloaded", "upgrade refused"):
                 assert any(f'event="{event}"' in line or f"event={event} " in line for line in said), (event, said)
             assert server.said().count("log target reopened") == generation // 2
             assert client.ask(FORGED) == REJECT
@@ -230,7 +230,7 @@ def test_a_stop_ends_an_upgrade_under_way(upgradable):
     """TERM just after USR2: both masters end, nothing stays behind."""
     server = upgradable
     server.process.send_signal(signal.SIGUSR2)
-    line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade begun" in line), None))
+    line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade started" in line), None))
     new = int(line.rpartition("new_pid=")[2].split()[0])
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0

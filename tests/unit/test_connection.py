@@ -207,7 +207,7 @@ def test_what_is_no_request_ends_the_connection_and_is_told(peer, raw, told):
     with contextlib.suppress(ConnectionResetError):
         assert peer.ended() == b""
     ((_, event, fields),) = peer.log.events
-    assert event == "no policy request"
+    assert event == "invalid request"
     assert told in fields["reason"]
     assert raw.startswith(fields["first_bytes"].encode("latin-1"))
     assert peer.closed == [peer.connection]

@@ -477,7 +477,7 @@ def test_a_terminal_gets_colours_and_a_pipe_does_not(explain):
     [
         "Nov 28 04:55:01 mx postfix/smtpd[12]: connect from unknown[203.0.113.5]",
         "Nov 28 04:55:01 mx postfix/smtpd[12]: disconnect from unknown[203.0.113.5] ehlo=1 quit=1 commands=2",
-        'time=2026-11-28T04:56:38.562Z level=warning event="no policy request" worker=1 pid=91 reason="no line"',
+        'time=2026-11-28T04:56:38.562Z level=warning event="invalid request" worker=1 pid=91 reason="no line"',
         '{"time": "2026-11-28T04:56:38.562Z", "level": "info", "event": "scaled", "workers": 3}',
     ],
 )
