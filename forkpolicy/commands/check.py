@@ -22,7 +22,7 @@ from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
 from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks.find import find_warnings
-from forkpolicy.postfix.configuration import BrokenPostfixError, PostfixError, read_postfix
+from forkpolicy.postfix.parameters import BrokenPostfixError, PostfixError, read_postfix
 from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_identity
 from forkpolicy.settings import read_settings
 from forkpolicy.tables.examples import examples_in, words_for

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.tables.keys import ip_key
+from forkpolicy.postfix.lists import split_list
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
@@ -41,26 +41,6 @@ _ASKED_ONLY: Final = {
 
 # As Postfix reads a key: up to the first blank that stands neither in quotes nor behind a backslash.
 _KEY: Final = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^\s"\\])+', re.ASCII)
-
-
-def is_map(word: str) -> bool:
-    """Whether a word is `type:name`; `dead:beef::` is an address."""
-    kind, colon, _ = word.partition(":")
-    return bool(colon) and kind.isalpha() and ip_key(word.partition("/")[0]) is None
-
-
-def split_list(value: str) -> list[str]:
-    """The members of a Postfix list: separated by commas and blanks, with `{ ... }` kept whole."""
-    words, word, depth = [], "", 0
-    for char in value:
-        depth += (char == "{") - (char == "}")
-        if depth <= 0 and (char.isspace() or char == ","):
-            if word:
-                words.append(word)
-            word = ""
-        else:
-            word += char
-    return [*words, word] if word else words
 
 
 def split_map(word: str) -> tuple[str, str]:

@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from forkpolicy.postfix.lists import split_list
 from forkpolicy.protocol.attributes import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from forkpolicy.postfix.configuration import Postfix, Smtpd
+    from forkpolicy.postfix.parameters import Postfix, Smtpd
 
 # Each restriction list, and the protocol states at which it is evaluated when nothing delays it.
 LISTS = {
@@ -174,8 +175,10 @@ def _states(name: str, values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_service(word: str) -> tuple[str, dict[str, str]]:
-    """Endpoint and options of `unix:path` or of `{ unix:path, name=value, { name = value } }`."""
-    if not word.startswith("{"):
+    """Endpoint and options of `unix:path` or of `{ unix:path, name=value, { name = value } }`. What lacks its closing
+    brace comes back as it stands.
+    """
+    if not (word.startswith("{") and word.endswith("}")):
         return word, {}
     endpoint, *rest = split_list(word[1:-1]) or [""]
     options = {}
@@ -184,17 +187,3 @@ def parse_service(word: str) -> tuple[str, dict[str, str]]:
         name, _, value = inner.partition("=")
         options[name.strip()] = value.strip()
     return endpoint, options
-
-
-def split_list(text: str) -> list[str]:
-    """The words of a restriction list: commas and blanks separate, braces keep together."""
-    words, word, depth = [], "", 0
-    for char in f"{text} ":
-        depth += (char == "{") - (char == "}")
-        if (char == "," or char.isspace()) and depth <= 0:
-            if word:
-                words.append(word)
-            word = ""
-        else:
-            word += char
-    return words

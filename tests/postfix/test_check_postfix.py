@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forkpolicy.commands.check import check
-from forkpolicy.postfix.configuration import PostfixError, read_postfix
+from forkpolicy.postfix.parameters import PostfixError, read_postfix
 from tests.owners import worker_lines
 
 POLICY = (
@@ -507,6 +507,13 @@ def test_options_with_which_smtpd_does_not_start(told, option, said):
     assert all(each.startswith("main.cf:") and f"error: smtp/inet: {RECIPIENT[:-2]}: {said}" in each for each in found)
 
 
+def test_a_brace_that_nothing_closes(told):
+    """Fatal to every smtpd; check called it a check_policy_service without a server since `--postfix` exists."""
+    found = told(f"{RECIPIENT} {CLOSED}, check_policy_service {{ unix:private/policy, timeout=10s").complaints
+    said = "no brace closes { unix:private/policy, timeout=10s: smtpd does not start, and nobody is served"
+    assert any(said in each for each in found), found
+
+
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
 def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsys, monkeypatch, asked):
     """A mistake at main.cf beside those of the policy. Since `--postfix` exists check ended there, with status 2; and
@@ -520,9 +527,7 @@ def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsy
     status = check(str(settings), as_json=False, postfix=str(tmp_path) if asked else None)
     said = capsys.readouterr().out
     assert status == 1
-    assert (
-        f"{main}: {'' if asked else 'warning: '}postconf cannot read this configuration: fatal: {main}, line 1" in said
-    )
+    assert f"{main}: {'' if asked else 'warning: '}postconf cannot read this configuration: {main}, line 1" in said
     assert 'policy.conf:1:1: unknown statement "acess"' in said
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from forkpolicy.postfix.configuration import read_postfix
+from forkpolicy.postfix.parameters import read_postfix
 from forkpolicy.postfix.restrictions import LISTS, find_call_sites
 from forkpolicy.protocol.attributes import states_of
 from loadtest.clients.smtp import SmtpClient

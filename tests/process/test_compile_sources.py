@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.postfix import programs
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
 
 def test_postconf_is_asked(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real postconf expands, the real postmap lists, with the configuration directory of MAIL_CONFIG."""
-    if programs.shutil.which("postconf", path="/usr/sbin") is None:
+    if shutil.which("postconf", path="/usr/sbin") is None:
         pytest.skip("postconf is not installed")
     (tmp_path / "domains").write_text("example.org x\n")
     (tmp_path / "main.cf").write_text(
@@ -55,7 +54,7 @@ def test_domains_that_a_real_postmap_folds_into_others(
     compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It writes fass.example for faß.example: both ways to list the map say so; the text itself has what is meant."""
-    if programs.shutil.which("postmap", path="/usr/sbin") is None:
+    if shutil.which("postmap", path="/usr/sbin") is None:
         pytest.skip("postmap is not installed")
     written = ["BÜCHER.example", "faß.example", ".ΣΑΣ.example", "straße@plain.example", "info@groß.example"]
     (tmp_path / "domains").write_text("# groß\n" + "".join(f"{key} x\n" for key in written))
@@ -93,7 +92,7 @@ def test_maps_in_the_parameters_of_a_real_postfix(
     compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What postconf makes of `cidr:{...}` and `inline:{...}`, over several lines and with variables, is understood."""
-    if programs.shutil.which("postconf", path="/usr/sbin") is None:
+    if shutil.which("postconf", path="/usr/sbin") is None:
         pytest.skip("postconf is not installed")
     (tmp_path / "main.cf").write_text(
         "compatibility_level = 3.6\nours = 192.0.2.0/24\n"

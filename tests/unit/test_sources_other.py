@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from forkpolicy.compile.sources import interfaces, lmdbmap, postconf, sql
 from forkpolicy.compile.sources.registry import open_source, with_whole_queries
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import declared_tables
-from forkpolicy.postfix import programs
+from forkpolicy.postfix.lists import split_list
 from forkpolicy.tables.rows import Row
 from tests.compiling import Compiler
 
@@ -510,7 +511,7 @@ def test_an_unknown_interface_is_named(compiler: Compiler) -> None:
 )
 def test_lists_of_postfix(value: str, words: list[str]) -> None:
     """Commas and blanks separate, braces hold together."""
-    assert postconf.split_list(value) == words
+    assert split_list(value) == words
 
 
 class FakePostconf:
@@ -519,7 +520,11 @@ class FakePostconf:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> None:
         self.parameters = {"parent_domain_matches_subdomains": "mynetworks, relay_domains", **parameters}
         self.said: list[str] = []
-        monkeypatch.setattr(programs, "value_of", lambda parameter: (self.parameters[parameter], self.said))
+
+        def answer(parameter: str) -> tuple[str, list[str]]:
+            return self.parameters[parameter], self.said
+
+        monkeypatch.setattr("forkpolicy.postfix.postconf.value_of", answer)
 
     def rows(self, parameter: str) -> list[Row]:
         kind = "cidr" if parameter == "mynetworks" else "domain"
@@ -529,7 +534,7 @@ class FakePostconf:
 def test_an_empty_map_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that Postfix looks up in vain has no entry, not one of no name."""
     fake = FakePostconf(monkeypatch, relay_domains="example.org hash:/etc/postfix/relay")
-    monkeypatch.setattr(programs, "_run", lambda *_: ("", []))
+    monkeypatch.setattr("forkpolicy.postfix.postconf._run", lambda *_: ("", []))
     assert [row.key for row in fake.rows("relay_domains")] == ["example.org", ".example.org"]
 
 
@@ -945,9 +950,9 @@ def test_a_file_with_a_colon_in_its_name(compiler: Compiler) -> None:
 
 def test_postconf_without_postfix(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Postfix the message says so."""
-    monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     compiler.policy("table t domain postconf:mydestination")
-    assert "postconf is not there: is Postfix installed on this machine?" in compiler.run().err
+    assert "postconf is not installed: is there a Postfix on this machine?" in compiler.run().err
 
 
 def test_an_empty_parameter_is_a_statement(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

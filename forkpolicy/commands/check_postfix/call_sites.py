@@ -113,6 +113,10 @@ def _without_type(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     if not endpoint:
         message = "check_policy_service is the last word: smtpd answers 451 4.3.5 to everybody"
         yield about(setup, site, site.list_name, message, f"write {GOOD_CALL}", "error")
+    elif endpoint.startswith("{"):
+        # fatal: policy service syntax error (3.7.11).
+        message = f"no brace closes {endpoint}: smtpd does not start, and nobody is served"
+        yield about(setup, site, site.list_name, message, f"write {GOOD_CALL}", "error")
     elif not re.match(r"(unix|inet):.", endpoint):
         message = f'"{endpoint}" has no type: smtpd ends with "fatal:" and no client gets an answer'
         meant = f"inet:{endpoint}" if re.search(r":\d+$", endpoint) else f"unix:{endpoint}"

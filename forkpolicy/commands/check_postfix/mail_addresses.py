@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import about
 from forkpolicy.errors import Complaint
-from forkpolicy.postfix.restrictions import split_list
+from forkpolicy.postfix.lists import is_map, split_list
 from forkpolicy.tables.keys import fold_domain, ip_key
 from forkpolicy.tables.live_table import LiveTable
 
@@ -106,7 +106,7 @@ def _settings(setup: Setup) -> Iterator[Complaint]:
 def _lists(setup: Setup) -> Iterator[Complaint]:
     parameters, mail = setup.postfix.parameters, setup.settings.mail
     listed = split_list(parameters["mydestination"])
-    names = [word for word in listed if not _is_map(word)]
+    names = [word for word in listed if _is_name(word)]
     folded, ours = {fold_domain(name) for name in names}, {fold_domain(name) for name in mail.local_domains}
     if len(names) < len(listed):
         # What maps hold nobody sees here: more domains than the plain ones are fine.
@@ -125,8 +125,9 @@ def _lists(setup: Setup) -> Iterator[Complaint]:
         yield _warning(setup, message, f"[mail] local_addresses = {json.dumps(theirs)}")
 
 
-def _is_map(word: str) -> bool:
-    return word[:1] in "/!" or ":" in word
+def _is_name(word: str) -> bool:
+    """Whether a member of a list stands for itself, and is not a file, an exclusion or a map."""
+    return word[0] not in "/!" and not is_map(word)
 
 
 def _origin(setup: Setup) -> str:
@@ -193,7 +194,7 @@ def _domains(setup: Setup) -> list[tuple[str, str]]:
     found = {_origin(setup): "myorigin"} if _origin(setup) else {}
     for parameter in DOMAINS:
         for word in split_list(setup.postfix.parameters.get(parameter, "")):
-            if not _is_map(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
+            if _is_name(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
                 found.setdefault(word, parameter)
     return list(found.items())
 

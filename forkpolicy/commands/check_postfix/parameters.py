@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import GOOD_CALL, about
 from forkpolicy.errors import Complaint, nearest
-from forkpolicy.postfix.restrictions import split_list
+from forkpolicy.postfix.lists import split_list
 from forkpolicy.protocol.reply import parse_reply
 
 if TYPE_CHECKING:

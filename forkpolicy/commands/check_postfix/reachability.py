@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.errors import Complaint
     from forkpolicy.policy.model import Acl, Line, Model
-    from forkpolicy.postfix.configuration import Postfix
+    from forkpolicy.postfix.parameters import Postfix
     from forkpolicy.postfix.restrictions import CallSite
 
 # Where a state is asked at.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkpolicy.policy.model import Model
-    from forkpolicy.postfix.configuration import Postfix
+    from forkpolicy.postfix.parameters import Postfix
     from forkpolicy.postfix.restrictions import CallSite
     from forkpolicy.settings import Settings
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import Complaint, ConfigError
-from forkpolicy.postfix import maps, programs
+from forkpolicy.postfix import maps, postconf
 from forkpolicy.postfix.exclusions import Exclusions
 from forkpolicy.postfix.folding import warnings_for
-from forkpolicy.postfix.maps import is_map, lines_of, split_list
+from forkpolicy.postfix.lists import is_map, split_list
+from forkpolicy.postfix.maps import lines_of
 from forkpolicy.postfix.members import Members
 from forkpolicy.tables.rows import Row
 
@@ -56,8 +57,8 @@ class PostconfSource:
 
     def placed_rows(self) -> Iterator[Placed]:
         """The members of the list, each with what it stands in. Raises ValueError, ConfigError."""
-        value = self._answer(programs.value_of(self.parameter))
-        with_subdomains = self.parameter in re.split(r"[\s,]+", self._answer(programs.value_of(_PARENTS)))
+        value = self._answer(postconf.value_of(self.parameter))
+        with_subdomains = self.parameter in re.split(r"[\s,]+", self._answer(postconf.value_of(_PARENTS)))
         members = Members(self.parameter, self.kind, with_subdomains)
         yield from self._expand(members, value, self.name, 0, ())
         if self._mistakes:
@@ -125,7 +126,7 @@ class PostconfSource:
         """All entries of a map, each with what it stands in. Wrong lines are noted. Raises ValueError, OSError."""
         if maps.is_indexed(word):
             name = word.removeprefix("proxy:")
-            listing = self._answer(programs.listing_of(name))
+            listing = self._answer(postconf.entries_of(name))
             yield from ((name, row) for row in maps.rows_of_listing(listing))
             self.warnings += warnings_for(Path(maps.split_map(name)[1]))
             return

@@ -1,6 +1,6 @@
 """How a Postfix is configured, as its smtpd(8) services see it.
 
-Read with Postfix's own postconf(1), so that defaults, `$name` and per-service `-o` overrides are what smtpd sees.
+Listed by Postfix's own postconf(1), so that defaults, `$name` and per-service `-o` overrides are what smtpd sees.
 Facts only; `restrictions` finds the call sites in them, and commands/check_postfix judges. Raises PostfixError when
 postconf is not there or cannot read the directory.
 """
@@ -9,32 +9,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections import ChainMap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import UsageError
+from forkpolicy.postfix.postconf import PostconfError, RefusedError, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-POSTCONF = shutil.which("postconf", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") or "postconf"
-TIMEOUT_S = 20
-
 
 class PostfixError(UsageError):
-    """postconf is missing, or does not like the directory; the message has its words."""
-
-
-class RefusedError(PostfixError):
-    """postconf ended with an error; the message has its words."""
+    """There is no postconf(1), or no configuration where it looks; the message has its words."""
 
 
 class BrokenPostfixError(PostfixError):
-    """There is a main.cf, at `path`, and postconf cannot read it or what belongs to it."""
+    """There is a main.cf, at `path`, and postconf(1) cannot read it or what belongs to it."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -115,20 +107,21 @@ def read_postfix(directory: str | None) -> Postfix:
         # The default of nearly every build; elsewhere a broken one is taken for none.
         main = f"{directory or os.environ.get('MAIL_CONFIG') or '/etc/postfix'}/main.cf"
         if os.path.lexists(main):
-            raise BrokenPostfixError(main, f"postconf cannot read this configuration: {error}") from error
-        raise
+            raise BrokenPostfixError(main, f"postconf cannot read this configuration: {error.reason}") from error
+        raise PostfixError(str(error)) from error
+    except PostconfError as error:
+        raise PostfixError(f"{error} (--postfix none leaves Postfix out)") from error
 
 
 def _read_directory(directory: str | None) -> Postfix:
-    chosen = ["-c", directory] if directory else []
     # -x without names lists the operator's own parameters too, which restriction classes are.
-    parameters = dict(_assignments(_postconf([*chosen, "-x"])))
+    parameters = dict(_assignments(_listing(directory, "-x")))
     overrides: dict[str, dict[str, str]] = {}
-    for path, value in _assignments(_postconf([*chosen, "-Px"])):
+    for path, value in _assignments(_listing(directory, "-Px")):
         service, _, name = path.rpartition("/")
         overrides.setdefault(service, {})[name] = value
     postfix = Postfix(directory or parameters["config_directory"], parameters)
-    for line in _postconf([*chosen, "-M"]).splitlines():
+    for line in _listing(directory, "-M").splitlines():
         words = line.split()
         if len(words) > 7 and words[7] == "smtpd":
             name = f"{words[0]}/{words[1]}"
@@ -150,17 +143,6 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
-def _postconf(arguments: list[str]) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - Postfix's own command, and no shell
-            [POSTCONF, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False, errors="replace"
-        )
-    except FileNotFoundError as error:
-        raise PostfixError("postconf is not installed here: --postfix none leaves Postfix out") from error
-    except subprocess.TimeoutExpired as error:
-        raise PostfixError(f"postconf did not answer within {TIMEOUT_S} s") from error
-    if done.returncode:
-        raise RefusedError(
-            done.stderr.strip().removeprefix(f"{POSTCONF}: ") or f"postconf ended with {done.returncode}"
-        )
-    return done.stdout
+def _listing(directory: str | None, option: str) -> str:
+    """For people: bytes that are not UTF-8 become U+FFFD."""
+    return listing(directory, option).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
