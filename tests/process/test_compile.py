@@ -224,9 +224,11 @@ def test_two_compiles_queue(compiler: Compiler) -> None:
 # Where the compiler kills itself: before and behind everything that it does to files.
 KILL_AT = """
 import os, signal, sys
-from forkpolicy.compile import directory, runs, sources, store, writer
+from forkpolicy.compile import directory
+from forkpolicy.compile.output import writer
+from forkpolicy.compile.sources import registry
 from forkpolicy.compile.command import main
-sources.BLOCK_BYTES = 50_000
+registry.BLOCK_BYTES = 50_000
 where, times = sys.argv[1], int(sys.argv[2])
 module, _, name = where.rpartition(".")
 owner = {"writer": writer.TableWriter, "seal": writer, "directory": directory.TablesDirectory}[module]
@@ -264,10 +266,10 @@ def test_kill_at_any_point(compiler: Compiler, where: str, times: int) -> None:
 # SIGKILL does: nothing of it runs any more.
 KILL_WHEN = """
 import os, signal, sys, time
-from forkpolicy.compile import sources
+from forkpolicy.compile.sources import registry
 from forkpolicy.compile.command import main
 from forkpolicy.tables.reader import open_table
-sources.BLOCK_BYTES = 50_000
+registry.BLOCK_BYTES = 50_000
 table, kills, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 old = open(table, "rb").read()
 def compile_for(seconds):
@@ -311,10 +313,11 @@ def test_kill_at_any_moment(compiler: Compiler) -> None:
 # A child that is killed, or an interrupt for all of them, as a terminal sends it, in either step of a large table.
 IN_A_CHILD = """
 import os, signal, sys
-from forkpolicy.compile import parsing, parts, sources
+from forkpolicy.compile.sorting import parallel_flatten
+from forkpolicy.compile.sources import parsing, registry
 from forkpolicy.compile.command import main
-sources.BLOCK_BYTES = 50_000
-module, name, what = {"parsing": parsing, "parts": parts}[sys.argv[1]], sys.argv[2], sys.argv[3]
+registry.BLOCK_BYTES = 50_000
+module, name, what = {"parsing": parsing, "parallel_flatten": parallel_flatten}[sys.argv[1]], sys.argv[2], sys.argv[3]
 original = getattr(module, name)
 def disturbed(job):
     if what == "kill":
@@ -324,7 +327,7 @@ def disturbed(job):
 setattr(module, name, disturbed)
 sys.exit(main(sys.argv[4:]))
 """
-IN_EITHER_STEP = pytest.mark.parametrize("step", [("parsing", "_parse_to_run"), ("parts", "_flatten_part")])
+IN_EITHER_STEP = pytest.mark.parametrize("step", [("parsing", "_parse_to_run"), ("parallel_flatten", "_flatten_part")])
 
 
 def disturb(compiler: Compiler, *what: str) -> subprocess.CompletedProcess[str]:
