@@ -58,6 +58,12 @@ class Loaded:
         return tuple(slot.path for slot in self.slots.values())
 
     @property
+    def all_tables(self) -> list[LiveTable]:
+        """The tables of the policy, and of the shadow if there is one; each once."""
+        shadow = self.shadow.slots if self.shadow else {}
+        return list(dict.fromkeys((*self.slots.values(), *shadow.values())))
+
+    @property
     def line_texts(self) -> list[str]:
         """Every access line with its place, then the end of the policy and failures: what hits are counted by."""
         model = self.policy.model

@@ -225,7 +225,7 @@ class Connection:
                 started_ns = perf_counter_ns()
         except ProtocolError as error:
             engine.counters.protocol_errors += 1
-            engine.log_seldom("warning", "invalid request", str(error), first_bytes=error.shown.decode("latin-1"))
+            engine.seldom_log.event("warning", "invalid request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
             return
         # Nearly always it is writable in the next turn, and then so are others: theirs come in between.

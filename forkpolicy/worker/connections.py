@@ -58,13 +58,15 @@ class Connections:
         most = self._engine.loaded.settings.server.max_connections
         if len(self.held) < most:
             return True
-        self._engine.log_seldom("warning", "connection limit reached", f"server.max_connections ({most}) is reached")
+        self._engine.seldom_log.event(
+            "warning", "connection limit reached", f"server.max_connections ({most}) is reached"
+        )
         return False
 
     def accept_failed(self, error: OSError) -> None:
         """Say why there is none."""
         reason = error.strerror or str(error)
-        self._engine.log_seldom("error", "cannot accept", reason, connections=len(self.held))
+        self._engine.seldom_log.event("error", "cannot accept", reason, connections=len(self.held))
 
     def has_descriptors(self) -> bool:
         """Whether one more may be taken over: where none is free, the kernel closes what arrives. Tried, not
@@ -85,7 +87,7 @@ class Connections:
             handover = channel.take()
         except UnknownVersionError as error:
             self._takes_from_s = time.monotonic() + PUT_BACK_PAUSE_S
-            self._engine.log_seldom("error", "connection not taken over", str(error))
+            self._engine.seldom_log.event("error", "connection not taken over", str(error))
             return None
         if handover:
             self._slot.add("taken", 1)
@@ -114,14 +116,14 @@ class Connections:
         """Close those that can only be served here, until their clients go on."""
         for connection in [each for each in self.held if not self._passes(each)]:
             why = f"the worker leaves, and more than {MAX_PENDING_BYTES} bytes of a request have come without its end"
-            self._engine.log_seldom("warning", "connection closed", why)
+            self._engine.seldom_log.event("warning", "connection closed", why)
             connection.close()
 
     def _passes(self, connection: Connection) -> bool:
         return self.handover.fits(connection.unsent, connection.pending)
 
     def _refuse(self, sock: socket.socket, why: str) -> None:
-        self._engine.log_seldom("warning", "peer refused", why)
+        self._engine.seldom_log.event("warning", "peer refused", why)
         sock.close()
 
     def _serve(self, sock: socket.socket, unsent: bytes = b"", pending: bytes = b"") -> None:

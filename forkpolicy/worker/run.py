@@ -21,11 +21,13 @@ from forkpolicy.scoreboard import STAYING
 from forkpolicy.worker.accept import Acceptor, HandoverReceiver
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connections import Connections
-from forkpolicy.worker.counters import Flusher
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.flusher import Flusher
 from forkpolicy.worker.master_link import MasterLink
 from forkpolicy.worker.recycling import Recycling
+from forkpolicy.worker.reload import WorkerReload
 from forkpolicy.worker.shutdown import Shutdown
+from forkpolicy.worker.table_refresh import TableRefresh
 
 if TYPE_CHECKING:
     import socket
@@ -62,6 +64,8 @@ class WorkerProcess:
         self.log = log
         self.engine = Engine(loaded, generation, log)
         self.slot = scoreboard.slot(slot_number)
+        self.tables = TableRefresh(self.engine, log)
+        self.reload = WorkerReload(self.engine)
         self.recycling = Recycling(slot_number)
         self.master_link = MasterLink(master, self._handle_message)
         self.connections = Connections(self.engine, self.slot, handover_pairs)
@@ -88,7 +92,7 @@ class WorkerProcess:
         faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
         # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
         gc.freeze()
-        missing = self.engine.open_tables(self._good_tables)
+        missing = self.tables.open(self._good_tables)
         if missing and self._whole:
             self.master_link.report({"is": "unfit", "reason": "; ".join(missing)})
             return
@@ -135,17 +139,17 @@ class WorkerProcess:
         what = message["do"]
         if what == "prepare":
             generation = message["generation"]
-            complaints = self.engine.prepare(message["snapshot"])
+            complaints = self.reload.prepare(message["snapshot"])
             self.master_link.report({"is": "prepared", "generation": generation, "complaints": complaints})
         elif what == "commit":
             self.flusher.flush()
-            self.engine.commit(message["generation"])
+            self.reload.commit(message["generation"])
             # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
             self.flusher.flush()
             self._pass_tables()
             self.master_link.report({"is": "committed", "generation": message["generation"], "state": self._state()})
         elif what == "abort":
-            self.engine.abort()
+            self.reload.abort()
         elif what == "retire":
             self.shutdown.retire(others_wait=message["others_wait"])
         elif what == "hurry":
@@ -167,7 +171,7 @@ class WorkerProcess:
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()
         self.flusher.flush()
-        self.engine.refresh_tables()
+        self.tables.refresh()
         self.engine.sample_next()
         if not self.shutdown.begun:
             self.balance.beat(self.connections.held)

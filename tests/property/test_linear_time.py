@@ -13,6 +13,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import Request
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.table_refresh import TableRefresh
 from tests.compiling import Compiler
 
 # Every kind of look-up: all table kinds, exact values, expressions of the kind that explode elsewhere, comparisons,
@@ -94,7 +95,7 @@ def engine(tmp_path_factory):
 
     assert main(["-c", str(compiler.settings)]) == 0
     engine = Engine(load_everything(compiler.settings), 1, Log())
-    engine.open_tables({})
+    TableRefresh(engine, Log()).open({})
     assert all(slot.table for slot in engine.loaded.slots.values())
     yield engine
     for slot in engine.loaded.slots.values():

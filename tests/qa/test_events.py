@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-LOGGING = ("event", "log_seldom", "line")
+LOGGING = ("event", "line")
 # The one process that the master starts beside the workers under a name that it is given.
 COMPANIONS = ("networks",)
 

@@ -16,6 +16,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.reload import WorkerReload
 
 POLICY = """
 acl from_us sender @example.com
@@ -96,6 +97,7 @@ class Peer:
         self.settings.write_text('[log]\ndecisions = "acted"\n')
         self.log = Log()
         self.engine = Engine(load_everything(self.settings), 1, self.log)
+        self.reload = WorkerReload(self.engine)
         self.ours, theirs = gevent.socket.socketpair()
         self.raw = Watched(theirs.detach())
         self.closed, self.over = [], Event()
@@ -530,11 +532,11 @@ def test_a_new_generation_serves_connections_that_are_open(peer):
     assert peer.ask(request()) == FORGED
     policy = str(pathlib.Path(peer.settings).parent / "policy.conf")
     snapshot = dict(peer.engine.loaded.snapshot)
-    assert "unknown statement" in peer.engine.prepare({**snapshot, policy: b"nonsense\n"})[0]
+    assert "unknown statement" in peer.reload.prepare({**snapshot, policy: b"nonsense\n"})[0]
     assert peer.ask(request()) == FORGED
     lines = POLICY.replace("@example.com", "@elsewhere.example", 1).encode()
-    assert peer.engine.prepare({**snapshot, policy: lines}) == []
-    peer.engine.commit(2)
+    assert peer.reload.prepare({**snapshot, policy: lines}) == []
+    peer.reload.commit(2)
     assert peer.ask(request()) == PASS
     assert peer.ask(OTHER).startswith(b"action=REJECT")
     assert peer.engine.describe()["generation"] == 2

@@ -22,8 +22,8 @@ def peer(tmp_path):
     )
     peer.settings.write_text('shadow = "candidate.conf"\n[log]\ndecisions = "none"\n')
     snapshot = load_everything(peer.settings).snapshot
-    assert peer.engine.prepare(snapshot) == []
-    peer.engine.commit(2)
+    assert peer.reload.prepare(snapshot) == []
+    peer.reload.commit(2)
     yield peer
     peer.connection.close()
     peer.ours.close()
@@ -69,8 +69,8 @@ def commit(peer, candidate, policy=POLICY, tables=""):
     (folder / "policy.conf").write_text(policy)
     (folder / "candidate.conf").write_text(candidate)
     peer.settings.write_text(f'shadow = "candidate.conf"\n{tables}[log]\ndecisions = "none"\n')
-    assert peer.engine.prepare(load_everything(peer.settings).snapshot) == []
-    peer.engine.commit(peer.engine.generation + 1)
+    assert peer.reload.prepare(load_everything(peer.settings).snapshot) == []
+    peer.reload.commit(peer.engine.generation + 1)
 
 
 def test_a_difference_is_logged_with_the_request_that_showed_it(peer):
@@ -144,8 +144,8 @@ def test_a_missing_shadow_is_the_same_for_a_worker(peer):
     (peer.settings.parent / "candidate.conf").unlink()
     snapshot = load_everything(peer.settings).snapshot
     (peer.settings.parent / "candidate.conf").write_text(POLICY)
-    assert peer.engine.prepare(snapshot) == []
-    peer.engine.commit(3)
+    assert peer.reload.prepare(snapshot) == []
+    peer.reload.commit(3)
     assert peer.engine.shadow is None
 
 

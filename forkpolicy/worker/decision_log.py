@@ -1,0 +1,57 @@
+"""What is logged of the decisions of one generation: those that `[log] decisions` asks for, with what identifies their
+requests, and the differences and failures of a shadow policy.
+
+Called by the engine, after the decision. Raises nothing: the log never blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.protocol.attributes import LOGGED_AS
+from forkpolicy.protocol.request import Request
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.policy import Policy
+    from forkpolicy.protocol.layout import Values
+    from forkpolicy.settings import LogSettings
+    from forkpolicy.worker.seldom_log import EventLog, SeldomLog
+
+
+class DecisionLog:
+    """One generation's. `logs_notes`: whether lines of the action `log` are logged at all."""
+
+    def __init__(self, log: EventLog, seldom_log: SeldomLog, policy: Policy, settings: LogSettings) -> None:
+        self._log = log
+        self._seldom_log = seldom_log
+        self._logged_at = [(word, policy.wanted.index(name)) for name, word in LOGGED_AS.items()]
+        self._decisions = settings.decisions
+        self._logs_requests = settings.decisions == "all" and settings.format == "json"
+        self.logs_notes = settings.decisions != "none"
+
+    def logs(self, line: Line) -> bool:
+        """Whether decisions by this line are logged."""
+        return self._decisions == "all" or (self._decisions == "acted" and line.action.verb != "DUNNO")
+
+    def decision(self, line: Line, values: Values, text: str, elapsed_us: int, raw: bytes) -> None:
+        """Log a decision; `raw` is the request, all of which is logged for `replay` where everything is."""
+        whole: dict[str, object] = {"request": Request.parse(raw).attributes} if self._logs_requests else {}
+        self._write(line, values, text, elapsed_us, **whole)
+
+    def note(self, line: Line, values: Values, text: str, elapsed_us: int) -> None:
+        """Log that a line of the action `log` has fired. For `replay` the request stands with the decision, once."""
+        self._write(line, values, text, elapsed_us, note=True)
+
+    def shadow_differs(self, pair: str, real: str, shadow: str, values: Values) -> None:
+        """Log that the shadow policy would have replied differently."""
+        named = {name: values[at] for name, at in self._logged_at}
+        self._seldom_log.event("info", "shadow differs", pair, key=pair, answered=real, shadow=shadow, **named)
+
+    def shadow_failed(self, failure: str) -> None:
+        """Log why the shadow policy could not be evaluated."""
+        self._seldom_log.event("warning", "shadow evaluation failed", failure)
+
+    def _write(self, line: Line, values: Values, text: str, elapsed_us: int, **extra: object) -> None:
+        named = {name: values[at] for name, at in self._logged_at}
+        self._log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)

@@ -1,0 +1,77 @@
+"""From a worker's own counters to its slot of the scoreboard: differences since the last beat, off the hot path."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from forkpolicy.scoreboard import bucket_of
+
+if TYPE_CHECKING:
+    from forkpolicy.scoreboard import Slot
+    from forkpolicy.worker.engine import Engine
+
+# A reload flushes between two beats; so short a time says nothing about load.
+MIN_WINDOW_NS = 200_000_000
+FLUSHED = ("requests", "busy_ns", "errors", "protocol_errors")
+
+
+class Flusher:
+    """Copies for one worker. The slot counts on from what the workers in it before have left."""
+
+    def __init__(self, engine: Engine, slot: Slot) -> None:
+        self._engine = engine
+        self._slot = slot
+        self._flushed = dict.fromkeys(FLUSHED, 0)
+        self._by_action: dict[str, int] = {}
+        self._policy = engine.policy
+        self._cpu_ns = time.process_time_ns()
+        self._load_busy_ns = 0
+        self._at_ns = time.monotonic_ns()
+
+    def flush(self) -> None:
+        """Copy what has been counted since the last time. Called by every beat, and before a policy goes."""
+        counters, slot = self._engine.counters, self._slot
+        for name in FLUSHED:
+            value = getattr(counters, name)
+            slot.add(name, value - self._flushed[name])
+            self._flushed[name] = value
+        cpu_ns = time.process_time_ns()
+        slot.add("cpu_ns", cpu_ns - self._cpu_ns)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._at_ns >= MIN_WINDOW_NS:
+            # Half of it is the last beat, a quarter the one before: steady enough to compare, quick to follow.
+            recent_ppm = (counters.busy_ns - self._load_busy_ns) * 1_000_000 // (now_ns - self._at_ns)
+            slot["load"] = (slot["load"] + recent_ppm) // 2
+            self._at_ns, self._load_busy_ns = now_ns, counters.busy_ns
+        self._cpu_ns = cpu_ns
+        slot["generation"] = self._engine.generation
+        self._flush_latencies()
+        self._flush_lines()
+
+    def _flush_latencies(self) -> None:
+        counters = self._engine.counters
+        linear = [(number, count) for number, count in enumerate(counters.linear_us) if count]
+        for number, _ in linear:
+            counters.linear_us[number] = 0
+        # The middle of n to n+1 times 1.024 us.
+        self._slot.add_latencies((bucket_of((number << 10) + 512), count) for number, count in linear)
+        self._slot.add_latencies((bucket_of(ns), 1) for ns in counters.slow_ns)
+        counters.slow_ns.clear()
+
+    def _flush_lines(self) -> None:
+        policy = self._engine.policy
+        if policy is not self._policy:
+            self._policy, self._by_action = policy, {}
+        model = policy.model
+        lines = (*model.lines, model.default_line, model.error_line)
+        by_action: dict[str, int] = {}
+        for line in lines:
+            if line.hits:
+                by_action[line.action.verb] = by_action.get(line.action.verb, 0) + line.hits
+        for verb, hits in by_action.items():
+            self._slot.add_action(verb, hits - self._by_action.get(verb, 0))
+        self._by_action = by_action
+        self._slot.set_line_hits(self._engine.line_hits())
+        self._slot.set_exempted([*self._engine.sampling.exempted, 0, 0])
+        self._slot["sampled"] = self._engine.sampling.sampled
