@@ -36,7 +36,7 @@ NO_COMMENT = 'a comment stands on a line of its own, "{}" does not begin one beh
 KEYWORDS = ("table", "acl", "action", "access", "include")
 # An expression between slashes that a comma or the end of the word follows.
 SLASHED = re.compile(r"/(?>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\])+?/(?=,|$)")
-# Deep enough for any layout of files; a loop of includes is found before by name.
+# Deep enough for any layout of files. A loop is found before by its names, if each file has one name only.
 MAX_INCLUDE_DEPTH = 16
 
 
@@ -200,8 +200,12 @@ def _include(words: list[Word], files: Files, parsed: Parsed, including: tuple[s
     path = str(Path(word.place.path).parent / word.text)
     found = files.glob(path) if re.search(r"[*?\[]", word.text) else [path]
     for each in found:
-        if each in including or len(including) > MAX_INCLUDE_DEPTH:
-            parsed.complaints.append(word.complaint(f"{each} includes itself: {' -> '.join((*including, each))}"))
+        chain = " -> ".join((*including, each))
+        if each in including:
+            parsed.complaints.append(word.complaint(f"{each} includes itself: {chain}"))
+        elif len(including) > MAX_INCLUDE_DEPTH:
+            message = f"files include each other more than {MAX_INCLUDE_DEPTH} deep: {chain}"
+            parsed.complaints.append(word.complaint(message, "include some of them from a file nearer to the first"))
         else:
             _included(word, each, files, parsed, including)
 
