@@ -60,12 +60,12 @@ def test_what_re2_has_no_room_for_is_divided_or_reported(monkeypatch):
     """A set that does not compile is halved; one expression that does not is a mistake with its place."""
     monkeypatch.setattr(regex, "MAX_SET_BYTES", 40_000)
     monkeypatch.setattr(regex, "MIN_SET_BYTES", 40_000)
-    regex.program_size.cache_clear()
+    regex._exact_size.cache_clear()
     matcher = regex.RegexMatcher("sender", policy_of(MANY).model.acls["x"].words)
     assert len(matcher.sets) > 1
     assert [matcher.matching(f"{'ab' * 20}{number}@") for number in range(12)] == [[number] for number in range(12)]
     told = complaints_of("acl x sender /^(abcdefgh){1,90}x/\n")
-    regex.program_size.cache_clear()
+    regex._exact_size.cache_clear()
     assert told
     assert "too large" in told[0]
     assert told[0].startswith("policy.conf:1:14: ")
@@ -170,3 +170,18 @@ def test_a_bounded_number_of_short_values_is_remembered():
         assert not matcher.holds("b" * regex.REMEMBERED_CHARS + str(number))
     assert matcher._remembered.cache_info().currsize == regex.REMEMBERED_VALUES
     assert matcher._remembered.cache_info().misses == regex.REMEMBERED_VALUES + 100
+
+
+def test_every_wrong_expression_of_an_acl_is_reported_at_its_place():
+    """Short ones, which are compiled together, as long ones, which are compiled alone; what is right is not."""
+    acl = f"acl x sender /a(b/ /ok/ /c)d/ /x{{2,1}}/ /{'y' * 130}(/ *a+\n"
+    told = [each.split(": ")[0] for each in complaints_of(acl)]
+    assert told == [f"policy.conf:1:{acl.index(word) + 1}" for word in ("/a(b", "/c)d", "/x{2", "/yyy", "*a+")]
+
+
+@pytest.mark.parametrize("expression", ["^n17[0-9]+@list17.example$", "kiss@sky", "[^@]+@[^.]+.example", "(a|b)*c?d$"])
+def test_the_size_of_an_ordinary_expression_is_known_without_compiling_it(expression):
+    """Nearly: a set that turns out too large is divided anyway."""
+    exact = regex._exact_size(expression)
+    assert regex.ORDINARY(expression)
+    assert exact / 1.6 <= regex.program_size(expression) <= exact * 1.6
