@@ -241,11 +241,11 @@ def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs
     for each in declared:
         path = directory / f"{each.name}{SUFFIX}"
         try:
-            record = verify_table(str(path), each.name, each.kind)  # type: ignore[arg-type]
+            info = verify_table(str(path), each.name, each.kind)  # type: ignore[arg-type]
         except TableError as error:
             findings.append({"name": each.name, "ok": False, "reason": str(error)})
         else:
-            findings.append({"name": each.name, "ok": True, "entries": record.entries, "path": str(path)})
+            findings.append({"name": each.name, "ok": True, "entries": info.entries, "path": str(path)})
     if as_json:
         outputs.tell(json.dumps(findings, indent=2))
     for found in findings if not as_json else ():

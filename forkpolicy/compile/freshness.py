@@ -35,11 +35,11 @@ def source_complaints(declared: TableDeclaration, slot: LiveTable) -> Iterator[C
     if found or not slot.table:
         return
     message = hint = ""
-    if not slot.table.record.content_digest:
+    if not slot.table.info.content_digest:
         # Its digest of the sources was made otherwise, and says nothing to us.
         message = f'table "{declaration.name}" was compiled by an earlier release, in its format'
         hint = f"it serves; forkpolicy-compile {declaration.name} writes this release's"
-    elif _is_another(declaration, slot.table.record.source_digest):
+    elif _is_another(declaration, slot.table.info.source_digest):
         message = f'table "{declaration.name}" was compiled from other contents of its sources than they have now'
         hint = f"forkpolicy-compile {declaration.name} takes them; with --dry-run it shows the difference"
     if message:

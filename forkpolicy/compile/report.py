@@ -35,7 +35,7 @@ def _headline(result: Result) -> str:
         f"{count} {what}" for what, count in result.counts.items() if count and what in ("merged", "nested", "skipped")
     )
     size = f"{result.size_bytes / _MIB:.1f} MiB" if result.size_bytes >= _MIB else f"{result.size_bytes} bytes"
-    parts = [f"{result.entries} entries{f' ({counts})' if counts else ''}", size, f"generation {result.generation}"]
+    parts = [f"{result.entries} entries{f' ({counts})' if counts else ''}", size, f"version {result.version}"]
     if result.difference:
         parts.insert(0, f"{result.difference} against the table in use, nothing written")
     else:
@@ -75,7 +75,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "counts": result.counts,
         "bytes": result.size_bytes,
         "seconds": round(result.seconds, 3),
-        "generation": result.generation,
+        "version": result.version,
         "digest": result.digest,
         "examples": len(result.examples),
         "errors": len(result.errors) + result.unshown,

@@ -24,7 +24,7 @@ from forkpolicy.compile.sources.registry import is_of_kernel, with_whole_queries
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
 from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
-from forkpolicy.tables.format import KINDS, Kind, Record
+from forkpolicy.tables.format import KINDS, Kind, TableInfo
 from forkpolicy.tables.reader import Table, open_table
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
     size_bytes: int = 0
     seconds: float = 0.0
-    generation: str = ""
+    version: str = ""
     digest: str = ""
     difference: Difference | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class _TableCompiler:
 
     def _is_unchanged(self, before: Table) -> bool:
         try:
-            return digest_sources(self._declaration, self._options.flags) == before.record.source_digest
+            return digest_sources(self._declaration, self._options.flags) == before.info.source_digest
         except (ConfigError, OSError, ValueError):
             # The full run that follows finds the words for it.
             return False
@@ -207,7 +207,7 @@ class _TableCompiler:
             self._result.complaints.append(self._at_table("none of its sources has an entry", hint))
         if self._result.errors:
             return self._result
-        if self._options.if_changed and before and reading.digest == before.record.source_digest:
+        if self._options.if_changed and before and reading.digest == before.info.source_digest:
             # Of a pipe this is known no earlier.
             return self._leave(before)
         aside = self._directory.aside(self._declaration.name)
@@ -248,7 +248,7 @@ class _TableCompiler:
             self._refuse_shrinking(tally.entries, before)
             if self._result.errors:
                 return self._result
-            writer.finish(self._record(reading, tally, parsed))
+            writer.finish(self._info(reading, tally, parsed))
         finally:
             writer.close()
         return self._judge(aside, before)
@@ -266,7 +266,7 @@ class _TableCompiler:
             return flatten_in_parts(self._kind, store, tally, is_wide=self._options.allow_wide)
         return flatten(self._kind, store.blocks(), tally)
 
-    def _record(self, reading: Reading, tally: Tally, parsed: int) -> Record:
+    def _info(self, reading: Reading, tally: Tally, parsed: int) -> TableInfo:
         counts = {
             "parsed": parsed,
             "merged": tally.merged,
@@ -274,7 +274,7 @@ class _TableCompiler:
             "skipped": reading.bad.count + tally.skipped,
             "ranges": tally.ranges,
         }
-        return Record(
+        return TableInfo(
             self._declaration.name,
             self._kind,
             reading.digest,
@@ -287,7 +287,7 @@ class _TableCompiler:
 
     def _refuse_shrinking(self, entries: int, before: Table | None) -> None:
         if before and not (self._options.allow_shrink or self._options.interfaces_may_shrink):
-            self._compare_sizes(entries, before.record.entries)
+            self._compare_sizes(entries, before.info.entries)
 
     def _compare_sizes(self, entries: int, before: int) -> None:
         if entries < before * _SMALLEST_PART:
@@ -303,7 +303,7 @@ class _TableCompiler:
 
     def _entries_of_lists(self, table: Table) -> int:
         """How many entries are not of this machine's interfaces."""
-        of_kernel = {name for name in table.record.sources if is_of_kernel(name)}
+        of_kernel = {name for name in table.info.sources if is_of_kernel(name)}
         return sum(table.entry(raw).source not in of_kernel for _, raw in table.entries())
 
     def _judge(self, aside: Path, before: Table | None) -> Result:
@@ -318,7 +318,7 @@ class _TableCompiler:
             offences = self._offences(table)
             if offences:
                 return self._result.refuse(*offences)
-            if before and _says_the_same(table.record, before.record) and not self._options.dry_run:
+            if before and _says_the_same(table.info, before.info) and not self._options.dry_run:
                 return self._describe(before, "unchanged")
             if self._options.dry_run:
                 self._result.state = "compared"
@@ -334,18 +334,18 @@ class _TableCompiler:
         return protection.offences(table)
 
     def _describe(self, table: Table, state: State) -> Result:
-        result, record = self._result, table.record
-        result.state, result.generation, result.digest = state, table.generation, record.content_digest
-        result.entries, result.counts = record.entries, dict(record.counts)
+        result, info = self._result, table.info
+        result.state, result.version, result.digest = state, table.version, info.content_digest
+        result.entries, result.counts = info.entries, dict(info.counts)
         result.size_bytes, result.examples = table.size_bytes, examples_in(table)
         if self._options.stats:
             result.statistics = statistics_of(table)
         return result
 
 
-def _says_the_same(record: Record, before: Record) -> bool:
+def _says_the_same(info: TableInfo, before: TableInfo) -> bool:
     """Whether nothing but the time differs: entries, and the sources and lines that they are shown with."""
-    return (record.content_digest, record.source_digest) == (before.content_digest, before.source_digest)
+    return (info.content_digest, info.source_digest) == (before.content_digest, before.source_digest)
 
 
 def _warning(complaint: Complaint) -> Complaint:

@@ -232,7 +232,7 @@ class Master:
         """One line with everything that serves, and the word to systemd and to a master that we replace."""
         sockets = ",".join(listener.endpoint for listener in self.listeners)
         first = next(iter(self.workers.alive.values()))
-        tables = ",".join(f"{each['name']}@{each['generation'] or 'none'}" for each in first.state["tables"]) or "-"
+        tables = ",".join(f"{each['name']}@{each['version'] or 'none'}" for each in first.state["tables"]) or "-"
         summary = {**self.generation.loaded.summary, "tables": tables}
         self.log.event(
             "info",

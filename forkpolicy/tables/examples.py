@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"(^|[@. ])example\.(com|net|org)$|\.example$")
 
 def examples_in(table: Table) -> list[Entry]:
     """The entries of a table that come from documentation; none where it is large."""
-    if table.record.entries > _MOST_ENTRIES:
+    if table.info.entries > _MOST_ENTRIES:
         return []
     return list(_networks_in(table) if table.kind == "cidr" else _names_in(table))
 

@@ -1,6 +1,6 @@
-"""What a compiled table looks like on disk: an LMDB file, a record about itself, and a trailer with a digest.
+"""What a compiled table looks like on disk: an LMDB file, information about itself, and a trailer with a digest.
 
-    LMDB pages          sub-database `entries`, and `record` with one msgpack map under the key `record`
+    LMDB pages          sub-database `entries`; and `record`, one msgpack map under the key `record`: the information
     trailer, 64 bytes   magic, format version, byte order and word size, length of the LMDB part, SHA-256 of all before
 
 A reader checks trailer and digest before LMDB maps a single page: a damaged map could kill a worker with SIGBUS or an
@@ -10,8 +10,8 @@ An entry is msgpack `[index of its source, line, prefix length of a network or 0
 first address of its range stands before it. In the other kinds a reader appends the key to what is stored, so that an
 entry in hand knows its key and the file holds each key once: two thirds of the bytes are nine tenths of a look-up.
 
-The record's content digest is of what a table says, keys and values, and of nothing that differs from host to host or
-from day to day: order of the sources, their names and lines, the time. Its beginning is the table's generation.
+The content digest is of what a table says, keys and values, and of nothing that differs from host to host or from day
+to day: order of the sources, their names and lines, the time. Its beginning is the table's version.
 
 A release reads the files of the one before, so that it can take over with the tables that are there: version 2 had no
 content digest, and what its trailer digests stands for it.
@@ -45,8 +45,8 @@ READABLE_VERSIONS: Final = (2, FORMAT_VERSION)
 SUFFIX: Final = ".lmdb"
 
 ENTRIES_DB: Final = b"entries"
-RECORD_DB: Final = b"record"
-RECORD_KEY: Final = b"record"
+INFO_DB: Final = b"record"
+INFO_KEY: Final = b"record"
 
 # LMDB's compiled-in limit (MDB_MAXKEYSIZE); no domain (253) and no mail address (320) comes near it.
 MAX_KEY_BYTES: Final = 511
@@ -67,7 +67,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TableInfo:
     """What a table says about itself."""
 
     name: str
@@ -83,7 +83,7 @@ class Record:
     content_digest: str = ""
 
     def pack(self) -> bytes:
-        """The record as it is stored."""
+        """As it is stored."""
         packed: bytes = msgpack.packb(
             {
                 "name": self.name,
@@ -100,13 +100,13 @@ class Record:
         return packed
 
     @classmethod
-    def unpack(cls, raw: bytes) -> Record:
-        """Raises TableError where the bytes are no record."""
+    def unpack(cls, raw: bytes) -> TableInfo:
+        """Raises TableError where the bytes are not what `pack` makes."""
         try:
             fields = msgpack.unpackb(raw)
             return cls(**{**fields, "sources": tuple(fields["sources"])})
         except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
-            raise TableError(f"its record cannot be read: {error}") from error
+            raise TableError(f"its information about itself cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

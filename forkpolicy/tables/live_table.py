@@ -1,4 +1,4 @@
-"""A table's place in a running worker: holds the generation that serves and takes up the next.
+"""A table's place in a running worker: holds the version that serves and loads the next.
 
 A slot never goes from a good table to none: when a new file is refused, the one before stays in use and `refused` says
 why the new one is not. (A file that was written in place has overwritten the one before: should LMDB not open it,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LiveTable:
-    """One declared table in one worker. `find` is replaced when a new generation is taken up."""
+    """One declared table in one worker. `find` is replaced when a new version is loaded."""
 
     __slots__ = ("_refused_identity", "delimiter", "find", "kind", "name", "path", "refused", "table")
 
@@ -37,9 +37,9 @@ class LiveTable:
         self.find: Callable[[str], bytes | None] = self._find_nothing
 
     @property
-    def generation(self) -> str:
-        """The generation that serves; empty while there is none."""
-        return self.table.generation if self.table else ""
+    def version(self) -> str:
+        """The version that serves; empty while there is none."""
+        return self.table.version if self.table else ""
 
     def entry(self, raw: bytes) -> Entry:
         """What `find` just returned, as people read it."""
@@ -114,19 +114,19 @@ class LiveTable:
             self._refuse(*refused)
 
     def refresh(self) -> bool:
-        """Take up a new generation if there is one; whether there was one."""
+        """Load a new version if there is one; whether there was one."""
         file = self.prepare()
         return self.take(file) if file else False
 
     def status(self) -> dict[str, object]:
         """What this worker serves under the table's name, for `forkpolicy status`."""
-        record = self.table.record if self.table else None
+        info = self.table.info if self.table else None
         return {
             "name": self.name,
             "kind": self.kind,
-            "generation": self.generation,
-            "entries": record.entries if record else 0,
-            "created": record.created if record else 0.0,
+            "version": self.version,
+            "entries": info.entries if info else 0,
+            "created": info.created if info else 0.0,
             "inode": self.table.identity[1] if self.table else 0,
             "refused": self.refused,
         }

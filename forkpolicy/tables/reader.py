@@ -26,7 +26,7 @@ import lmdb
 from forkpolicy.errors import TableError
 from forkpolicy.tables import format as layout
 from forkpolicy.tables import keys
-from forkpolicy.tables.format import Entry, Kind, Record, Trailer
+from forkpolicy.tables.format import Entry, Kind, TableInfo, Trailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,7 +55,7 @@ class VerifiedFile:
 class MappedFile:
     """One file in LMDB's hands, shared by every table that is open on it, and closed with the last of them."""
 
-    __slots__ = ("_env", "entries", "identity", "raw_record", "tables", "txn")
+    __slots__ = ("_env", "entries", "identity", "raw_info", "tables", "txn")
 
     # Of this process, by device and inode.
     _mapped: ClassVar[dict[tuple[int, ...], MappedFile]] = {}
@@ -63,7 +63,7 @@ class MappedFile:
     def __init__(self, file: VerifiedFile) -> None:
         self.identity = file.identity
         self.tables = 0
-        self._env, self.txn, self.entries, self.raw_record = _open_environment(file)
+        self._env, self.txn, self.entries, self.raw_info = _open_environment(file)
 
     @classmethod
     def of(cls, file: VerifiedFile) -> MappedFile:
@@ -94,13 +94,13 @@ class Table:
         "_mapped",
         "fd",
         "find",
-        "generation",
         "identity",
+        "info",
         "kind",
         "name",
         "path",
-        "record",
         "size_bytes",
+        "version",
     )
 
     def __init__(self, file: VerifiedFile, name: str, kind: Kind, delimiter: str) -> None:
@@ -110,17 +110,17 @@ class Table:
         self.fd = file.fd
         self._mapped = mapped = MappedFile.of(file)
         try:
-            self.record = Record.unpack(mapped.raw_record)
-            _check_kind(self.record, name, kind)
-            self.generation = (self.record.content_digest or file.trailer.digest)[:12]
-            self.find: Find = _finder(mapped.txn.cursor(mapped.entries), self.record, delimiter)
+            self.info = TableInfo.unpack(mapped.raw_info)
+            _check_kind(self.info, name, kind)
+            self.version = (self.info.content_digest or file.trailer.digest)[:12]
+            self.find: Find = _finder(mapped.txn.cursor(mapped.entries), self.info, delimiter)
         except BaseException:
             mapped.let_go()
             raise
 
     def entry(self, raw: bytes) -> Entry:
         """What `find` returned, as people read it."""
-        return layout.unpack_entry(raw, self.record.sources)
+        return layout.unpack_entry(raw, self.info.sources)
 
     def value(self, raw: bytes) -> str | None:
         """The value alone of what `find` returned."""
@@ -141,7 +141,7 @@ class Table:
         return pairs if self.kind == "cidr" else ((key, raw + key) for key, raw in pairs)
 
     def close(self) -> None:
-        """Close map and file; an old generation that was renamed away vanishes with its last reader."""
+        """Close map and file; a previous version that was renamed away vanishes with its last reader."""
         self.find = _closed
         self._mapped.let_go()
         os.close(self.fd)
@@ -222,29 +222,29 @@ def _open_environment(
     )
     try:
         entries = env.open_db(layout.ENTRIES_DB, create=False)
-        record_db = env.open_db(layout.RECORD_DB, create=False)
+        info_db = env.open_db(layout.INFO_DB, create=False)
         txn = env.begin()
-        raw_record = txn.get(layout.RECORD_KEY, b"", db=record_db)
+        raw_info = txn.get(layout.INFO_KEY, b"", db=info_db)
     except BaseException:
         env.close()
         raise
-    return env, txn, entries, raw_record
+    return env, txn, entries, raw_info
 
 
-def _check_kind(record: Record, name: str, kind: Kind) -> None:
-    if record.kind != kind:
-        raise TableError(f'is a table of kind {record.kind}, and the policy declares "{name}" as {kind}')
-    if record.name != name:
-        raise TableError(f'is the table "{record.name}" under the name of "{name}": compile, do not copy')
+def _check_kind(info: TableInfo, name: str, kind: Kind) -> None:
+    if info.kind != kind:
+        raise TableError(f'is a table of kind {info.kind}, and the policy declares "{name}" as {kind}')
+    if info.name != name:
+        raise TableError(f'is the table "{info.name}" under the name of "{name}": compile, do not copy')
 
 
-def _finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) -> Find:
-    if record.kind == "cidr":
+def _finder(cursor: lmdb.Cursor[bytes], info: TableInfo, delimiter: str) -> Find:
+    if info.kind == "cidr":
         return _cidr_finder(cursor)
-    if record.kind == "domain":
-        return _domain_finder(cursor, record)
-    if record.kind == "address":
-        return _address_finder(cursor, record, delimiter)
+    if info.kind == "domain":
+        return _domain_finder(cursor, info)
+    if info.kind == "address":
+        return _address_finder(cursor, info, delimiter)
     return _key_finder(cursor)
 
 
@@ -309,10 +309,10 @@ def _keys_finder(cursor: lmdb.Cursor[bytes], keys_of: Callable[[str], tuple[str,
     return find
 
 
-def _domain_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
+def _domain_finder(cursor: lmdb.Cursor[bytes], info: TableInfo) -> Find:
     set_key, value, fold_domain = cursor.set_key, cursor.value, keys.fold_domain
     find_international = _keys_finder(cursor, keys.domain_keys)
-    find_parent = _parent_finder(cursor, record) if record.traits.get("wildcard_labels") else None
+    find_parent = _parent_finder(cursor, info) if info.traits.get("wildcard_labels") else None
 
     def find(text: str) -> bytes | None:
         if not text.isascii():
@@ -330,10 +330,10 @@ def _domain_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     return find
 
 
-def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
+def _parent_finder(cursor: lmdb.Cursor[bytes], info: TableInfo) -> Find:
     """Look up `.parent` keys of a folded name from the longest, but only with label counts that the table has."""
     get = _getter(cursor)
-    label_counts = sorted(record.traits.get("wildcard_labels", ()), reverse=True)
+    label_counts = sorted(info.traits.get("wildcard_labels", ()), reverse=True)
 
     def find_parent(name: str) -> bytes | None:
         if len(name) > keys.PARENTS_WITHIN_CHARS:
@@ -349,14 +349,14 @@ def _parent_finder(cursor: lmdb.Cursor[bytes], record: Record) -> Find:
     return find_parent
 
 
-def _address_finder(cursor: lmdb.Cursor[bytes], record: Record, delimiter: str) -> Find:
+def _address_finder(cursor: lmdb.Cursor[bytes], info: TableInfo, delimiter: str) -> Find:
     """The order of access(5), without the forms that this table has no entry of."""
     get = _getter(cursor)
     find_international = _keys_finder(cursor, lambda text: keys.address_keys(text, delimiter))
-    find_parent = _parent_finder(cursor, record)
-    forms = frozenset(record.traits.get("forms", ()))
+    find_parent = _parent_finder(cursor, info)
+    forms = frozenset(info.traits.get("forms", ()))
     has_address, has_domain, has_local = "address" in forms, "domain" in forms, "local" in forms
-    has_parent = bool(record.traits.get("wildcard_labels"))
+    has_parent = bool(info.traits.get("wildcard_labels"))
 
     def find(text: str) -> bytes | None:
         if text in ("", keys.NULL_SENDER):

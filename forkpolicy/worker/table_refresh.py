@@ -58,11 +58,11 @@ class TableRefresh:
         refused = table.refused
         file = gevent.get_hub().threadpool.apply(table.prepare)
         if file and table.take(file):
-            self._log.event("info", "table loaded", table=table.name, generation=table.generation)
+            self._log.event("info", "table loaded", table=table.name, version=table.version)
         elif table.refused != refused:
             self._log_refused(table)
 
     def _log_refused(self, table: LiveTable) -> None:
         if table.refused:
-            in_use = table.generation or "none: what needs it is answered with on_error"
+            in_use = table.version or "none: what needs it is answered with on_error"
             self._log.event("error", "table refused", table=table.name, reason=table.refused, in_use=in_use)

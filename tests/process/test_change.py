@@ -84,12 +84,12 @@ def test_warnings_are_told_with_the_reload(server):
 
 
 def test_a_new_table_is_taken_up_within_a_second(server, client):
-    """Compile and nothing else: every worker serves it, status shows its generation; a damaged one is refused."""
+    """Compile and nothing else: every worker serves it, status shows its version; a damaged one is refused."""
     assert client.ask(FINE) == "DUNNO"
-    before = generations(server)
+    before = table_versions(server)
     server.write_source("domains", "elsewhere.example\nexample.com\n")
     server.compile()
-    eventually(lambda: generations(server) != before and len(generations(server)) == 1, 3)
+    eventually(lambda: table_versions(server) != before and len(table_versions(server)) == 1, 3)
     both = [PolicyClient(server.socket_path) for _ in range(4)]
     assert {each.ask(FORGED.replace(b"a@example.com", b"a@elsewhere.example")) for each in both} == {REJECT}
     for each in both:
@@ -103,8 +103,8 @@ def test_a_new_table_is_taken_up_within_a_second(server, client):
     assert client.ask(FORGED) == REJECT
 
 
-def generations(server):
-    return {table["generation"] for worker in server.status()["workers"] for table in worker["tables"]}
+def table_versions(server):
+    return {table["version"] for worker in server.status()["workers"] for table in worker["tables"]}
 
 
 def test_workers_come_and_go_without_anybody_noticing(server):

@@ -289,7 +289,7 @@ for number in range(kills):
     status = compile_for(whole_s * 1.2 * (number + 0.5) / kills)
     assert status in (0, signal.SIGALRM), status
     found = open_table(table, "t", "cidr")
-    print(found.value(found.find("10.0.0.7")), status, found.record.entries)
+    print(found.value(found.find("10.0.0.7")), status, found.info.entries)
     found.close()
 """
 
@@ -551,7 +551,7 @@ def open_files() -> set[str]:
     return found
 
 
-def test_old_generations_vanish(compiler: Compiler) -> None:
+def test_old_versions_vanish(compiler: Compiler) -> None:
     """A replaced table is on disk as long as somebody reads it, and no longer."""
     compiler.one("cidr", "192.0.2.0/24 1\n")
     slot = LiveTable("t", "cidr", str(compiler.table_path()))
@@ -674,15 +674,15 @@ def test_lmdb_sources_that_are_no_whole_map(compiler: Compiler) -> None:
 
 
 def test_the_digest_of_a_table_in_json(compiler: Compiler) -> None:
-    """The whole digest, compiled, compared or unchanged; its begin is the generation that others show."""
+    """The whole digest, compiled, compared or unchanged; it begins with the version that others show."""
     compiler.one("cidr", "192.0.2.0/24\n")
     for argument in ("--allow-shrink", "--if-changed"):
         found = compiler.run("--json", argument).json[0]
         assert len(found["digest"]) == 64
-        assert found["digest"].startswith(found["generation"])
+        assert found["digest"].startswith(found["version"])
     table = compiler.open("cidr")
     table.close()
-    assert found["digest"] == table.record.content_digest
+    assert found["digest"] == table.info.content_digest
     compiler.source("list", "192.0.2.0/24 x\n")
     other = compiler.run("--json", "--dry-run").json[0]["digest"]
     assert len(other) == 64

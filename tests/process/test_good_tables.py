@@ -12,7 +12,7 @@ from forkpolicy.tables import format as layout
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request
-from tests.process.test_change import generations, open_fds
+from tests.process.test_change import open_fds, table_versions
 
 REFUSED = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -88,14 +88,14 @@ def retire_all(server):
 @pytest.mark.parametrize("how", DAMAGE)
 def test_whoever_is_born_after_the_damage_serves_the_good_table(server, how):
     """Killed, retired, scaled: replies stay those of the good table, and status says why nothing newer comes."""
-    good = generations(server)
+    good = table_versions(server)
     damage(server, how)
     for change in (kill_all, retire_all):
         before = ready_pids(server)
         change(server)
         eventually(lambda before=before: (now := ready_pids(server)) and not now & before and len(now) == 2)
         assert answers(server) == {REJECT}
-        assert generations(server) == good
+        assert table_versions(server) == good
         assert all(refusals(server))
     assert server.obey("scale", workers=5)["ok"]
     eventually(lambda: len(ready_pids(server)) == 5)
@@ -124,16 +124,18 @@ def test_a_mended_table_is_taken_up_and_kept(server):
     damage(server, "flipped")
     kill_all(server)
     eventually(lambda: len(ready_pids(server)) == 2 and answers(server) == {REJECT})
-    before = generations(server)
+    before = table_versions(server)
     server.write_source("domains", "example.com\nelsewhere.example\n")
     server.compile()
-    eventually(lambda: not any(refusals(server)) and len(generations(server)) == 1 and generations(server) != before)
-    mended = generations(server)
+    eventually(
+        lambda: not any(refusals(server)) and len(table_versions(server)) == 1 and table_versions(server) != before
+    )
+    mended = table_versions(server)
     damage(server, "cut")
     before = ready_pids(server)
     kill_all(server)
     eventually(lambda: (now := ready_pids(server)) and not now & before and len(now) == 2)
-    assert generations(server) == mended
+    assert table_versions(server) == mended
     with PolicyClient(server.socket_path) as client:
         assert client.ask(request("x@elsewhere.example")) == REJECT
 
@@ -147,10 +149,10 @@ def test_descriptors_of_the_master_do_not_grow(server):
     assert server.obey("reload", 60)["ok"]
     eventually(lambda: open_tables_of(server.process.pid) == 2)
     for number in range(5):
-        before = generations(server)
+        before = table_versions(server)
         server.write_source("domains", f"example.com\nx{number}.example\n")
         server.compile()
-        eventually(lambda before=before: generations(server) != before and len(generations(server)) == 2)
+        eventually(lambda before=before: table_versions(server) != before and len(table_versions(server)) == 2)
     assert open_tables_of(server.process.pid) == 2
     server.write_policy(POLICY)
     assert server.obey("reload", 60)["ok"]
@@ -198,13 +200,13 @@ def upgrade(server):
 def test_an_upgrade_goes_on_with_the_good_table(upgradable, how):
     """It is passed on, and again: each master's workers, and those born later, serve what was good."""
     server = upgradable
-    good = generations(server)
+    good = table_versions(server)
     damage(server, how)
     for _ in range(2):
         upgrade(server)
         eventually(lambda: len(ready_pids(server)) == 2)
         assert answers(server) == {REJECT}
-        assert generations(server) == good
+        assert table_versions(server) == good
     before = ready_pids(server)
     kill_all(server)
     eventually(lambda: (now := ready_pids(server)) and not now & before and len(now) == 2)

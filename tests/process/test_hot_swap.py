@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.clients.policy_client import PolicyClient
 from tests.process.conftest import FORGED, REJECT, eventually, request
-from tests.process.test_change import generations, open_fds, resident_kb
+from tests.process.test_change import open_fds, resident_kb, table_versions
 
 SWAPS = int(os.environ.get("FORKPOLICY_SWAPS", "5"))
 CLIENTS = 8
@@ -41,7 +41,7 @@ class Asker(threading.Thread):
 
 @pytest.mark.timeout(60 + 4 * SWAPS)
 def test_a_new_table_every_second_disturbs_nobody(make_server):
-    """Every answer right; the server's own latencies below 50 ms; descriptors and memory as before; one generation
+    """Every answer right; the server's own latencies below 50 ms; descriptors and memory as before; one version
     at last.
     """
     server = make_server(workers=2)
@@ -75,8 +75,8 @@ def test_a_new_table_every_second_disturbs_nobody(make_server):
 
 def swap(server, number):
     """Compile a table that differs in one of ten thousand names, and wait until every worker serves it."""
-    before = generations(server)
+    before = table_versions(server)
     names = [f"d{each}.example" for each in range(10_000)]
     server.write_source("domains", "\n".join(["example.com", f"turn{number}.example", *names]) + "\n")
     server.compile()
-    eventually(lambda: generations(server) != before and len(generations(server)) == 1)
+    eventually(lambda: table_versions(server) != before and len(table_versions(server)) == 1)

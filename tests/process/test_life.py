@@ -17,7 +17,7 @@ from tests.process.conftest import FINE, FORGED, REJECT, alive, eventually, requ
 
 
 def test_serve_says_what_it_serves(server, client):
-    """One line at start with sockets, workers, policy and tables with their generations; then it answers."""
+    """One line at start with sockets, workers, policy and tables with their versions; then it answers."""
     assert client.ask(FORGED) == REJECT
     assert client.ask(FINE) == "DUNNO"
     (line,) = [line for line in server.said().splitlines() if "event=started" in line]

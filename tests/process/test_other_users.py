@@ -175,7 +175,7 @@ def test_a_link_laid_while_a_table_is_written_is_not_sealed(yard):
     with aside.open("rb") as written:
         as_stranger(lambda: (aside.unlink(), aside.symlink_to(yard.parent / "secret")))
         writer.put([(b"key", b"value")])
-        writer.finish(layout.Record("t", "key", "", 1, 0.0, ()))
+        writer.finish(layout.TableInfo("t", "key", "", 1, 0.0, ()))
         writer.close()
         assert layout.verify(written.fileno()).lmdb_bytes
 

@@ -12,7 +12,7 @@ import pytest
 from forkpolicy.commands import main
 from forkpolicy.commands.check import find_complaints
 from forkpolicy.errors import Complaint
-from forkpolicy.tables.format import SUFFIX, Record
+from forkpolicy.tables.format import SUFFIX, TableInfo
 from tests.compiling import Compiler
 from tests.owners import owner_lines
 
@@ -60,10 +60,10 @@ def test_a_source_that_has_changed_is_a_warning(compiler, checked):
 
 def test_a_table_of_an_earlier_release_is_named_as_that(compiler, checked, monkeypatch):
     """It has no content digest, and its digest of the sources was made otherwise: they need not have changed."""
-    really_pack = Record.pack
+    really_pack = TableInfo.pack
     with monkeypatch.context() as earlier:
         earlier.setattr(
-            Record, "pack", lambda record: really_pack(replace(record, content_digest="", source_digest="1"))
+            TableInfo, "pack", lambda record: really_pack(replace(record, content_digest="", source_digest="1"))
         )
         compiler.one("domain", "example.com\n")
     status, (complaint,) = checked()

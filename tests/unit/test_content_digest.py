@@ -96,7 +96,7 @@ def test_a_compile_that_says_nothing_new_swaps_nothing(compiler: Compiler) -> No
     assert compiler.files() == {"t.lmdb"}
 
 
-def test_lines_that_moved_are_taken_up_under_the_same_generation(compiler: Compiler) -> None:
+def test_lines_that_moved_are_taken_up_under_the_same_version(compiler: Compiler) -> None:
     """Explanations name the line where an entry stands now; the content is the same."""
     compiler.one("domain", "example.com a\n")
     before, old = inode(compiler), digest(compiler)
@@ -112,19 +112,19 @@ def test_a_file_of_the_release_before_serves(compiler: Compiler, monkeypatch: py
     """Version 2, without a content digest: it is looked up in as ever, and the next compile replaces it."""
     with monkeypatch.context() as release_before:
         release_before.setattr(layout, "FORMAT_VERSION", 2)
-        really_pack = layout.Record.pack
+        really_pack = layout.TableInfo.pack
 
-        def pack(record: layout.Record) -> bytes:
+        def pack(record: layout.TableInfo) -> bytes:
             fields = msgpack.unpackb(really_pack(record))
             del fields["content_digest"]
             return bytes(msgpack.packb(fields))
 
-        release_before.setattr(layout.Record, "pack", pack)
+        release_before.setattr(layout.TableInfo, "pack", pack)
         compiler.one("domain", "example.com a\n")
     table = compiler.open("domain")
     assert table.find("example.com")
-    assert len(table.generation) == 12
-    assert table.record.content_digest == ""
+    assert len(table.version) == 12
+    assert table.info.content_digest == ""
     table.close()
     assert compiler.run("--verify").status == 0
     assert compiler.run().out.startswith("t: compiled")
@@ -132,10 +132,10 @@ def test_a_file_of_the_release_before_serves(compiler: Compiler, monkeypatch: py
 
 
 def test_verify_counts_on_nothing(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that says another content than the entries do is found."""
+    """A content digest that is not that of the entries is found."""
     monkeypatch.setattr(layout.ContentDigest, "hexdigest", lambda _self: "0" * 64)
     compiler.one("domain", "example.com a\n")
     monkeypatch.undo()
     outcome = compiler.run("--verify")
     assert outcome.status == 1
-    assert "holds other entries than its record says" in outcome.err + outcome.out
+    assert "holds other entries than those of its content digest" in outcome.err + outcome.out

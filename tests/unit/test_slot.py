@@ -35,7 +35,7 @@ def test_a_slot_without_a_table(compiler: Compiler) -> None:
     assert slot.status() == {
         "name": "t",
         "kind": "address",
-        "generation": "",
+        "version": "",
         "entries": 0,
         "created": 0.0,
         "inode": 0,
@@ -53,14 +53,14 @@ def test_status_of_a_table(compiler: Compiler) -> None:
     assert slot.status() == {
         "name": "t",
         "kind": "address",
-        "generation": slot.table.generation,
+        "version": slot.table.version,
         "entries": 1,
-        "created": slot.table.record.created,
+        "created": slot.table.info.created,
         "inode": compiler.table_path().stat().st_ino,
         "refused": "",
     }
-    assert slot.table.generation
-    assert slot.table.record.created > 0
+    assert slot.table.version
+    assert slot.table.info.created > 0
     raw = slot.find("user@a.example")
     assert raw
     assert (slot.entry(raw).key, slot.value(raw)) == ("user@a.example", None)
@@ -89,7 +89,7 @@ def test_a_file_that_was_written_in_place_below_two_slots(compiler: Compiler) ->
 
 
 def test_a_slot_splits_extensions(compiler: Compiler) -> None:
-    """With the delimiter that it was made with, in every generation."""
+    """With the delimiter that it was made with, in every version."""
     slot = slot_of(compiler, delimiter="+")
     assert slot.refresh()
     assert slot.find("user+x@a.example")

@@ -181,9 +181,9 @@ def test_what_a_table_does_not_hold_is_not_looked_for(compiler: Compiler) -> Non
     compiler.one("address", "u@a.example\nb.example\n")
     table = compiler.open("address")
     try:
-        assert table.record.traits == {"wildcard_labels": [], "forms": ["address", "domain"]}
-        assert (table.record.kind, table.record.name, table.record.entries) == ("address", "t", 2)
-        assert table.record.sources == (str(compiler.directory / "list"),)
+        assert table.info.traits == {"wildcard_labels": [], "forms": ["address", "domain"]}
+        assert (table.info.kind, table.info.name, table.info.entries) == ("address", "t", 2)
+        assert table.info.sources == (str(compiler.directory / "list"),)
     finally:
         table.close()
 

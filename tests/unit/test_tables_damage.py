@@ -146,7 +146,7 @@ def test_a_slot_takes_up_what_is_new(compiler: Compiler) -> None:
     before = descriptors()
     slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
-    generation, open_now = slot.generation, descriptors()
+    version, open_now = slot.version, descriptors()
     assert not slot.refresh()
     for round_ in range(5):
         compiler.one("cidr", f"192.0.2.0/24 new{round_}\n")
@@ -154,7 +154,7 @@ def test_a_slot_takes_up_what_is_new(compiler: Compiler) -> None:
         raw = slot.find("192.0.2.1")
         assert raw
         assert slot.value(raw) == f"new{round_}"
-    assert slot.generation != generation
+    assert slot.version != version
     assert descriptors() == open_now
     slot.close()
     assert descriptors() == before

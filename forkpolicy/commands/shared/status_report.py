@@ -182,9 +182,9 @@ def _table_rows(seen: dict[str, Any]) -> list[str]:
     rows = []
     for name in {table["name"]: None for worker in seen["workers"] for table in worker["tables"]}:
         served = [table for worker in seen["workers"] for table in worker["tables"] if table["name"] == name]
-        generations = " ".join(sorted({table["generation"] or "none" for table in served}))
+        versions = " ".join(sorted({table["version"] or "none" for table in served}))
         refused = next((f"  REFUSED: {table['refused']}" for table in served if table["refused"]), "")
-        rows.append(f"table    {name} ({served[0]['kind']})  {generations}  {served[0]['entries']} entries{refused}")
+        rows.append(f"table    {name} ({served[0]['kind']})  {versions}  {served[0]['entries']} entries{refused}")
     return rows
 
 

@@ -12,19 +12,19 @@ from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, ContentDigest
 from forkpolicy.tables.reader import open_table
 
 if TYPE_CHECKING:
-    from forkpolicy.tables.format import Kind, Record
+    from forkpolicy.tables.format import Kind, TableInfo
     from forkpolicy.tables.reader import Table
 
 
-def verify_table(path: str, name: str, kind: Kind) -> Record:
-    """The record of a table that is whole; TableError says what is wrong with one that is not."""
+def verify_table(path: str, name: str, kind: Kind) -> TableInfo:
+    """What an intact table says of itself. Raises TableError with what is wrong with one that is damaged."""
     table = open_table(path, name, kind)
     try:
         _walk(table)
     except (lmdb.Error, ValueError, msgpack.UnpackException) as error:
         raise TableError(f"{path} cannot be read to its end: {error}") from error
     else:
-        return table.record
+        return table.info
     finally:
         table.close()
 
@@ -41,8 +41,8 @@ def _walk(table: Table) -> None:
         if first <= before:
             raise TableError(f"{table.path}: entry {count} overlaps the one before it")
         before = key
-    expected = table.record.counts.get("ranges", 0) if table.kind == "cidr" else table.record.entries
+    expected = table.info.counts.get("ranges", 0) if table.kind == "cidr" else table.info.entries
     if count != expected:
         raise TableError(f"{table.path} holds {count} entries, and {expected} were written")
-    if table.record.content_digest not in ("", content.hexdigest()):
-        raise TableError(f"{table.path} holds other entries than its record says")
+    if table.info.content_digest not in ("", content.hexdigest()):
+        raise TableError(f"{table.path} holds other entries than those of its content digest")

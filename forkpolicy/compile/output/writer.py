@@ -1,4 +1,4 @@
-"""Write one table's LMDB file, record and trailer, under a name aside.
+"""Write one table's LMDB file, information and trailer, under a name aside.
 
 Keys come in ascending order and are appended, a transaction a batch. The map begins small and doubles when it is full,
 so that nobody has to guess a size; nothing is written through the map, because a full disk would then be a SIGBUS
@@ -53,7 +53,7 @@ class TableWriter:
                 lib_version=_LMDB_MAJOR,
             )
             self._entries = self._env.open_db(layout.ENTRIES_DB)
-            self._record = self._env.open_db(layout.RECORD_DB)
+            self._info = self._env.open_db(layout.INFO_DB)
         except lmdb.Error as error:
             self._file.close()
             raise _cannot_write(path, error) from error
@@ -64,10 +64,10 @@ class TableWriter:
         self._write(pairs, self._entries)
         self._content.add(pairs)
 
-    def finish(self, record: layout.Record) -> layout.Trailer:
-        """Write the record with the digest of the content, sync, seal; the file is ready to be renamed."""
-        record = replace(record, content_digest=self._content.hexdigest())
-        self._write([(layout.RECORD_KEY, record.pack())], self._record)
+    def finish(self, info: layout.TableInfo) -> layout.Trailer:
+        """Write the information with the digest of the content, sync, seal; the file is ready to be renamed."""
+        info = replace(info, content_digest=self._content.hexdigest())
+        self._write([(layout.INFO_KEY, info.pack())], self._info)
         try:
             self._env.sync(True)
             pages = self._env.info()["last_pgno"] + 1
