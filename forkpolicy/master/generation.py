@@ -13,6 +13,9 @@ from forkpolicy.master.good_tables import GoodTables
 if TYPE_CHECKING:
     from forkpolicy.settings import Settings
 
+# Settings of [server] that are used once, at the start, with privileges that are given up then.
+FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group", "backlog", "control")
+
 
 @dataclass(slots=True)
 class Generation:
@@ -36,3 +39,15 @@ class Generation:
         """Its settings."""
         settings: Settings = self.loaded.settings
         return settings
+
+
+def needs_restart(previous: Settings, current: Settings) -> list[str]:
+    """The changed settings that a reload cannot apply, in words."""
+    changed = [f"server.{name}" for name in FIXED if getattr(previous.server, name) != getattr(current.server, name)]
+    if (previous.log.format, previous.log.target) != (current.log.format, current.log.target):
+        changed.append("log.format or log.target")
+    if previous.metrics != current.metrics:
+        changed.append("metrics.listen")
+    if previous.watch_interfaces != current.watch_interfaces:
+        changed.append("watch_interfaces")
+    return [f"{name} has changed: it takes effect with a restart or an upgrade (signal USR2)" for name in changed]

@@ -23,31 +23,30 @@ from forkpolicy.master.processes.waitpid import exited_children
 from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
 from forkpolicy.master.sockets.clients import ControlServer, MasterCommands
-from forkpolicy.master.sockets.inherited import OldMaster
 from forkpolicy.master.sockets.loop import Loop
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.status import describe
 from forkpolicy.master.stopping import Stopper
+from forkpolicy.master.takeover import Takeover
 from forkpolicy.master.upgrade import Upgrader
+from forkpolicy.master.worker_messages import WorkerMessages
 from forkpolicy.master.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.link import Message
     from forkpolicy.master.loader import Load
     from forkpolicy.master.processes.exporter import Exporter
     from forkpolicy.master.processes.helper_process import HelperProcess
     from forkpolicy.master.processes.logger import Logger
-    from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.workers import WorkerProgram
     from forkpolicy.scoreboard import Scoreboard
 
-# How often the loop looks after time when nothing happens.
+# How long a turn of the loop takes at most, when nothing happens.
 TURN_S = 0.5
-# So many deaths at birth, and never a worker that served: the start has failed, and whoever started us should know.
+# So many workers that died at their start, and never one that served: the start has failed, and must end so.
 FAILED_STARTS = 6
 
 
@@ -68,35 +67,32 @@ class Master:
         inherited: InheritedSockets | None = None,
         watcher: HelperProcess | None = None,
     ) -> None:
-        """`sockets` is everything that an upgrade passes on; `before`: what a master that we replace has passed."""
+        """`sockets` is everything that an upgrade passes on; `inherited`: what a master that we replace has passed."""
         self.listeners = sockets.listeners
-        self.inherited = inherited
         self.logger = logger
         self.log = log = logger.pipe.named(process="master", pid=os.getpid())
         tables = GoodTables(inherited.tables if inherited else None)
-        self.generation = Generation(
-            loaded, inherited.generation + 1 if inherited else 1, tables, whole=inherited is not None
-        )
+        number = inherited.generation + 1 if inherited else 1
+        self.generation = Generation(loaded, number, tables, whole=inherited is not None)
         self.notifier = Notifier()
         self.signals = Signals()
         self.loop = Loop()
-        self.workers = Workers(
-            self.generation, program, self.loop, log, scoreboard, self.handle_message, self.worker_exited
-        )
+        self.workers = Workers(self.generation, program, self.loop, log, scoreboard)
         self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, log, self.notifier)
+        messages = WorkerMessages(self.generation, self.reloader, log, self.worker_ready, self.worker_unfit)
+        self.workers.listen(messages.handle, self.reloader.exited)
+        self.takeover = Takeover(inherited)
         self.upgrader = Upgrader(sockets, self.loop, log, self.give_way)
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
         commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop)
         self.control = ControlServer(control_listener, self.loop, commands)
         self.helpers = Helpers(logger, exporter, watcher, log)
-        self.old_master: OldMaster | None = None
         self.reload_later = False
         self.started = False
         self.started_ns = time.monotonic_ns()
-        self.new_master = 0
+        self.serves_instead = 0
         self.failed_start = False
         self.last_turn_s = time.monotonic()
-        self.watchdog_at_s = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -106,7 +102,7 @@ class Master:
     @property
     def replaced(self) -> bool:
         """Whether another master serves in our place."""
-        return self.new_master != 0
+        return self.serves_instead != 0
 
     def describe(self) -> dict[str, Any]:
         """What `status` shows."""
@@ -121,14 +117,12 @@ class Master:
             stopping=self.stopping,
         )
 
-    # The loop
-
     def run(self) -> int:
-        """Serve until told to stop; the exit status."""
+        """Serve until a signal or an operator ends it; the exit status."""
         self.signals.catch()
         # It wakes the loop; signals are taken before all else in any case.
         self.loop.register(self.signals, lambda _events: None)
-        if not self.inherited:
+        if not self.takeover.under_way:
             self.control.start()
         while not ((self.stopping or self.replaced) and not self.workers):
             if not (self.stopping or self.replaced or self.reloader.commits):
@@ -143,15 +137,13 @@ class Master:
         return EXIT_NO if self.failed_start else EXIT_DONE
 
     def tick(self) -> None:
-        """What nobody sends a message for."""
+        """Do what is due by the clock."""
         now_s = time.monotonic()
         # Stopped or suspended ourselves, we have seen no beats: not the workers' fault, look again next turn.
         slept = now_s - self.last_turn_s > self.generation.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
         self.reloader.tick(now_s)
-        if self.old_master and not self.old_master.is_handing_over:
-            self.old_master = None
-        if self.reload_later and self.started and not self.old_master:
+        if self.reload_later and self.started and not self.takeover.old_master_hands_over:
             self.reload_later = False
             self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
@@ -162,74 +154,22 @@ class Master:
             self.helpers.keep(now_s, self.control.adopt)
         self.stopper.tick(now_s)
         self.logger.losses.look(now_s)
-        if self.notifier.watchdog_s and now_s >= self.watchdog_at_s and self.workers.beating(now_s):
-            self.notifier.watchdog()
-            self.watchdog_at_s = now_s + self.notifier.watchdog_s
+        if self.workers.deadlines.beating(self.workers.alive.values(), now_s):
+            self.notifier.watchdog(now_s)
 
-    # What workers say
-
-    def handle_message(self, worker: Worker, message: Message) -> None:
-        """Act on one message. Raises whatever comes of one that is none."""
-        if not isinstance(message.get("state", {}), dict):
-            raise TypeError("a state that is none")
-        self.MESSAGES[message["is"]](self, worker, message)
-
-    def worker_ready(self, worker: Worker, message: Message) -> None:
-        """It serves."""
-        worker.ready = True
-        worker.state = message["state"]
-        self.log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
+    def worker_ready(self) -> None:
+        """With the last of the first workers the start is complete."""
         if not self.started and self.workers.all_ready:
             self.started = True
             self.report_started()
 
-    def worker_state(self, worker: Worker, message: Message) -> None:
-        """It serves other tables than before."""
-        worker.state = message["state"]
-
-    def worker_prepared(self, worker: Worker, message: Message) -> None:
-        """It has prepared a reload, or says why it cannot."""
-        self.reloader.prepared(worker.pid, message)
-
-    def worker_committed(self, worker: Worker, message: Message) -> None:
-        """It serves the new generation."""
-        worker.generation = message["generation"]
-        worker.state = message["state"]
-        self.reloader.committed(worker.pid)
-
-    def worker_retiring(self, worker: Worker, message: Message) -> None:
-        """It has its reasons (age, memory, a signal) to go; another takes its place."""
-        worker.leaves()
-        self.log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
-
-    def worker_table(self, worker: Worker, message: Message) -> None:
-        """It serves this file."""
-        path, fd = message["path"], worker.take_fd()
-        if fd is not None:
-            self.generation.tables.keep(path, fd, self.reloader.table_paths)
-
-    def worker_unfit(self, worker: Worker, message: Message) -> None:
-        """It has not all tables, and the master that we were to replace has."""
-        worker.leaves()
-        if self.inherited:
-            self.abort_upgrade(message["reason"])
-
-    MESSAGES: ClassVar[dict[str, Callable[[Master, Worker, Message], None]]] = {
-        "ready": worker_ready,
-        "table": worker_table,
-        "unfit": worker_unfit,
-        "state": worker_state,
-        "prepared": worker_prepared,
-        "committed": worker_committed,
-        "retiring": worker_retiring,
-    }
-
-    def worker_exited(self, worker: Worker) -> None:
-        """It has died; a reload does not wait for it."""
-        self.reloader.exited(worker.pid)
+    def worker_unfit(self, reason: str) -> None:
+        """A worker cannot open all tables, and those of the master that we were to replace can."""
+        if self.takeover.under_way:
+            self.refuse_takeover(reason)
 
     def report_started(self) -> None:
-        """One line with everything that serves, and the word to systemd and to a master that we replace."""
+        """One line with everything that serves, and reports to systemd and to a master that we replace."""
         sockets = ",".join(listener.endpoint for listener in self.listeners)
         first = next(iter(self.workers.alive.values()))
         tables = ",".join(f"{each['name']}@{each['version'] or 'none'}" for each in first.state["tables"]) or "-"
@@ -243,36 +183,33 @@ class Master:
             **summary,
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
-        if self.inherited:
+        if self.takeover.under_way:
             self.generation.whole = False
-            self.inherited.report_serving()
-            self.old_master = OldMaster(self.inherited.master)
-            self.inherited = None
+            self.takeover.finish()
             self.control.start()
 
-    # What signals and operators want
-
     def reap(self) -> None:
-        """Every child that has died belongs to somebody."""
+        """Pass each child that has died to the part that has started it."""
         for pid, status in exited_children():
-            if pid == self.new_master:
+            if pid == self.serves_instead:
                 # What our workers have given away nobody takes any more: they take it back and answer it.
-                self.new_master = 0
+                self.serves_instead = 0
                 self.control.start()
                 self.stopper.begin(replaced=False)
             elif not any(part.on_exit(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
                 self.helpers.on_exit(pid, status, stopping=self.stopping)
 
-    def reload(self, asker: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Read everything again. `asker` is told the outcome, where there is one."""
-        if asker:
-            self.reloader.ask(asker)
-        if self.old_master or not self.started:
-            # What a reload has replaced must not answer any more, and workers of before still do; and before the first
-            # worker serves, systemd must not read that a reload is done.
+    def reload(self, on_done: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Read everything again. `on_done` is called with the outcome, where there is one."""
+        if on_done:
+            self.reloader.report_to(on_done)
+        if self.takeover.old_master_hands_over or not self.started:
+            # What a reload has replaced must not answer any more, and the old master's workers still do; and before the
+            # first worker serves, systemd must not read that a reload is done.
             self.reload_later = True
         elif self.upgrader.under_way:
-            # The new master has perhaps read the files already: both must serve the same. systemd waits for both words.
+            # The new master has perhaps read the files already: both must serve the same. systemd waits for RELOADING
+            # and READY.
             self.notifier.reloading()
             self.reloader.refuse(["an upgrade is under way: reload when it is done"])
         elif not (self.stopping or self.replaced):
@@ -280,35 +217,33 @@ class Master:
 
     def upgrade(self) -> None:
         """Start a new master on our sockets."""
-        busy = self.upgrader.under_way or self.reloader.under_way or self.old_master
+        busy = self.upgrader.under_way or self.reloader.under_way or self.takeover.old_master_hands_over
         if busy or self.stopping or self.replaced or not self.started:
             self.upgrader.refuse("a start, an upgrade, a reload or a stop is under way")
         else:
             self.upgrader.begin(self.generation.number, self.generation.tables.fds)
 
     def give_way(self, new_pid: int) -> None:
-        """Let the new master have everything: commands, metrics, and the connections of our workers."""
+        """Leave everything to the new master: commands, metrics, and the connections of our workers."""
         self.log.event("info", "upgraded", new_pid=new_pid, workers=len(self.workers))
-        self.new_master = new_pid
+        self.serves_instead = new_pid
         self.notifier.replaced_by(new_pid)
         self.helpers.leave_to_new_master()
         self.control.stop()
         self.workers.retire_all()
 
     def fail(self, reason: str) -> None:
-        """Nothing has ever served here."""
+        """End a start after which nothing serves."""
         self.failed_start = True
-        if self.inherited:
-            self.abort_upgrade(reason)
+        if self.takeover.under_way:
+            self.refuse_takeover(reason)
         else:
             self.stop()
 
-    def abort_upgrade(self, reason: str) -> None:
+    def refuse_takeover(self, reason: str) -> None:
         """Leave everything to the master that we were to replace: the sockets are its own as they are ours."""
-        assert self.inherited
         self.failed_start = True
-        self.new_master = self.inherited.master
-        self.inherited.report_refused(reason)
+        self.serves_instead = self.takeover.refuse(reason)
         self.workers.kill_all(reason)
 
     def scale_by(self, count: int) -> None:
@@ -320,8 +255,8 @@ class Master:
         if not self.stopping:
             self.upgrader.abort("stopped meanwhile")
             self.reloader.abort("stopped meanwhile")
-            if self.inherited and not self.replaced:
-                self.abort_upgrade("stopped meanwhile")
+            if self.takeover.under_way and not self.replaced:
+                self.refuse_takeover("stopped meanwhile")
             self.stopper.begin(replaced=self.replaced)
 
     def stop_or_kill(self) -> None:

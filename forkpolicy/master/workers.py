@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.cores import usable_cores
+from forkpolicy.master.deadlines import DUMP_BEFORE_KILL_S, Deadlines
 from forkpolicy.master.processes.backoff import Backoff
 from forkpolicy.master.processes.spawn import spawn
 from forkpolicy.master.processes.waitpid import describe_exit, kill
@@ -34,23 +35,11 @@ if TYPE_CHECKING:
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.settings import Settings
 
-# What it is stuck in is logged before it is killed (faulthandler needs no interpreter loop).
-DUMP_BEFORE_KILL_S = 1.0
-# A worker that dies younger than this has died at birth; one that gets older proves that births are healthy.
+# A worker that dies younger than this has failed to start; one that gets older proves that workers can start.
 MIN_LIFETIME_S = 2.0
 
-# Loading the largest policy and verifying the largest tables may take so long; mail does not wait for it.
-START_TIMEOUT_S = 60.0
 # No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
 FORK_FAILED_DELAY_S = 1.0
-
-# A worker that leaves can hand over everything but a long request without its end. A client that is in the middle of
-# one gets as long as Postfix waits for a reply (smtpd_policy_service_timeout): after that nobody waits for it.
-LEAVING_S = 100.0
-# More than recycling, scaling and upgrades have at once on a busy machine (15 were seen). Beyond that the oldest have
-# no longer than a client that a stop waits for.
-MANY_LEAVING = 16
-LEAVING_OF_MANY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +63,7 @@ class Workers:
         loop: Loop,
         log: LogPipe,
         scoreboard: Scoreboard,
-        handle_message: Callable[[Worker, Message], None],
-        exited: Callable[[Worker], None],
     ) -> None:
-        """`handle_message` may raise whatever comes of a message that is none: such a worker is killed."""
         self.wanted = worker_count(generation.settings)
         self.alive: dict[int, Worker] = {}
         self.scoreboard = scoreboard
@@ -86,9 +72,11 @@ class Workers:
         self._program = program
         self._loop = loop
         self._log = log
-        self._handle_message = handle_message
-        self._exited = exited
-        self._awake_s = 0.0
+        self.deadlines = Deadlines(generation, scoreboard, log)
+
+    def listen(self, on_message: Callable[[Worker, Message], None], on_exit: Callable[[Worker], None]) -> None:
+        """Pass on messages and deaths. `on_message` may raise for an invalid message: such a worker is killed."""
+        self._on_message, self._on_worker_exit = on_message, on_exit
 
     def __bool__(self) -> bool:
         """Whether anybody lives."""
@@ -188,7 +176,7 @@ class Workers:
         try:
             messages = worker.receive()
             for message in messages or ():
-                self._handle_message(worker, message)
+                self._on_message(worker, message)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
@@ -227,7 +215,7 @@ class Workers:
             self.send(worker, {"do": "stop", "drain": drain})
 
     def kill_all(self, reason: str) -> None:
-        """End everybody now."""
+        """Kill every worker now."""
         self._log.event("warning", "killing workers", reason=reason, workers=len(self))
         for pid in self.alive:
             kill(pid, signal.SIGKILL)
@@ -241,7 +229,7 @@ class Workers:
         del self.alive[pid]
         slot = self.scoreboard.slot(worker.slot)
         slot["connections"] = slot["pid"] = slot["serving"] = slot["load"] = 0
-        self._exited(worker)
+        self._on_worker_exit(worker)
         if not worker.wanted and status == 0:
             self._log.event("info", "worker ended", worker=worker.slot, worker_pid=pid)
         else:
@@ -279,65 +267,22 @@ class Workers:
             level, "worker died", worker=worker.slot, worker_pid=worker.pid, how=describe_exit(status), **more
         )
 
-    # Time
-
     def tick(self, now_s: float, *, slept: bool) -> None:
-        """What nobody sends a message for. `slept`: the master was stopped or suspended, and so perhaps was everybody:
-        they are given as long as at their birth.
-        """
-        if slept:
-            self._awake_s = now_s
-        self._kill_the_hung(now_s)
-        self._hurry_the_leaving(now_s)
-        if self.backoff.failures and any(self._outlived_start(worker, now_s) for worker in self.alive.values()):
+        """Do what is due. `slept`: the master was stopped or suspended, and perhaps its workers were."""
+        alive = self.alive.values()
+        self.deadlines.kill_the_hung(alive, now_s, slept=slept)
+        for worker in self.deadlines.to_hurry(alive, now_s):
+            worker.hurried = True
+            self.send(worker, {"do": "hurry"})
+        if self.backoff.failures and any(self._outlived_start(worker, now_s) for worker in alive):
             self.backoff.served()
-        for worker in self.alive.values():
+        for worker in alive:
             self._log_stderr(worker, now_s)
 
-    def beating(self, now_s: float) -> bool:
-        """Whether any worker's loop turns: what the watchdog is fed for."""
-        return any(self._silent_s(worker, now_s) < self._limit_s(worker) for worker in self.alive.values())
-
-    def _kill_the_hung(self, now_s: float) -> None:
-        """Workers whose loop has not turned for too long, and those whose time to go is over."""
-        for worker in self.alive.values():
-            silent_s, limit_s = self._silent_s(worker, now_s), self._limit_s(worker)
-            if worker.kill_at_s is not None:
-                if now_s >= worker.kill_at_s:
-                    kill(worker.pid, signal.SIGKILL)
-            elif silent_s > limit_s:
-                worker.kill_at_s = now_s + DUMP_BEFORE_KILL_S
-                fields = {"worker": worker.slot, "worker_pid": worker.pid, "silent_s": round(silent_s, 1)}
-                self._log.event("error", "worker hangs", **fields, limit_s=limit_s, action="stack dump, then kill")
-                kill(worker.pid, signal.SIGQUIT)
-
-    def _hurry_the_leaving(self, now_s: float) -> None:
-        """Have those that leave for too long wait for nothing more."""
-        leaving = [worker for worker in self.alive.values() if worker.leaving_since_s is not None]
-        leaving.sort(key=lambda each: each.leaving_since_s or 0.0, reverse=True)
-        for rank, worker in enumerate(leaving):
-            limit_s = LEAVING_S if rank < MANY_LEAVING else LEAVING_OF_MANY_S
-            since_s = worker.leaving_since_s
-            if since_s is not None and now_s - since_s > limit_s and not worker.hurried:
-                worker.hurried = True
-                self.send(worker, {"do": "hurry"})
-
     def _outlived_start(self, worker: Worker, now_s: float) -> bool:
-        """Whether a worker that was born after the last death at birth has outlived that age."""
-        return (
-            worker.ready and worker.started_s > self.backoff.failed_at_s and now_s - worker.started_s > MIN_LIFETIME_S
-        )
-
-    def _limit_s(self, worker: Worker) -> float:
-        """How long it may be silent. Its loop beats twice a second once it turns; at its birth it does not yet."""
-        limit_s = self._generation.settings.server.hang_timeout
-        return limit_s if worker.ready else max(limit_s, START_TIMEOUT_S)
-
-    def _silent_s(self, worker: Worker, now_s: float) -> float:
-        """How long a worker's loop has not turned, as far as it could."""
-        slot = self.scoreboard.slot(worker.slot)
-        beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
-        return now_s - max(beat_s, worker.started_s, self._awake_s)
+        """Whether a worker that was started after the last failed start has lived long enough to be no failure."""
+        old_enough = now_s - worker.started_s > MIN_LIFETIME_S
+        return worker.ready and worker.started_s > self.backoff.failed_at_s and old_enough
 
 
 def worker_count(settings: Settings) -> int:

@@ -25,7 +25,7 @@ def sabotaged(self):
     if kind == "bug":
         raise RuntimeError("a bug at birth")
     if kind == "first job":
-        self.orders.report({"is": "ready", "state": self._state()})
+        self.master_link.report({"is": "ready", "state": self._state()})
         os._exit(3)
     run(self)
 

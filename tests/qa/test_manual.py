@@ -14,7 +14,7 @@ from forkpolicy import errors
 from forkpolicy.commands.main import make_parser
 from forkpolicy.compile import command as compile_command
 from forkpolicy.compile.sources.registry import _ROW_SOURCES
-from forkpolicy.master.reload import FIXED
+from forkpolicy.master.generation import FIXED
 from forkpolicy.policy.matchers import types
 from forkpolicy.policy.matchers.regex import REGEX_CHARS
 from forkpolicy.policy.nodes import TABLE_KINDS

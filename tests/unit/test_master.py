@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
-from forkpolicy.master import workers
+from forkpolicy.master import deadlines, workers
 from forkpolicy.master.good_tables import GoodTables
 from forkpolicy.master.processes.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.processes.helper_process import HelperProcess
@@ -26,14 +26,14 @@ from forkpolicy.master.processes.helpers import Helpers
 from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.spawn import Worker
 from forkpolicy.master.processes.targets import StderrTarget
-from forkpolicy.master.reload import PHASE_TIMEOUT_S, Reload
 from forkpolicy.master.sockets import listener
 from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
+from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, TwoPhaseCommit
 from forkpolicy.master.workers import WorkerProgram, Workers
-from forkpolicy.scoreboard import MAX_WORKERS
+from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 from forkpolicy.settings import Settings
 
 
@@ -112,7 +112,7 @@ def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):
     generation = SimpleNamespace(settings=settings, loaded=None, number=1, tables=GoodTables())
     told = []
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["next_try_s"])))
-    born = Workers(generation, WorkerProgram(lambda *_: None, ()), None, log, None, None, None)
+    born = Workers(generation, WorkerProgram(lambda *_: None, ()), None, log, None)
 
     def no_descriptors(*_, **__):
         raise OSError(24, "Too many open files")
@@ -126,18 +126,19 @@ def test_a_birth_that_the_machine_refuses_is_tried_every_second(monkeypatch):
 
 def workers_of(count, told):
     """Workers without processes: `spawn` is to be replaced."""
-    settings = SimpleNamespace(server=SimpleNamespace(workers=count))
+    settings = SimpleNamespace(server=SimpleNamespace(workers=count, hang_timeout=30.0))
     generation = SimpleNamespace(settings=settings, loaded=None, number=1, tables=GoodTables())
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields.get("reason"))))
     loop = SimpleNamespace(register=lambda *_: None, watch_writable=lambda _worker: None)
-    return Workers(generation, WorkerProgram(lambda *_: None, ()), loop, log, None, None, None)
+    return Workers(generation, WorkerProgram(lambda *_: None, ()), loop, log, Scoreboard())
 
 
 class Silent(Worker):
     """A worker that lives and does nothing; `heard` are its orders."""
 
     def __init__(self, slot):
-        super().__init__(1000 + slot, slot, 1, SimpleNamespace(fileno=lambda: 0), None)
+        nothing = SimpleNamespace(fileno=lambda: 0, text=lambda _now_s: "")
+        super().__init__(1000 + slot, slot, 1, nothing, nothing)
         self.heard = []
 
     def send(self, message):
@@ -164,11 +165,11 @@ def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
 @pytest.mark.parametrize(
     ("leaving", "after_s", "hurried"),
     [
-        (1, workers.LEAVING_S - 1, 0),
-        (1, workers.LEAVING_S + 1, 1),
-        (workers.MANY_LEAVING, workers.LEAVING_OF_MANY_S + 1, 0),
-        (workers.MANY_LEAVING + 3, workers.LEAVING_OF_MANY_S - 1, 0),
-        (workers.MANY_LEAVING + 3, workers.LEAVING_OF_MANY_S + 1, 3),
+        (1, deadlines.ENDING_S - 1, 0),
+        (1, deadlines.ENDING_S + 1, 1),
+        (deadlines.MANY_ENDING, deadlines.ENDING_OF_MANY_S + 1, 0),
+        (deadlines.MANY_ENDING + 3, deadlines.ENDING_OF_MANY_S - 1, 0),
+        (deadlines.MANY_ENDING + 3, deadlines.ENDING_OF_MANY_S + 1, 3),
     ],
 )
 def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
@@ -183,7 +184,7 @@ def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
     for age, worker in enumerate(leave):
         worker.leaving_since_s -= age / 1000
     for _ in range(2):
-        some._hurry_the_leaving(time.monotonic())
+        some.tick(time.monotonic(), slept=True)
     assert [worker.heard.count("hurry") for worker in leave] == [0] * (leaving - hurried) + [1] * hurried
     assert stays.heard == []
 
@@ -195,7 +196,7 @@ class Two:
         self.sent = []
         loaded = SimpleNamespace(snapshot={"policy.conf": b"access all x\n"})
         self.pids = [11, 12]
-        self.reload = Reload(
+        self.reload = TwoPhaseCommit(
             loaded, 2, lambda: self.pids, lambda pid, message: self.sent.append((message["do"], pid)), 0.0
         )
 
@@ -284,12 +285,11 @@ def test_systemd_is_told(tmp_path, monkeypatch):
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         monkeypatch.setenv("WATCHDOG_USEC", "30000000")
         notifier = Notifier()
-        assert notifier.watchdog_s == 15.0
         for tell, words in (
             (lambda: notifier.ready("2 workers"), ["READY=1", "STATUS=2 workers", f"MAINPID={os.getpid()}"]),
             (notifier.reloading, ["RELOADING=1", "MONOTONIC_USEC="]),
             (notifier.stopping, ["STOPPING=1"]),
-            (notifier.watchdog, ["WATCHDOG=1"]),
+            (lambda: notifier.watchdog(100.0), ["WATCHDOG=1"]),
             (lambda: notifier.replaced_by(77), ["MAINPID=77", "WATCHDOG=1"]),
         ):
             tell()
@@ -419,9 +419,8 @@ def test_all_last_words_of_a_worker_are_heard():
         SimpleNamespace(unregister=lambda _each: None),
         SimpleNamespace(event=lambda _level, event, **_fields: events.append(event)),
         SimpleNamespace(slot=lambda _number: {}),
-        handle_message,
-        lambda _worker: None,
     )
+    workers.listen(handle_message, lambda _worker: None)
     workers.alive[1] = worker
     with Path("/proc/self/status").open() as file:
         for name in ("a", "b"):
@@ -486,7 +485,13 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
     notifier = SimpleNamespace(reloading=lambda: said.append("RELOADING"))
     reloader = SimpleNamespace(refuse=lambda reasons: said.append(*reasons))
     upgrader = SimpleNamespace(under_way=True)
-    master = SimpleNamespace(old_master=None, started=True, notifier=notifier, reloader=reloader, upgrader=upgrader)
+    master = SimpleNamespace(
+        takeover=SimpleNamespace(old_master_hands_over=False),
+        started=True,
+        notifier=notifier,
+        reloader=reloader,
+        upgrader=upgrader,
+    )
     Master.reload(master)
     assert said == ["RELOADING", "an upgrade is under way: reload when it is done"]
 

@@ -9,12 +9,10 @@ version and for descriptors that are not what they are said to be.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +29,6 @@ STATE_VERSION = 1
 # What the new master writes when it serves; anything else is why it cannot.
 SERVING = "serving"
 REPORT_BYTES = 4096
-# A client that is in the middle of a long request for so long keeps nobody else waiting.
-HANDING_OVER_S = 10.0
 
 
 @dataclass(slots=True)
@@ -58,19 +54,6 @@ class InheritedSockets:
     def every_listener(self) -> list[Listener]:
         """All that listen, whatever for."""
         return [*self.listeners, *self.metrics, *([self.control] if self.control else [])]
-
-    def report_serving(self) -> None:
-        """The new master's word; and sockets that its settings do not name are given up."""
-        for left in self.every_listener:
-            left.close(remove=True)
-        with contextlib.suppress(OSError):
-            os.write(self.ready_fd, SERVING.encode())
-            os.close(self.ready_fd)
-
-    def report_refused(self, reason: str) -> None:
-        """The new master's other word: it leaves everything as it is."""
-        with contextlib.suppress(OSError):
-            os.write(self.ready_fd, reason.encode("utf-8", "replace")[:REPORT_BYTES])
 
 
 def inherited(handover: int) -> InheritedSockets | None:
@@ -115,19 +98,6 @@ def _state(text: str, handover: int) -> dict[str, Any]:
         raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])
     assert isinstance(state, dict)
     return state
-
-
-class OldMaster:
-    """The master that we replace: until its workers have handed over, some requests are decided by what they serve."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._until_s = time.monotonic() + HANDING_OVER_S
-
-    @property
-    def is_handing_over(self) -> bool:
-        """Whether it still does. It ends with the last of its workers, and until then it is our parent."""
-        return os.getppid() == self._pid and time.monotonic() < self._until_s
 
 
 def start_again(sockets: InheritedSockets) -> int:

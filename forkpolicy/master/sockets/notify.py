@@ -19,7 +19,8 @@ class Notifier:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         watchdog_us = os.environ.get("WATCHDOG_USEC", "")
         # Twice as often as the manager wants it, as sd_watchdog_enabled(3) advises.
-        self.watchdog_s = int(watchdog_us) / 2e6 if watchdog_us.isdigit() else None
+        self._watchdog_s = int(watchdog_us) / 2e6 if watchdog_us.isdigit() else None
+        self._watchdog_at_s = 0.0
 
     def ready(self, status: str) -> None:
         """Every worker serves."""
@@ -43,9 +44,11 @@ class Notifier:
         """One line for `systemctl status`."""
         self._send(f"STATUS={text}")
 
-    def watchdog(self) -> None:
-        """The workers' loops turn."""
-        self._send("WATCHDOG=1")
+    def watchdog(self, now_s: float) -> None:
+        """The workers' loops turn: report it when it is due."""
+        if self._watchdog_s and now_s >= self._watchdog_at_s:
+            self._send("WATCHDOG=1")
+            self._watchdog_at_s = now_s + self._watchdog_s
 
     def _send(self, text: str) -> None:
         if not self._address:

@@ -1,0 +1,98 @@
+"""The last two steps of a reload, as a pure state machine: every worker prepares the new generation, then all commit.
+
+Nothing changes unless all of them can: a complaint, or silence for too long, and all forget it. Deaths in between are
+harmless: a worker that has died is not waited for, and one that is started meanwhile serves what the master serves, and
+prepares like the others. Called with what happens, it calls `send` with what comes of that. Raises nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forkpolicy.link import Message
+
+PHASE_TIMEOUT_S = 60.0
+
+
+class TwoPhaseCommit:
+    """One reload under way. `outcome` is None while it is; then the complaints, none of them for success. `pids`
+    returns the workers that live; `waiting_for` are those that have not answered yet.
+    """
+
+    def __init__(
+        self,
+        loaded: Any,
+        generation: int,
+        pids: Callable[[], Iterable[int]],
+        send: Callable[[int, Message], None],
+        now_s: float,
+    ) -> None:
+        self.loaded = loaded
+        self.generation = generation
+        self.outcome: list[str] | None = None
+        self.deadline_s = now_s + PHASE_TIMEOUT_S
+        self.committing = False
+        self._send = send
+        self._pids = pids
+        self._asked: set[int] = set()
+        self._members: set[int] = set()
+        self.waiting_for: set[int] = set()
+        self._complaints: list[str] = []
+        self._step(now_s)
+
+    def prepared(self, pid: int, complaints: list[str], now_s: float) -> None:
+        """A worker has prepared, or says why it cannot."""
+        self._complaints += [each for each in complaints if each not in self._complaints]
+        self._done(pid, now_s)
+
+    def committed(self, pid: int, now_s: float) -> None:
+        """A worker serves the new generation."""
+        self._done(pid, now_s)
+
+    def exited(self, pid: int, now_s: float) -> None:
+        """A worker has died."""
+        self._members.discard(pid)
+        self._done(pid, now_s)
+
+    def late(self, now_s: float) -> None:
+        """Refuse the reload when a worker has not answered for too long."""
+        if self.outcome is None and now_s >= self.deadline_s:
+            pids = ", ".join(str(pid) for pid in sorted(self.waiting_for))
+            self._complaints.append(f"worker {pids} did not answer within {PHASE_TIMEOUT_S:g} s: the old ones stay")
+            self.waiting_for.clear()
+            self._step(now_s)
+
+    def _done(self, pid: int, now_s: float) -> None:
+        self.waiting_for.discard(pid)
+        self._step(now_s)
+
+    def _ask(self) -> None:
+        """Have every worker prepare that was not asked yet: also one that was born while the others did."""
+        born = set(self._pids()) - self._asked
+        for pid in born:
+            self._asked.add(pid)
+            self._members.add(pid)
+            self.waiting_for.add(pid)
+            self._send(pid, {"do": "prepare", "generation": self.generation, "snapshot": self.loaded.snapshot})
+
+    def _step(self, now_s: float) -> None:
+        if self.outcome is None and not (self.committing or self.waiting_for or self._complaints):
+            self._ask()
+        if self.waiting_for or self.outcome is not None:
+            return
+        if self.committing:
+            self.outcome = []
+        elif self._complaints:
+            for pid in self._members:
+                self._send(pid, {"do": "abort", "generation": self.generation})
+            self.outcome = self._complaints
+        else:
+            self.committing = True
+            self.waiting_for = set(self._members)
+            self.deadline_s = now_s + PHASE_TIMEOUT_S
+            for pid in self._members:
+                self._send(pid, {"do": "commit", "generation": self.generation})
+            self._step(now_s)
