@@ -165,6 +165,8 @@ class Reloader:
         if self._loader and (outcome := self._loader.late(now_s)):
             self._read(self._loader, outcome)
         if self._reload:
+            if self._reload.starts_are_late(now_s):
+                self._workers.end_late_starts(self._reload.waiting_for)
             self._reload.late(now_s)
             self._end()
 

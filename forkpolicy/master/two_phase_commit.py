@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from forkpolicy.link import Message
 
 PHASE_TIMEOUT_S = 60.0
+# A worker that is just being started loads what the others prepare. That much longer than the last of them is stuck.
+STARTING_S = 10.0
 
 
 class TwoPhaseCommit:
@@ -40,11 +42,13 @@ class TwoPhaseCommit:
         self._asked: set[int] = set()
         self._members: set[int] = set()
         self.waiting_for: set[int] = set()
+        self._last_prepared_s: float | None = None
         self._complaints: list[str] = []
         self._step(now_s)
 
     def prepared(self, pid: int, complaints: list[str], now_s: float) -> None:
         """A worker has prepared, or says why it cannot."""
+        self._last_prepared_s = now_s
         self._complaints += [each for each in complaints if each not in self._complaints]
         self._done(pid, now_s)
 
@@ -56,6 +60,11 @@ class TwoPhaseCommit:
         """A worker has died."""
         self._members.discard(pid)
         self._done(pid, now_s)
+
+    def starts_are_late(self, now_s: float) -> bool:
+        """Whether workers that are not ready yet have been waited for long enough, if all others have prepared."""
+        answered_s = self._last_prepared_s
+        return not self.committing and answered_s is not None and now_s >= answered_s + STARTING_S
 
     def late(self, now_s: float) -> None:
         """Refuse the reload when a worker has not answered for too long."""

@@ -24,7 +24,7 @@ from forkpolicy.scoreboard import MAX_WORKERS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
@@ -214,11 +214,24 @@ class Workers:
             worker.leaves()
             self.send(worker, {"do": "stop", "drain": drain})
 
+    def end_late_starts(self, pids: Collection[int]) -> None:
+        """Kill these workers if none of them is ready yet: a reload waits for them alone. They hold no connections, and
+        others are started with what the reload brings.
+        """
+        late = [self.alive[pid] for pid in pids if pid in self.alive]
+        if any(worker.ready for worker in late):
+            return
+        for worker in late:
+            if worker.kill_at_s is None:
+                worker.kill_at_s = time.monotonic()
+                self._log.event("error", "worker hangs", worker=worker.slot, worker_pid=worker.pid, action="kill")
+
     def kill_all(self, reason: str) -> None:
         """Kill every worker now."""
         self._log.event("warning", "killing workers", reason=reason, workers=len(self))
-        for pid in self.alive:
-            kill(pid, signal.SIGKILL)
+        for worker in self.alive.values():
+            worker.kill_at_s = time.monotonic()
+            kill(worker.pid, signal.SIGKILL)
 
     def on_exit(self, pid: int, status: int) -> bool:
         """Take note of a death; whoever is missing is started by `keep`. False: it was none of them."""
@@ -260,7 +273,7 @@ class Workers:
         # On its first job: what killed it will kill the next one, unless it came from outside.
         if not worker.ready or (not killed and now_s - worker.started_s < MIN_LIFETIME_S):
             more["next_try_s"] = self.backoff.failed_start(now_s)
-        if killed:
+        if killed and worker.kill_at_s is None:
             more["hint"] = "killed from outside, or by the kernel for want of memory: see dmesg"
         level = "warning" if worker.ready else "error"
         self._log.event(

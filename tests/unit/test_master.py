@@ -31,7 +31,7 @@ from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
-from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, TwoPhaseCommit
+from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, STARTING_S, TwoPhaseCommit
 from forkpolicy.master.workers import WorkerProgram, Workers
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 from forkpolicy.settings import Settings
@@ -256,6 +256,27 @@ def test_silence_for_too_long_is_a_refusal():
     two.reload.late(PHASE_TIMEOUT_S)
     assert "worker 12 did not answer" in two.reload.outcome[0]
     assert two.kinds()[-2:] == ["abort", "abort"]
+
+
+def test_a_worker_that_is_stuck_at_its_start_holds_no_reload():
+    """It is killed ten seconds after the last other one has prepared, unless one of those awaited is ready."""
+    two = Two()
+    assert not two.reload.starts_are_late(STARTING_S)
+    two.reload.prepared(11, [], 1.0)
+    assert not two.reload.starts_are_late(STARTING_S)
+    assert two.reload.starts_are_late(1.0 + STARTING_S)
+    assert two.reload.waiting_for == {12}
+    told = []
+    some = workers_of(2, told)
+    starting, ready = Silent(0), Silent(1)
+    ready.ready = True
+    some.alive = {worker.pid: worker for worker in (starting, ready)}
+    some.end_late_starts({starting.pid, ready.pid})
+    assert starting.kill_at_s is None
+    some.end_late_starts({starting.pid})
+    assert starting.kill_at_s is not None
+    assert ready.kill_at_s is None
+    assert told == [("worker hangs", None)]
 
 
 MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), st.integers(0, 99) | st.binary(max_size=300)), max_size=5)
