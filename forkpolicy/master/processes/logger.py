@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from forkpolicy.process import Identity
 
 FLUSH_AFTER_MASTER_S = 2.0
+# Opening a file takes milliseconds, and for ever where its file system hangs: then the log goes on where it was.
+OPEN_TIMEOUT_S = 2.0
 READ_BYTES = 1 << 16
 MAX_REASON_BYTES = 1000
 
@@ -51,12 +53,13 @@ class Logger:
         self.pipe = LogPipe(write_end, style, lost=self.losses.at_pipe)
         self.pid = 0
 
-    def start(self) -> None:
-        """Fork the process. Raises OSError."""
+    def start(self, *, reopened: bool = False) -> None:
+        """Fork the process. `reopened`: its target is being opened again, and it waits for that. Raises OSError."""
         self.pid = 0
+        wait_s = OPEN_TIMEOUT_S if reopened else 0.0
         keep = (self._read_end, self._opened.fileno(), self._target.fileno(), self.losses.at_target.fd)
         self.pid = start_child(
-            lambda: _Copying(self._read_end, self._opened, self._target, self.pipe.style, self.losses).run(),
+            lambda: _Copying(self._read_end, self._opened, self._target, self.pipe.style, self.losses).run(wait_s),
             title=self._title,
             keep=keep,
             identity=self._identity,
@@ -66,7 +69,7 @@ class Logger:
 
     def start_again(self) -> None:
         """After its end. What the master opened at its start may have been rotated away since. Raises OSError."""
-        self.start()
+        self.start(reopened=True)
         self.reopen()
 
     def reopen(self) -> None:
@@ -125,8 +128,11 @@ class _Copying:
         self._trouble = Trouble()
         self._own = LogPipe(-1, style, {"process": "logger"})
 
-    def run(self) -> None:
+    def run(self, wait_s: float) -> None:
         rest = b""
+        if wait_s:
+            # What has waited for a new logger belongs into the file of today, not into one that was rotated away.
+            self._ready([], wait_s)
         while data := self._read():
             *lines, rest = (rest + data).split(b"\n")
             self._write(lines)
