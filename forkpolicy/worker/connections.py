@@ -46,9 +46,10 @@ class Connections:
         """Serve a new one, if its peer may ask and does not hold too many."""
         peer, most = peer_of(sock), self._engine.loaded.settings.server.max_connections
         if not self._allowed().admits(sock):
-            self._refuse(sock, f"{peer} is not in server.allow")
+            self._refuse(sock, "allow", f"{peer} is not in server.allow")
         elif self._peers.has_its_share(peer, most):
-            self._refuse(sock, f"{peer} has half of server.max_connections ({most}), which is all that one may have")
+            why = f"{peer} has half of server.max_connections ({most}), which is all that one may have"
+            self._refuse(sock, "share", why)
         else:
             self._slot.add("accepted", 1)
             self._serve(sock)
@@ -122,8 +123,8 @@ class Connections:
     def _passes(self, connection: Connection) -> bool:
         return self.handover.fits(connection.unsent, connection.pending)
 
-    def _refuse(self, sock: socket.socket, why: str) -> None:
-        self._engine.seldom_log.event("warning", "peer refused", why)
+    def _refuse(self, sock: socket.socket, cause: str, why: str) -> None:
+        self._engine.seldom_log.event("warning", "peer refused", why, key=cause)
         sock.close()
 
     def _serve(self, sock: socket.socket, unsent: bytes = b"", pending: bytes = b"") -> None:
