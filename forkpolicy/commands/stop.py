@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.shared.control import control_socket
+from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.sockets.control import wait_for_end
@@ -13,7 +13,8 @@ from forkpolicy.master.sockets.control import wait_for_end
 if TYPE_CHECKING:
     import argparse
 
-STOP_TIMEOUT_S = 60.0
+# The master kills workers that have not ended after ten seconds, and then waits for the log.
+END_TIMEOUT_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stop. Exit status 1: the master has not ended in time."""
-    if not wait_for_end(control_socket(arguments), {"command": "stop"}, STOP_TIMEOUT_S):
-        print(f"the master has not ended within {STOP_TIMEOUT_S:g} s", file=sys.stderr)
+    if not wait_for_end(control_socket(arguments), {"command": "stop"}, REPLY_TIMEOUT_S, END_TIMEOUT_S):
+        print(f"the master is stopping, and has not ended within {END_TIMEOUT_S:g} s: see its log", file=sys.stderr)
         return EXIT_NO
     return EXIT_DONE

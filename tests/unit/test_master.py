@@ -27,7 +27,7 @@ from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.spawn import Worker
 from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.sockets import listener
-from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look
+from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look, wait_for_end
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
@@ -536,6 +536,19 @@ def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said
         with pytest.raises(NotRunningError, match=r"not a forkpolicy master: it says b.{1,80}$"):
             ask(path, {"command": "status"}, 30)
         thread.join()
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["accepts", "full queue"])
+def test_a_mute_master_is_not_waited_for_long(tmp_path, accepts):
+    """`stop`, which waits for the end, first waits as long as any command for an answer, and says what may be."""
+    path = str(tmp_path / "control")
+    with contextlib.ExitStack() as after, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        if not accepts:
+            after.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        with pytest.raises(NotRunningError, match=r"does not answer within 0\.2 s: it is busy, or was stopped"):
+            wait_for_end(path, {"command": "stop"}, 0.2, 60.0)
 
 
 def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):

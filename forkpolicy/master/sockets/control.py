@@ -21,6 +21,8 @@ from forkpolicy.errors import ForkpolicyError, NotRunningError
 from forkpolicy.master.sockets.send_buffer import write_some
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkpolicy.master.sockets.listener import Listener
 
 # Of the answer to `status`: one more with each change that the commands of the previous release would misread.
@@ -31,6 +33,7 @@ MAX_UNSENT_BYTES = 1 << 26
 # More clients at once than any operator has terminals.
 MAX_CLIENTS = 32
 LOOK_AGAIN_S = 0.02
+READ_BYTES = 1 << 16
 NOT_FOR_YOU = "the control socket is for its owner and root"
 HUNG_UP = "the master closed the connection: it is ending, or others keep it busy; try again"
 _CREDENTIALS = struct.Struct("3i")
@@ -144,19 +147,18 @@ def look(path: str, timeout_s: float) -> dict[str, Any]:
 
 
 def _ask_once(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    with _connected(path, timeout_s) as sock:
-        try:
-            return _exchange(sock, path, command)
-        except TimeoutError as error:
-            raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
+    with _asked(path, command, timeout_s) as (_, answer):
+        return answer
 
 
-def wait_for_end(path: str, command: dict[str, Any], timeout_s: float) -> bool:
-    """Send a command that ends the master and wait until it has ended; False: not in time. Raises NotRunningError."""
-    with _connected(path, timeout_s) as sock:
+def wait_for_end(path: str, command: dict[str, Any], timeout_s: float, end_timeout_s: float) -> bool:
+    """Send a command that ends the master, which answers within `timeout_s`, and wait until it has ended; False: not
+    within `end_timeout_s`. Raises NotRunningError.
+    """
+    with _asked(path, command, timeout_s) as (sock, _):
+        sock.settimeout(end_timeout_s)
         try:
-            _exchange(sock, path, command)
-            while sock.recv(MAX_COMMAND_BYTES):
+            while sock.recv(READ_BYTES):
                 pass
         except TimeoutError:
             return False
@@ -165,46 +167,62 @@ def wait_for_end(path: str, command: dict[str, Any], timeout_s: float) -> bool:
     return True
 
 
-def _connected(path: str, timeout_s: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(timeout_s)
-    try:
-        _connect(sock, path, time.monotonic() + timeout_s)
-    except TimeoutError as error:
-        sock.close()
-        raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s") from error
-    except PermissionError as error:
-        sock.close()
-        raise NotRunningError(f"{path}: {NOT_FOR_YOU}: try as root") from error
-    except OSError as error:
-        sock.close()
-        reason = (error.strerror or str(error)).lower()
-        raise NotRunningError(f"{path}: no master is running there ({reason})") from error
-    return sock
+@contextlib.contextmanager
+def _asked(path: str, command: dict[str, Any], timeout_s: float) -> Iterator[tuple[socket.socket, dict[str, Any]]]:
+    """A connection on which the command was answered, all of it within `timeout_s`, and the answer."""
+    until_s = time.monotonic() + timeout_s
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            _connect(sock, path, until_s)
+            answer = _exchange(sock, path, command, until_s)
+        except TimeoutError as error:
+            hint = "it is busy, or was stopped by a signal: see its log"
+            raise NotRunningError(f"{path}: the master does not answer within {timeout_s:g} s: {hint}") from error
+        yield sock, answer
 
 
 def _connect(sock: socket.socket, path: str, until_s: float) -> None:
-    """Connect, and wait for room where the queue is full: connect(2) says EAGAIN then, and does not wait."""
+    """Connect, and wait for room where the queue is full: connect(2) fails with EAGAIN then, and does not wait. Raises
+    NotRunningError where nobody listens, TimeoutError.
+    """
     while True:
         try:
+            sock.settimeout(_left_s(until_s))
             return sock.connect(path)
-        except BlockingIOError as error:
-            if time.monotonic() > until_s:
-                raise TimeoutError from error
-        time.sleep(LOOK_AGAIN_S)
+        except BlockingIOError:
+            time.sleep(LOOK_AGAIN_S)
+        except TimeoutError:
+            raise
+        except PermissionError as error:
+            raise NotRunningError(f"{path}: {NOT_FOR_YOU}: try as root") from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise NotRunningError(f"{path}: no master is running there ({reason})") from error
 
 
-def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[str, Any]:
+def _left_s(until_s: float) -> float:
+    """How long is left. Raises TimeoutError when nothing is."""
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _exchange(sock: socket.socket, path: str, command: dict[str, Any], until_s: float) -> dict[str, Any]:
     """One command and its answer. Raises NotRunningError when the master hangs up on us, TimeoutError."""
-    line = b""
+    line = bytearray()
     try:
         # It may have answered, and closed, before it was asked.
         with contextlib.suppress(ConnectionError):
             sock.sendall(json.dumps(command).encode() + b"\n")
-        with sock.makefile("rb") as answers:
-            line = answers.readline(MAX_UNSENT_BYTES)
+        while not line.endswith(b"\n") and len(line) < MAX_UNSENT_BYTES:
+            sock.settimeout(_left_s(until_s))
+            part = sock.recv(READ_BYTES)
+            if not part:
+                break
+            line += part
     except ConnectionError:
-        line = b""
+        line.clear()
     if not line:
         if os.geteuid() in (0, peer_uid(sock)):
             raise _HungUpError(f"{path}: {HUNG_UP}")
@@ -215,7 +233,7 @@ def _exchange(sock: socket.socket, path: str, command: dict[str, Any]) -> dict[s
     return answer
 
 
-def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
+def _parse_answer(line: bytearray, path: str) -> dict[str, Any]:
     """An answer of a master. Raises NotRunningError for anything else: a captured worker can put a socket of its own in
     the place of its master's, where both have one user.
     """
@@ -225,7 +243,7 @@ def _parse_answer(line: bytes, path: str) -> dict[str, Any]:
         answer = None
     if not isinstance(answer, dict):
         raise NotRunningError(
-            f"{path}: the process that listens there is not a forkpolicy master: it says {line[:40]!r}"
+            f"{path}: the process that listens there is not a forkpolicy master: it says {bytes(line[:40])!r}"
         )
     return answer
 
