@@ -13,7 +13,10 @@ COMMANDS = {
     "bench": ("loadtest.commands.bench", "CPU per request of one worker, next to bare echo servers and earlier builds"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
-    "advise": ("loadtest.commands.verify_advise", "the p99 that forkpolicy advise expects beside a measured one"),
+    "verify-advise": (
+        "loadtest.commands.verify_advise",
+        "the p99 that forkpolicy advise expects next to a measured one",
+    ),
     "day": ("loadtest.commands.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
     "saturate": ("loadtest.commands.saturate", "the highest rate, and latency against offered load"),
     "compare": ("loadtest.commands.compare", "other policy servers of Debian on the same machine in the same run"),
@@ -29,7 +32,7 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] not in COMMANDS:
         print("usage: python -m loadtest COMMAND [--help]\n")
         for name, (_, what) in COMMANDS.items():
-            print(f"  {name:<10}{what}")
+            print(f"  {name:<15}{what}")
         return 0 if argv[:1] in (["--help"], ["-h"]) else 2
     module = importlib.import_module(COMMANDS[argv[0]][0])
     try:

@@ -1,4 +1,4 @@
-"""What leaves these tools: one line for whoever runs them, and an exit code."""
+"""What ends a command of these tools: one line for its user, and an exit code."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from loadtest.clients.reachable import refuse_silent_port, refuse_silent_socket
 from loadtest.clients.shapes import SHAPES
 from loadtest.clients.smtp import SmtpClient
 from loadtest.errors import SetupError, VerdictError
-from loadtest.measure.results import Recorder
+from loadtest.measure.results import Results
 from loadtest.traffic.mail import policy_request
 from loadtest.traffic.profile import load_profile
 from loadtest.traffic.traffic import Day
@@ -53,13 +53,13 @@ if os.environ.get("FORKPOLICY_SHAPE"):
 
 
 class Run:
-    """What the users of this process share: the rest of the day, and the record."""
+    """What the users of this process share: the rest of the day, and the results."""
 
     def __init__(self, options: Namespace, day: Day, index: int, count: int) -> None:
         """Process `index` of `count` takes every `count`-th mail."""
         self.options = options
         self.index = index
-        self.recorder = Recorder()
+        self.results = Results()
         self.active = 0
         self._day = day
         self._mails = self._share(self._day.mails(), count)
@@ -71,8 +71,8 @@ class Run:
             raise StopUser
         if self.options.day_speedup:
             due_s = (timed.at_s - self._day.begin_s) / self.options.day_speedup
-            early_s = self.recorder.start_s + due_s - time.time()
-            self.recorder.late_us = max(self.recorder.late_us, int(-early_s * 1e6))
+            early_s = self.results.start_s + due_s - time.time()
+            self.results.late_us = max(self.results.late_us, int(-early_s * 1e6))
             gevent.sleep(max(0.0, early_s))
         return timed
 
@@ -121,12 +121,12 @@ class MailUser(User):
             self.lose(mail, words)
             return
         right = answer == refuse
-        self.part.recorder.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
+        self.part.results.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
         self.report(mail.kind, us, None if right else VerdictError(words))
 
     def lose(self, mail: Transaction, words: str) -> None:
         """A request that got no verdict."""
-        self.part.recorder.loss(words)
+        self.part.results.loss(words)
         self.report(mail.kind, 0, LostReplyError(words))
 
     def report(self, kind: str, us: int, error: Exception | None) -> None:
@@ -193,12 +193,12 @@ class SmtpUser(MailUser):
 
 
 def finish(environment: Environment) -> None:
-    """Called when this process has sent its part: write the record, and end the run when all have."""
+    """Called when this process has sent its part: write the results, and end the run when all have."""
     run: Run = environment.run  # type: ignore[attr-defined]
     if run.options.day_results:
-        run.recorder.write(Path(run.options.day_results) / f"record-{run.index}.json")
+        run.results.write(Path(run.options.day_results) / f"results-{run.index}.json")
     if isinstance(environment.runner, WorkerRunner):
-        # Before it says that it is done: the last report that locust sends by itself may come when nobody listens.
+        # Before it says that it is done: the last report that locust sends by itself may come too late to be read.
         environment.runner._send_stats()
         environment.runner.send_message("day_done")
     elif environment.runner is not None:
@@ -207,13 +207,13 @@ def finish(environment: Environment) -> None:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: ArgumentParser) -> None:
-    """Options of the day, beside locust's own."""
+    """Options of the day, in addition to locust's own."""
     parser.add_argument("--day-profile", default="small", help="a profile's name, or a file *.toml")
     parser.add_argument("--day-speedup", type=float, default=0.0, help="1: as in real life; 0: as fast as it goes")
     parser.add_argument("--day-seed", type=int, default=0, help="another day of the same profile")
     parser.add_argument("--day-between", default="", help="a part of the day, such as 09:00-09:05")
     parser.add_argument("--day-transactions", type=int, default=0, help="more or fewer mails than the profile has")
-    parser.add_argument("--day-results", default="", help="directory for the record in microseconds")
+    parser.add_argument("--day-results", default="", help="directory for the results in microseconds")
     parser.add_argument("--policy-socket", default="", help="the policy server's UNIX socket, for PolicyUser")
     parser.add_argument("--smtp-port", type=int, default=0, help="Postfix's port on 127.0.0.1, for SmtpUser")
 
@@ -242,7 +242,7 @@ def prepare(environment: Environment, **_: object) -> None:
         print(error, file=sys.stderr)
         if not isinstance(runner, MasterRunner):
             raise SystemExit(error.exit_code) from error
-        # Processes whose master has gone wait for it for a minute: tell them.
+        # Processes whose master has gone would wait for it for a minute: send them the end.
         environment.process_exit_code = error.exit_code
         gevent.spawn(runner.quit)
 
@@ -264,7 +264,7 @@ def _end_with_the_last(runner: MasterRunner) -> None:
 
 
 def _end(runner: Runner) -> None:
-    """Leave whoever looks at the web interface the figures, and the way to start once more."""
+    """Keep the figures in the web interface, and a way to start once more."""
     # Not from a user's own greenlet: both wait for it.
     gevent.spawn(runner.stop if runner.environment.web_ui else runner.quit)
 

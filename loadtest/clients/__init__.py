@@ -1,1 +1,1 @@
-"""Whoever asks: SMTP and policy clients, from one connection to many hundreds."""
+"""SMTP and policy clients, from one connection to many hundreds."""

@@ -1,4 +1,4 @@
-"""Hundreds of Postfix-like clients in one thread, and what the server has cost them.
+"""Hundreds of Postfix-like clients in one thread, and what they lost or waited for.
 
 What a client does when something fails is PostfixClient's (policy_client.py): a second's pause, a new connection, one
 more try, then 451. Most ask again as soon as they are answered. One in ten rests a second between two requests, so that
@@ -32,12 +32,12 @@ REPLY = re.compile(rb"action=450 4\.7\.1 version (\d+)\n\n")
 POLL_S = 0.1
 REST_S = 1.0
 ONE_IN = 10
-# How long the last answers may take. A worker that hangs is killed within its hang_timeout and a bit.
+# How long the last replies may take. A worker that hangs is killed within its hang_timeout and a bit.
 FINISH_S = 30.0
 
 
 @dataclass
-class CrowdTally(Tally):
+class LoadTally(Tally):
     """What happened to all of them. `latency` is that of requests that were answered at the first try."""
 
     closed_in_use: int = 0
@@ -82,13 +82,13 @@ class LoadClients(threading.Thread):
         self._order = itertools.count()
         self._ending = threading.Event()
         self.floor = 0
-        self.tally = CrowdTally()
+        self.tally = LoadTally()
         self.failure: BaseException | None = None
         for each in self._clients:
             self._connect(each)
 
-    def finish(self) -> CrowdTally:
-        """Ask no more, take the answers that are due, close."""
+    def finish(self) -> LoadTally:
+        """Send nothing more, take the replies that are due, close."""
         self._ending.set()
         self.join()
         if self.failure:

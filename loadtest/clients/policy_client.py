@@ -3,7 +3,7 @@
 As attr_clnt.c, auto_clnt.c and smtpd_check.c of Postfix 3.0 and newer have it. The connection is opened when there is
 something to ask and kept. One that is readable before a request is a lost server; so is one that cannot be opened,
 breaks, times out or sends no `action`: smtpd sleeps a second, opens another and asks once more. After the second
-failure it answers 451 by itself. Only between two SMTP sessions, in its event loop, does it notice for nothing that a
+failure it replies 451 by itself. Only between two SMTP sessions, in its event loop, does it notice for nothing that a
 connection has ended, and close one that is too old. (Its `request_limit` is 0 by default and not here.)
 
 `PostfixClient` does that and counts it in a `Tally`. `PolicyClient` is for who asserts that nothing happens to a

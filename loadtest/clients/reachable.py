@@ -1,4 +1,4 @@
-"""Whether somebody answers where the mail is to be sent: that no server runs is another thing than lost replies."""
+"""Whether a server accepts connections where the mail is to be sent: a missing server is not a lost reply."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ def _connect(probe: socket.socket, address: str | tuple[str, int], name: str, hi
     try:
         probe.connect(address)
     except OSError as error:
-        raise SetupError(f"no server answers on {name} ({error.strerror}): {hint}") from error
+        raise SetupError(f"no server listens on {name} ({error.strerror}): {hint}") from error

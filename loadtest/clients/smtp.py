@@ -1,4 +1,4 @@
-"""An SMTP client that sends exactly the bytes it is told to and shows exactly the bytes that came back.
+"""An SMTP client that sends exactly the bytes it is given and shows exactly the bytes that came back.
 
 smtplib corrects, quotes and lower-cases; odd addresses and a forged client (XCLIENT) need none of that. Every wait
 has a deadline: TimeoutError and EOFError are the two ways in which a server can fail to answer.

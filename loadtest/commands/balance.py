@@ -88,15 +88,15 @@ def measure(workers: int, connections: int, settle_s: float, *, taken_over: bool
         Path(name).chmod(0o755)
         policy = POLICY.format(version=1)
         with Server(Path(name) / "server", policy, workers=1 if taken_over else workers, decisions="none") as server:
-            crowd = Skewed(server.socket_path, connections)
-            crowd.start()
+            clients = Skewed(server.socket_path, connections)
+            clients.start()
             if taken_over:
                 server.command("scale", str(workers))
             time.sleep(settle_s)
             before = {each["slot"]: each for each in server.status()["workers"]}
             time.sleep(COUNTED_S)
             after = server.status()["workers"]
-            crowd.finish()
+            clients.finish()
     held = [each["connections"] for each in after]
     done = [each["requests"] - before[each["slot"]]["requests"] for each in after if each["slot"] in before]
     moved = sum(each["counters"]["given"] for each in after)

@@ -1,11 +1,11 @@
-"""`python -m loadtest chaos`: a server under full load to which everything happens at once, and what its clients saw.
+"""`python -m loadtest chaos`: every action of an operator at once, on a server under full load; what clients saw.
 
 Gentle: a reload and a HUP each second, scaling up and down each second, recycling by max_requests, retired workers,
 an upgrade in place every five. No connection may be closed, every request has exactly one answer, by a policy not
 older than the last finished reload, and none waits longer than Postfix does by our main.cf. Rough adds killed,
 stopped and hanging processes, no descriptors, a full log disk (as root), a stepped wall clock (with a C compiler) and
-a suspended machine; then no more connections may be lost than the killed workers held, and who held one is answered
-at the second try. Exit status 1 when a promise was broken.
+a suspended machine; then no more connections may be lost than the killed workers held, and a client of one gets its
+reply at the second try. Exit status 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from loadtest.clients.load_clients import REQUEST, LoadClients, Smtpd
 from loadtest.clients.policy_client import Tally
 from loadtest.measure.processes import command_line, descendants, everybody, title
 from loadtest.options import at_least, positive, some_of
-from loadtest.servers.fault_injection import HANG_TIMEOUT_S, NAMES, Mishaps
-from loadtest.servers.operator_actions import POLICY, Happenings
+from loadtest.servers.fault_injection import HANG_TIMEOUT_S, NAMES, FaultInjection
+from loadtest.servers.operator_actions import POLICY, OperatorActions
 from loadtest.servers.server import Server
-from loadtest.servers.test_environment import leave_mounts, staged
+from loadtest.servers.test_environment import leave_mounts, prepared_environment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from loadtest.clients.load_clients import CrowdTally
-    from loadtest.servers.test_environment import Stage
+    from loadtest.clients.load_clients import LoadTally
+    from loadtest.servers.test_environment import Environment
 
 # A worker is that old within a second or two.
 MAX_REQUESTS = 10_000
@@ -57,37 +57,41 @@ def run(
     only: Collection[str] = NAMES,
     longest_wait_s: float = LONGEST_WAIT_S,
 ) -> dict[str, Any]:
-    """One run; what happened, what the clients saw, and which promises were broken."""
+    """One run: the actions, what the clients saw, and which promises were broken."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="forkpolicy-chaos-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        with staged(directory, rough=rough) as stage, _serving(directory, stage) as server:
-            crowd = LoadClients(server.socket_path, REQUEST, connections)
+        with prepared_environment(directory, rough=rough) as environment, _serving(directory, environment) as server:
+            clients = LoadClients(server.socket_path, REQUEST, connections)
             smtpds = [Smtpd(server.socket_path, REQUEST) for _ in range(SMTPDS)]
-            happenings = Mishaps(server, crowd, seed, stage, only) if rough else Happenings(server, crowd, seed)
-            for each in (crowd, *smtpds):
+            actions = (
+                FaultInjection(server, clients, seed, environment, only)
+                if rough
+                else OperatorActions(server, clients, seed)
+            )
+            for each in (clients, *smtpds):
                 each.start()
             began_s = time.monotonic()
-            happenings.run(seconds, happenings.plan())
-            tally = crowd.finish()
+            actions.run(seconds, actions.plan())
+            tally = clients.finish()
             took_s = time.monotonic() - began_s
-            report = _report(happenings, tally, smtpds, took_s, longest_wait_s)
+            report = _report(actions, tally, smtpds, took_s, longest_wait_s)
         report["broken"] += _outlived(directory)
         return report
 
 
 @contextlib.contextmanager
-def _serving(directory: Path, stage: Stage) -> Iterator[Server]:
+def _serving(directory: Path, environment: Environment) -> Iterator[Server]:
     server = Server(
         directory / "server",
         POLICY.format(version=1),
         workers=2,
         decisions="none",
         more=f"max_requests = {MAX_REQUESTS}\nhang_timeout = {HANG_TIMEOUT_S}",
-        log=stage.logs / "log",
-        environment=stage.clock.environment if stage.clock else {},
+        log=environment.logs / "log",
+        environment=environment.clock.environment if environment.clock else {},
     )
     server.start()
     try:
@@ -98,7 +102,7 @@ def _serving(directory: Path, stage: Stage) -> Iterator[Server]:
 
 
 def _outlived(directory: Path) -> Iterator[str]:
-    """Who is still there when the server has stopped; and ends them."""
+    """Processes that are still there when the server has stopped; they are killed."""
     until_s = time.monotonic() + STOP_S
     while masters := [pid for pid in everybody() if str(directory) in command_line(pid)]:
         if time.monotonic() > until_s:
@@ -110,15 +114,15 @@ def _outlived(directory: Path) -> Iterator[str]:
 
 
 def _report(
-    happenings: Happenings, tally: CrowdTally, smtpds: list[Smtpd], took_s: float, longest_wait_s: float
+    actions: OperatorActions, tally: LoadTally, smtpds: list[Smtpd], took_s: float, longest_wait_s: float
 ) -> dict[str, Any]:
-    said = happenings.server.said()
+    said = actions.server.said()
     cost = Tally()
     for each in smtpds:
         cost.add(each.finish())
         tally.wrong += each.wrong
     report = {
-        "happened": dict(sorted(happenings.done.items())),
+        "actions": dict(sorted(actions.done.items())),
         "server_said": {event: len(re.findall(rf'event="{event}"', said)) for event in SAID},
         "recycled": said.count('reason="max_requests'),
         "sent": tally.sent,
@@ -135,14 +139,14 @@ def _report(
         "longest_wait_s": round(tally.latency.highest() / 1e6, 3),
         "smtpds": vars(cost),
     }
-    if isinstance(happenings, Mishaps):
-        report |= {"sockets_of_killed_workers": happenings.held, "skipped": happenings.skipped}
-    return {**report, "broken": [*happenings.failures, *broken(happenings, tally, cost, said, longest_wait_s)]}
+    if isinstance(actions, FaultInjection):
+        report |= {"sockets_of_killed_workers": actions.held, "skipped": actions.skipped}
+    return {**report, "broken": [*actions.failures, *broken(actions, tally, cost, said, longest_wait_s)]}
 
 
-def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str, longest_wait_s: float) -> Iterator[str]:
+def broken(actions: OperatorActions, tally: LoadTally, cost: Tally, said: str, longest_wait_s: float) -> Iterator[str]:
     """Each promise that was not kept."""
-    held = happenings.held if isinstance(happenings, Mishaps) else 0
+    held = actions.held if isinstance(actions, FaultInjection) else 0
     closed = tally.closed_in_use + tally.closed_idle
     yield from (f"a wrong reply: {each}" for each in tally.wrong[:5])
     if tally.lost + cost.given_up:
@@ -157,7 +161,7 @@ def broken(happenings: Happenings, tally: CrowdTally, cost: Tally, said: str, lo
         yield f"{tally.refused_connects} connects were refused"
     if tally.latency.highest() > longest_wait_s * 1e6:
         yield f"a request waited {tally.latency.highest() / 1e6:.1f} s, and may wait {longest_wait_s:g} s"
-    done = happenings.done
+    done = actions.done
     for event, allowed in (("worker hangs", done["hang"]), ("worker died", done["kill"] + done["hang"])):
         count = len(re.findall(rf'event="{event}"', said))
         if count > allowed:
@@ -174,8 +178,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=positive, default=60.0, help="how long (default: 60)")
     parser.add_argument("--connections", type=at_least(1), default=500, help="how many (default: 500)")
     parser.add_argument("--seed", type=int, default=1, help="who is hit (default: 1)")
-    parser.add_argument("--rough", action="store_true", help="with mishaps")
-    parser.add_argument("--only", type=some_of(NAMES), default=NAMES, metavar="MISHAP,...", help="some mishaps only")
+    parser.add_argument("--rough", action="store_true", help="inject faults, too")
+    parser.add_argument("--only", type=some_of(NAMES), default=NAMES, metavar="FAULT,...", help="some faults only")
     parser.add_argument(
         "--longest-wait",
         type=positive,
@@ -184,10 +188,10 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.only != NAMES and not arguments.rough:
-        parser.error("--only chooses among the mishaps of --rough: give both")
+        parser.error("--only chooses among the faults of --rough: give both")
     if arguments.rough and os.geteuid() == 0:
         leave_mounts()
-    # What is stopped or hangs on purpose makes whom it serves wait.
+    # A worker that is stopped or hangs on purpose lets its clients wait.
     longest_wait_s = arguments.longest_wait or (math.inf if arguments.rough else LONGEST_WAIT_S)
     report = run(
         arguments.seconds,

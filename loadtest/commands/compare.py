@@ -62,8 +62,8 @@ def main(argv: Sequence[str]) -> int:
         raise SetupError("only root can start the other servers as they are meant to run")
     changes = {"extra_domains": options.entries, "extra_networks": options.entries}
     day = Day(load_profile("bench", **changes))
-    with traversable_directory() as stage:
-        rows = list(_rows(stage, day, options))
+    with traversable_directory() as directory:
+        rows = list(_rows(directory, day, options))
     if options.json:
         print(json.dumps({"machine": machine(), "entries": options.entries, "rows": [asdict(row) for row in rows]}))
     else:
@@ -97,14 +97,14 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
+def _rows(directory: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
     requests = day.requests()
-    with echo_server(stage / "echo", native=True) as pid:
+    with echo_server(directory / "echo", native=True) as pid:
         # What an echo server answers is always the same.
         unjudged = [(text, PASSED) for text, _ in requests]
         for count in options.connections if pid else []:
-            yield _row("C echo", "none: the limit", stage / "echo", [pid], unjudged, count, options.seconds)
-    with Server(stage / "server", POLICY, sources=day.sources, workers=1, decisions="none") as server:
+            yield _row("C echo", "none: the limit", directory / "echo", [pid], unjudged, count, options.seconds)
+    with Server(directory / "server", POLICY, sources=day.sources, workers=1, decisions="none") as server:
         for count in options.connections:
             path, pids = server.socket_path, server.process_ids()
             yield _row("forkpolicy", RULE, path, pids, requests, count, options.seconds)
@@ -114,17 +114,17 @@ def _rows(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
         if not peer.installed():
             print(f"{peer.name} is not installed, and skipped: apt-get install {peer.package}", file=sys.stderr)
             continue
-        yield from _rows_of(peer, stage, day, options)
+        yield from _rows_of(peer, directory, day, options)
 
 
-def _rows_of(peer: Peer, stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
+def _rows_of(peer: Peer, directory: Path, day: Day, options: argparse.Namespace) -> Iterator[Row]:
     requests = list(_judged(day, peer))
     request_s = 0.0
     for count in options.connections:
         if request_s * count > LONGEST_ROUND_S:
             print(f"{peer.name} not asked on {count} connections: a request takes {request_s:.1f} s", file=sys.stderr)
             continue
-        with running(peer, stage / f"{peer.name}-{count}", day, count) as (path, pids):
+        with running(peer, directory / f"{peer.name}-{count}", day, count) as (path, pids):
             row = _row(peer.name, peer.job, path, pids, requests, count, options.seconds)
         request_s = row.cpu_us / 1e6
         yield row

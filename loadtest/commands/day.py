@@ -51,10 +51,10 @@ def main(argv: Sequence[str]) -> int:
     profile = load_profile(options.profile, transactions=options.transactions, seed=options.seed)
     day = Day(profile, options.between)
     with contextlib.ExitStack() as stack:
-        stage = stack.enter_context(traversable_directory())
-        target = prepare(stack, stage, day, options)
+        directory = stack.enter_context(traversable_directory())
+        target = prepare(stack, directory, day, options)
         command = f"python -m loadtest day {shlex.join(argv)}"
-        run = send(stage, day, target, options, command)
+        run = send(directory, day, target, options, command)
     report.write(run, options.report)
     print(report.text(run))
     print(f"report: {options.report / 'report.html'}")
@@ -82,40 +82,42 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def prepare(stack: contextlib.ExitStack, stage: Path, day: Day, options: argparse.Namespace) -> Target:
+def prepare(stack: contextlib.ExitStack, directory: Path, day: Day, options: argparse.Namespace) -> Target:
     """Start what the day is sent to; it ends with `stack`."""
     if options.socket:
         refuse_silent_socket(options.socket, "start it, or leave --socket out")
         return Target(None, options.socket)
     if options.through == "protocol":
-        server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers)
+        server = Server(directory / "server", POLICY, sources=day.sources, workers=options.workers)
         return Target(stack.enter_context(server), server.socket_path)
-    postfix = PrivatePostfix(stage / "postfix", main=MAIN_CF, port=options.port, processes=options.users + 10)
+    postfix = PrivatePostfix(directory / "postfix", main=MAIN_CF, port=options.port, processes=options.users + 10)
     stack.enter_context(postfix)
     socket_path = postfix.private / "policy"
-    server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers, socket_path=socket_path)
+    server = Server(directory / "server", POLICY, sources=day.sources, workers=options.workers, socket_path=socket_path)
     return Target(stack.enter_context(server), socket_path, postfix.port)
 
 
-def send(stage: Path, day: Day, target: Target, options: argparse.Namespace, command: str) -> report.Run:
+def send(directory: Path, day: Day, target: Target, options: argparse.Namespace, command: str) -> report.Run:
     """Let locust send the day; what came of it."""
-    results = stage / "results"
-    results.mkdir()
+    parts_directory = directory / "results"
+    parts_directory.mkdir()
     with Sampler(target.server.process_ids if target.server else list) as sampler:
         code = subprocess.run(
-            _locust(day, target, results, options),
+            _locust(day, target, parts_directory, options),
             stdin=subprocess.DEVNULL,
             check=False,
         ).returncode
-    records = list(results.glob("record-*.json"))
-    if len(records) != options.processes:
-        raise SetupError(f"locust ended with {code} before the day was over: {len(records)} records")
+    parts = list(parts_directory.glob("results-*.json"))
+    if len(parts) != options.processes:
+        raise SetupError(
+            f"locust ended with {code} before the day was over: {len(parts)} of {options.processes} processes are done"
+        )
     between = f" between {options.between.replace('-', ' and ')}" if options.between else ""
     workers = target.server.status()["workers"] if target.server else []
     return report.Run(
         title=f"A day of {day.profile.name}{between}, {'through Postfix' if target.smtp_port else 'at the protocol'}",
         command=command,
-        recorder=merged(records),
+        results=merged(parts),
         expected=sum(len(timed.mail.recipients) for timed in day.mails()),
         samples=sampler.samples,
         titles=sampler.titles,

@@ -1,4 +1,4 @@
-"""`make demo`: the founding use case on a server of one's own, without root and without Postfix.
+"""`make demo`: the founding use case on a server of its own, without root and without Postfix.
 
 Compiles the sample tables of conf/, starts `forkpolicy serve` on a socket below demo/, sends what Postfix would ask
 about eight mails, and shows each verdict with the rule and the table line that decided. Exit code 1 if any verdict
@@ -22,7 +22,7 @@ POLICY = Path("conf/demo/policy.conf")
 FORGED = "REJECT 5.7.1 Authentication required to send as example.com"
 PASSED = "DUNNO"
 
-# What a mail is, as Postfix would tell the policy server, and what has to come of it.
+# A mail as Postfix would describe it to the policy server, and the action that is right for it.
 MAILS = (
     ("forged, from outside", Transaction("spoof", "203.0.113.5", "boss@example.com", ("staff@example.com",)), FORGED),
     ("forged, over IPv6", Transaction("spoof", "2001:db8:f00::5", "boss@example.com", ("staff@example.net",)), FORGED),
@@ -56,7 +56,7 @@ def main(_argv: list[str]) -> int:
         return 2
     shutil.rmtree(HERE, ignore_errors=True)
     with Server(HERE.absolute(), POLICY.absolute()) as server, PolicyClient(server.socket_path) as client:
-        print(f"a server with {POLICY} answers on {server.socket_path}\n")
+        print(f"a server with {POLICY} serves {server.socket_path}\n")
         wrong = sum(not show(server, client, number, *row) for number, row in enumerate(MAILS))
     if wrong:
         raise VerdictError(f"{wrong} of {len(MAILS)} verdicts were not the expected ones")

@@ -86,8 +86,8 @@ def main(argv: Sequence[str]) -> int:
     """Run it, print the table; a wrong verdict or a lost reply is VerdictError."""
     options = _options(argv)
     when, busy = time.strftime("%Y-%m-%d %H:%M"), os.getloadavg()[0]
-    with traversable_directory() as stage:
-        points = list(_points(stage, Day(load_profile(options.profile)), options))
+    with traversable_directory() as directory:
+        points = list(_points(directory, Day(load_profile(options.profile)), options))
     command = f"python -m loadtest saturate {shlex.join(argv)}".strip()
     found = Saturation(command, when, machine(), busy, options.connections, points)
     figures = json.dumps(asdict(found), indent=2)
@@ -163,18 +163,19 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _points(stage: Path, day: Day, options: argparse.Namespace) -> Iterator[Point]:
+def _points(directory: Path, day: Day, options: argparse.Namespace) -> Iterator[Point]:
     requests = day.requests()
     # What an echo server answers is always the same.
     unjudged = [(text, PASSED) for text, _ in requests]
     for native in (True, False):
-        with echo_server(stage / "echo", native=native) as pid:
+        with echo_server(directory / "echo", native=native) as pid:
             if pid is not None:
-                yield from _curve(f"{'C' if native else 'Python'} echo", stage / "echo", [pid], unjudged, options)
+                yield from _curve(f"{'C' if native else 'Python'} echo", directory / "echo", [pid], unjudged, options)
                 break
     for workers in range(1, options.workers + 1):
-        directory = stage / f"server{workers}"
-        with Server(directory, POLICY, sources=day.sources, workers=workers, decisions="none") as server:
+        with Server(
+            directory / f"server{workers}", POLICY, sources=day.sources, workers=workers, decisions="none"
+        ) as server:
             name = f"forkpolicy, {workers} worker{'s'[: workers - 1]}"
             yield from _curve(name, server.socket_path, server.process_ids(), requests, options)
 

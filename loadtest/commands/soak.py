@@ -3,7 +3,7 @@
 Reloads, tables compiled anew, the log rotated, more workers, killed ones, fewer workers, one after the other. No
 verdict may be wrong; a reply may be lost only where its worker was killed: the clients ask again after a second, as
 Postfix does, and what counts as lost is what got no answer then either. The oldest worker is spared: its memory and
-descriptors, the master's and the logger's have to be flat (flatness.py). Nothing may fail, and no bug may be logged.
+descriptors, those of master and logger must be flat (flatness.py). Nothing may fail, and no bug may be logged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from loadtest.clients.policy_client import PostfixClient, Tally
 from loadtest.errors import SetupError
 from loadtest.measure import flatness, report
-from loadtest.measure.results import Recorder
+from loadtest.measure.results import Results
 from loadtest.measure.sampler import Sampler
 from loadtest.options import at_least, not_negative, positive, report_directory
 from loadtest.servers.postfix import traversable_directory
@@ -42,8 +42,8 @@ def main(argv: Sequence[str]) -> int:
     """Run it; the exit code."""
     options = _options(argv)
     day = Day(load_profile(options.profile, seed=options.seed))
-    with traversable_directory() as stage:
-        server = Server(stage / "server", POLICY, sources=day.sources, workers=options.workers)
+    with traversable_directory() as directory:
+        server = Server(directory / "server", POLICY, sources=day.sources, workers=options.workers)
         mail = _Mail(day, server.socket_path, options.users, options.rate)
         with server, Sampler(server.process_ids) as sampler, mail:
             events = _Events(server, day, kills=not options.no_kills)
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
         run = report.Run(
             title=f"A soak of {options.minutes:g} minutes, {day.profile.name}",
             command=f"python -m loadtest soak {shlex.join(argv)}",
-            recorder=mail.recorder,
-            expected=mail.recorder.replies + mail.recorder.lost_count,
+            results=mail.results,
+            expected=mail.results.replies + mail.results.lost_count,
             samples=sampler.samples,
             titles=sampler.titles,
-            events=events.happened,
+            events=events.done,
             held_up=sampler.held_up,
             notes=[_cost(mail.cost), *flatness.table(lives)],
             failures=failures,
@@ -99,7 +99,7 @@ class _Mail:
     """Clients in threads, each with one connection, for ever. Use as a context manager."""
 
     def __init__(self, day: Day, path: Path, clients: int, rate: float) -> None:
-        self.recorder = Recorder()
+        self.results = Results()
         self.cost = Tally()
         self._day, self._path = day, path
         self._mails = itertools.chain.from_iterable(day.mails() for _ in itertools.count())
@@ -111,7 +111,7 @@ class _Mail:
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
     def __enter__(self) -> _Mail:  # noqa: PYI034 - private, and never subclassed
-        self._due_s, self.recorder.start_s = time.monotonic(), time.time()
+        self._due_s, self.results.start_s = time.monotonic(), time.time()
         for thread in self._threads:
             thread.start()
         return self
@@ -140,7 +140,7 @@ class _Mail:
             timed = next(self._mails)
             self._due_s += self._pause_s
             early_s = self._due_s - time.monotonic() if self._pause_s else 0.0
-            self.recorder.late_us = max(self.recorder.late_us, int(-early_s * 1e6))
+            self.results.late_us = max(self.results.late_us, int(-early_s * 1e6))
         if early_s > 0:
             self._stopping.wait(early_s)
         return timed
@@ -155,18 +155,18 @@ class _Mail:
         words += " (asked again)" if client.tally.asked_again > asked_again else ""
         with self._lock:
             if client.tally.given_up > given_up:
-                self.recorder.loss(words)
+                self.results.loss(words)
                 return
             refused = action.startswith("REJECT ")
             right = refused == refuse and (refused or action == "DUNNO")
-            self.recorder.verdict(timed.mail.kind, refused=refused, right=right, latency_us=us, words=words)
+            self.results.verdict(timed.mail.kind, refused=refused, right=right, latency_us=us, words=words)
 
 
 class _Events:
     """What happens to the server meanwhile."""
 
     def __init__(self, server: Server, day: Day, *, kills: bool) -> None:
-        self.happened: list[tuple[float, str]] = []
+        self.done: list[tuple[float, str]] = []
         self.failures: list[str] = []
         self._server, self._day = server, day
         self._random = random.Random(day.profile.seed)
@@ -187,9 +187,9 @@ class _Events:
             if at_s >= length_s:
                 return
             try:
-                self.happened.append((at_s, cause()))
+                self.done.append((at_s, cause()))
             except (SetupError, subprocess.TimeoutExpired) as error:
-                self.happened.append((at_s, f"FAILED: {error}"))
+                self.done.append((at_s, f"FAILED: {error}"))
                 self.failures.append(f"at {at_s:.1f} s: {error}")
 
     def bugs(self) -> list[str]:
@@ -209,7 +209,7 @@ class _Events:
         return "the table of domains compiled anew"
 
     def _rotate(self) -> str:
-        # As logrotate does: the file before is nobody's any more.
+        # As logrotate does: the previous file belongs to no process any more.
         log, before = self._logs
         self._look_into_logs(before)
         log.rename(before)

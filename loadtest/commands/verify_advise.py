@@ -1,4 +1,4 @@
-"""`python -m loadtest advise`: is `forkpolicy advise` right? Its p99 beside one that was measured.
+"""`python -m loadtest verify-advise`: is `forkpolicy advise` right? Its p99 next to a measured one.
 
 A server with a costly policy (a quarter of the requests asks two thousand ACLs, which is 1 to 2 ms, the others a few),
 requests that come at random over many connections, one and two workers, from quiet to busy. Latency counts from the
@@ -69,8 +69,8 @@ class Row:
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
     options = _options(argv)
-    with traversable_directory() as stage:
-        rows = [row for workers in (1, 2) for row in _rows(stage, workers, options)]
+    with traversable_directory() as directory:
+        rows = [row for workers in (1, 2) for row in _rows(directory, workers, options)]
     print(machine())
     print(f"{'workers':>8}{'busiest':>9}{'requests/s':>12}{'predicted p99':>15}{'measured p99':>14}{'ratio':>7}")
     for row in rows:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest advise", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest verify-advise", description=__doc__)
     parser.add_argument("--seconds", type=positive, default=6.0, help="for each row (default %(default)s)")
     parser.add_argument(
         "--loads", type=shares, default="0.2,0.4,0.6,0.75", help="busy share of each worker (default %(default)s)"
@@ -89,8 +89,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _rows(stage: Path, workers: int, options: argparse.Namespace) -> list[Row]:
-    server = Server(stage / f"server{workers}", POLICY, workers=workers, decisions="none")
+def _rows(directory: Path, workers: int, options: argparse.Namespace) -> list[Row]:
+    server = Server(directory / f"server{workers}", POLICY, workers=workers, decisions="none")
     server.start()
     try:
         way_us = _quantile(_Arrivals(server.socket_path, 40.0, cheap=True).run(2.0), 0.5)
@@ -119,9 +119,9 @@ def _compare(server: Server, workers: int, rate: float, seconds: float, way_us: 
     sending = threading.Thread(target=lambda: latencies.extend(arrivals.run(seconds)))
     advice = _start_advise(server, seconds - 1.0, rate)
     sending.start()
-    told = json.loads(advice.communicate()[0])
+    advised = json.loads(advice.communicate()[0])
     sending.join()
-    expected = next(row for row in told["expected"] if row["workers"] == workers)
+    expected = next(row for row in advised["expected"] if row["workers"] == workers)
     predicted_us = (expected["p99_s"] or float("inf")) * 1e6
     return Row(workers, expected["busy"], rate, predicted_us, max(0.0, _quantile(latencies, TAIL) - way_us))
 

@@ -39,7 +39,7 @@ class Life:
 
 
 def lives(samples: Sequence[Sample], titles: Mapping[int, str]) -> list[Life]:
-    """Everybody who lived from the end of the warm-up to the end. Empty where the run was too short to tell."""
+    """The processes that lived from the end of the warm-up to the end. Empty where the run was too short."""
     rest = samples[int(len(samples) * WARM_UP_PART) :]
     quarter = len(rest) // 4
     if quarter < LEAST_SAMPLES:

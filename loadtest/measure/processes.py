@@ -35,7 +35,7 @@ def memory_kib(pid: int) -> tuple[int, int]:
     """The proportional share of memory, and the anonymous part of it, in KiB.
 
     Pages that processes share count once in the sum of their shares; but a process's share grows when the others end.
-    Whether it grows by itself is seen in the anonymous pages alone, which count whole whoever shares them.
+    Whether it grows by itself is seen in the anonymous pages alone, which count whole for each that shares them.
     """
     found = {"Pss": 0, "Anonymous": 0}
     with contextlib.suppress(OSError):

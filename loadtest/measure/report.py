@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from loadtest.measure.results import Recorder
+    from loadtest.measure.results import Results
     from loadtest.measure.sampler import Sample
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -30,11 +30,11 @@ MOST_POINTS = 600
 
 @dataclass(slots=True)
 class Run:
-    """Everything about one run that the report tells."""
+    """Everything about one run that is in the report."""
 
     title: str
     command: str
-    recorder: Recorder
+    results: Results
     expected: int
     samples: Sequence[Sample] = ()
     titles: dict[int, str] = field(default_factory=dict)
@@ -42,45 +42,45 @@ class Run:
     events: Sequence[tuple[float, str]] = field(default_factory=list)
     # How long the load test itself got no CPU, and when that ended: replies of that moment were held up with it.
     held_up: tuple[float, float] = (0.0, 0.0)
-    # What else there is to tell, and what else went wrong.
+    # More lines for the report, and what else went wrong.
     notes: Sequence[str] = ()
     failures: Sequence[str] = ()
 
     @property
     def missing(self) -> int:
-        """Recipients of the day that nobody was told anything about."""
-        return max(0, self.expected - self.recorder.replies - self.recorder.lost_count)
+        """Recipients of the day for which no request was sent."""
+        return max(0, self.expected - self.results.replies - self.results.lost_count)
 
     @property
     def good(self) -> bool:
         """Every verdict came and was right, and nothing else failed."""
-        return not (self.recorder.wrong_count or self.recorder.lost_count or self.missing or self.failures)
+        return not (self.results.wrong_count or self.results.lost_count or self.missing or self.failures)
 
     @property
     def length_s(self) -> int:
         """Seconds from the first reply to the last."""
-        return max(self.recorder.seconds, default=0) - min(self.recorder.seconds, default=0) + 1
+        return max(self.results.seconds, default=0) - min(self.results.seconds, default=0) + 1
 
     def figures(self) -> list[tuple[str, str]]:
         """The table at the top."""
-        recorder, latency = self.recorder, self.recorder.latency()
-        seconds = recorder.seconds.values()
+        results, latency = self.results, self.results.latency()
+        seconds = results.seconds.values()
         refused, passed = (sum(each.verdicts[name] for each in seconds) for name in ("refused", "passed"))
         rows = [
-            ("verdicts", f"{recorder.replies:,} of {self.expected:,} ({refused:,} refused, {passed:,} passed)"),
-            ("wrong, lost, missing", f"{recorder.wrong_count}, {recorder.lost_count}, {self.missing}"),
-            ("length", f"{self.length_s} s, {recorder.replies / self.length_s:,.0f} verdicts a second"),
+            ("verdicts", f"{results.replies:,} of {self.expected:,} ({refused:,} refused, {passed:,} passed)"),
+            ("wrong, lost, missing", f"{results.wrong_count}, {results.lost_count}, {self.missing}"),
+            ("length", f"{self.length_s} s, {results.replies / self.length_s:,.0f} verdicts a second"),
             ("latency", ", ".join(f"p{percent:g} {_us(latency.percentile(percent))}" for percent in PERCENTILES)),
             ("longest", _us(latency.highest())),
         ]
         if self.samples:
             length_s, at_s = self.held_up
             rows.append(("the load test itself held up", f"at most {_us(int(length_s * 1e6))}, at {at_s:.1f} s"))
-        if recorder.late_us > 0:
-            rows.append(("furthest behind its clock", _us(recorder.late_us)))
+        if results.late_us > 0:
+            rows.append(("furthest behind its clock", _us(results.late_us)))
         if self.samples:
             cpu_s = sum(sum(sample.cpu.values()) for sample in self.samples)
-            rows.append(("server's CPU", f"{cpu_s:.1f} s, {cpu_s * 1e6 / max(1, recorder.replies):.1f} us a verdict"))
+            rows.append(("server's CPU", f"{cpu_s:.1f} s, {cpu_s * 1e6 / max(1, results.replies):.1f} us a verdict"))
             rows.append(("server's memory", f"{sum(self.samples[-1].memory_kib.values()) / 1024:.1f} MiB at the end"))
         return rows
 
@@ -91,12 +91,12 @@ def text(run: Run) -> str:
     width = max(len(name) for name, _ in run.figures())
     lines += [f"{name:<{width}}  {value}" for name, value in run.figures()]
     lines += ["", "kind           verdicts"]
-    lines += [f"{kind:<14} {count:>8,}" for kind, count in run.recorder.kinds.most_common()]
+    lines += [f"{kind:<14} {count:>8,}" for kind, count in run.results.kinds.most_common()]
     if run.workers:
         lines += ["", "worker   connections    requests"]
         lines += [f"{pid:<8} {connections:>11} {requests:>11,}" for pid, connections, requests in run.workers]
     kinds = Counter(re.sub(r"\d+", "N", what) for _, what in run.events)
-    lines += ["", "what happened", *(f"{count:>4} x {kind}" for kind, count in kinds.items())] if kinds else []
+    lines += ["", "events", *(f"{count:>4} x {kind}" for kind, count in kinds.items())] if kinds else []
     lines += ["", "slowest replies", *(f"{_us(us):>9}, at {at_s} s: {words}" for us, at_s, words in _slowest(run))]
     lines += ["", *run.notes, *_judgement(run)]
     return "\n".join(lines)
@@ -104,7 +104,7 @@ def text(run: Run) -> str:
 
 def page(run: Run) -> str:
     """The HTML page."""
-    recorder = run.recorder
+    results = run.results
     good = "good" if run.good else "bad"
     parts = [
         f"<h1>{html.escape(run.title)}</h1>",
@@ -114,7 +114,7 @@ def page(run: Run) -> str:
         _table([(name, value) for name, value in run.figures()]),
         *charts(run),
         "<h2>Kinds of mail</h2>",
-        _table([(kind, f"{count:,}") for kind, count in recorder.kinds.most_common()], numbers=True),
+        _table([(kind, f"{count:,}") for kind, count in results.kinds.most_common()], numbers=True),
     ]
     if run.workers:
         rows = [
@@ -123,13 +123,13 @@ def page(run: Run) -> str:
         ]
         parts += ["<h2>Workers at the end</h2>", _table(rows)]
     if run.events:
-        parts += ["<h2>What happened</h2>", _table([(f"{at_s:.1f} s", what) for at_s, what in run.events])]
+        parts += ["<h2>Events</h2>", _table([(f"{at_s:.1f} s", what) for at_s, what in run.events])]
     if run.notes:
         parts += ["<h2>At the end</h2>", f"<pre>{html.escape(chr(10).join(run.notes))}</pre>"]
     rows = [(_us(us), f"at {at_s} s", words) for us, at_s, words in _slowest(run)]
     parts += ["<h2>Slowest replies</h2>", _table(rows)]
     failed = ("Failures", run.failures)
-    for title, examples in (("Wrong verdicts", recorder.wrong), ("Lost replies", recorder.lost), failed):
+    for title, examples in (("Wrong verdicts", results.wrong), ("Lost replies", results.lost), failed):
         if examples:
             parts += [
                 f"<h2>{title} (the first {len(examples)})</h2>",
@@ -141,7 +141,7 @@ def page(run: Run) -> str:
 
 def charts(run: Run) -> list[str]:
     """Rate, verdicts, latency; and per process CPU and memory where they were looked at."""
-    seconds = sorted(run.recorder.seconds.items())
+    seconds = sorted(run.results.seconds.items())
     # The first and the last second are not whole ones.
     whole = seconds[1:-1] or seconds
     step = math.ceil(len(whole) / MOST_POINTS)
@@ -204,21 +204,21 @@ def _together(seconds: Sequence[tuple[int, Second]]) -> tuple[int, Second]:
 
 
 def _judgement(run: Run) -> list[str]:
-    recorder = run.recorder
+    results = run.results
     if run.good:
         return ["Every verdict came, and every one was right."]
-    words = f"{recorder.wrong_count} wrong verdicts, {recorder.lost_count} lost replies, {run.missing} never asked for"
+    words = f"{results.wrong_count} wrong verdicts, {results.lost_count} lost replies, {run.missing} never asked for"
     words += f", {len(run.failures)} other failures." if run.failures else "."
     return [
         words,
-        *(f"  wrong: {each}" for each in recorder.wrong[:5]),
-        *(f"  lost: {each}" for each in recorder.lost[:5]),
+        *(f"  wrong: {each}" for each in results.wrong[:5]),
+        *(f"  lost: {each}" for each in results.lost[:5]),
         *(f"  failed: {each}" for each in run.failures[:5]),
     ]
 
 
 def _slowest(run: Run) -> list[tuple[int, float, str]]:
-    return run.recorder.slowest[::-1]
+    return run.results.slowest[::-1]
 
 
 def _table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:

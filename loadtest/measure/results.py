@@ -1,6 +1,6 @@
 """What a run saw: verdicts and latencies second by second, and the verdicts that were wrong. Small, and adds up.
 
-Each process of a run has one `Recorder` and writes it to a file of its own; `merged` puts them together. Latency is in
+Each process of a run has one `Results` and writes it to a file of its own; `merged` puts them together. Latency is in
 microseconds (histogram.py).
 """
 
@@ -31,7 +31,7 @@ class Second:
     latency: Histogram = field(default_factory=Histogram)
 
 
-class Recorder:
+class Results:
     """Counts replies. `start_s` is the wall clock's time at which the run's first second begins."""
 
     def __init__(self, start_s: float | None = None) -> None:
@@ -108,9 +108,9 @@ class Recorder:
         return self.seconds.setdefault(int(time.time() - self.start_s), Second())
 
 
-def merged(paths: Iterable[Path]) -> Recorder:
+def merged(paths: Iterable[Path]) -> Results:
     """All processes of a run together."""
-    total = Recorder()
+    total = Results()
     for path in paths:
         total.add(json.loads(path.read_text()))
     return total

@@ -1,8 +1,8 @@
-"""What no operator does and every server meets: killed, stopped and hanging processes, no descriptors, a full disk, a
-clock that is set, a machine that was suspended.
+"""Injected faults: killed, stopped and hanging processes, no descriptors, a full disk, a clock that is set, a suspended
+machine.
 
-One after the other, next to all that an operator does (operator_actions.py). A killed worker takes what it held with it
-and nobody else's: its sockets are counted before it dies, and more connections than those must not be lost.
+One after the other, while an operator does everything else (operator_actions.py). A killed worker may take its own
+connections with it and no others: its sockets are counted before it dies, and no more than those may be lost.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.measure.processes import descendants, title
-from loadtest.servers.operator_actions import LOOK_S, PATIENCE_S, Happenings
+from loadtest.servers.operator_actions import LOOK_S, PATIENCE_S, OperatorActions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from loadtest.clients.load_clients import LoadClients
     from loadtest.servers.server import Server
-    from loadtest.servers.test_environment import Stage
+    from loadtest.servers.test_environment import Environment
 
 HANG_TIMEOUT_S = 4.0
 # A client whose worker was killed asks again after a second: the second try must not meet the next killing.
@@ -45,17 +45,17 @@ STEPS_S = (1, -1, 3600, -3600, DAY_S, -DAY_S, 3650 * DAY_S, -3650 * DAY_S)
 NAMES = ("kill", "pause", "step_clock", "exhaust", "fill_disk", "suspend", "kill_logger", "hang")
 
 
-class Mishaps(Happenings):
-    """`stage` has what some of them need; `held` counts the sockets that killed workers had."""
+class FaultInjection(OperatorActions):
+    """`environment` has what some of them need; `held` counts the sockets that killed workers had."""
 
     def __init__(
-        self, server: Server, crowd: LoadClients, seed: int, stage: Stage, only: Collection[str] = NAMES
+        self, server: Server, clients: LoadClients, seed: int, environment: Environment, only: Collection[str] = NAMES
     ) -> None:
         """All of NAMES, or some."""
-        super().__init__(server, crowd, seed)
-        self.stage = stage
+        super().__init__(server, clients, seed)
+        self.environment = environment
         self.held = 0
-        missing = {"step_clock": stage.clock is None, "fill_disk": not stage.small_disk}
+        missing = {"step_clock": environment.clock is None, "fill_disk": not environment.small_disk}
         self.skipped = [name for name, is_missing in missing.items() if is_missing and name in only]
         chosen = [name for name in NAMES if name in only and name not in self.skipped]
         # Killing is what happens most in real life.
@@ -64,11 +64,11 @@ class Mishaps(Happenings):
         self._next = itertools.cycle(self._order)
 
     def plan(self) -> list[tuple[float, Callable[[], None]]]:
-        """Everything gentle, and one mishap after the other."""
-        return [*super().plan(), *([(BETWEEN_S, self.mishap)] if self._order else [])]
+        """Everything gentle, and one fault after the other."""
+        return [*super().plan(), *([(BETWEEN_S, self.inject)] if self._order else [])]
 
-    def mishap(self) -> None:
-        """The next one."""
+    def inject(self) -> None:
+        """Inject the next fault."""
         name = next(self._next)
         getattr(self, name)()
         self.done[name] += 1
@@ -91,11 +91,11 @@ class Mishaps(Happenings):
         while is_there(pid):
             if time.monotonic() > until_s:
                 self._signal(pid, signal.SIGKILL)
-                raise TimeoutError(f"nobody has killed the hanging worker {pid} within {PATIENCE_S:g} s")
+                raise TimeoutError(f"the master has not killed the hanging worker {pid} within {PATIENCE_S:g} s")
             time.sleep(LOOK_S)
 
     def suspend(self) -> None:
-        """STOP and CONT to all, as a suspended machine: nobody was awake, so nobody has hung."""
+        """STOP and CONT to all, as on a suspended machine: all slept, so none has hung."""
         pids = _tree(self.master())
         for pid in pids:
             self._signal(pid, signal.SIGSTOP)
@@ -105,7 +105,7 @@ class Mishaps(Happenings):
             self._signal(pid, signal.SIGCONT)
 
     def exhaust(self) -> None:
-        """No process may open another descriptor; meanwhile new clients come, who have to wait and no more."""
+        """No process may open another descriptor; new clients that come meanwhile must wait, and nothing worse."""
         enough, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         starved = dict.fromkeys(_tree(self.master()))
         with contextlib.ExitStack() as visitors:
@@ -115,7 +115,7 @@ class Mishaps(Happenings):
                 waiting = [visitors.enter_context(self._visitor()) for _ in range(VISITORS)]
                 self.ending.wait(SHORTAGE_S)
             finally:
-                # Who was born meanwhile has the limit of its parent, which an upgrade may have outlived.
+                # A child forked meanwhile has the limit of its parent, which an upgrade may have outlived.
                 for pid in {child for each in starved for child in _tree(each)}:
                     limit_descriptors(pid, enough)
             until_s = time.monotonic() + PATIENCE_S
@@ -139,8 +139,8 @@ class Mishaps(Happenings):
 
     def step_clock(self) -> None:
         """The wall clock is set, by a second or by years."""
-        assert self.stage.clock
-        self.stage.clock.write(self.random.choice(STEPS_S))
+        assert self.environment.clock
+        self.environment.clock.write(self.random.choice(STEPS_S))
 
     def kill_logger(self) -> None:
         """KILL to the logger: its master starts another."""
@@ -162,7 +162,7 @@ class Mishaps(Happenings):
         with socket.socket(socket.AF_UNIX) as visitor:
             visitor.settimeout(PATIENCE_S)
             visitor.connect(str(self.server.socket_path))
-            visitor.sendall(self.crowd.request)
+            visitor.sendall(self.clients.request)
             yield visitor
 
 

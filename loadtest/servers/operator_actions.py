@@ -1,7 +1,7 @@
 """What an operator does to a server, all at once: reloads, HUP, scaling, retiring workers, upgrades in place.
 
-Each thing happens in a thread of its own, at its own pace, whatever the others do; that is the point. What happened is
-counted, what could not happen just then (a reload during an upgrade) too. Nothing of this may cost a client anything.
+Each action has a thread and a pace of its own, whatever the others do; that is the point. Actions are counted, and so
+are those that were not possible at that moment (a reload during an upgrade). None of them may cost a client anything.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PATIENCE_S = 60.0
 LOOK_S = 0.1
 
 
-class Happenings:
-    """What is done to one server while a crowd asks it."""
+class OperatorActions:
+    """The actions on one server while clients ask it."""
 
-    def __init__(self, server: Server, crowd: LoadClients, seed: int) -> None:
-        """Nothing has happened yet."""
-        self.server, self.crowd = server, crowd
+    def __init__(self, server: Server, clients: LoadClients, seed: int) -> None:
+        """Nothing is done before `run`."""
+        self.server, self.clients = server, clients
         self.random = random.Random(seed)
         self.version = 1
         self.done: Counter[str] = Counter()
@@ -43,16 +43,16 @@ class Happenings:
         self._many = True
 
     def plan(self) -> list[tuple[float, Callable[[], None]]]:
-        """What happens every so many seconds."""
+        """Each action, and every how many seconds it is due."""
         return [(1.0, self.reload), (1.0, self.hup), (0.5, self.scale), (2.0, self.retire), (5.0, self.upgrade)]
 
     def run(self, seconds: float, plan: Iterable[tuple[float, Callable[[], None]]]) -> None:
-        """Let it happen."""
+        """Carry out a plan, and return when the time is over or the clients have ended."""
         threads = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in plan]
         for thread in threads:
             thread.start()
         until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s and self.crowd.is_alive():
+        while time.monotonic() < until_s and self.clients.is_alive():
             self.ending.wait(LOOK_S)
         self.ending.set()
         for thread in threads:
@@ -76,7 +76,7 @@ class Happenings:
         version = self.version = self.version + 1
         self.server.write_policy(POLICY.format(version=version))
         if self.server.obey("reload", PATIENCE_S)["ok"]:
-            self.crowd.floor = version
+            self.clients.floor = version
             self.done["reload"] += 1
         else:
             self.done["reload: refused during an upgrade"] += 1

@@ -157,7 +157,7 @@ def postgrey(here: Path, day: Day, _connections: int) -> list[str]:
     (here / "recipients").touch()
     words = f"postgrey --unix={here}/peer.sock --dbdir={here} --pidfile={here}/pid --user={OWNER[0]} --group={OWNER[1]}"
     words += f" --whitelist-clients={here}/clients --whitelist-recipients={here}/recipients"
-    # Whoever asks again is told again to come later, for as long as this runs.
+    # A client that asks again gets the same reply, for as long as this runs.
     return [*words.split(), "--delay=86400"]
 
 
@@ -195,7 +195,7 @@ def founding(refused: bytes, passed: bytes) -> Callable[[Day], Callable[[Transac
 
 
 def founding_of_ipv4(day: Day) -> Callable[[Transaction, str], bytes]:
-    """What is right for postfwd, whose networks are IPv4's: nobody else is inside."""
+    """What is right for postfwd, whose networks are IPv4 only: no IPv6 client is inside."""
     oracle = Oracle(_of_ipv4(day.networks), day.domains)
     return lambda mail, recipient: b"action=REJECT no\n\n" if oracle.refuses(mail, recipient) else PASSED
 
@@ -207,7 +207,7 @@ def greylisted(day: Day) -> Callable[[Transaction, str], bytes]:
 
 
 def below_the_limit(_day: Day) -> Callable[[Transaction, str], bytes]:
-    """A limit that nobody reaches."""
+    """A limit that no sender reaches."""
     return lambda _mail, _recipient: b"action=dunno\n\n"
 
 
@@ -286,7 +286,7 @@ def _key(network: str) -> str:
 
 
 def _wait(path: Path, process: subprocess.Popen[bytes], peer: Peer, log: Path) -> None:
-    # None of them says when it is ready: knock until somebody opens, or the process has failed.
+    # None of them reports that it is ready: connect until one accepts, or the process has failed.
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and _alive(process, daemon=peer.daemon):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:

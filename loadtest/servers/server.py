@@ -1,4 +1,4 @@
-"""A `forkpolicy serve` of one's own: its files in one directory, started, asked, signalled and stopped.
+"""A `forkpolicy serve` for one test or run: its files in one directory, started, asked, signalled and stopped.
 
 Every wait is for an event: READY=1 on the notification socket as systemd gets it, or the end of the process. Runs
 whatever `forkpolicy` this Python imports. Raises SetupError with what the server said when it does not start.
@@ -109,7 +109,7 @@ class Server:
         self.stop()
 
     def write_policy(self, text: str) -> None:
-        """Replace the policy; `reload` makes it count. By renaming: somebody else's reload must not read half of it."""
+        """Replace the policy; `reload` makes it count. Renamed: a reload at the same time must not read half of it."""
         new = self.directory / ".policy.conf"
         new.write_text(text)
         new.rename(self.directory / "policy.conf")
@@ -220,13 +220,13 @@ class Server:
 
 
 def _owners(socket_path: Path, directory: Path) -> tuple[str, str, str, str]:
-    """Who runs the workers and who owns the socket: ourselves, or as root the least that works.
+    """The user of the workers and the owner of the socket: our own, or as root the least that works.
 
-    In a checkout below a closed directory, such as root's own home, nobody could read the tables: then it is root.
+    In a checkout below a closed directory, such as root's home, no other user could read the tables: then it is root.
     """
     closed = any(not parent.stat().st_mode & 0o001 for parent in (directory.absolute(), *directory.absolute().parents))
     if os.geteuid() != 0 or closed:
         me, mine = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
         return me, mine, me, mine
-    beside_postfix = socket_path.parent.name == "private"
-    return ("nobody", "nogroup", *(("postfix", "postfix") if beside_postfix else ("nobody", "nogroup")))
+    below_postfix = socket_path.parent.name == "private"
+    return ("nobody", "nogroup", *(("postfix", "postfix") if below_postfix else ("nobody", "nogroup")))

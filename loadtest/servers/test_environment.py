@@ -1,4 +1,4 @@
-"""What mishaps need of the machine, where it is to be had: a wall clock that can be set, a disk that is soon full.
+"""What injected faults need, where it can be had: a wall clock that can be set, a disk that is soon full.
 
 Neither is the machine's own: the clock is that of one process tree (native/clockshift.c, needs a C compiler), the disk
 a small tmpfs in a mount namespace of this process and its children (needs root).
@@ -42,8 +42,8 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What there is. `logs` is a directory for the log, on a disk of its own or not."""
+class Environment:
+    """What a fault can be injected into. `logs` is a directory for the log, on a disk of its own or not."""
 
     logs: Path
     clock: Clock | None = None
@@ -51,18 +51,18 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(directory: Path, *, rough: bool) -> Iterator[Stage]:
-    """Nothing but a directory, or as much as there is."""
+def prepared_environment(directory: Path, *, rough: bool) -> Iterator[Environment]:
+    """A directory for the log; with `rough` also a clock and a small disk where they can be had."""
     logs = directory / "logs"
     logs.mkdir()
     preload = library("clockshift") if rough else None
     clock = Clock(directory / "shift", preload) if preload else None
     if not rough or os.geteuid() != 0:
-        yield Stage(logs, clock)
+        yield Environment(logs, clock)
         return
     _call("mount", b"logs", os.fsencode(logs), b"tmpfs", 0, DISK)
     try:
-        yield Stage(logs, clock, small_disk=True)
+        yield Environment(logs, clock, small_disk=True)
     finally:
         _call("umount2", os.fsencode(logs), _MNT_DETACH)
 

@@ -15,7 +15,7 @@ PASSWORD = "secret"  # noqa: S105 - the only password of a server that lives as 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One MAIL FROM with its recipients. `login` is empty for whoever does not sign in."""
+    """One MAIL FROM with its recipients. `login` is empty for a client that does not sign in."""
 
     kind: str
     client: str

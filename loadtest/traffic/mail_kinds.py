@@ -37,7 +37,7 @@ class Site:
         return f"{self.person()}@{self.domain()}"
 
     def others(self) -> str:
-        """An address of somebody else."""
+        """An address of another site."""
         return f"{self.person()}@{self.rng.choice(OTHERS)}"
 
     def person(self) -> str:
@@ -62,7 +62,7 @@ def forged(site: Site) -> Transaction:
 
 
 def elsewhere(site: Site) -> Transaction:
-    """Ordinary mail from somebody else."""
+    """Ordinary mail from another site."""
     return Transaction("elsewhere", site.client(), site.others(), (site.ours(),), client_name="mx.example.org")
 
 

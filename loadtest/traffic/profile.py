@@ -1,6 +1,6 @@
 """What a day of a site looks like: a TOML file of volumes, shares and networks. Built-in ones are in profiles/.
 
-Raises SetupError with every mistake of the file at once; unknown keys are mistakes. Reads files, makes no mail.
+Raises SetupError with all mistakes of the file at once; unknown keys are mistakes. Reads files, makes no mail.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load_profile(name: str, **changes: Any) -> Profile:
 
 
 def _mistakes(document: dict[str, Any]) -> list[str]:
-    """All of one kind: a file with an unknown key may lack a known one, and sums of texts are no sums."""
+    """All of one kind: a file with an unknown key may lack a known one, and texts cannot be added up."""
     known = [each.name for each in fields(Profile) if each.name != "name"]
     mistakes = _unknown(document, known, "key")
     required = ("transactions", "domains", "networks", "outside", "shares")

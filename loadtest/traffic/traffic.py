@@ -106,11 +106,11 @@ def part_of_day(text: str) -> tuple[int, int]:
     """09:00-09:05 in seconds from midnight."""
     found = re.fullmatch(r"(\d\d?):(\d\d)-(\d\d?):(\d\d)", text)
     if not found:
-        raise SetupError(f"{text} is no part of a day: expected two times such as 09:00-09:05")
+        raise SetupError(f"{text} is not a part of a day: expected two times such as 09:00-09:05")
     hours, minutes, until_hours, until_minutes = map(int, found.groups())
     begin_s, end_s = (60 * hours + minutes) * 60, (60 * until_hours + until_minutes) * 60
     if max(minutes, until_minutes) > 59 or not begin_s < end_s <= DAY_S:
-        raise SetupError(f"{text} is no part of a day: expected an earlier and a later time, at most 24:00")
+        raise SetupError(f"{text} is not a part of a day: expected an earlier and a later time, at most 24:00")
     return begin_s, end_s
 
 

@@ -9,27 +9,27 @@ from loadtest.servers.server import Server
 
 
 @pytest.fixture(scope="module")
-def stage():
+def directory():
     """A directory that the users postfix and nobody can reach."""
     with traversable_directory() as directory:
         yield directory
 
 
 @pytest.fixture(scope="module")
-def postfix(stage, request):
+def postfix(directory, request):
     """A Postfix that asks unix:private/policy; a module's `MAIN_CF` adds to its main.cf."""
-    with PrivatePostfix(stage / "postfix", main=getattr(request.module, "MAIN_CF", None)) as postfix:
+    with PrivatePostfix(directory / "postfix", main=getattr(request.module, "MAIN_CF", None)) as postfix:
         yield postfix
 
 
 @pytest.fixture
-def serve(stage, postfix, tmp_path_factory):
+def serve(directory, postfix, tmp_path_factory):
     """Start a forkpolicy below Postfix with some policy and table sources; it stops with the test."""
     running = []
 
     def start(policy, sources=None, **options):
-        directory = stage / tmp_path_factory.mktemp("server").name
-        server = Server(directory, policy, sources=sources, socket_path=postfix.private / "policy", **options)
+        below = directory / tmp_path_factory.mktemp("server").name
+        server = Server(below, policy, sources=sources, socket_path=postfix.private / "policy", **options)
         running.append(server)
         server.compile()
         server.start()

@@ -34,7 +34,7 @@ REFUSED = f"check_recipient_access inline:{{{', '.join(f'{{ {name}@example.org =
 
 
 @pytest.fixture(scope="module")
-def ports(stage):
+def ports(directory):
     """A Postfix that asks before it refuses, and one port at which it refuses before it asks."""
     last = free_port()
     services = f"{last} inet n - n - 50 smtpd\n -o smtpd_recipient_restrictions=$asked_last\n"
@@ -44,8 +44,8 @@ def ports(stage):
         "smtpd_end_of_data_restrictions": POLICY_SERVICE,
     }
     with (
-        PrivatePostfix(stage / "stays", main=main, services=services) as postfix,
-        Server(stage / "server", POLICY, socket_path=postfix.private / "policy"),
+        PrivatePostfix(directory / "stays", main=main, services=services) as postfix,
+        Server(directory / "server", POLICY, socket_path=postfix.private / "policy"),
     ):
         yield postfix, {"first": postfix.port, "last": last}
 

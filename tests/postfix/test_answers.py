@@ -57,9 +57,9 @@ def policy():
 
 
 @pytest.fixture(scope="module")
-def asked(postfix, stage):
+def asked(postfix, directory):
     """Postfix with a policy that gives each answer."""
-    with Server(stage / "server", policy(), socket_path=postfix.private / "policy"):
+    with Server(directory / "server", policy(), socket_path=postfix.private / "policy"):
         yield postfix
 
 

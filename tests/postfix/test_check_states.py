@@ -72,12 +72,12 @@ def recording(path):
 
 @pytest.mark.parametrize("delay", ["yes", "no"])
 @pytest.mark.parametrize("without_vrfy", ["yes", "no"])
-def test_lists_ask_at_the_states_that_check_tells(stage, delay, without_vrfy):
+def test_lists_ask_at_the_states_that_check_tells(directory, delay, without_vrfy):
     """Every list asks, and a session with every command: neither a state too many nor one too few,
     and no attribute with a value where none is expected.
     """
     main = {**CALL_SITES, "smtpd_delay_reject": delay, "disable_vrfy_command": without_vrfy}
-    postfix = PrivatePostfix(stage / f"states-{delay}-{without_vrfy}", main=main)
+    postfix = PrivatePostfix(directory / f"states-{delay}-{without_vrfy}", main=main)
     # Before Postfix, which asks about every connection when nothing is delayed.
     with recording(postfix.private / "policy") as recorder, postfix, SmtpClient(postfix.port) as session:
         for command in COMMANDS:

@@ -8,11 +8,11 @@ from loadtest.servers.server import Server
 from tests.postfix.policies import COMPILED, SOURCES
 
 
-def test_a_chrooted_smtpd_reaches_the_socket(stage):
+def test_a_chrooted_smtpd_reaches_the_socket(directory):
     """unix:private/policy is the same socket inside and outside the chroot."""
     with (
-        PrivatePostfix(stage / "chrooted", chroot=True) as postfix,
-        Server(stage / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"),
+        PrivatePostfix(directory / "chrooted", chroot=True) as postfix,
+        Server(directory / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"),
         SmtpClient(postfix.port) as session,
     ):
         session.ehlo()

@@ -24,9 +24,9 @@ SENDERS = {kind: address for kind, address in {**OURS, **NOT_OURS}.items() if ad
 
 
 @pytest.fixture(scope="module")
-def asked(postfix, stage):
+def asked(postfix, directory):
     """Postfix with a policy that rejects all of them; its log has whole requests."""
-    server = Server(stage / "server", POLICY, socket_path=postfix.private / "policy", decisions="all")
+    server = Server(directory / "server", POLICY, socket_path=postfix.private / "policy", decisions="all")
     server.settings.write_text(server.settings.read_text().replace("[log]\n", '[log]\nformat = "json"\n'))
     with server:
         yield postfix, server

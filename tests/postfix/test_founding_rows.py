@@ -38,13 +38,12 @@ ROWS = {
 
 
 @pytest.fixture(scope="module", params=["compiled tables", "apolicy spelling"])
-def asked(request, postfix, stage):
+def asked(request, postfix, directory):
     """Postfix with one of the two spellings behind it, and the text of its refusal."""
     compiled = request.param == "compiled tables"
-    directory = stage / request.param.replace(" ", "-")
     socket_path = postfix.private / "policy"
     with Server(
-        directory,
+        directory / request.param.replace(" ", "-"),
         COMPILED if compiled else APOLICY,
         sources=SOURCES if compiled else None,
         socket_path=socket_path,

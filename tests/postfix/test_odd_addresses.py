@@ -40,9 +40,9 @@ NOT_OURS = {
 
 
 @pytest.fixture(scope="module")
-def asked(postfix, stage):
+def asked(postfix, directory):
     """Postfix with the founding policy behind it."""
-    with Server(stage / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"):
+    with Server(directory / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"):
         yield postfix
 
 

@@ -108,12 +108,12 @@ def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
 
 
 @pytest.fixture
-def drawn(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that Postfix can read."""
-    directory = stage / tmp_path_factory.mktemp("drawn").name
-    (directory / "empty").mkdir(parents=True)
-    (directory / "empty" / "main.cf").write_text("compatibility_level = 3.6\n")
-    return directory
+    drawn = directory / tmp_path_factory.mktemp("drawn").name
+    (drawn / "empty").mkdir(parents=True)
+    (drawn / "empty" / "main.cf").write_text("compatibility_level = 3.6\n")
+    return drawn
 
 
 def matched(compiler: Compiler, kind: str, asked: list[str]) -> set[str]:

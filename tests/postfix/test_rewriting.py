@@ -55,12 +55,12 @@ POSTFIXES = {
 class Site:
     """One Postfix: port without a policy, `asking` with one; what it delivered here and elsewhere."""
 
-    def __init__(self, stage, kind, stack):
+    def __init__(self, directory, kind, stack):
         parameters, mail = POSTFIXES[kind]
         self.mail = {"local_domains": DESTINATIONS, **mail}
         self.here, self.elsewhere = stack.enter_context(Catcher()), stack.enter_context(Catcher())
         self.asking = free_port()
-        base = stage / kind
+        base = directory / kind
         main = {
             "myhostname": "mail.example.com",
             "mydomain": "example.com",
@@ -87,7 +87,7 @@ class Site:
         settings = "".join(f"{name} = {_toml(value)}\n" for name, value in self.mail.items())
         stack.enter_context(
             Server(
-                stage / f"{kind}-server",
+                directory / f"{kind}-server",
                 COMPILED,
                 sources=sources,
                 socket_path=self.postfix.private / "policy",
@@ -150,10 +150,10 @@ def _toml(value):
 
 
 @pytest.fixture(scope="module", params=POSTFIXES)
-def site(stage, request):
+def site(directory, request):
     """Each Postfix in its turn."""
     with ExitStack() as stack:
-        yield Site(stage, request.param, stack)
+        yield Site(directory, request.param, stack)
 
 
 # One: trivial-rewrite(8)

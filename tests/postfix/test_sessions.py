@@ -10,9 +10,9 @@ from tests.postfix.policies import COMPILED, SOURCES
 
 
 @pytest.fixture(scope="module")
-def asked(postfix, stage):
+def asked(postfix, directory):
     """Postfix with the founding policy behind it."""
-    with Server(stage / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"):
+    with Server(directory / "server", COMPILED, sources=SOURCES, socket_path=postfix.private / "policy"):
         yield postfix
 
 

@@ -28,8 +28,8 @@ SAMPLE = re.compile(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+\})? (-?[0-9.
 
 @pytest.fixture
 def server():
-    with traversable_directory() as stage:
-        server = Server(stage / "server", POLICY, workers=2, decisions="none")
+    with traversable_directory() as directory:
+        server = Server(directory / "server", POLICY, workers=2, decisions="none")
         server.settings.write_text(server.settings.read_text() + '[metrics]\nlisten = "unix:metrics"\n')
         server.start()
         yield server

@@ -1,4 +1,4 @@
-"""What the chaos test sees: a crowd against servers that misbehave, and what counts as a broken promise."""
+"""What the chaos test sees: many clients against servers that misbehave, and what counts as a broken promise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest.clients import load_clients as crowd_module
-from loadtest.clients.load_clients import REQUEST, CrowdTally, LoadClients
+from loadtest.clients import load_clients
+from loadtest.clients.load_clients import REQUEST, LoadClients, LoadTally
 from loadtest.clients.policy_client import Tally
 from loadtest.commands.chaos import broken
 from loadtest.native import library
@@ -67,67 +67,67 @@ class Misbehaving:
 
 
 @pytest.fixture
-def crowd_of(tmp_path, monkeypatch):
+def clients_saw(tmp_path, monkeypatch):
     """A function that lets `count` clients ask a server of those scripts until something is true; the tally. Clients
     try again, and rest, for less than Postfix does.
     """
-    monkeypatch.setattr(crowd_module, "POSTFIX", replace(crowd_module.POSTFIX, retry_delay_s=RETRY_S))
-    monkeypatch.setattr(crowd_module, "REST_S", RETRY_S)
+    monkeypatch.setattr(load_clients, "POSTFIX", replace(load_clients.POSTFIX, retry_delay_s=RETRY_S))
+    monkeypatch.setattr(load_clients, "REST_S", RETRY_S)
     servers = []
 
     def ask(*scripts, count=1, floor=5, until=lambda tally: tally.answered >= 100):
         servers.append(Misbehaving(tmp_path / "socket", *scripts))
-        crowd = LoadClients(tmp_path / "socket", REQUEST, count)
-        crowd.floor = floor
-        crowd.start()
+        clients = LoadClients(tmp_path / "socket", REQUEST, count)
+        clients.floor = floor
+        clients.start()
         deadline_s = time.monotonic() + 15
-        while not until(crowd.tally) and crowd.is_alive() and time.monotonic() < deadline_s:
+        while not until(clients.tally) and clients.is_alive() and time.monotonic() < deadline_s:
             threading.Event().wait(0.01)
-        return crowd.finish()
+        return clients.finish()
 
     yield ask
     for server in servers:
         server.close()
 
 
-def test_a_crowd_that_is_served_well(crowd_of):
+def test_clients_that_are_served_well(clients_saw):
     """Those who rest and those who come anew each time included: everything answered, nothing held against anybody."""
-    tally = crowd_of(count=10, until=lambda tally: tally.answered > 1000)
+    tally = clients_saw(count=10, until=lambda tally: tally.answered > 1000)
     assert (tally.sent, tally.lost, tally.asked_again, tally.closed_idle) == (tally.answered, 0, 0, 0)
     assert not tally.wrong
     assert 0 < tally.latency.total <= tally.answered
 
 
-def test_a_connection_that_ends_in_use(crowd_of):
+def test_a_connection_that_ends_in_use(clients_saw):
     """Asked again a moment later on another one, as PostfixClient does; nothing is lost."""
-    tally = crowd_of([GOOD, ENDS])
+    tally = clients_saw([GOOD, ENDS])
     assert (tally.closed_in_use, tally.asked_again, tally.waited_s, tally.given_up, tally.lost) == (1, 1, RETRY_S, 0, 0)
 
 
-def test_a_connection_that_ends_twice(crowd_of):
+def test_a_connection_that_ends_twice(clients_saw):
     """451: that request is lost, the next one is not."""
-    tally = crowd_of([GOOD, ENDS], [ENDS])
+    tally = clients_saw([GOOD, ENDS], [ENDS])
     assert (tally.closed_in_use, tally.given_up, tally.lost) == (2, 1, 1)
 
 
-def test_a_connection_that_ends_idle(crowd_of):
+def test_a_connection_that_ends_idle(clients_saw):
     """Of one who rests: held against the server when it happens, and paid for with the next request."""
-    tally = crowd_of([], [GOOD, HANGS_UP], count=2, until=lambda tally: tally.asked_again and tally.waited_s)
+    tally = clients_saw([], [GOOD, HANGS_UP], count=2, until=lambda tally: tally.asked_again and tally.waited_s)
     assert (tally.closed_idle, tally.closed_in_use, tally.asked_again, tally.lost) == (1, 0, 1, 0)
 
 
 @pytest.mark.parametrize("reply", [GOOD + GOOD, b"action=DUNNO\n\n", b"action=450 4.7.1 version 5\n"])
-def test_a_wrong_reply(crowd_of, reply):
+def test_a_wrong_reply(clients_saw, reply):
     """Two at once, another action, half a reply."""
-    assert crowd_of([GOOD, reply]).wrong[0] == repr(reply)
+    assert clients_saw([GOOD, reply]).wrong[0] == repr(reply)
 
 
-def test_an_outdated_reply(crowd_of):
+def test_an_outdated_reply(clients_saw):
     """One by a policy before the last finished reload."""
-    assert crowd_of([b"action=450 4.7.1 version 4\n\n"] * 3).outdated == 3
+    assert clients_saw([b"action=450 4.7.1 version 4\n\n"] * 3).outdated == 3
 
 
-def test_nobody_listens_any_more(crowd_of, tmp_path):
+def test_nobody_listens_any_more(clients_saw, tmp_path):
     """A connect that is refused is a failure of its own."""
 
     def end(tally):
@@ -135,33 +135,33 @@ def test_nobody_listens_any_more(crowd_of, tmp_path):
             (tmp_path / "socket").unlink()
         return tally.refused_connects
 
-    assert crowd_of([GOOD] * 3 + [ENDS], until=end).refused_connects
+    assert clients_saw([GOOD] * 3 + [ENDS], until=end).refused_connects
 
 
 @pytest.mark.parametrize(
     ("tally", "cost", "said", "word"),
     [
-        (CrowdTally(sent=2, answered=1), Tally(), "", "1 requests were never answered"),
-        (CrowdTally(), Tally(given_up=1), "", "1 requests were never answered"),
-        (CrowdTally(closed_in_use=1, closed_idle=2), Tally(), "", "3 connections closed, of smtpds 0"),
-        (CrowdTally(), Tally(asked_again=1), "", "0 connections closed, of smtpds 1"),
-        (CrowdTally(outdated=1), Tally(), "", "older than the last finished reload"),
-        (CrowdTally(wrong=["x"]), Tally(), "", "a wrong reply: x"),
-        (CrowdTally(refused_connects=1), Tally(), "", "1 connects were refused"),
-        (CrowdTally(), Tally(overlooked=1), "", "more in them than one action"),
-        (CrowdTally(), Tally(), 'level=warning event="worker died" how=x', "1 times worker died, and 0 were our doing"),
-        (CrowdTally(), Tally(), 'level=error event="worker hangs"', "1 times worker hangs, and 0 were our doing"),
-        (CrowdTally(), Tally(), "level=critical event=bug traceback=x", "a bug: level=critical"),
+        (LoadTally(sent=2, answered=1), Tally(), "", "1 requests were never answered"),
+        (LoadTally(), Tally(given_up=1), "", "1 requests were never answered"),
+        (LoadTally(closed_in_use=1, closed_idle=2), Tally(), "", "3 connections closed, of smtpds 0"),
+        (LoadTally(), Tally(asked_again=1), "", "0 connections closed, of smtpds 1"),
+        (LoadTally(outdated=1), Tally(), "", "older than the last finished reload"),
+        (LoadTally(wrong=["x"]), Tally(), "", "a wrong reply: x"),
+        (LoadTally(refused_connects=1), Tally(), "", "1 connects were refused"),
+        (LoadTally(), Tally(overlooked=1), "", "more in them than one action"),
+        (LoadTally(), Tally(), 'level=warning event="worker died" how=x', "1 times worker died, and 0 were our doing"),
+        (LoadTally(), Tally(), 'level=error event="worker hangs"', "1 times worker hangs, and 0 were our doing"),
+        (LoadTally(), Tally(), "level=critical event=bug traceback=x", "a bug: level=critical"),
     ],
 )
 def test_a_broken_promise_is_named(tally, cost, said, word):
     """Each kind in words of its own; nothing of it where nothing happened."""
-    happenings = SimpleNamespace(done=Counter())
-    assert word in next(broken(happenings, tally, cost, said, 10))
-    fine = CrowdTally(sent=3, answered=3)
+    actions = SimpleNamespace(done=Counter())
+    assert word in next(broken(actions, tally, cost, said, 10))
+    fine = LoadTally(sent=3, answered=3)
     fine.latency.record(9_000_000)
-    assert not list(broken(happenings, fine, Tally(sent=1, answered=1), "", 10))
-    assert next(broken(happenings, fine, Tally(), "", 1)).startswith("a request waited 8.9 s, and may wait 1 s")
+    assert not list(broken(actions, fine, Tally(sent=1, answered=1), "", 10))
+    assert next(broken(actions, fine, Tally(), "", 1)).startswith("a request waited 8.9 s, and may wait 1 s")
 
 
 def test_a_clock_that_is_set(tmp_path):

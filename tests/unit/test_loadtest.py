@@ -21,7 +21,7 @@ from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, bucket_of, lowest_of
 from loadtest.measure.report import Run, charts, page, text
-from loadtest.measure.results import Recorder, merged
+from loadtest.measure.results import Results, merged
 from loadtest.measure.sampler import Sample
 from loadtest.measure.svg import Line, chart
 from loadtest.servers.earlier import CHECKOUT, earlier_build
@@ -84,9 +84,9 @@ def test_a_part_of_a_large_day_ends_at_once():
 
 
 @pytest.mark.parametrize("words", ["9-10", "10:00-09:00", "09:00-24:01", "09:61-10:00", "morning"])
-def test_what_is_no_part_of_a_day_is_refused(words):
+def test_what_is_not_a_part_of_a_day_is_refused(words):
     """With what was expected."""
-    with pytest.raises(SetupError, match="is no part of a day: expected"):
+    with pytest.raises(SetupError, match="is not a part of a day: expected"):
         Day(load_profile("small"), words)
 
 
@@ -273,19 +273,19 @@ def test_buckets_are_in_order():
     assert all(bucket_of(lowest_of(bucket)) == bucket for bucket in set(buckets))
 
 
-def a_run(recorder, expected):
+def a_run(results, expected):
     """A run with one sample and one event."""
-    return Run("A <day>", "python -m loadtest day", recorder, expected, events=[(1.0, "reload: done")])
+    return Run("A <day>", "python -m loadtest day", results, expected, events=[(1.0, "reload: done")])
 
 
-def test_records_of_processes_add_up(tmp_path):
-    """What several processes recorded is one record, and every wrong verdict and lost reply is counted."""
+def test_results_of_processes_add_up(tmp_path):
+    """The results of several processes add up: every wrong verdict and lost reply is counted."""
     for number in range(3):
-        recorder = Recorder()
-        recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
-        recorder.verdict("bounce", refused=True, right=False, latency_us=300, words=f"wrong {number}")
-        recorder.loss(f"lost {number}")
-        recorder.write(tmp_path / f"{number}.json")
+        results = Results()
+        results.verdict("forged", refused=True, right=True, latency_us=100, words="")
+        results.verdict("bounce", refused=True, right=False, latency_us=300, words=f"wrong {number}")
+        results.loss(f"lost {number}")
+        results.write(tmp_path / f"{number}.json")
     total = merged(tmp_path.glob("*.json"))
     assert (total.replies, total.wrong_count, total.lost_count) == (6, 3, 3)
     assert total.latency().total == 6
@@ -295,15 +295,15 @@ def test_records_of_processes_add_up(tmp_path):
 def test_the_slowest_replies_are_kept_with_their_second(tmp_path):
     """Of all processes together, the five slowest, the worst one last; each with when it came and what it was about."""
     for number in range(2):
-        recorder = Recorder()
+        results = Results()
         for latency_us in range(100 * number, 100 * number + 20):
-            recorder.verdict("forged", refused=True, right=True, latency_us=latency_us, words=f"mail {latency_us}")
-        recorder.write(tmp_path / f"{number}.json")
+            results.verdict("forged", refused=True, right=True, latency_us=latency_us, words=f"mail {latency_us}")
+        results.write(tmp_path / f"{number}.json")
     slowest = merged(tmp_path.glob("*.json")).slowest
     assert [(us, words) for us, _, words in slowest] == [(us, f"mail {us}") for us in range(115, 120)]
     assert all(0 <= at_s < 5 for _, at_s, _ in slowest)
-    run = a_run(Recorder(), 0)
-    run.recorder.slowest = slowest
+    run = a_run(Results(), 0)
+    run.results.slowest = slowest
     assert "119 us, at 0.0 s: mail 119" in text(run)
 
 
@@ -333,9 +333,9 @@ def test_what_grows_through_a_run_is_found():
 
 def test_a_run_fails_for_what_else_went_wrong():
     """A reload that was refused, a process that grew: as bad as a wrong verdict, and named."""
-    recorder = Recorder()
-    recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
-    run = a_run(recorder, 1)
+    results = Results()
+    results.verdict("forged", refused=True, right=True, latency_us=100, words="")
+    run = a_run(results, 1)
     run.failures = ["worker 0 has grown"]
     assert not run.good
     assert "1 other failures.\n  failed: worker 0 has grown" in text(run)
@@ -344,20 +344,20 @@ def test_a_run_fails_for_what_else_went_wrong():
 
 def test_a_long_run_is_drawn_with_as_many_points_as_there_is_room_for():
     """An hour's charts are no larger than those of ten minutes, and a second that was slow can still be seen."""
-    recorder = Recorder()
+    results = Results()
     for second in range(3600):
-        recorder.start_s = time.time() - second
-        recorder.verdict("forged", refused=True, right=True, latency_us=90_000 if second == 1800 else 100, words="")
-    drawn = charts(a_run(recorder, 3600))
+        results.start_s = time.time() - second
+        results.verdict("forged", refused=True, right=True, latency_us=90_000 if second == 1800 else 100, words="")
+    drawn = charts(a_run(results, 3600))
     assert all(len(points.split()) <= 600 for chart in drawn for points in re.findall(r'points="([^"]*)"', chart))
     assert "100,000" in drawn[2]
 
 
 def test_a_report_says_what_was_wrong():
     """Page and text name each wrong verdict, escape what came from outside, and load nothing from anywhere."""
-    recorder = Recorder()
-    recorder.verdict("forged", refused=False, right=False, latency_us=100, words="forged: <script>")
-    run = a_run(recorder, 2)
+    results = Results()
+    results.verdict("forged", refused=False, right=False, latency_us=100, words="forged: <script>")
+    run = a_run(results, 2)
     assert not run.good
     assert run.missing == 1
     assert "1 wrong verdicts, 0 lost replies, 1 never asked for." in text(run)
@@ -370,15 +370,15 @@ def test_a_report_says_what_was_wrong():
 
 def test_a_report_of_nothing_is_one():
     """Nobody asked anything: no charts, and no error."""
-    assert "Verdicts: nothing was measured." in page(a_run(Recorder(), 0))
-    assert "0 of 1" in text(a_run(Recorder(), 1))
+    assert "Verdicts: nothing was measured." in page(a_run(Results(), 0))
+    assert "0 of 1" in text(a_run(Results(), 1))
 
 
 def test_a_report_of_a_good_run_says_so():
     """Everything came and was right."""
-    recorder = Recorder()
-    recorder.verdict("forged", refused=True, right=True, latency_us=100, words="")
-    assert "Every verdict came, and every one was right." in text(a_run(recorder, 1))
+    results = Results()
+    results.verdict("forged", refused=True, right=True, latency_us=100, words="")
+    assert "Every verdict came, and every one was right." in text(a_run(results, 1))
 
 
 @pytest.mark.parametrize("points", [[], [(0, 0)], [(0, 0), (1, 0)], [(5, 3), (9, 2_000_000)]])
