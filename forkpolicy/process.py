@@ -42,7 +42,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a worker becomes."""
+    """The user that a worker becomes."""
 
     user: str
     uid: int
@@ -112,7 +112,7 @@ def own_user() -> str:
 
 def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], about: list[str]) -> list[str]:
     """What `question` returns for some texts in a child process that has become another user: the kernel itself
-    says what that user may do, with access control lists and all. Raises OSError. As root, and before any thread.
+    decides what that user may do, with access control lists and all. Raises OSError. As root, and before any thread.
     """
     read_end, write_end = os.pipe()
     parent = os.getpid()

@@ -1,1 +1,1 @@
-"""The master process: sockets, signals, births and deaths of workers. Knows nothing of mail."""
+"""The master process: sockets, signals, starts and ends of workers. Knows nothing of mail."""

@@ -1,5 +1,5 @@
-"""What the workers serve with: something that was loaded, and its number. reload.py alone changes it; who is born
-gets what it is then.
+"""What the workers serve with: something that was loaded, and its number. reload.py alone changes it; a worker
+is started with what it is then.
 """
 
 from __future__ import annotations

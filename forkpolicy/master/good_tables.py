@@ -1,7 +1,7 @@
 """The last good file of each table, as an open descriptor that a worker has passed on: what was good for one worker is
-what the next is born with, whatever has become of the file under the table's name meanwhile.
+what the next is started with, whatever the file under the table's name has become meanwhile.
 
-The master opens, maps and reads none of them; workers verify what they are given. Raises nothing.
+The master opens, maps and reads none of them; workers verify them. Raises nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class GoodTables:
     """By the path of the table. Owns the descriptors."""
 
-    def __init__(self, passed: Mapping[str, int] | None = None) -> None:
-        """`passed`: what the master before us had."""
-        self._fds = dict(passed or {})
+    def __init__(self, inherited: Mapping[str, int] | None = None) -> None:
+        """`inherited`: those of the previous master."""
+        self._fds = dict(inherited or {})
 
     @property
     def fds(self) -> Mapping[str, int]:
-        """What a worker is born with, and what another master is given."""
+        """What a worker is started with, and what is passed to another master."""
         return self._fds
 
     def keep(self, path: str, fd: int, declared: Collection[str]) -> None:
@@ -30,11 +30,11 @@ class GoodTables:
         if path not in declared:
             os.close(fd)
             return
-        before, self._fds[path] = self._fds.get(path), fd
-        if before is not None:
-            os.close(before)
+        previous, self._fds[path] = self._fds.get(path), fd
+        if previous is not None:
+            os.close(previous)
 
     def drop_others(self, declared: Collection[str]) -> None:
-        """Let go of tables that are declared no more: the disk has their room again."""
+        """Close tables that are declared no more: the disk has their room again."""
         for path in [each for each in self._fds if each not in declared]:
             os.close(self._fds.pop(path))

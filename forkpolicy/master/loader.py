@@ -1,8 +1,8 @@
 """The child that loads: it reads the operator's files and shows that a generation comes of them.
 
-Neither a mount that hangs nor anything that reading, parsing and compiling can raise or use up is the master's trouble
-so: the master hears what came of it, or that nothing did in time, and kills the child. Raises OSError where there is
-no child or pipe to be had.
+So neither a mount that hangs nor anything that reading, parsing and compiling can raise or use up stops the master: it
+learns the outcome, or that there was none in time, and kills the child. Raises OSError where no child or pipe can be
+made.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: either `loaded`, or `reasons` why not; `bug` is the traceback where it was a fault of ours."""
+    """The outcome: either `loaded`, or `reasons` why not; `bug` is the traceback where it was a fault of ours."""
 
     loaded: Any = None
     reasons: tuple[str, ...] = ()
@@ -64,11 +64,11 @@ class Loader:
         os.set_blocking(self._read_end, False)
 
     def fileno(self) -> int:
-        """Readable when it has something to say, or has died."""
+        """Readable when it has sent something, or has died."""
         return self._read_end
 
     def read(self) -> Outcome | None:
-        """Take what it says; the outcome, when that is it. `ended` is True at the end of the pipe."""
+        """Take what it sends; the outcome, if that is there. `ended` is True at the end of the pipe."""
         try:
             data = os.read(self._read_end, READ_BYTES)
         except BlockingIOError:
@@ -86,7 +86,7 @@ class Loader:
         return None
 
     def exited(self, status: int) -> Outcome:
-        """The outcome of one that has died: its last words, or how."""
+        """The outcome of one that has died: what it sent last, or how it died."""
         self.pid = 0
         while not self.ended:
             if outcome := self.read():
@@ -103,7 +103,7 @@ class Loader:
         return None
 
     def end(self) -> None:
-        """No more of it. Waits for nobody: a process that a dead mount holds may outlive its signal."""
+        """Kill it, without waiting for its end: a process that a dead mount holds may outlive its signal."""
         if self.pid:
             kill(self.pid, signal.SIGKILL)
         self.close()
@@ -114,7 +114,7 @@ class Loader:
 
 
 def _loaded(load: Load, write_end: int) -> bytes:
-    """What came of it, as the last message."""
+    """The outcome, as the last message."""
     try:
         loaded = load(lambda path: _send(write_end, link.encode({"is": "reading", "path": path})))
         message = link.encode({"is": "loaded", "loaded": loaded})
@@ -125,7 +125,7 @@ def _loaded(load: Load, write_end: int) -> bytes:
         reasons = [str(complaint) for complaint in error.complaints]
     except MemoryError:
         reasons = ["there is not enough memory to load it"]
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and says so
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and reports it
         reason = f"a fault of forkpolicy's own, which the log describes: {type(error).__name__}: {error}"
         return link.encode({"is": "refused", "reasons": [reason], "bug": traceback.format_exc()[-TRACE_CHARACTERS:]})
     return link.encode({"is": "refused", "reasons": reasons})

@@ -66,7 +66,7 @@ class Reloader:
 
     @property
     def commits(self) -> bool:
-        """Whether workers swap generations just now: nobody is born or retired meanwhile."""
+        """Whether workers swap generations just now: none is started or retired meanwhile."""
         return self._reload is not None and self._reload.committing
 
     @property
@@ -80,7 +80,7 @@ class Reloader:
         (self._next_on_done if self.under_way else self._on_done).append(on_done)
 
     def begin(self) -> None:
-        """Read everything again; what is wrong with it leaves the old one serving. Several at once are one more."""
+        """Read everything again; on any mistake the old generation goes on. Several at once are one more."""
         if self.under_way:
             self._again = True
             return
@@ -93,13 +93,13 @@ class Reloader:
         self._loop.register(loader, lambda _events: self._on_loader(loader))
 
     def abort(self, reason: str) -> None:
-        """Not any more, if files are still being read."""
+        """End a reload whose files are still being read."""
         if self._loader:
             self._again = False
             self._read(self._loader, Outcome(reasons=(reason,)))
 
     def on_exit(self, pid: int, status: int) -> bool:
-        """Take note of the death of the child that loads. False: it was somebody else."""
+        """Note the exit of the child that loads. False: it was another process."""
         if not (self._loader and pid == self._loader.pid):
             return False
         self._read(self._loader, self._loader.exited(status))
@@ -112,7 +112,7 @@ class Reloader:
         if outcome:
             self._read(loader, outcome)
         elif loader.ended:
-            # It has died; how, its status says.
+            # It has died; its status will show how.
             self._loop.unregister(loader)
 
     def _read(self, loader: Loader, outcome: Outcome) -> None:
@@ -132,36 +132,36 @@ class Reloader:
             self.refuse([str(error) or "there is not enough memory for what was loaded"])
             self._next()
             return
-        # Also who is about to go: until its last connection has gone, it answers.
+        # Those that are ending, too: until its last connection has gone, a worker answers.
         workers, number = self._workers, self._generation.number + 1
         self._reload = TwoPhaseCommit(loaded, number, lambda: list(workers.alive), workers.send_to, time.monotonic())
         self._end()
 
     def refuse(self, complaints: list[str]) -> None:
-        """The old generation goes on."""
+        """Report why the old generation goes on."""
         self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(complaints))
         self._report(complaints, [], [])
 
     def prepared(self, pid: int, generation: int, complaints: list[str]) -> None:
-        """A worker has prepared that generation, or reports why it cannot."""
+        """Note that a worker has prepared that generation, or why it cannot."""
         if self._reload and generation == self._reload.generation:
             self._reload.prepared(pid, complaints, time.monotonic())
             self._end()
 
     def committed(self, pid: int) -> None:
-        """A worker serves the new generation."""
+        """Note that a worker serves the new generation."""
         if self._reload:
             self._reload.committed(pid, time.monotonic())
             self._end()
 
     def exited(self, worker: Worker) -> None:
-        """A worker has died: it is not waited for."""
+        """Note that a worker has died: it is not waited for."""
         if self._reload:
             self._reload.exited(worker.pid, time.monotonic())
             self._end()
 
     def tick(self, now_s: float) -> None:
-        """Wait for nobody longer than they may take."""
+        """End a reload, or a part of it, that takes too long."""
         if self._loader and (outcome := self._loader.late(now_s)):
             self._read(self._loader, outcome)
         if self._reload:

@@ -1,5 +1,5 @@
 """What `status` shows, `top` counts and Prometheus fetches: the master's knowledge and the workers' numbers. Reads
-only, waits for nobody.
+only, waits for nothing.
 """
 
 from __future__ import annotations

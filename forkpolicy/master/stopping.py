@@ -1,5 +1,5 @@
-"""The end of a master that serves: nobody connects any more, every worker answers what it has in hand and what waits in
-the queues, and goes. Who does not go in time is killed.
+"""The end of a master that serves: no client connects any more, every worker answers what it has read and what waits
+in the queues, and ends. A worker that does not end in time is killed.
 
 A master that was replaced has nothing to answer: its workers hand their connections over, for as long as they may.
 """
@@ -34,20 +34,20 @@ class Stopper:
         return self._deadline_s is not None
 
     def begin(self, *, replaced: bool) -> None:
-        """Stop. A second time it begins anew."""
+        """Stop. A second call begins again."""
         self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
         # A socket of systemd keeps its queue for the next start.
         ours = not self._sockets.activated
         for listener in self._sockets.listeners if ours and not replaced else ():
             listener.refuse()
-        # Not before nobody joins the queue any more: readers of the log may rely on that.
+        # Not before the queue is closed: readers of the log may rely on that.
         self._log.event("info", "stopping", workers=len(self._workers))
         self._notifier.stopping()
         if not replaced:
             self._workers.stop_all(drain=ours)
 
     def kill(self, reason: str) -> None:
-        """End every worker now."""
+        """Kill every worker now."""
         self._workers.kill_all(reason)
         self._deadline_s = time.monotonic() + STOP_TIMEOUT_S
 

@@ -139,7 +139,7 @@ class Master:
     def tick(self) -> None:
         """Do what is due by the clock."""
         now_s = time.monotonic()
-        # Stopped or suspended ourselves, we have seen no beats: not the workers' fault, look again next turn.
+        # After a stop or a suspend of our own we have seen no beats: not the workers' fault, look again next turn.
         slept = now_s - self.last_turn_s > self.generation.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
         self.reloader.tick(now_s)
@@ -192,7 +192,7 @@ class Master:
         """Pass each child that has died to the part that has started it."""
         for pid, status in exited_children():
             if pid == self.serves_instead:
-                # What our workers have given away nobody takes any more: they take it back and answer it.
+                # What our workers have given away is not taken any more: they take it back and answer it.
                 self.serves_instead = 0
                 self.control.start()
                 self.stopper.begin(replaced=False)
@@ -247,11 +247,11 @@ class Master:
         self.workers.kill_all(reason)
 
     def scale_by(self, count: int) -> None:
-        """So many workers more."""
+        """Run so many workers more."""
         self.workers.scale_to(self.workers.wanted + count)
 
     def stop(self) -> None:
-        """Begin the end."""
+        """Begin to stop."""
         if not self.stopping:
             self.upgrader.abort("stopped meanwhile")
             self.reloader.abort("stopped meanwhile")

@@ -14,7 +14,7 @@ from forkpolicy.master.sockets.inherited import REPORT_BYTES, SERVING
 if TYPE_CHECKING:
     from forkpolicy.master.sockets.inherited import InheritedSockets
 
-# A client that is in the middle of a long request for so long keeps nobody else waiting.
+# A client that has been in the middle of a long request for so long keeps reloads waiting no longer.
 HANDING_OVER_S = 10.0
 
 

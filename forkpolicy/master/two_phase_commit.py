@@ -47,7 +47,7 @@ class TwoPhaseCommit:
         self._step(now_s)
 
     def prepared(self, pid: int, complaints: list[str], now_s: float) -> None:
-        """A worker has prepared, or says why it cannot."""
+        """A worker has prepared, or reports why it cannot."""
         self._last_prepared_s = now_s
         self._complaints += [each for each in complaints if each not in self._complaints]
         self._done(pid, now_s)
@@ -79,9 +79,8 @@ class TwoPhaseCommit:
         self._step(now_s)
 
     def _ask(self) -> None:
-        """Have every worker prepare that was not asked yet: also one that was born while the others did."""
-        born = set(self._pids()) - self._asked
-        for pid in born:
+        """Have every worker prepare that was not asked yet: also one that was started while the others did."""
+        for pid in set(self._pids()) - self._asked:
             self._asked.add(pid)
             self._members.add(pid)
             self.waiting_for.add(pid)

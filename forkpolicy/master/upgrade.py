@@ -1,8 +1,8 @@
 """USR2: new code and new settings on the same sockets, in a master of their own; the old one goes when it serves.
 
 The old master starts the program anew and passes its sockets on (inherited.py). The new one loads, forks its workers,
-and says that it serves; then the old one lets its workers hand their connections over and ends. Until that report
-nothing has changed: if the new one dies or says nothing in time, it is killed and the old one goes on. This is the
+and reports that it serves; then the old one lets its workers hand their connections over and ends. Until that report
+nothing has changed: if the new one dies or reports nothing in time, it is killed and the old one goes on. This is the
 old master's side; it raises nothing.
 """
 
@@ -47,11 +47,11 @@ class Upgrade:
         return self._read_end
 
     def report(self) -> str:
-        """What it says, when readable: that it serves, or why it cannot; empty when it has died."""
+        """What it reports, when readable: that it serves, or why it cannot; empty when it has died."""
         return os.read(self._read_end, REPORT_BYTES).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Listen no more."""
+        """Wait for it no more."""
         os.close(self._read_end)
 
 
@@ -84,30 +84,30 @@ class Upgrader:
         self._log.event("info", "upgrade started", new_pid=upgrade.pid)
 
     def refuse(self, reason: str) -> None:
-        """Not now."""
+        """Report why it cannot begin now."""
         self._log.event("warning", "upgrade refused", reason=reason)
 
     def abort(self, reason: str) -> None:
-        """Back to where we were."""
+        """End the new master and go on."""
         if self._upgrade:
             kill(self._upgrade.pid, signal.SIGKILL)
             self._end(self._upgrade)
             self._log.event("error", "upgrade failed", reason=reason, action="this master goes on")
 
     def on_exit(self, pid: int, status: int) -> bool:
-        """Take note of the new master's death; False: it was somebody else."""
+        """Note the new master's exit. False: it was another process."""
         if not (self._upgrade and pid == self._upgrade.pid):
             return False
-        self.abort(f"the new master ended: {describe_exit(status)}; it says why on standard error")
+        self.abort(f"the new master ended: {describe_exit(status)}; standard error has the reason")
         return True
 
     def tick(self, now_s: float) -> None:
-        """Wait no longer than it may take."""
+        """End a new master that takes too long."""
         if self._upgrade and now_s > self._upgrade.deadline_s:
             self.abort(f"it does not serve within {UP_TIMEOUT_S:g} s")
 
     def _on_report(self, upgrade: Upgrade) -> None:
-        """The new master serves, or has closed its end: then its death says how."""
+        """The new master serves, or has closed its end: then its exit shows why."""
         if upgrade is not self._upgrade:
             return
         report = upgrade.report()

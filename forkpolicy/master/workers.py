@@ -1,7 +1,7 @@
-"""The workers that live: born, told, heard, buried. Keeps as many as are wanted.
+"""The workers that live: starts them, sends and receives their messages, ends them. Keeps as many as are wanted.
 
-Owns the processes and their links; knows no reload, no upgrade and no operator: what a worker says is passed on
-to `handle_message`, its death to `exited`. Nothing here waits for a worker. Raises nothing: trouble is logged and met.
+Owns the processes and their links; knows no reload, no upgrade and no operator: messages and exits are passed on to
+what `listen` was called with. Nothing here waits for a worker. Raises nothing: faults are logged and handled.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 # A worker that dies younger than this has failed to start; one that gets older proves that workers can start.
 MIN_LIFETIME_S = 2.0
 
-# No descriptor or no process to be had: trying costs next to nothing, and it is over when others let go of theirs.
+# No descriptor or no process is free: trying costs next to nothing, and it is over when others release theirs.
 FORK_FAILED_DELAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerProgram:
-    """What a worker is forked for: `run(generation, slot, link)`, as `identity`. `keep`: the descriptors that all of
+    """What a worker's process does: `run(generation, slot, link)`, as `identity`. `keep`: the descriptors that all of
     them share.
     """
 
@@ -79,7 +79,7 @@ class Workers:
         self._on_message, self._on_worker_exit = on_message, on_exit
 
     def __bool__(self) -> bool:
-        """Whether anybody lives."""
+        """Whether any lives."""
         return bool(self.alive)
 
     def __len__(self) -> int:
@@ -92,23 +92,21 @@ class Workers:
         return all(worker.ready for worker in self.alive.values())
 
     def scale_to(self, count: int) -> None:
-        """Want that many from now on."""
-        # Successors need slots while the old ones leave.
+        """Run that many from now on."""
+        # New workers need slots while the old ones end.
         self.wanted = max(1, min(count, MAX_WORKERS // 2))
         self._log.event("info", "scaled", workers=self.wanted)
 
-    # Births
-
     def keep(self) -> None:
-        """Have as many as wanted: start some, or let the newest go."""
+        """Have as many as wanted: start some, or retire the newest."""
         present = [worker for worker in self.alive.values() if worker.wanted]
         for worker in sorted(present, key=lambda each: each.started_s)[self.wanted :]:
             self.retire(worker)
         missing = self.wanted - len(present)
-        # While births fail, one at a time shows whether they still do.
-        births = min(missing, 1) if self.backoff.failures else missing
+        # While starts fail, one at a time shows whether they still do.
+        starts = min(missing, 1) if self.backoff.failures else missing
         if self.backoff.wait_s(time.monotonic()) == 0:
-            for _ in range(births):
+            for _ in range(starts):
                 if not self._start_one():
                     break
 
@@ -134,18 +132,16 @@ class Workers:
         return True
 
     def _free_slot(self) -> int:
-        """A place for one more on the scoreboard. Raises OSError where there is none."""
+        """A free slot of the scoreboard. Raises OSError if there is none."""
         taken = {worker.slot for worker in self.alive.values()}
         for number in range(MAX_WORKERS):
             if number not in taken:
                 return number
-        raise OSError(errno.EAGAIN, f"there are {MAX_WORKERS} workers, most of which leave")
+        raise OSError(errno.EAGAIN, f"there are {MAX_WORKERS} workers, most of which are ending")
 
     def _report_bug(self, trace: str) -> None:
         """In a worker that ends with a bug: log it."""
         self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace)
-
-    # Words
 
     def send(self, worker: Worker, message: Message) -> None:
         """Send a message, and wait for room where there is none."""
@@ -154,12 +150,12 @@ class Workers:
             self._loop.watch_writable(worker)
 
     def send_to(self, pid: int, message: Message) -> None:
-        """Send a message to whoever has that pid, if it lives."""
+        """Send a message to the worker with that pid, if it lives."""
         if pid in self.alive:
             self.send(self.alive[pid], message)
 
     def _on_event(self, worker: Worker, events: int) -> None:
-        """Take a worker's messages; at the end of its link it is dying, and SIGCHLD will say how."""
+        """Take a worker's messages; at the end of its link it is dying, and SIGCHLD will show how."""
         if worker.pid not in self.alive:
             return
         if events & WRITE:
@@ -168,17 +164,17 @@ class Workers:
         if events & READ and not self._handle_messages(worker):
             self._loop.unregister(worker)
             worker.close()
-            # Closed without dying is a death that somebody has to bring about.
+            # It may have closed its link without dying: then it must be killed.
             worker.kill_at_s = worker.kill_at_s or time.monotonic() + DUMP_BEFORE_KILL_S
 
     def _handle_messages(self, worker: Worker) -> bool:
-        """Pass on what it says; False when that is over."""
+        """Pass on its messages; False after the last one."""
         try:
             messages = worker.receive()
             for message in messages or ():
                 self._on_message(worker, message)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            # A worker meets strangers' bytes. Whatever has become of it, the master must not die of what it says.
+            # A worker reads bytes of strangers. Whatever it has become, the master must not die of its messages.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
             self._log.event("critical", "invalid message from worker", **fields, reason=repr(error), action="kill")
             worker.kill_at_s = time.monotonic()
@@ -192,24 +188,22 @@ class Workers:
             worker.stderr.close()
 
     def _log_stderr(self, worker: Worker, now_s: float) -> None:
-        """Log what a worker has said."""
+        """Log what a worker has written to standard error."""
         while text := worker.stderr.text(now_s):
             self._log.event("warning", "worker stderr", worker=worker.slot, worker_pid=worker.pid, text=text)
 
-    # Ends
-
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
-        """Let a worker hand its connections over and go. It may take its time: what it cannot give, it serves."""
+        """Let a worker hand its connections over and end. It may take its time: what it cannot hand over, it serves."""
         worker.leaves()
         self.send(worker, {"do": "retire", "others_wait": others_wait})
 
     def retire_all(self) -> None:
-        """Let everybody go: those of another master take their connections."""
+        """Let every worker hand its connections over to those of another master, and end."""
         for worker in self.alive.values():
             self.retire(worker, others_wait=True)
 
     def stop_all(self, *, drain: bool) -> None:
-        """Let everybody answer what is in hand, with `drain` also what waits in the sockets' queues, and end."""
+        """Let every worker answer what it has read, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
             worker.leaves()
             self.send(worker, {"do": "stop", "drain": drain})
@@ -234,7 +228,7 @@ class Workers:
             kill(worker.pid, signal.SIGKILL)
 
     def on_exit(self, pid: int, status: int) -> bool:
-        """Take note of a death; whoever is missing is started by `keep`. False: it was none of them."""
+        """Note an exit; `keep` starts another worker. False: it was not one of them."""
         worker = self.alive.get(pid)
         if worker is None:
             return False
@@ -250,7 +244,7 @@ class Workers:
         return True
 
     def _unregister(self, worker: Worker) -> None:
-        """Read its last words and close everything that led to it."""
+        """Read what is left of it and close everything that led to it."""
         # They were written before; those of its children, if a library had any, do not matter.
         while worker.stderr.fileno() >= 0 and worker.stderr.pending:
             self._read_stderr(worker)
@@ -259,8 +253,8 @@ class Workers:
             worker.stderr.close()
         self._log_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
-            # Its farewell may have come after this turn's messages were taken. The kernel gives messages that pass a
-            # descriptor one a look, and the dead say nothing new.
+            # Its last message may have come after this turn's were taken. The kernel gives messages that pass a
+            # descriptor one a read, and a dead worker sends nothing new.
             while worker.has_data() and self._handle_messages(worker):
                 pass
             self._loop.unregister(worker)

@@ -1,6 +1,6 @@
 """Taking connections: from a shared socket, and from siblings that give some away; not more than a fair share.
 
-Every worker is woken for a connection, and whoever calls accept first has it, for hours: left to chance, one worker
+Every worker is woken for a connection, and the first that calls accept has it, for hours: left to chance, one worker
 ends with 63 of 64 (measured). So a worker that has its share already steps aside for a few milliseconds; if they still
 wait then, the siblings are busy or stuck and it takes them after all.
 
@@ -26,7 +26,7 @@ STEP_ASIDE_S = 0.005
 # Between two looks.
 LOOK_S = 0.001
 # After a failed accept (no descriptor free), or without room for one more: long enough to cost nothing, short enough
-# that nobody in the queue gives up.
+# that no client in the queue gives up.
 BACK_OFF_S = 0.5
 # CPU time of an entrance in one turn: a hundred connections, each with its first request.
 TURN_NS = 10_000_000
@@ -69,7 +69,7 @@ class FairAcceptor:
             return
         self._aside_until_s = 0.0
         until_ns = thread_time_ns() + TURN_NS
-        # Nobody else has come for what has waited: then it is ours, all of it.
+        # No sibling has come for what has waited: then it is ours, all of it.
         while self._enter() and thread_time_ns() < until_ns and (above or not self._has_its_share()):
             pass
 

@@ -1,4 +1,4 @@
-"""Who may connect to `inet:` sockets: the protocol knows no password, so the address has to do.
+"""Which clients may connect to `inet:` sockets: the protocol has no password, so the address decides.
 
 `::ffff:192.0.2.1` is `192.0.2.1`. Connections over UNIX sockets are admitted by the socket file's mode.
 """

@@ -1,8 +1,8 @@
 """Which connections a worker gives away so that all workers have as many connections, and as much to do.
 
-Connections live for hours, so neither fairness at accept nor luck lasts: traffic moves, workers come and go. A look
-at the scoreboard with every beat shows who is above the mean; who is gives away. Looks at plain numbers and moves
-nothing itself: `give` does.
+Connections live for hours, so neither fairness at accept nor luck lasts: traffic moves, workers come and go. A look at
+the scoreboard with every beat shows which workers are above the mean; those give away. Looks at plain numbers and
+moves nothing itself: `give` does.
 
 A worker's load is the time it spends on requests; a connection's load is its share of the worker's requests.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from forkpolicy.scoreboard import Scoreboard, Slot
     from forkpolicy.worker.connection import Connection
 
-# Above this much of the mean a worker gives away; the goal is that nobody is above 1.2.
+# Above this much of the mean a worker gives away; the goal is that none is above 1.2.
 TOLERATED = 1.1
 # Less than half a percent of a core is not worth a move.
 WORTH_MOVING_PPM = 5_000
@@ -65,7 +65,7 @@ class Balance:
         return len(shares) > 1 and self._slot["load"] > min(load for _, load in shares)
 
     def took(self, load: int) -> None:
-        """Note the load of a connection that was taken over: the next ones are for whoever has less."""
+        """Note the load of a connection that was taken over: the next ones are for workers that have less."""
         self._slot["load"] += load
         if load:
             self._settling = SETTLING_BEATS
@@ -81,7 +81,7 @@ class Balance:
             self._settling -= 1
         else:
             self._share_load(recent, [load for _, load in shares])
-        # Who has just come is of unknown traffic.
+        # The traffic of a connection that has just come is unknown.
         known = {each: count for each, count in recent.items() if each in before}
         self._share_connections(known, [count for count, _ in shares])
 

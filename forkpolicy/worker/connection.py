@@ -5,10 +5,10 @@ the socket does not take at once is kept and the connection is not read until it
 connection for hours and sends the same names in the same order, so the connection remembers the layout that matched
 last.
 
-Who sends many requests at once, which Postfix never does, has some of them answered and then waits for its next turn
-like everybody else; until all of them are answered nothing more is read.
+A client that sends many requests at once, which Postfix never does, has some of them answered and then waits for its
+next turn like every other; until all of them are answered nothing more is read.
 
-Closes by itself only for what is no request, for `idle_timeout`, and when Postfix has closed; others close it only when
+Closes by itself only for an invalid request, for `idle_timeout`, and when Postfix has closed; others close it only when
 the server stops.
 """
 
@@ -34,12 +34,12 @@ READ, WRITE = 1, 2
 MAX_READ_BYTES = 65536
 MSG_PEEK = 2
 NO_LAYOUT = -1
-# Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms in which nobody else is served.
+# Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms without any other client.
 REQUESTS_A_TURN = 16
 
 
 class Connection:
-    """One accepted, non-blocking socket. `on_close` is told once, after the socket is closed."""
+    """One accepted, non-blocking socket. `on_close` is called once, after the socket is closed."""
 
     __slots__ = (
         "_engine",
@@ -204,7 +204,7 @@ class Connection:
         self._count(line, started_ns)
 
     def _read_exactly(self, data: bytes, started_ns: int) -> None:
-        """Whatever is no single request of the known layout: parts, several at once, another layout, no request."""
+        """Read what is not a single request of the known layout: parts, several at once, another layout, no request."""
         self._reader.feed(data)
         self._serve_what_was_read(started_ns)
 
@@ -251,7 +251,7 @@ class Connection:
             self._writable_watcher.start(self._writable)
 
     def _writable(self) -> None:
-        """The rest of a reply has to go, or requests wait for their turn, or both."""
+        """Send the rest of a reply, or answer requests that have waited for their turn, or both."""
         started_ns = perf_counter_ns()
         self._writable_watcher.stop()
         if self._unsent:

@@ -65,7 +65,7 @@ class Connections:
         return False
 
     def accept_failed(self, error: OSError) -> None:
-        """Say why there is none."""
+        """Log why none could be accepted."""
         reason = error.strerror or str(error)
         self._engine.seldom_log.event("error", "cannot accept", reason, connections=len(self.held))
 

@@ -53,7 +53,7 @@ class Engine:
         self.on_error = self.policy.model.error_line
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
-        # Lines whose reply can go out as it is, with nothing to log: nearly all requests end in one.
+        # Lines whose reply is sent as it is, with nothing to log: nearly all requests end in one.
         for line in (*self.policy.model.lines, self.policy.model.default_line):
             line.plain = b"" if self.decision_log.logs(line) else line.action.encoded
 
@@ -93,7 +93,7 @@ class Engine:
         return wanted_values(request, self.policy.wanted)
 
     def finish(self, line: Line, values: Values, raw: bytes, elapsed_us: int) -> bytes:
-        """The reply of a decision that is no plain one: texts put in, `log` lines and the decision itself logged.
+        """The reply of a decision that is not a plain one: texts put in, `log` lines and the decision itself logged.
 
         `raw` is the request, for a log of everything.
         """

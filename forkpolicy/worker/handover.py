@@ -2,15 +2,15 @@
 
 A worker that retires, or has more than its share, gives a connection away: its descriptor, the rest of a reply that
 the client has not read yet, the bytes of a request that has begun, and what it costs, as one message (SCM_RIGHTS,
-unix(7)). Any sibling takes it. The kernel keeps what nobody has taken yet, open and in order, also while workers die
-and start; the client notices nothing, since nobody closes anything.
+unix(7)). Any sibling takes it. The kernel keeps what was not taken yet, open and in order, also while workers die
+and start; the client notices nothing, since nothing is closed.
 
 Two releases share the pairs while one replaces the other, so each message begins with HANDOVER_VERSION. A master does
 not start on the sockets of one with another version (inherited.py); a worker that meets one nevertheless puts the
 connection back unread.
 
-There are two pairs: a connection that moves so that everybody has as many goes to whoever has few, one that moves
-because of its traffic to whoever is idle. The master makes them before the first fork and never reads them; an
+There are two pairs: a connection that moves so that all have as many goes to a worker that has few, one that moves
+because of its traffic to a worker that is idle. The master makes them before the first fork and never reads them; an
 upgrade in place passes them on. Never blocks. Raises UnknownVersionError from `take` alone.
 """
 
@@ -29,14 +29,14 @@ HANDOVER_VERSION = 1
 # The version, what the connection costs in millionths of a core, and how many bytes are of a reply go before those of
 # the reply and of the unfinished request.
 _HEAD = struct.Struct("=BQH")
-# A longer unfinished request is finished first: a message has to fit into the socket's buffer (net.core.wmem_default
+# A longer unfinished request is finished first: a message must fit into the socket's buffer (net.core.wmem_default
 # is 208 KiB). With the default max_request of 64 KiB there is never more: an unfinished one and one read. Postfix sends
 # 1.5 kB.
 MAX_PENDING_BYTES = 131072
 # Above that of any reply, which is one SMTP reply line.
 MAX_UNSENT_BYTES = 8192
 _MAX_MESSAGE_BYTES = _HEAD.size + MAX_UNSENT_BYTES + MAX_PENDING_BYTES
-# Nobody takes them fast enough; or our user has as many on their way as it may have descriptors (unix(7)).
+# They are not taken fast enough; or our user has as many on their way as it may have descriptors (unix(7)).
 _FULL = frozenset((errno.EAGAIN, errno.ETOOMANYREFS, errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM))
 
 Pair = tuple[socket.socket, socket.socket]
@@ -59,9 +59,9 @@ class Handover:
 
 
 class Receipt:
-    """Whether what a worker has given away was taken. One end of a pipe goes along with each connection; who takes the
-    connection closes it, and when nobody has that end any more, the other is at its end. So the kernel counts, also
-    across masters and for messages that were put back.
+    """Whether what a worker has given away was taken. One end of a pipe goes along with each connection; the worker
+    that takes the connection closes it, and when no process has that end any more, the other is at its end. So the
+    kernel counts, also across masters and for messages that were put back.
     """
 
     def __init__(self) -> None:

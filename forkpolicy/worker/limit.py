@@ -1,7 +1,7 @@
-"""Who holds how many of a worker's connections, so that one peer cannot keep the others out.
+"""How many of a worker's connections each peer holds, so that one cannot keep the others out.
 
 A peer is a process on a UNIX socket (SO_PEERCRED) and an address on the others. It may hold half of what a worker holds
-at most: the other half is for everybody else, whatever it does. What it connects beyond that is closed before it has
+at most: the other half is for all others, whatever it does. What it connects beyond that is closed before it has
 asked anything; a connection that has asked is never closed for the sake of another.
 """
 
@@ -22,7 +22,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Peers:
-    """Who holds which connections."""
+    """The peers of a worker's connections."""
 
     def __init__(self) -> None:
         self._peer_of: dict[Connection, Hashable] = {}
@@ -48,7 +48,7 @@ class Peers:
 
 
 def peer_of(sock: socket.socket) -> Hashable:
-    """A process by its id, or a machine by its address; one name for everybody whom the kernel does not know."""
+    """A process by its id, or a machine by its address; one name for all that the kernel does not know."""
     try:
         if sock.family == socket.AF_UNIX:
             pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))

@@ -1,7 +1,7 @@
 """The worker's end of its link to the master: messages come in, reports go out. The end of the link is the end of the
-worker: nothing is left to coordinate with, and who starts the next master finds the socket stale.
+worker: nothing is left to coordinate with, and the next master finds the socket stale.
 
-Never waits for the master. Raises ValueError for what is no message, which only a bug can send.
+Never waits for the master. Raises ValueError for an invalid message, which only a bug can send.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class MasterLink:
         self._watcher.start(self._master_speaks)
 
     def report(self, message: Message, fd: int | None = None) -> None:
-        """Tell the master, and pass it a descriptor; `flush` sends what it does not take at once."""
+        """Send the master a message, and pass it a descriptor; `flush` sends what it does not take at once."""
         # A duplicate: by the time that it is sent, the file may be closed here.
         self._unsent.append((link.encode(message), [] if fd is None else [os.dup(fd)]))
         self.flush()

@@ -2,7 +2,7 @@
 
 Workers and the metrics process give up root, and the interpreter may lie where root alone may enter (a checkout below
 /root, a directory of mode 0700). Libraries import at the first use of something, so most of this is a first use; that
-it is enough is what tests/process/test_nothing_imported.py says. What was imported before the fork is shared memory,
+it is enough is what tests/process/test_nothing_imported.py shows. What was imported before the fork is shared memory,
 too. Called once, before the first fork; makes no hub of gevent and leaves no environment of LMDB open.
 """
 

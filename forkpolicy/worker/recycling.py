@@ -1,4 +1,4 @@
-"""When a worker is old enough to be replaced: after max_requests, or above max_memory. Says so once."""
+"""When a worker is to be replaced: after max_requests, or above max_memory. Raises nothing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from forkpolicy.settings import ServerSettings
 
-# Siblings that were born together must not go together: each is given a little more than the one before.
+# Siblings that were started together must not end together: each may have a little more than the previous one.
 SPREAD = 0.03
 SPREAD_OVER = 16
 MIB = 1 << 20
 
 
 class Recycling:
-    """One worker's. `slot` spreads the ages of siblings."""
+    """The limits of one worker. `slot` spreads those of siblings."""
 
     def __init__(self, slot: int) -> None:
         self._stretch = 1 + SPREAD * (slot % SPREAD_OVER)
-        # A limit below what a worker is born with would replace workers for ever: it counts from a tenth above that.
+        # A limit below what a worker starts with would replace workers for ever: it counts from a tenth above that.
         self._least_mib = resident_mib() * 1.1 + 1
 
     def reason_to_retire(self, server: ServerSettings, requests: int) -> str:

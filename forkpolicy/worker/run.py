@@ -1,8 +1,8 @@
 """A worker's life: from the fork to its last connection. The only place where the worker's parts are put together.
 
-After the fork: signals, tables, counters, the link to the master, then accepting. It ends when the master says so
-(stop, or retire: hand every connection over to siblings first), when the master dies (the end of the link), or by a
-signal TERM, which is the operator's way to say retire, or by its own age (max_requests, max_memory). Everything
+After the fork: signals, tables, counters, the link to the master, then accepting. It ends when the master wants it
+(stop, or retire: hand every connection over to siblings first), when the master dies (the end of the link), by a signal
+TERM, which is the operator's way to retire it, or when it is to be recycled (max_requests, max_memory). Everything
 waits in one gevent loop; the beat of that loop is the proof of life.
 """
 
@@ -44,7 +44,7 @@ BEAT_S = 0.5
 
 class WorkerProcess:
     """One worker. `listeners`, `handover_pairs` and `scoreboard` are shared with its siblings. `good_tables`: the last
-    good file of each table; `whole`: it ends, and says why, where it has not all of them.
+    good file of each table; `whole`: it ends, and reports why, if it cannot open all of them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class WorkerProcess:
         self.shutdown = Shutdown(self.connections, self._acceptors, self._receivers, scoreboard, self.slot)
         self._good_tables, self._whole = good_tables, whole
         self._passed_tables: dict[str, tuple[int, ...]] = {}
-        self._told_state: dict[str, object] = {}
+        self._reported_state: dict[str, object] = {}
         hub = gevent.get_hub()
         # Where a watcher's callback raises: into the log, and on, since the next request is none of its business.
         hub.print_exception = self._bug  # type: ignore[method-assign,assignment]  # its hook
@@ -118,8 +118,6 @@ class WorkerProcess:
         if isinstance(error, Exception):
             self.engine.bug(error)
 
-    # Entrances
-
     def _acceptor(self, listener: socket.socket) -> Acceptor:
         held, has_its_share = self.connections, self.balance.has_its_share
         return Acceptor(listener, held.accepted, has_its_share, held.has_room, held.accept_failed)
@@ -132,8 +130,6 @@ class WorkerProcess:
             return handover is not None
 
         return HandoverReceiver(channel.fileno(), take, has_its_share, self.connections.has_descriptors)
-
-    # The master
 
     def _handle_message(self, message: Message) -> None:
         what = message["do"]
@@ -158,15 +154,15 @@ class WorkerProcess:
             self.shutdown.stop(drain=message["drain"])
 
     def _pass_tables(self) -> None:
-        """Pass the master the file of each table that we serve, for those that are born when it is gone."""
+        """Pass the master the file of each table that we serve, for workers that are started when it is gone."""
         for slot in self.engine.loaded.slots.values():
             if slot.table and self._passed_tables.get(slot.path) != slot.table.identity:
                 self._passed_tables[slot.path] = slot.table.identity
                 self.master_link.report({"is": "table", "path": slot.path}, slot.table.fd)
 
     def _state(self) -> dict[str, object]:
-        self._told_state = self.engine.describe()
-        return self._told_state
+        self._reported_state = self.engine.describe()
+        return self._reported_state
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()
@@ -177,12 +173,10 @@ class WorkerProcess:
             self.balance.beat(self.connections.held)
             self._recycle()
         self._pass_tables()
-        if self._told_state != self.engine.describe():
+        if self._reported_state != self.engine.describe():
             self.master_link.report({"is": "state", "state": self._state()})
         else:
             self.master_link.flush()
-
-    # The end
 
     def _terminated(self) -> None:
         self._retire_because("signal TERM")

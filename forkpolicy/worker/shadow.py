@@ -1,9 +1,9 @@
 """The shadow policy: evaluated next to the real one in the worker, never obeyed.
 
-Where it would have answered otherwise is counted by the pair of lines responsible, and logged once a minute for
+Where it would have replied differently is counted by the pair of lines responsible, and logged once a minute for
 each pair. While there is no shadow none of this runs: `engine.decide` is then the real policy's own function.
 
-Whatever fails in the shadow, a table or our own code, is counted and told and has no effect on the answer. Where
+Whatever fails in the shadow, a table or our own code, is counted and logged and has no effect on the reply. Where
 either policy could not be evaluated there is nothing to compare: such a request counts as failed, not as different.
 
 A request costs what the shadow's decision costs, and a comparison; one that differs has both texts made.
@@ -31,16 +31,16 @@ SHOWN_PAIRS = 20
 class ShadowComparison:
     """The comparison of one generation.
 
-    `tell(pair, real, shadow, values)` is called for each difference, `tell_failure(why)` for each failure; they decide
-    what is logged. `values` are those of the real policy.
+    `on_difference(pair, real, shadow, values)` is called for each difference, `on_failure(why)` for each failure.
+    `values` are those of the real policy.
     """
 
     def __init__(
         self,
         policy: Policy,
         shadow: Shadow,
-        tell: Callable[[str, str, str, Values], None],
-        tell_failure: Callable[[str], None],
+        on_difference: Callable[[str, str, str, Values], None],
+        on_failure: Callable[[str], None],
     ) -> None:
         self._policy = policy
         self._shadow = shadow.policy
@@ -48,13 +48,13 @@ class ShadowComparison:
         # The real policy wants whatever the shadow does, and every policy wants several attributes: this gives a tuple.
         self._pick = itemgetter(*(policy.wanted.index(name) for name in self._shadow.wanted))
         self._replies, self._shadow_replies = _fixed_replies(policy, ""), _fixed_replies(self._shadow, None)
-        self._tell, self._tell_failure = tell, tell_failure
-        self._shadow.on_failure = tell_failure
+        self._on_difference, self._on_failure = on_difference, on_failure
+        self._shadow.on_failure = on_failure
         self.compared = self.differs = self.failed = 0
         self.pairs: Counter[str] = Counter()
 
     def decide(self, values: Values) -> Line:
-        """What the real policy says; what the shadow says is compared."""
+        """What the real policy decides; what the shadow decides is compared."""
         line = self._policy.decide(values)
         try:
             seen = self._pick(values)
@@ -64,9 +64,9 @@ class ShadowComparison:
                 self._noted.clear()
             if self._replies[line.number] != self._shadow_replies[other.number]:
                 self._compare(line, values, other, seen)
-        except Exception as error:  # noqa: BLE001 - a shadow must not cost the real policy its answer, whatever it does
+        except Exception as error:  # noqa: BLE001 - a shadow must not cost the real policy its reply, whatever it does
             self.failed += 1
-            self._tell_failure(f"{type(error).__name__}: {error}")
+            self._on_failure(f"{type(error).__name__}: {error}")
         return line
 
     def _compare(self, line: Line, values: Values, other: Line, seen: Values) -> None:
@@ -80,7 +80,7 @@ class ShadowComparison:
         pair = f"{line.where} -> {other.where}"
         if pair in self.pairs or len(self.pairs) < MAX_PAIRS:
             self.pairs[pair] += 1
-            self._tell(pair, real, shadow, values)
+            self._on_difference(pair, real, shadow, values)
 
     def describe(self) -> dict[str, object]:
         """Counts for `status`."""

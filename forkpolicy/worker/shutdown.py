@@ -1,8 +1,8 @@
 """How a worker ends: by retiring (every connection goes to a sibling) or by stopping (what has arrived is answered,
 then connections are closed). A stop ends a retirement.
 
-What has arrived is also what nobody has accepted yet, and what is on its way between two workers. Whoever gives a
-connection away stays until it is taken, so the last worker that stops leaves none behind.
+What has arrived is also what no worker has accepted yet, and what is on its way between two workers. A worker that
+gives a connection away stays until it is taken, so the last worker that stops leaves none behind.
 
 Anything can be handed over but a long request that has not come to its end. The master bounds how long a worker waits
 for one: `hurry`.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RETIRE_PAUSE_S = 0.005
 # How long a stopping worker waits for a request that is half here, or a reply that is half gone.
 STOP_PATIENCE_S = 5.0
-# Between two looks of a worker that stops: for what has arrived to be read, and for who has just connected to ask.
+# Between two looks of a worker that stops: for what has arrived to be read, and for new clients to ask.
 STOP_PAUSE_S = 0.01
 # So many are taken between two looks, lest those before them wait.
 DRAINED_A_LOOK = 64

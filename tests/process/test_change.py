@@ -198,7 +198,7 @@ def test_a_fifo_without_a_reader_is_refused_at_once(make_server):
     ) as start:
         said = start.communicate(timeout=30)[1]
     assert start.returncode == 73
-    assert said == f"log target {server.log}: nobody reads this FIFO: start its reader first\n"
+    assert said == f"log target {server.log}: no process reads this FIFO: start its reader first\n"
 
 
 def stderr_of(server):

@@ -155,7 +155,7 @@ def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
         worker.leaves()
         full.alive[worker.pid] = worker
     full.keep()
-    assert told == [("worker not started", f"there are {MAX_WORKERS} workers, most of which leave")]
+    assert told == [("worker not started", f"there are {MAX_WORKERS} workers, most of which are ending")]
     del full.alive[1007]
     full.backoff.not_before_s = 0.0
     full.keep()

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until the end; the master's exit status."""
     # A TERM ends the start; what else an operator or logrotate may send waits until the master catches signals. That
-    # begins before the rest is imported, which takes longer than a worker's birth.
+    # begins before the rest is imported, which takes longer than a worker's start.
     hold()
     from forkpolicy.commands.serve.composition import serve  # noqa: PLC0415 - see above
 

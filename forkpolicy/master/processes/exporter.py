@@ -3,8 +3,8 @@
 A process of its own, because no client there must be able to stall supervision, and because the master should not read
 HTTP from strangers, least of all as root. It asks the master for `status` over a socket pair, as any client of the
 control socket does, and turns the answer into text. Many clients are served at a time, each for two seconds at most;
-of more than it holds, the one that has been there longest has to go. It ends when the master's end of the pair
-closes, or keeps silent.
+of more than it holds, the one that has been there longest is disconnected. It ends when the master's end of the
+pair closes, or does not answer.
 
 Raises ConfigError, in the master and before the fork, if the address cannot be listened on.
 """
@@ -76,7 +76,7 @@ class _Client:
         self._head = b""
 
     def read(self) -> bytes | None:
-        """The head of its request, empty while it is not here. None: it is none, or the client has gone."""
+        """The head of its request, empty while it is incomplete. None: it is not valid, or the client has gone."""
         try:
             part = self.sock.recv(4096)
         except BlockingIOError:
@@ -116,7 +116,7 @@ class _Serving:
             sock = key.fileobj
             assert isinstance(sock, socket.socket)
             if sock is self._master:
-                # It never speaks first: this is its end.
+                # It never sends anything first: this is its end.
                 raise _MasterGoneError
             if sock in self._clients:
                 self._serve(self._clients[sock])
@@ -127,7 +127,7 @@ class _Serving:
         try:
             sock, _ = listener.accept()
         except OSError:
-            # It has gone.
+            # The client has gone.
             return
         if len(self._clients) >= MAX_CLIENTS:
             self._leave(next(iter(self._clients.values())))
@@ -170,7 +170,7 @@ class _Serving:
                     raise _MasterGoneError
                 answer += part
         except OSError as error:
-            # Half an answer would be taken for the next one: begin anew, in a new process.
+            # Half an answer would be taken for the next one: a new process starts again.
             raise _MasterGoneError from error
         status: dict[str, Any] = json.loads(answer)
         return {**status, "failed_compiles": failures_of(status)}

@@ -1,8 +1,8 @@
-"""A process of the master's that does one thing beside the workers: started, started again when it fails, gone with
+"""A process of the master's that does one thing next to the workers: started, started again when it fails, ended with
 the master.
 
-The master gives it something to do and knows no more of it: the watcher of this machine's networks is one. One that
-returns cannot do its work on this machine and has reported why, once; it is not started again.
+The master knows its function and no more of it: the watcher of this machine's networks is one. One that returns cannot
+do its work on this machine and has reported why, once; it is not started again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from forkpolicy.master.processes.child import start_child
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# One that fails at once is not worth starting more often; twice as long after each such failure, up to the limit.
+# One that fails at once is started no more often; twice as long after each such failure, up to the limit.
 DELAY_S = 5.0
 LONGEST_DELAY_S = 300.0
 
@@ -50,7 +50,7 @@ class HelperProcess:
         )
 
     def on_exit(self, status: int, now_s: float) -> bool:
-        """Take note of its death. False: it has returned, and that is all."""
+        """Note its exit. False: it has returned, and is not started again."""
         self.pid = 0
         self._has_returned = status == 0
         lived_long = now_s >= self._not_before_s

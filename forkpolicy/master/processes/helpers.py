@@ -25,7 +25,7 @@ EXPORTER_DELAY_S = 1.0
 
 
 class Helpers:
-    """All of them."""
+    """All helper processes of the master."""
 
     def __init__(self, logger: Logger, exporter: Exporter | None, helper: HelperProcess | None, log: LogPipe) -> None:
         self._logger = logger
@@ -37,7 +37,7 @@ class Helpers:
         self._ends: dict[str, tuple[int, str]] = {}
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
-        """Start who is missing. `adopt` gets the connection on which the metrics process asks for `status`."""
+        """Start those that are missing. `adopt` gets the connection on which the metrics process asks for `status`."""
         if not self._logger.pid:
             self._replace_logger("it could not be started at once")
         if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
@@ -62,7 +62,7 @@ class Helpers:
         self._ends[name] = (self._ends.get(name, (0, ""))[0] + 1, describe_exit(status))
 
     def on_exit(self, pid: int, status: int, *, stopping: bool) -> None:
-        """Take note of a death, if it is one of theirs. Without its logger nobody else is heard: another at once."""
+        """Note an exit, if it is one of theirs. A logger is replaced at once: nothing else is logged without it."""
         if pid == self._logger.pid:
             self._count_end("log", status)
             self._replace_logger(describe_exit(status))
@@ -77,7 +77,7 @@ class Helpers:
                 self._log.event("warning", "metrics process ended", how=describe_exit(status))
 
     def leave_to_new_master(self) -> None:
-        """Another master has its own, and the metrics socket is its now."""
+        """Leave the metrics socket to another master, which has helpers of its own."""
         self._exporter = None
         self._end_helper()
 
@@ -91,7 +91,7 @@ class Helpers:
         try:
             self._logger.start_again()
         except OSError:
-            # Nobody would read it; `keep` tries again with the next turn.
+            # No process would read a log line; `keep` tries again with the next turn.
             return
         self._log.event("error", "logger replaced", reason=reason)
 

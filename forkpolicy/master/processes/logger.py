@@ -167,9 +167,9 @@ class _Copying:
             self._write([self._own.line("info", "log target reopened")])
 
     def _write(self, lines: list[bytes]) -> None:
-        told = [self._own.line("warning", "log lines lost", count=self._lost)] if self._lost else []
+        lost = [self._own.line("warning", "log lines lost", count=self._lost)] if self._lost else []
         try:
-            self._target.write([*told, *lines])
+            self._target.write([*lost, *lines])
             self._lost = 0
         except OSError as error:
             self._lost += len(lines)
@@ -179,5 +179,5 @@ class _Copying:
 
 
 def _end_soon(_signum: int, _frame: object) -> None:
-    # The master is dead, or about to end. SIGALRM kills whatever this process is stuck in.
+    # The master has died, or is about to end. SIGALRM kills whatever this process is stuck in.
     signal.setitimer(signal.ITIMER_REAL, FLUSH_AFTER_MASTER_S)

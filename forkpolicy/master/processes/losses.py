@@ -1,8 +1,8 @@
 """How many log lines were lost since the start, and where: at the pipe, which is full because the target does not keep
 up, or at the target, which takes nothing (a full disk, a FIFO without a reader).
 
-Every process counts where it loses a line (log.Tally); the master adds up, and says on standard error when it begins:
-the log, of all places, cannot say it then. The logger itself says why a target takes nothing.
+Every process counts where it loses a line (log.Tally); the master adds up, and reports on standard error when it
+begins: the log cannot have it then. The logger itself reports why a target takes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from forkpolicy.log import Tally, report_on_stderr
 
-# Losses with less than this between them are one trouble, which is reported once.
+# Losses with less than this between them are one fault, which is reported once.
 QUIET_S = 60.0
 
 
@@ -34,7 +34,7 @@ class Trouble:
 
 class Losses:
     """The master's view. `pipe` is the read end of the log's pipe; `is_stderr`: the target is standard error, which
-    cannot report its own trouble.
+    cannot report its own faults.
     """
 
     def __init__(self, target: str, pipe: int, *, is_stderr: bool) -> None:
@@ -44,7 +44,7 @@ class Losses:
         self._trouble = Trouble()
 
     def look(self, now_s: float) -> None:
-        """Add up what was lost since the last look, and say so if it has just begun. Called in every turn."""
+        """Add up what was lost since the last look, and report it if it has just begun. Called in every turn."""
         at_pipe = self.at_pipe.take()
         self._lost["pipe"] += at_pipe
         self._lost["target"] += self.at_target.take()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# Nobody who watches a log sees 20 ms, and fifty reads a second cost nothing.
+# No reader of a log sees 20 ms, and fifty reads a second cost nothing.
 LONGEST_PAUSE_S: Final = 0.02
 # So many reads in a row are a stream of lines: a burst of a few refusals is over before it is delayed.
 QUICK_READS: Final = 16

@@ -24,12 +24,12 @@ READ_BYTES = 1 << 18
 MAX_FDS = 8
 # What fits into one line of the log.
 STDERR_BYTES = 2500
-# Who has said nothing for so long has finished.
+# What has written nothing for so long has finished.
 STDERR_PAUSE_S = 0.2
 
 
 class Worker:
-    """A worker as the master knows it. `leaving_since_s`: when it was sent away, or reported that it goes."""
+    """A worker as the master knows it. `leaving_since_s`: since when it is ending, by the master's word or its own."""
 
     def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid
@@ -54,11 +54,11 @@ class Worker:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to stay."""
+        """Whether it is not ending."""
         return self.leaving_since_s is None
 
     def leaves(self) -> None:
-        """Note that it goes."""
+        """Note that it is ending."""
         if self.wanted:
             self.leaving_since_s = time.monotonic()
 
@@ -94,18 +94,18 @@ class Worker:
         return bool(poller.poll(0))
 
     def take_fd(self) -> int | None:
-        """The descriptor of the message that is heeded; None where it was lost, since we have none free."""
+        """The descriptor of the message that is handled; None if it was lost, since we have none free."""
         return self.fds.pop(0) if self.fds else None
 
     def close(self) -> None:
-        """Read no more of it, and let go of what it has passed and nobody took."""
+        """Read no more of it, and close what it has passed and was not taken."""
         self.sock.close()
         while self.fds:
             os.close(self.fds.pop())
 
 
 class Stderr:
-    """What a worker writes to standard error: stack dumps, words of C libraries. The master puts it into the log."""
+    """What a worker writes to standard error: stack dumps, messages of C libraries. The master puts it into the log."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -128,11 +128,11 @@ class Stderr:
         return bool(data)
 
     def text(self, now_s: float) -> str:
-        """What is to be told now: a stack dump comes in many small pieces and is one event."""
+        """What is to be logged now: a stack dump comes in many small pieces and is one event."""
         if not self._received or (len(self._received) < STDERR_BYTES and now_s - self._received_s < STDERR_PAUSE_S):
             return ""
-        said, self._received = self._received[:STDERR_BYTES], self._received[STDERR_BYTES:]
-        return said.decode("utf-8", "surrogateescape").strip()
+        written, self._received = self._received[:STDERR_BYTES], self._received[STDERR_BYTES:]
+        return written.decode("utf-8", "surrogateescape").strip()
 
     @property
     def pending(self) -> bool:

@@ -109,7 +109,7 @@ class SyslogTarget:
             try:
                 self._socket.send(message)
             except OSError:
-                # syslogd was restarted: one new connection, then the trouble is real.
+                # syslogd was restarted: one new connection, then it is an error.
                 self.use(self.open_again())
                 self._socket.send(message)
 
@@ -139,9 +139,9 @@ def open_target(name: str) -> Target:
 
 
 def why_not_opened(name: str, error: OSError) -> str:
-    """What to say of a target that cannot be opened."""
+    """Why a target cannot be opened."""
     if error.errno == errno.ENXIO and Path(name).is_fifo():
-        return "nobody reads this FIFO: start its reader first"
+        return "no process reads this FIFO: start its reader first"
     return error.strerror or str(error)
 
 

@@ -1,4 +1,4 @@
-"""The dead among our children, and how to bring a death about. Plain functions; none of them raises."""
+"""Children that have exited, how they did, and how to end one. Plain functions; none of them raises."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def exited_children() -> Iterator[tuple[int, int]]:
-    """The pid and the status of every child that has died and was not asked for yet."""
+    """The pid and the status of every child that has exited and was not waited for yet."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             yield found
 
 
 def describe_exit(status: int) -> str:
-    """The status of a dead child in words."""
+    """The status of a child that has exited, in words."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         # Real-time signals have numbers only.
@@ -28,6 +28,6 @@ def describe_exit(status: int) -> str:
 
 
 def kill(pid: int, signum: int) -> None:
-    """Send a signal, to one that may have died already."""
+    """Send a signal to a process that may have exited already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signum)

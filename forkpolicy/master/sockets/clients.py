@@ -1,7 +1,7 @@
-"""Operators and what they may have done: the clients of the control socket, from accept to goodbye, and the table of
-commands. What each command does to the master are four functions that are passed in.
+"""The clients of the control socket, from accept to close, and the table of commands. What each command does to the
+master are four functions that are passed in.
 
-The metrics process is a client, too. Raises nothing: who talks nonsense is hung up on.
+The metrics process is a client, too. Raises nothing: a client that sends something invalid is disconnected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ACCEPT_PAUSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MasterCommands:
-    """What commands do to the master. `reload` calls what it is given when the outcome is known."""
+    """What commands do to the master. `reload` calls its argument when the outcome is known."""
 
     status: Callable[[], Answer]
     reload: Callable[[Callable[[Answer], None]], None]
@@ -37,27 +37,27 @@ class MasterCommands:
 
 
 class ControlServer:
-    """Everybody who is connected to the control socket."""
+    """The control socket and every client that is connected to it."""
 
     def __init__(self, listener: Listener, loop: Loop, commands: MasterCommands) -> None:
         self.listener = listener
         self._loop = loop
         self._commands = commands
-        # In the order in which they were last heard.
+        # In the order in which they last sent something.
         self._clients: dict[ControlClient, None] = {}
 
     def start(self) -> None:
-        """Take commands from now on: two masters on one control socket would share them by chance."""
+        """Accept clients from now on: two masters on one control socket would share them by chance."""
         self._loop.register(self.listener.sock, self._accept)
 
     def stop(self) -> None:
-        """Another master does."""
+        """Accept no more and disconnect everybody: another master takes commands."""
         self._loop.unregister(self.listener.sock)
         for client in list(self._clients):
             self._forget(client)
 
     def adopt(self, sock: socket.socket) -> None:
-        """The metrics process, which is connected already and stays."""
+        """Serve the metrics process, which is connected already and stays."""
         self._admit(ControlClient(sock, waits=True))
 
     def _admit(self, client: ControlClient) -> None:
@@ -65,7 +65,7 @@ class ControlServer:
         self._loop.register(client, lambda events: self._on_event(client, events))
 
     def close(self) -> None:
-        """Hang up on everybody: who waits for our end learns of it so."""
+        """Disconnect every client: one that waits for our end sees it so."""
         for client in self._clients:
             client.sock.close()
 
@@ -73,7 +73,7 @@ class ControlServer:
         try:
             sock = accept(self.listener)
         except OSError:
-            # EMFILE and its like: whoever connects waits, and so do we.
+            # EMFILE and its like: clients wait in the queue, and so do we.
             self._loop.pause(self.listener.sock, ACCEPT_PAUSE_S)
             return
         if sock is None:
@@ -113,8 +113,6 @@ class ControlServer:
             client.reply(answer)
             self._loop.watch_writable(client)
 
-    # The commands
-
     def _do(self, client: ControlClient, command: dict[str, Any]) -> None:
         do = self.COMMANDS.get(str(command.get("command")))
         if do is None:
@@ -127,7 +125,7 @@ class ControlServer:
         self._answer(client, {"ok": True, **self._commands.status()})
 
     def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
-        """Answered when every worker serves the new generation, or why the old one stays."""
+        """Answered once every worker serves the new generation, or with why the old one stays."""
         client.waits = True
 
         def done(answer: Answer) -> None:

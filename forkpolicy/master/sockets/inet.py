@@ -1,5 +1,5 @@
 """Listening on TCP: every address of a host name, those that another master has passed among them. Runs in the master
-only. Raises ConfigError with the address that is in the way, and CannotWriteError where somebody else listens.
+only. Raises ConfigError with the address that is in the way, and CannotWriteError where another process listens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def open_inet(endpoint: str, backlog: int, passed: list[Listener]) -> list[Listener]:
     """Listen on every address that `inet:host:port` has, as Postfix's master(8) does. Sockets among `passed` that do so
     already are taken from there. One address that cannot be listened on is an error for all: a client that the
-    resolver sends there would find nobody.
+    resolver sends there would be refused.
     """
     opened: list[Listener] = []
     try:
@@ -45,7 +45,7 @@ def _listen_on(family: int, address: Address, backlog: int, endpoint: str) -> Li
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # Otherwise [::] takes the port of 0.0.0.0 too, and whoever names both gets an error.
+                # Otherwise [::] takes the port of 0.0.0.0 too, and naming both is an error.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(address)
             sock.listen(backlog)

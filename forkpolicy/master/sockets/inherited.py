@@ -4,7 +4,7 @@ which workers give each other connections), described by one environment variabl
 Both sides: `start_again` starts the program with everything, `inherited` finds it there. The two may be of different
 releases: the state carries its version and that of the messages on the pairs, and what is not of ours is refused
 before anything of it is used. Raises OSError where no process can be started, and ConfigError for a state of another
-version and for descriptors that are not what they are said to be.
+version and for descriptors that are not what the state calls them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "FORKPOLICY_UPGRADE"
 # Of what the variable holds: one more with each change that the previous release would misread.
 STATE_VERSION = 1
-# What the new master writes when it serves; anything else is why it cannot.
+# What the new master reports when it serves; anything else is why it cannot.
 SERVING = "serving"
 REPORT_BYTES = 4096
 
@@ -35,7 +35,7 @@ REPORT_BYTES = 4096
 class InheritedSockets:
     """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
     the messages on `pairs`. `settings_path`: absolute, since the working directory may be gone; empty from a release
-    that did not say. `tables`: the last good file of each, by its path.
+    that did not pass it. `tables`: the last good file of each, by its path.
     """
 
     listeners: list[Listener]
@@ -57,7 +57,7 @@ class InheritedSockets:
 
 
 def inherited(handover: int) -> InheritedSockets | None:
-    """What the master before us passed; None when there was none. `handover`: the version of the messages between
+    """What the previous master passed; None when there was none. `handover`: the version of the messages between
     workers that ours can read. Raises ConfigError.
     """
     text = os.environ.pop(VARIABLE, None)
@@ -144,6 +144,6 @@ def _described(listener: Listener) -> dict[str, Any]:
 
 def _adopted(state: dict[str, Any]) -> Listener:
     listener = adopt(state["fd"], tuple(state["identity"]) if state["identity"] else None)
-    # Its name among the sockets is the one that it was bound under; the settings call it by its path.
+    # Its name among the sockets is the one that it was bound to; the settings name it by its path.
     listener.endpoint = state["endpoint"]
     return listener

@@ -5,11 +5,11 @@ A socket file gets its mode and owner before it is reachable under its name, and
 live one is left alone. Two starters at once cannot both win: one has the lock (lock.py) meanwhile. At the end only a
 file that is still ours is removed.
 
-The directory may belong to another user, as Postfix's does, who can rename whatever is in it at any moment. So root
-gives mode and owner to a file in a directory of its own there, which is held by its descriptor and which nobody else
+The directory may belong to another user, as Postfix's does, who can rename anything in it at any moment. So root
+gives mode and owner to a file in a directory of its own there, which is held by its descriptor and which no other user
 can enter: no name that another user could have changed is followed.
 
-Raises ConfigError for what the operator has to mend and CannotWriteError for what the directory does not allow.
+Raises ConfigError for what the operator must mend and CannotWriteError for what the directory does not allow.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Listener:
     identity: tuple[int, int] | None = None
 
     def refuse(self) -> None:
-        """Let nobody connect any more; who waits in the queue can still be accepted. Of a TCP socket the kernel would
-        throw the queue away, so there it is full of whoever comes until it is closed.
+        """Let no client connect any more; those in the queue can still be accepted. Of a TCP socket the kernel would
+        throw the queue away, so that one is left to fill until it is closed.
         """
         if self.sock.family == socket.AF_UNIX:
             self.sock.shutdown(socket.SHUT_RD)
 
     def close(self, *, remove: bool) -> None:
-        """Close, and remove the socket file if it is still ours. Waits for nobody: a process that has the lock is
+        """Close, and remove the socket file if it is still ours. Does not wait: a process that has the lock is
         starting there, and replaces the file.
         """
         self.sock.close()
@@ -115,7 +115,7 @@ def inherited() -> list[Listener]:
 
 
 def adopt(fd: int, identity: tuple[int, int] | None = None) -> Listener:
-    """A listener out of a descriptor that somebody else bound. Raises ConfigError when it is no listening socket."""
+    """A listener out of a descriptor that another process bound. Raises ConfigError if it is not a listening socket."""
     os.set_inheritable(fd, False)
     try:
         sock = socket.socket(fileno=fd)
@@ -140,9 +140,9 @@ def _refuse_live(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return  # nobody listens: a file left over by one who was killed
+            return  # no process listens: a file left over by one that was killed
         except (TimeoutError, BlockingIOError):
-            pass  # its queue is full: somebody lives there
+            pass  # its queue is full: a process listens there
     raise CannotWriteError(
         f"{path}: another server listens there: stop it first (forkpolicy stop), or choose another path"
     )
@@ -158,7 +158,7 @@ def _bind(sock: socket.socket, name: str, directory: int, ownership: Ownership, 
         within = name if len(os.fsencode(place + name)) <= MAX_PATH_BYTES else "socket"
         sock.bind(place + within)
         try:
-            # While it is still ours: to change the mode of somebody else's file takes one capability more.
+            # While it is still ours: to change the mode of another user's file takes one capability more.
             os.chmod(within, ownership.mode, dir_fd=own)
             if (ownership.uid, ownership.gid) != (-1, -1):
                 os.chown(within, ownership.uid, ownership.gid, dir_fd=own, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""What the master waits for: descriptors, each with the function that takes what it has. The only selector.
+"""What the master waits for: descriptors, each with a callback. The only selector.
 
-Who is attended to may leave while others of the same turn are still to be heard: what is heard then has to see for
-itself whether it is still there.
+One callback of a turn may unregister another that is still to be called in the same turn: a callback must check that
+what it is for is still there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Readable(Protocol):
 
 
 class Slow(Readable, Protocol):
-    """Something that may not take at once what it is sent."""
+    """Something that may not take at once what is sent to it."""
 
     unsent: bytearray
 
 
 class Loop:
-    """Who is attended to, and how."""
+    """Descriptors and their callbacks."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -44,24 +44,24 @@ class Loop:
         self._selector.register(what, READ, callback)
 
     def watch_writable(self, what: Slow) -> None:
-        """Be woken for writing, too, while something is unsent."""
+        """Call the callback for writing, too, while something is unsent."""
         callback: Callback = self._selector.get_key(what).data
         self._selector.modify(what, READ | (WRITE if what.unsent else 0), callback)
 
     def unregister(self, what: Readable) -> None:
-        """Attend no more; before it is closed. Harmless when it was left before."""
+        """Wait for it no more; before it is closed. Harmless when it is not registered."""
         self._paused = [each for each in self._paused if each[1] is not what]
         with contextlib.suppress(KeyError):
             self._selector.unregister(what)
 
     def pause(self, what: Readable, seconds: float) -> None:
-        """Attend no more for a while: what cannot be taken now would only wake us again."""
+        """Do not wait for it for a while: what cannot be taken now would only wake us again."""
         callback: Callback = self._selector.get_key(what).data
         self.unregister(what)
         self._paused.append((time.monotonic() + seconds, what, callback))
 
     def wait(self, pause_s: float) -> list[tuple[Callback, int]]:
-        """Sleep until somebody has something, or for so long; whose callbacks to call, with the events."""
+        """Sleep until something is ready, at most for so long; the callbacks to call, with their events."""
         now_s = time.monotonic()
         due = [each for each in self._paused if each[0] <= now_s]
         self._paused = [each for each in self._paused if each[0] > now_s]

@@ -1,4 +1,4 @@
-"""What systemd is told (sd_notify(3)): READY, RELOADING, STOPPING, STATUS, WATCHDOG, MAINPID. Silent without
+"""What is reported to systemd (sd_notify(3)): READY, RELOADING, STOPPING, STATUS, WATCHDOG, MAINPID. Silent without
 NOTIFY_SOCKET.
 
 A datagram of text is all that the protocol is. Never raises: a manager that does not listen is not our trouble.
@@ -35,8 +35,8 @@ class Notifier:
         self._send("STOPPING=1\nSTATUS=stopping")
 
     def replaced_by(self, pid: int) -> None:
-        """Another master serves; only the previous one may say so. It feeds the watchdog once more with that: what the
-        other one has sent so far was dropped (NotifyAccess=main), and its next word comes half the time later.
+        """Another master serves; only the previous one may report it. It feeds the watchdog once more with that: what
+        the other one has sent so far was dropped (NotifyAccess=main), and its next one comes half the time later.
         """
         self._send(f"MAINPID={pid}\nWATCHDOG=1")
 

@@ -1,4 +1,4 @@
-"""Writing to somebody who may be slow: what the socket takes now goes, the rest waits. Never blocks the master."""
+"""Writing to a peer that may be slow: what the socket takes now goes, the rest waits. Never blocks the master."""
 
 from __future__ import annotations
 
