@@ -139,7 +139,7 @@ class Scoreboard:
                     break
         return shares
 
-    def somebody_stays(self) -> bool:
+    def any_stays(self) -> bool:
         """Whether a worker takes connections and has no reason to go."""
         return any(self.slot(number)["serving"] == STAYING for number in range(MAX_WORKERS))
 

@@ -65,12 +65,12 @@ class Deadlines:
     @staticmethod
     def to_hurry(workers: Collection[Worker], now_s: float) -> list[Worker]:
         """Workers that have been ending for so long that they must wait for nothing more."""
-        ending = [worker for worker in workers if worker.leaving_since_s is not None]
-        ending.sort(key=lambda each: each.leaving_since_s or 0.0, reverse=True)
+        ending = [worker for worker in workers if worker.ending_since_s is not None]
+        ending.sort(key=lambda each: each.ending_since_s or 0.0, reverse=True)
         late = []
         for rank, worker in enumerate(ending):
             limit_s = ENDING_S if rank < MANY_ENDING else ENDING_OF_MANY_S
-            since_s = worker.leaving_since_s
+            since_s = worker.ending_since_s
             if since_s is not None and now_s - since_s > limit_s and not worker.hurried:
                 late.append(worker)
         return late

@@ -63,7 +63,7 @@ class WorkerMessages:
 
     def _retiring(self, worker: Worker, message: Message) -> None:
         """It ends by itself (requests, memory, a signal); another takes its place."""
-        worker.leaves()
+        worker.mark_ending()
         self._log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
 
     def _table(self, worker: Worker, message: Message) -> None:
@@ -74,7 +74,7 @@ class WorkerMessages:
 
     def _unfit(self, worker: Worker, message: Message) -> None:
         """It cannot open all tables."""
-        worker.leaves()
+        worker.mark_ending()
         self._on_unfit(message["reason"])
 
     HANDLERS: ClassVar[dict[str, Callable[[WorkerMessages, Worker, Message], None]]] = {

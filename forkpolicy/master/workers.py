@@ -194,7 +194,7 @@ class Workers:
 
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and end. It may take its time: what it cannot hand over, it serves."""
-        worker.leaves()
+        worker.mark_ending()
         self.send(worker, {"do": "retire", "others_wait": others_wait})
 
     def retire_all(self) -> None:
@@ -205,7 +205,7 @@ class Workers:
     def stop_all(self, *, drain: bool) -> None:
         """Let every worker answer what it has read, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
-            worker.leaves()
+            worker.mark_ending()
             self.send(worker, {"do": "stop", "drain": drain})
 
     def end_late_starts(self, pids: Collection[int]) -> None:

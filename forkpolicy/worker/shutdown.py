@@ -67,7 +67,7 @@ class Shutdown:
         self.begun = True
         self._slot["serving"] = LEAVING_SOON
         # The last worker waits for a successor and serves meanwhile: a connection on its way is one that waits.
-        while not (self._others_wait or self._scoreboard.somebody_stays()) and not self._stopping:
+        while not (self._others_wait or self._scoreboard.any_stays()) and not self._stopping:
             gevent.sleep(RETIRE_PAUSE_S)
         self._take_no_more()
         self._hand_over()

@@ -152,7 +152,7 @@ def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
     monkeypatch.setattr(workers, "spawn", lambda slot, *_, **__: births.append(slot) or Silent(slot))
     for slot in range(MAX_WORKERS):
         worker = Silent(slot)
-        worker.leaves()
+        worker.mark_ending()
         full.alive[worker.pid] = worker
     full.keep()
     assert told == [("worker not started", f"there are {MAX_WORKERS} workers, most of which are ending")]
@@ -179,10 +179,10 @@ def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
     some.alive = {worker.pid: worker for worker in (stays, *leave)}
     for worker in leave:
         some.retire(worker)
-        worker.leaving_since_s -= after_s
+        worker.ending_since_s -= after_s
     # Of equals it does not matter who is the oldest: here the last ones are, by a little.
     for age, worker in enumerate(leave):
-        worker.leaving_since_s -= age / 1000
+        worker.ending_since_s -= age / 1000
     for _ in range(2):
         some.tick(time.monotonic(), slept=True)
     assert [worker.heard.count("hurry") for worker in leave] == [0] * (leaving - hurried) + [1] * hurried
@@ -381,9 +381,9 @@ def test_a_port_in_use_is_told():
 def test_a_socket_that_was_passed_is_not_bound_again():
     """The address says which one it is; it is no longer among those that are given up."""
     (first,) = open_inet("inet:127.0.0.1:0", 8, [])
-    passed = [first]
-    assert open_inet(first.endpoint, 8, passed) == [first]
-    assert passed == []
+    inherited = [first]
+    assert open_inet(first.endpoint, 8, inherited) == [first]
+    assert inherited == []
     first.close(remove=False)
 
 
@@ -432,7 +432,7 @@ def test_all_last_words_of_a_worker_are_heard():
     def handle_message(said, message):
         heard.append(message["is"])
         if message["is"] == "retires":
-            said.leaves()
+            said.mark_ending()
 
     workers = Workers(
         SimpleNamespace(settings=Settings()),

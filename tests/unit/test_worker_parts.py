@@ -296,4 +296,4 @@ def test_the_scoreboard_is_shared_and_a_slot_outlives_its_worker():
     assert seen.line_hits == (4, 1)
     assert not scoreboard.shares()
     scoreboard.slot(3)["serving"] = STAYING
-    assert scoreboard.somebody_stays()
+    assert scoreboard.any_stays()

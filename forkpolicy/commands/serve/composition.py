@@ -20,8 +20,8 @@ from forkpolicy.master.processes.exporter import Exporter
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.targets import open_target
-from forkpolicy.master.sockets import inherited
 from forkpolicy.master.sockets.configured import open_sockets
+from forkpolicy.master.sockets.inherited import inherited_sockets
 from forkpolicy.master.sockets.listener import is_activated
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.workers import WorkerProgram
@@ -47,34 +47,34 @@ WATCHED_BY = "with systemd forkpolicy-networks.service compiles them (forkpolicy
 
 def serve(settings_path: str) -> int:
     """Load everything, open what only the master may open, and run it; its exit status."""
-    before = inherited.inherited(HANDOVER_VERSION)
+    inherited = inherited_sockets(HANDOVER_VERSION)
     # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
-    path = before.settings_path if before and before.settings_path else absolute(settings_path)
+    path = inherited.settings_path if inherited and inherited.settings_path else absolute(settings_path)
     loaded = load_everything(path)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    obstacles = find_obstacles(Start(loaded.settings, loaded.table_paths, _is_activated(before)))
+    obstacles = find_obstacles(Start(loaded.settings, loaded.table_paths, _is_activated(inherited)))
     if obstacles:
         raise ConfigError(obstacles)
     preload()
     raise_descriptor_limit()
     leave_no_core()
-    return _master(loaded, path, before).run()
+    return _master(loaded, path, inherited).run()
 
 
-def _is_activated(before: InheritedSockets | None) -> bool:
-    return before.activated if before else is_activated()
+def _is_activated(inherited: InheritedSockets | None) -> bool:
+    return inherited.activated if inherited else is_activated()
 
 
-def _master(loaded: Loaded, path: str, before: InheritedSockets | None) -> Master:
-    """Every part of the master, its logger running. `before`: what the master that we replace has passed."""
+def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Master:
+    """Every part of the master, its logger running. `inherited`: what the master that we replace has passed."""
     settings = loaded.settings
     identity = worker_identity(settings)
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
     logger = Logger(target, settings.log.format, "forkpolicy: log", identity)
     logger.start()
-    sockets, control = open_sockets(settings, before, HANDOVER_VERSION, make_handover_pairs)
+    sockets, control = open_sockets(settings, inherited, HANDOVER_VERSION, make_handover_pairs)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
     watcher = _watcher(settings, logger.pipe) if settings.watch_interfaces else None
     scoreboard = Scoreboard()
@@ -89,7 +89,7 @@ def _master(loaded: Loaded, path: str, before: InheritedSockets | None) -> Maste
         logger,
         scoreboard,
         exporter,
-        before,
+        inherited,
         watcher,
     )
 

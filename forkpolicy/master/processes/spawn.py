@@ -29,7 +29,7 @@ STDERR_PAUSE_S = 0.2
 
 
 class Worker:
-    """A worker as the master knows it. `leaving_since_s`: since when it is ending, by the master's word or its own."""
+    """A worker as the master knows it. `ending_since_s`: since when it is ending, by the master's word or its own."""
 
     def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid
@@ -39,7 +39,7 @@ class Worker:
         self.stderr = stderr
         self.started_s = time.monotonic()
         self.ready = False
-        self.leaving_since_s: float | None = None
+        self.ending_since_s: float | None = None
         self.hurried = False
         self.kill_at_s: float | None = None
         self.state: Message = {}
@@ -55,12 +55,12 @@ class Worker:
     @property
     def wanted(self) -> bool:
         """Whether it is not ending."""
-        return self.leaving_since_s is None
+        return self.ending_since_s is None
 
-    def leaves(self) -> None:
+    def mark_ending(self) -> None:
         """Note that it is ending."""
         if self.wanted:
-            self.leaving_since_s = time.monotonic()
+            self.ending_since_s = time.monotonic()
 
     def send(self, message: Message) -> None:
         """Queue a message; `flush` writes what the link takes. A worker that reads nothing never blocks the

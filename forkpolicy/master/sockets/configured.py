@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import unix_path
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.master.sockets import listener
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.inherited import InheritedSockets
-from forkpolicy.master.sockets.listener import Ownership, open_unix, take
+from forkpolicy.master.sockets.listener import Ownership, activated_sockets, open_unix, take
 from forkpolicy.preflight import control_path
 
 if TYPE_CHECKING:
@@ -34,53 +33,53 @@ CONTROL_BACKLOG = 16
 
 
 def open_sockets(
-    settings: Settings, before: InheritedSockets | None, handover: int, make_pairs: Callable[[], Iterable[Pair]]
+    settings: Settings, inherited: InheritedSockets | None, handover: int, make_pairs: Callable[[], Iterable[Pair]]
 ) -> tuple[InheritedSockets, Listener]:
     """All sockets, and of these the control socket: those that the previous master has passed, those of systemd, the
-    rest made. What is left of `before` is not in the settings any more.
+    rest made. What is left of `inherited` is not in the settings any more.
 
     `make_pairs`: makes the socket pairs between workers; `handover`: the version of the messages on them.
     """
-    passed = before or InheritedSockets([], handover)
-    activated = listener.inherited() if before is None else before.listeners if before.activated else []
+    available = inherited or InheritedSockets([], handover)
+    activated = activated_sockets() if inherited is None else inherited.listeners if inherited.activated else []
     if activated:
-        passed.listeners = []
+        available.listeners = []
     opened: list[Listener] = []
     try:
         if not activated:
             ownership, backlog = _ownership(settings), settings.server.backlog
             for endpoint in settings.server.listen:
-                opened += _listen(settings, endpoint, ownership, backlog, passed.listeners)
+                opened += _listen(settings, endpoint, ownership, backlog, available.listeners)
         listeners = activated or list(opened)
-        control = _passed_control(settings, before) or _open_control(settings)
+        control = _inherited_control(settings, inherited) or _open_control(settings)
         opened.append(control)
         # A socket file is for every process that may reach its directory.
         endpoint = settings.metrics.listen
-        metrics = _listen(settings, endpoint, Ownership(0o666), METRICS_BACKLOG, passed.metrics) if endpoint else []
+        metrics = _listen(settings, endpoint, Ownership(0o666), METRICS_BACKLOG, available.metrics) if endpoint else []
     except BaseException:
         for each in opened:
-            each.close(remove=before is None)
+            each.close(remove=inherited is None)
         raise
-    pairs = before.pairs if before else list(make_pairs())
+    pairs = inherited.pairs if inherited else list(make_pairs())
     made = InheritedSockets(listeners, handover, control, metrics, pairs, activated=bool(activated))
     made.settings_path = settings.path
     return made, control
 
 
 def _listen(
-    settings: Settings, endpoint: str, ownership: Ownership, backlog: int, passed: list[Listener]
+    settings: Settings, endpoint: str, ownership: Ownership, backlog: int, inherited: list[Listener]
 ) -> list[Listener]:
-    """The sockets of one endpoint: those that were passed, the others made."""
+    """The sockets of one endpoint: those that were inherited, the others made."""
     if not endpoint.startswith("unix:"):
-        return open_inet(endpoint, backlog, passed)
+        return open_inet(endpoint, backlog, inherited)
     path = unix_path(endpoint, Path(settings.path).parent)
-    return [take(passed, f"unix:{path}") or open_unix(path, ownership, backlog)]
+    return [take(inherited, f"unix:{path}") or open_unix(path, ownership, backlog)]
 
 
-def _passed_control(settings: Settings, before: InheritedSockets | None) -> Listener | None:
-    if not (before and before.control and before.control.endpoint == f"unix:{control_path(settings)}"):
+def _inherited_control(settings: Settings, inherited: InheritedSockets | None) -> Listener | None:
+    if not (inherited and inherited.control and inherited.control.endpoint == f"unix:{control_path(settings)}"):
         return None
-    found, before.control = before.control, None
+    found, inherited.control = inherited.control, None
     return found
 
 

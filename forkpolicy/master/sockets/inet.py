@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from forkpolicy.addresses import Address
 
 
-def open_inet(endpoint: str, backlog: int, passed: list[Listener]) -> list[Listener]:
-    """Listen on every address that `inet:host:port` has, as Postfix's master(8) does. Sockets among `passed` that do so
-    already are taken from there. One address that cannot be listened on is an error for all: a client that the
+def open_inet(endpoint: str, backlog: int, inherited: list[Listener]) -> list[Listener]:
+    """Listen on every address that `inet:host:port` has, as Postfix's master(8) does. Sockets among `inherited` that do
+    so already are taken from there. One address that cannot be listened on is an error for all: a client that the
     resolver sends there would be refused.
     """
     opened: list[Listener] = []
     try:
         for family, address in _addresses(endpoint):
-            opened.append(take(passed, inet_name(address)) or _listen_on(family, address, backlog, endpoint))
+            opened.append(take(inherited, inet_name(address)) or _listen_on(family, address, backlog, endpoint))
     except ForkpolicyError:
         for each in opened:
             each.close(remove=False)

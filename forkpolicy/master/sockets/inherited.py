@@ -1,8 +1,8 @@
 """What one master passes to the next in an upgrade: its sockets (listening, control, metrics, and the pairs through
 which workers give each other connections), described by one environment variable, as systemd describes its own.
 
-Both sides: `start_again` starts the program with everything, `inherited` finds it there. The two may be of different
-releases: the state carries its version and that of the messages on the pairs, and what is not of ours is refused
+Both sides: `start_again` starts the program with everything, `inherited_sockets` finds it there. The two may be of
+different releases: the state carries its version and that of the messages on the pairs, and another version is refused
 before anything of it is used. Raises OSError where no process can be started, and ConfigError for a state of another
 version and for descriptors that are not what the state calls them.
 """
@@ -56,7 +56,7 @@ class InheritedSockets:
         return [*self.listeners, *self.metrics, *([self.control] if self.control else [])]
 
 
-def inherited(handover: int) -> InheritedSockets | None:
+def inherited_sockets(handover: int) -> InheritedSockets | None:
     """What the previous master passed; None when there was none. `handover`: the version of the messages between
     workers that ours can read. Raises ConfigError.
     """

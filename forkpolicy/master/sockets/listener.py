@@ -90,21 +90,21 @@ def open_unix(path: str, ownership: Ownership, backlog: int) -> Listener:
     return Listener(f"unix:{path}", sock, identity)
 
 
-def take(passed: list[Listener], endpoint: str) -> Listener | None:
-    """The passed listener of that endpoint, no longer among those that are left."""
-    for each in passed:
+def take(inherited: list[Listener], endpoint: str) -> Listener | None:
+    """The inherited listener of that endpoint, which is removed from the list."""
+    for each in inherited:
         if each.endpoint == endpoint:
-            passed.remove(each)
+            inherited.remove(each)
             return each
     return None
 
 
 def is_activated() -> bool:
-    """Whether systemd has passed sockets that `inherited` will take."""
+    """Whether systemd has passed sockets that `activated_sockets` will return."""
     return os.environ.get("LISTEN_PID") == str(os.getpid())
 
 
-def inherited() -> list[Listener]:
+def activated_sockets() -> list[Listener]:
     """The listening sockets that systemd passed (sd_listen_fds(3)); taken once, not for our children."""
     if not is_activated():
         return []
