@@ -1,4 +1,4 @@
-"""Settings, policy and table slots as one generation, loaded from files or from a snapshot of them.
+"""Settings, policy and tables as one generation, loaded from files or from a snapshot of them.
 
 The start loads before it forks. A reload loads in a child of the master, to check, and hands the master an `Outline`:
 what it has to know, and the bytes that workers load from. Commands load to check and explain. Tables are named here,
@@ -36,7 +36,7 @@ class Shadow:
     """A second policy on trial, the tables that it declares, and where it declares them."""
 
     policy: Policy
-    slots: dict[str, LiveTable]
+    tables: dict[str, LiveTable]
     declarations: dict[str, TableDeclaration]
 
 
@@ -46,7 +46,7 @@ class Loaded:
 
     settings: Settings
     policy: Policy
-    slots: dict[str, LiveTable]
+    tables: dict[str, LiveTable]
     declarations: dict[str, TableDeclaration]
     shadow: Shadow | None
     snapshot: dict[str, bytes]
@@ -55,13 +55,13 @@ class Loaded:
     @property
     def table_paths(self) -> tuple[str, ...]:
         """Where the compiled tables of the policy are."""
-        return tuple(slot.path for slot in self.slots.values())
+        return tuple(table.path for table in self.tables.values())
 
     @property
     def all_tables(self) -> list[LiveTable]:
         """The tables of the policy, and of the shadow if there is one; each once."""
-        shadow = self.shadow.slots if self.shadow else {}
-        return list(dict.fromkeys((*self.slots.values(), *shadow.values())))
+        shadow = self.shadow.tables if self.shadow else {}
+        return list(dict.fromkeys((*self.tables.values(), *shadow.values())))
 
     @property
     def line_texts(self) -> list[str]:
@@ -91,7 +91,7 @@ class Loaded:
             **shadow,
             "lines": len(model.lines),
             "acls": len(model.acls),
-            "tables": ",".join(self.slots) or "-",
+            "tables": ",".join(self.tables) or "-",
             "warnings": len(self.warnings),
         }
 
@@ -125,15 +125,15 @@ def load_outline(settings_path: str, reading: Callable[[str], None]) -> dict[str
 def load_everything(
     settings_path: str | Path,
     snapshot: Mapping[str, bytes] | None = None,
-    slots: Mapping[str, LiveTable] | None = None,
+    tables: Mapping[str, LiveTable] | None = None,
     *,
     files: Files | None = None,
 ) -> Loaded:
-    """Load one generation. `slots` of a generation before are used again where they mean the same table."""
+    """Load one generation. `tables` of the previous generation are used again where they are the same."""
     files = files or (Files() if snapshot is None else SnapshotFiles(snapshot))
     path = absolute(settings_path)
     with _uncollected():
-        return load_with(load_settings(path, files), files, slots or {})
+        return load_with(load_settings(path, files), files, tables or {})
 
 
 @contextlib.contextmanager
@@ -151,15 +151,15 @@ def _uncollected() -> Iterator[None]:
 
 
 def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable]) -> Loaded:
-    """Load the policy that `settings` names, and the shadow if there is one. `before`: slots that exist already."""
+    """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already."""
     check_on_error(settings.server.on_error, settings.path)
-    slots = _Slots(settings, before)
+    tables = _LiveTables(settings, before)
     # The shadow first: the real policy reads of each request what the shadow reads, too.
-    shadow, warnings = _load_shadow(settings, files, slots)
-    declarations = slots.begin()
+    shadow, warnings = _load_shadow(settings, files, tables)
+    declarations = tables.begin()
     policy, own_warnings = load_policy(
         settings.policy,
-        slots.slot_for,
+        tables.table_for,
         files=files,
         delimiter=settings.mail.recipient_delimiter,
         views=views_of(settings.mail),
@@ -169,7 +169,7 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
     return Loaded(
         settings,
         policy,
-        slots.made,
+        tables.made,
         declarations,
         shadow,
         files.snapshot,
@@ -184,15 +184,15 @@ def _no_line(policy: Policy) -> Iterator[Complaint]:
         yield Complaint(policy.paths[0], 0, 0, message, severity="warning")
 
 
-def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shadow | None, list[Complaint]]:
+def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple[Shadow | None, list[Complaint]]:
     """The policy on trial. One that does not load is told and left out: what counts is the real one."""
     if not settings.shadow:
         return None, []
-    declarations = slots.begin()
+    declarations = tables.begin()
     try:
         policy, _ = load_policy(
             settings.shadow,
-            slots.slot_for,
+            tables.table_for,
             files=files,
             delimiter=settings.mail.recipient_delimiter,
             views=views_of(settings.mail),
@@ -200,7 +200,7 @@ def _load_shadow(settings: Settings, files: Files, slots: _Slots) -> tuple[Shado
     except ConfigError as error:
         left_out = Complaint(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
         return None, [replace(each, severity="warning") for each in (*error.complaints, left_out)]
-    return Shadow(policy, slots.made, declarations), []
+    return Shadow(policy, tables.made, declarations), []
 
 
 def views_of(mail: MailSettings) -> Views:
@@ -215,8 +215,8 @@ def views_of(mail: MailSettings) -> Views:
     ).views
 
 
-class _Slots:
-    """Makes the slots of the tables that policies declare; tables of the same name and kind are one slot."""
+class _LiveTables:
+    """Makes the live tables that policies declare; those of the same name and kind are one."""
 
     def __init__(self, settings: Settings, before: Mapping[str, LiveTable]) -> None:
         self._settings = settings
@@ -230,12 +230,12 @@ class _Slots:
         self.made, self._declarations = {}, {}
         return self._declarations
 
-    def slot_for(self, declaration: TableDeclaration) -> LiveTable:
-        """The slot of a declared table."""
+    def table_for(self, declaration: TableDeclaration) -> LiveTable:
+        """The live table of a declaration."""
         name = declaration.name
         delimiter = self._settings.mail.recipient_delimiter
         self._declarations[name] = declaration
-        self.made[name] = _slot(declaration, self._settings.tables, delimiter, self._known)
+        self.made[name] = _live_table(declaration, self._settings.tables, delimiter, self._known)
         return self.made[name]
 
 
@@ -244,7 +244,9 @@ def table_path(tables: str, name: str) -> str:
     return str(Path(tables) / f"{name}.lmdb")
 
 
-def _slot(declaration: TableDeclaration, tables: str, delimiter: str, before: Mapping[str, LiveTable]) -> LiveTable:
+def _live_table(
+    declaration: TableDeclaration, tables: str, delimiter: str, before: Mapping[str, LiveTable]
+) -> LiveTable:
     path = table_path(tables, declaration.name)
     known = before.get(declaration.name)
     if known and (known.kind, known.path, known.delimiter) == (declaration.kind, path, delimiter):

@@ -118,36 +118,36 @@ def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Com
 
 
 def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
-    for name, slot in loaded.slots.items():
-        yield from _of_table(slot, loaded.declarations[name])
+    for name, table in loaded.tables.items():
+        yield from _of_table(table, loaded.declarations[name])
     shadow = loaded.shadow
     if shadow is None:
         return
-    for name, slot in shadow.slots.items():
-        if name not in loaded.slots:
+    for name, table in shadow.tables.items():
+        if name not in loaded.tables:
             # Without it the shadow fails, and nothing else does.
-            for complaint in _of_table(slot, shadow.declarations[name]):
+            for complaint in _of_table(table, shadow.declarations[name]):
                 yield replace(complaint, severity="warning")
 
 
-def _of_table(slot: LiveTable, declared: TableDeclaration) -> Iterator[Complaint]:
-    slot.refresh()
-    if slot.table is None:
-        message = f'table "{slot.name}" cannot be used: {slot.refused}'
-        yield Complaint(declared.path, declared.line, 0, message, hint=_how_to_make(slot))
-    elif examples := examples_in(slot.table):
+def _of_table(table: LiveTable, declared: TableDeclaration) -> Iterator[Complaint]:
+    table.refresh()
+    if table.table is None:
+        message = f'table "{table.name}" cannot be used: {table.refused}'
+        yield Complaint(declared.path, declared.line, 0, message, hint=_how_to_make(table))
+    elif examples := examples_in(table.table):
         first = examples[0]
         yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
-    yield from source_complaints(declared, slot)
-    slot.close()
+    yield from source_complaints(declared, table)
+    table.close()
 
 
-def _how_to_make(slot: LiveTable) -> str:
-    how = f"forkpolicy-compile {slot.name} makes it from its sources"
-    if not os.path.lexists(slot.path):
+def _how_to_make(table: LiveTable) -> str:
+    how = f"forkpolicy-compile {table.name} makes it from its sources"
+    if not os.path.lexists(table.path):
         return how
     # What may not be read says so itself. The compile replaces nothing that is not a table of ours from its end.
-    return f"move that file away, then {how}" if os.access(slot.path, os.R_OK) else ""
+    return f"move that file away, then {how}" if os.access(table.path, os.R_OK) else ""
 
 
 def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:

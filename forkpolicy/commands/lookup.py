@@ -29,25 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look one key up and print what was found. Exit status 1: nothing was."""
-    slot = _table(arguments.settings, arguments.table)
-    raw = slot.find(domain_of_text(arguments.key) if slot.kind == "domain" else arguments.key)
-    entry = slot.entry(raw) if raw is not None else None
+    table = _table(arguments.settings, arguments.table)
+    raw = table.find(domain_of_text(arguments.key) if table.kind == "domain" else arguments.key)
+    entry = table.entry(raw) if raw is not None else None
     print(_as_json(arguments, entry) if arguments.as_json else _as_text(arguments, entry))
     return EXIT_DONE if entry else EXIT_NO
 
 
 def _table(settings_path: str, name: str) -> LiveTable:
     """The table of that name, open. Raises UsageError, TableError."""
-    slots = load_everything(settings_path).slots
-    if name not in slots:
-        near = nearest(name, slots)
-        known = f'did you mean "{near}"?' if near else f"declared: {', '.join(slots) or 'none'}"
+    tables = load_everything(settings_path).tables
+    if name not in tables:
+        near = nearest(name, tables)
+        known = f'did you mean "{near}"?' if near else f"declared: {', '.join(tables) or 'none'}"
         raise UsageError(f'the policy declares no table "{name}": {known}')
-    slot = slots[name]
-    slot.refresh()
-    if slot.table is None:
-        raise TableError(slot.refused)
-    return slot
+    table = tables[name]
+    table.refresh()
+    if table.table is None:
+        raise TableError(table.refused)
+    return table
 
 
 def _as_json(arguments: argparse.Namespace, entry: Entry | None) -> str:

@@ -59,7 +59,7 @@ class Engine:
 
     def describe(self) -> dict[str, object]:
         """What this worker serves: generation of the policy, and of each table."""
-        tables = [slot.status() for slot in self.loaded.slots.values()]
+        tables = [table.status() for table in self.loaded.tables.values()]
         shadow: dict[str, object] = {"shadow": self.shadow.describe()} if self.shadow else {}
         return {"generation": self.generation, "tables": tables, **shadow}
 

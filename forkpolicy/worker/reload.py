@@ -45,7 +45,7 @@ class WorkerReload:
                 table.take(file)
         # A table that is damaged or gone is reported by the reload, also where the previous file of it stays in use. A
         # table that only the shadow lacks does not keep the policy from serving.
-        complaints = [table.refused for table in loaded.slots.values() if table.table is None or table.refused]
+        complaints = [table.refused for table in loaded.tables.values() if table.table is None or table.refused]
         self._prepared = loaded
         if complaints:
             self.abort()

@@ -155,10 +155,10 @@ class WorkerProcess:
 
     def _pass_tables(self) -> None:
         """Pass the master the file of each table that we serve, for workers that are started when it is gone."""
-        for slot in self.engine.loaded.slots.values():
-            if slot.table and self._passed_tables.get(slot.path) != slot.table.identity:
-                self._passed_tables[slot.path] = slot.table.identity
-                self.master_link.report({"is": "table", "path": slot.path}, slot.table.fd)
+        for table in self.engine.loaded.tables.values():
+            if table.table and self._passed_tables.get(table.path) != table.table.identity:
+                self._passed_tables[table.path] = table.table.identity
+                self.master_link.report({"is": "table", "path": table.path}, table.table.fd)
 
     def _state(self) -> dict[str, object]:
         self._reported_state = self.engine.describe()

@@ -39,7 +39,7 @@ class TableRefresh:
             self._log_refused(table)
         for fd in good.values():
             os.close(fd)
-        return [table.refused for table in self._engine.loaded.slots.values() if table.table is None]
+        return [table.refused for table in self._engine.loaded.tables.values() if table.table is None]
 
     def refresh(self) -> None:
         """Load changed tables. Called by every beat."""

@@ -96,10 +96,10 @@ def engine(tmp_path_factory):
     assert main(["-c", str(compiler.settings)]) == 0
     engine = Engine(load_everything(compiler.settings), 1, Log())
     TableRefresh(engine, Log()).open({})
-    assert all(slot.table for slot in engine.loaded.slots.values())
+    assert all(table.table for table in engine.loaded.tables.values())
     yield engine
-    for slot in engine.loaded.slots.values():
-        slot.close()
+    for table in engine.loaded.tables.values():
+        table.close()
 
 
 def whole_way_s(engine, attributes):

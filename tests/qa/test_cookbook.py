@@ -96,15 +96,15 @@ def kitchen(tmp_path, capsys):
         said = capsys.readouterr().err
         assert (status, said) == (0, ""), said
         loaded = load_everything(settings)
-        opened.extend(loaded.slots.values())
-        for slot in loaded.slots.values():
-            slot.refresh()
-            assert not slot.refused
+        opened.extend(loaded.tables.values())
+        for table in loaded.tables.values():
+            table.refresh()
+            assert not table.refused
         return loaded
 
     yield cook
-    for slot in opened:
-        slot.close()
+    for table in opened:
+        table.close()
 
 
 def values_of(policy, row):

@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_everything(arguments.settings)
     requests = _requests(arguments.what, loaded.policy)
     try:
-        for slot in loaded.slots.values():
-            slot.refresh()
+        for table in loaded.tables.values():
+            table.refresh()
         _explain(loaded.policy, requests, as_json=arguments.as_json, show_all=arguments.show_all)
     finally:
-        for slot in loaded.slots.values():
-            slot.close()
+        for table in loaded.tables.values():
+            table.close()
     return EXIT_DONE
 
 

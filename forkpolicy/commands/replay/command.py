@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay and print to standard output. Exit status 1: with `--against`, verdicts change."""
     clock = Clock()
     judge = _load(arguments.settings, clock, {})
-    other = _load(arguments.against, clock, judge.slots) if arguments.against else None
+    other = _load(arguments.against, clock, judge.tables) if arguments.against else None
     replay = Replay(judge, other, clock)
     began_s = time.monotonic()
     recording = Recording(arguments.file)
@@ -57,24 +57,24 @@ def run(arguments: argparse.Namespace) -> int:
         _open_tables(replay)
         _read(recording, replay)
     finally:
-        for slot in replay.slots:
-            slot.close()
+        for table in replay.tables:
+            table.close()
     report = Report(replay, recording, time.monotonic() - began_s)
     print(report.as_json() if arguments.as_json else report.as_text())
     return EXIT_NO if replay.changed else EXIT_DONE
 
 
-def _load(settings_path: str, clock: Clock, slots: Mapping[str, LiveTable]) -> Judge:
-    loaded = load_everything(settings_path, slots=slots)
+def _load(settings_path: str, clock: Clock, tables: Mapping[str, LiveTable]) -> Judge:
+    loaded = load_everything(settings_path, tables=tables)
     clock.put_into(loaded.policy)
-    return Judge(settings_path, loaded.policy, loaded.slots)
+    return Judge(settings_path, loaded.policy, loaded.tables)
 
 
 def _open_tables(replay: Replay) -> None:
-    for slot in replay.slots:
-        slot.refresh()
-        if slot.table is None:
-            print(f'warning: table "{slot.name}" cannot be used: {slot.refused}', file=sys.stderr)
+    for table in replay.tables:
+        table.refresh()
+        if table.table is None:
+            print(f'warning: table "{table.name}" cannot be used: {table.refused}', file=sys.stderr)
 
 
 def _read(recording: Recording, replay: Replay) -> None:

@@ -33,7 +33,7 @@ class Judge:
 
     settings_path: str
     policy: Policy
-    slots: dict[str, LiveTable]
+    tables: dict[str, LiveTable]
     hits: list[int] = field(init=False)
     failures: Counter[str] = field(default_factory=Counter)
     # What is to be put into each line's reply, None where nothing is: then it is the line's own text.
@@ -95,7 +95,7 @@ class Replay:
         for each in judges:
             each.pick = _picker(self.wanted, each.policy.wanted)
         # Tables that both declare are one.
-        self.slots = list(dict.fromkeys(slot for each in judges for slot in each.slots.values()))
+        self.tables = list(dict.fromkeys(table for each in judges for table in each.tables.values()))
         self._layout: Layout | None = None
 
     def ask(self, recorded: Recorded) -> None:
