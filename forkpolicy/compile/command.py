@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ from forkpolicy.settings import DEFAULT_PATH, load_settings
 from forkpolicy.tables.format import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
     from forkpolicy.compile.directory import TablesDirectory
     from forkpolicy.policy.nodes import TableDeclaration
@@ -63,6 +65,16 @@ exit status:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The program: compile tables, and clean up after an interrupt from the terminal; the exit status."""
+    try:
+        with _interrupted_once():
+            return compile_tables(argv)
+    except KeyboardInterrupt:
+        _Outputs(error_closed=sys.stderr is None).write_message("interrupted: the tables in use are unchanged")
+        return 130
+
+
+def compile_tables(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are reported on standard error, never as a traceback."""
     outputs = _Outputs(error_closed=sys.stderr is None)
     standard_streams.fill_closed()
@@ -72,10 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForkpolicyError as error:
         outputs.write_message(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        outputs.write_message("interrupted: the tables in use are unchanged")
-        return 130
     return EXIT_CANNOT_WRITE if outputs.failed and not status else status
+
+
+@contextlib.contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Ignore every interrupt but the first, which is cleaned up after: each process of ours may cause one."""
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Otherwise a shell has put us into the background, and ignores interrupts for us.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        # After an interrupt another may come for as long as this process lives.
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,7 +230,7 @@ def _watch(settings: Settings, outputs: _Outputs) -> int:
     if not settings.watch_interfaces:
         outputs.write_message("watch_interfaces is not set: nothing to do")
         return EXIT_DONE
-    watch(settings.path, StderrLog(settings.log.format), main)
+    watch(settings.path, StderrLog(settings.log.format), compile_tables)
     return EXIT_NO
 
 

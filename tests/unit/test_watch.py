@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.compile.command import main as compile_tables
+from forkpolicy.compile.command import compile_tables
 from forkpolicy.compile.sources import interfaces
 from forkpolicy.compile.watch import Rebuilding, watch
 from forkpolicy.tables.rows import Row
