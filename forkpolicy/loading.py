@@ -11,7 +11,7 @@ import contextlib
 import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from forkpolicy.errors import Complaint, ConfigError
 from forkpolicy.files import Files, SnapshotFiles
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from forkpolicy.policy.policy import Policy
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.settings import MailSettings, Settings
-    from forkpolicy.tables.format import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,4 +251,4 @@ def _live_table(
     if known and (known.kind, known.path, known.delimiter) == (declaration.kind, path, delimiter):
         return known
     # The parser lets no other kind through.
-    return LiveTable(declaration.name, cast("Kind", declaration.kind), path, delimiter)
+    return LiveTable(declaration.name, declaration.kind, path, delimiter)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, TableError, UsageError, nearest
 from forkpolicy.loading import load_everything
-from forkpolicy.policy.matchers.table import domain_of_text
+from forkpolicy.tables.kinds import KINDS
+from forkpolicy.tables.kinds.kind import Subject
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look one key up and print what was found. Exit status 1: nothing was."""
     table = _table(arguments.settings, arguments.table)
-    raw = table.find(domain_of_text(arguments.key) if table.kind == "domain" else arguments.key)
+    view = KINDS[table.kind].asked_for.get(Subject.TEXT)
+    raw = table.find(view(arguments.key) if view else arguments.key)
     entry = table.entry(raw) if raw is not None else None
     print(_as_json(arguments, entry) if arguments.as_json else _as_text(arguments, entry))
     return EXIT_DONE if entry else EXIT_NO

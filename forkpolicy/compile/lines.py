@@ -21,6 +21,8 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from forkpolicy.tables.names import QUOTED_KEY, unquoted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +31,6 @@ _COMMENT: Final = re.compile(r"(?:^|\s)[#;]")
 _PARAMETER: Final = re.compile(r"\s*[a-z_]{4,}\s+=\s+")
 _PARAMETER_ALONE: Final = re.compile(r"\s*(my[a-z]+|[a-z]+(_[a-z]+)+)\s*=\s*")
 _WORD: Final = re.compile(r"\S+")
-_QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(@[^\s,]*)?(?=\s|$)')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONDITION: Final = re.compile(r"(if|endif)(\s|$)", re.IGNORECASE)
 
@@ -67,20 +68,18 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     if raw.lstrip()[:1] in ("#", ";", ""):
         return []
     line = decode_line(raw.rstrip("\r\n"))
-    quoted = _QUOTED_KEY.match(line)
+    quoted = QUOTED_KEY.match(line)
     if quoted and quoted[2] and key_words > 1:
-        raise LineError(
-            "quotes go around all of the key: the policy looks up several attributes in this table together"
-        )
+        raise LineError("quotes go around all of the key: the policy asks this table for several attributes together")
     comment = _COMMENT.search(line, quoted.end() if quoted else 0)
     text = line[: comment.start()] if comment else line
     _refuse_strange_characters(text)
     if quoted:
-        return [_entry(unquoted_key(quoted[0].strip()), text[quoted.end() :], quoted.start(1))]
+        return [_entry(unquoted(quoted[0].strip()), text[quoted.end() :], quoted.start(1))]
     if key_words > 1:
         return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):
-        raise LineError("if and endif of cidr_table(5) are not supported: list the networks themselves")
+        raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
     if "," in text or " = " in text:
         return list(_listed(text))
     word = _WORD.search(text)
@@ -92,13 +91,6 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
 def is_parameter_alone(raw: str) -> bool:
     """Whether a line is the begin of a list of main.cf, `mynetworks =`, whose members stand in the lines below."""
     return _PARAMETER_ALONE.fullmatch(raw) is not None
-
-
-def unquoted_key(key: str) -> str:
-    """A key, or the local part of an address, without the quotes that Postfix's maps have and its requests have not."""
-    quoted = _QUOTED_KEY.fullmatch(key)
-    # `""@example.com` is an address with an empty local part, `@example.com` would be all of the domain.
-    return quoted[1] + (quoted[2] or "") if quoted and (quoted[1] or not quoted[2]) else key
 
 
 def _entry(key: str, rest: str, start: int) -> Item:

@@ -2,7 +2,7 @@
 
 Feeds turn hostile by mistake: gmail.com in a list of throw-away domains, 0.0.0.0/0 in a block list, one's own network
 in either. A protected network refuses every cidr table with an entry inside it or around it; a protected name refuses
-every domain or address table that has an entry for it or for a mail address of it, and `.name` also what is below it.
+every domain or address table that would answer for it or for a mail address of it, and `.name` also what is below it.
 A key table is looked at word by word: which are names, mail addresses and addresses of machines. `user@`, which
 names no domain, is never looked at. Raises UsageError and ConfigError, of Protection.load alone.
 """
@@ -20,7 +20,8 @@ from forkpolicy.compile.lines import split_line
 from forkpolicy.errors import Complaint, ConfigError, TableError, UsageError
 from forkpolicy.files import Files
 from forkpolicy.tables import keys, names
-from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, KINDS, Kind
+from forkpolicy.tables.format import FIRST_ADDRESS_BYTES
+from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import open_table
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ class Protection:
                         raise ConfigError([Complaint(place, 0, 0, str(error))]) from error
                     hosts.append((_host_of(text, place), place))
             if len(networks) + len(hosts) == before:
-                raise UsageError(f"--protect {word}: it is empty, so nothing would be protected")
+                raise UsageError(f"--protect {word}: nothing stands in it, so nothing would be protected")
         return cls(tuple(networks), tuple(hosts))
 
     def offences(self, table: Table) -> list[Complaint]:
         """The entries of a table that must not be there, each as an error."""
         found: dict[bytes, Complaint] = {}
-        search = self._network_offences if table.kind == "cidr" else self._host_offences
+        search = self._network_offences if KINDS[table.kind].stores_ranges else self._host_offences
         for raw, what in search(table):
             found.setdefault(raw, _offence(table, raw, what))
             if len(found) == _MAX_OFFENCES:
@@ -81,17 +82,17 @@ class Protection:
                 yield raw, f"{keys.range_text(first, last)} is protected ({place})"
 
     def _host_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
-        if table.kind != "key":
-            yield from self._answers_of(table)
-        if table.kind != "domain" or any(host.startswith(".") for host, _ in self.hosts):
+        yield from self._answers_of(table)
+        # A table of domains alone names no more than it answers for, but below a domain.
+        if not KINDS[table.kind].has_domains_alone or any(host.startswith(".") for host, _ in self.hosts):
             yield from self._named_in(table)
 
     def _answers_of(self, table: Table) -> Iterator[tuple[bytes, str]]:
         """What a table says of protected names themselves."""
-        at = "@" if table.kind == "address" else ""
         for host, place in self.hosts:
             # Look up what is protected, as a request would bring it; `x` stands for any name below `.name`.
-            raw = table.find(f"{at}x{host}" if host.startswith(".") else f"{at}{host}")
+            question = KINDS[table.kind].question_about(f"x{host}" if host.startswith(".") else host)
+            raw = table.find(question) if question is not None else None
             if raw:
                 yield raw, f"{host} is protected ({place})"
 
@@ -100,7 +101,7 @@ class Protection:
         hosts, around = dict(self.hosts), _Around(self.networks)
         for key, raw in table.entries():
             text = key.decode("utf-8", "replace")
-            for word in text.split() if table.kind == "key" else (text,):
+            for word in KINDS[table.kind].words(text):
                 name = keys.fold_domain(word.rpartition("@")[2])
                 host = next((each for each in (name, *keys.parent_keys(name)) if each in hosts), None)
                 if host:
@@ -158,21 +159,21 @@ def _texts_of(word: str, directory: TablesDirectory) -> Iterator[tuple[str, str]
 
 
 def _texts_of_table(name: str, directory: TablesDirectory) -> Iterator[tuple[str, str]]:
-    kind, table = _open_any_kind(str(directory.table(name)), name)
+    table = _open_any_kind(str(directory.table(name)), name)
     try:
         for _, raw in table.entries():
             entry = table.entry(raw)
-            if kind in ("cidr", "domain") or not ("@" in entry.key or entry.key == keys.NULL_SENDER):
+            if "@" not in entry.key and entry.key != keys.NULL_SENDER:
                 yield entry.key, f"{entry.source}:{entry.line}" if entry.line else entry.source
     finally:
         table.close()
 
 
-def _open_any_kind(path: str, name: str) -> tuple[Kind, Table]:
+def _open_any_kind(path: str, name: str) -> Table:
     reason = ""
     for kind in KINDS:
         try:
-            return kind, open_table(path, name, kind)
+            return open_table(path, name, kind)
         except TableError as error:
             reason = str(error)
     raise UsageError(f"--protect {name}: {reason}")

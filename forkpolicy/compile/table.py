@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from forkpolicy.compile.complaints import MAX_COMPLAINTS
 from forkpolicy.compile.output.difference import Difference, compare
@@ -24,7 +24,8 @@ from forkpolicy.compile.sources.registry import is_of_kernel, with_whole_queries
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
 from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
-from forkpolicy.tables.format import KINDS, Kind, TableInfo
+from forkpolicy.tables.format import TableInfo
+from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import Table, open_table
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def compile_table(
     try:
         result = _TableCompiler(declaration, directory, options, progress or Progress(None)).compile()
     except MemoryError as error:
-        raise CannotWriteError("there is not enough memory to compile it") from error
+        raise CannotWriteError("there is not enough memory for it") from error
     result.seconds = time.monotonic() - started
     return result
 
@@ -127,7 +128,7 @@ class _TableCompiler:
     ) -> None:
         self._declaration, self._directory = with_whole_queries(declaration), directory
         self._options, self._progress = options, progress
-        self._kind = cast("Kind", declaration.kind)
+        self._kind = declaration.kind
         self._path = directory.table(declaration.name)
         self._result = Result(declaration.name, declaration.kind, str(self._path))
 
@@ -166,7 +167,7 @@ class _TableCompiler:
         try:
             return self._open(self._path)
         except TableError as error:
-            message = f"cannot compare with the table in use: {error}"
+            message = f"the table in use cannot be compared with: {error}"
             self._result.complaints.append(_warning(self._at_table(message)))
             return None
 
@@ -203,7 +204,7 @@ class _TableCompiler:
         reading = reader.read()
         self._result.complaints += self._complaints_of(reading)
         if not (self._result.errors or store.count or self._may_be_empty()):
-            hint = "--allow-shrink accepts it"
+            hint = "--allow-shrink compiles it as it is"
             self._result.complaints.append(self._at_table("none of its sources has an entry", hint))
         if self._result.errors:
             return self._result
@@ -292,7 +293,7 @@ class _TableCompiler:
     def _compare_sizes(self, entries: int, before: int) -> None:
         if entries < before * _SMALLEST_PART:
             message = f"{entries} entries, and the table in use has {before}"
-            hint = "a loss of more than half is most often a failed download: --allow-shrink accepts it"
+            hint = "less than half is refused because most often a download failed: --allow-shrink takes it"
             self._result.complaints.append(self._at_table(message, hint))
 
     def _may_be_empty(self) -> bool:

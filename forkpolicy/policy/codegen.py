@@ -14,9 +14,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.policy.matchers.table import domain_of_address
 from forkpolicy.postfix.addresses import PLAIN
 from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
+from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from forkpolicy.errors import Complaint
 
-TABLE_KINDS = ("cidr", "domain", "address", "key")
-
 
 class Place(NamedTuple):
     """Where a word stands. Lines and columns count from 1; `source` is the text of the line."""

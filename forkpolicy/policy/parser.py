@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Complaint, ConfigError, nearest
 from forkpolicy.policy.nodes import (
-    TABLE_KINDS,
     AccessStatement,
     AclStatement,
     ActionStatement,
@@ -23,6 +22,7 @@ from forkpolicy.policy.nodes import (
     TableStatement,
     Word,
 )
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,10 +146,10 @@ def _statement(keyword: str, words: list[Word]) -> Statement:
 def _table(words: list[Word]) -> TableStatement:
     _need(words, 4, "table NAME KIND SOURCE [SOURCE ...]")
     kind = words[2].text.lower()
-    if kind not in TABLE_KINDS:
-        near = nearest(kind, TABLE_KINDS)
+    if kind not in KINDS:
+        near = nearest(kind, KINDS)
         hint = f'did you mean "{near}"?' if near else ""
-        raise _wrong(words[2], f'unknown kind of table "{words[2].text}": expected {", ".join(TABLE_KINDS)}', hint)
+        raise _wrong(words[2], f'unknown kind of table "{words[2].text}": expected {", ".join(KINDS)}', hint)
     return TableStatement(_name(words[1]), words[2], tuple(words[3:]))
 
 

@@ -19,10 +19,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.tables.keys import ip_key, ip_text
 from forkpolicy.tables.names import NUMERIC_TOP, parse_host_pattern
+
+if TYPE_CHECKING:
+    from forkpolicy.tables.kinds.kind import TableKind
 
 _NAMES_ALONE: Final = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains")
 # Of the parameters that are maps, these have domains as keys.
@@ -41,7 +44,7 @@ class Members:
     """The members of one parameter, for a table of some kind."""
 
     parameter: str
-    kind: str
+    kind: TableKind
     with_subdomains: bool
     # What is left out: how often, and the first of it.
     _left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -58,16 +61,16 @@ class Members:
 
     def keys_of_word(self, word: str) -> list[str]:
         """The keys for what stands in the list itself, or in a file of it."""
-        if self.kind == "cidr":
+        if self.kind.stores_ranges:
             return [_network(word)]
         return self._leave_out(_LITERALS, word) if word.startswith("[") else self._names(word)
 
     def keys_of_key(self, key: str, map_type: str) -> list[str]:
         """The keys for what stands in a map of the list."""
-        if self.kind == "cidr":
+        if self.kind.stores_ranges:
             return [key] if map_type == "cidr" else self._whole_address(key)
         if self.has_values:
-            is_local = self.kind == "address" and "@" not in key and self.parameter not in _DOMAINS_AS_KEYS
+            is_local = self.kind.has_local_parts and "@" not in key and self.parameter not in _DOMAINS_AS_KEYS
             return self._leave_out(_LOCAL_PARTS, key) if is_local else [key]
         if "@" in key:
             return self._leave_out(_ADDRESSES, key)

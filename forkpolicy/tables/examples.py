@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.tables.keys import parse_network
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def examples_in(table: Table) -> list[Entry]:
     """The entries of a table that come from documentation; none where it is large."""
     if table.info.entries > _MOST_ENTRIES:
         return []
-    return list(_networks_in(table) if table.kind == "cidr" else _names_in(table))
+    return list(_networks_in(table) if KINDS[table.kind].stores_ranges else _names_in(table))
 
 
 def words_for(examples: list[Entry]) -> str:

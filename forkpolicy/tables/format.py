@@ -26,7 +26,7 @@ import os
 import struct
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-Kind = Literal["cidr", "domain", "address", "key"]
-KINDS: Final[tuple[Kind, ...]] = ("cidr", "domain", "address", "key")
+# The name of one of `kinds.KINDS`.
+Kind = str
 
 FORMAT_VERSION: Final = 3
 READABLE_VERSIONS: Final = (2, FORMAT_VERSION)
@@ -77,7 +77,7 @@ class TableInfo:
     created: float
     sources: tuple[str, ...]
     counts: dict[str, int] = field(default_factory=dict)
-    # What the table holds, so that a look-up can skip what it cannot hold; see forkpolicy.tables.reader.
+    # What the table holds, so that a look-up can skip what it cannot hold; see forkpolicy.tables.kinds.
     traits: dict[str, Any] = field(default_factory=dict)
     # Hexadecimal, see above; empty in a file of version 2.
     content_digest: str = ""
@@ -205,7 +205,7 @@ def _check_head(end: bytes, size: int) -> int:
     if size == 0:
         raise TableError("is empty (0 bytes)")
     if len(end) < TRAILER_BYTES or not end.startswith(MAGIC):
-        raise TableError("is damaged or not a forkpolicy table: it was truncated, or written by another program")
+        raise TableError("is damaged or not a table of forkpolicy: cut off, or written by another program")
     _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
     if version not in READABLE_VERSIONS:
         known = " and ".join(str(each) for each in READABLE_VERSIONS)

@@ -11,6 +11,7 @@ therefore never covers IPv4.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -148,23 +149,14 @@ def parent_keys(name: str) -> list[str]:
     return keys
 
 
-def address_keys(address: str, delimiter: str = "") -> tuple[str, ...]:
-    """The keys of a mail address in access(5) order.
-
-    `user+ext@domain`, `user@domain`, `domain`, `.parent` from the longest, all by each name of the domain; `user+ext@`,
-    `user@`. The null sender (empty, or written `<>`) is `<>` alone; an address without a domain matches no domain.
-    """
-    if address in ("", NULL_SENDER):
-        return (NULL_SENDER,)
-    local, domain = split_address(address)
-    local = local.casefold()
-    base = base_local_part(local, delimiter)
-    locals_ = (local,) if base == local else (local, base)
-    keys = []
-    for name in domain_names(domain):
-        if name:
-            keys += [*(f"{each}@{name}" for each in locals_), name, *parent_keys(name)]
-    return (*keys, *(f"{each}@" for each in locals_))
+def encode_key(text: str) -> bytes:
+    """A folded text as LMDB key. Bytes that were no UTF-8 come back as they were; nothing raises."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeEncodeError):
+            return text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "replace")
 
 
 def ip_key(text: str) -> bytes | None:

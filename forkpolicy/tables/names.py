@@ -17,6 +17,8 @@ from forkpolicy.tables.keys import MAX_NAME_CHARS, NULL_SENDER, fold_domain, spl
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NAME: Final = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
 
+QUOTED_KEY: Final = re.compile(r'\s*"([^"]*)"(@[^\s,]*)?(?=\s|$)')
+
 # What ends in a number is an address, or was meant as one.
 NUMERIC_TOP: Final = re.compile(r"(^|\.)\d+$")
 
@@ -36,7 +38,7 @@ def parse_host_pattern(text: str) -> str:
 
 
 def parse_address_pattern(text: str) -> str:
-    """The key of a mail address pattern, as `keys.address_keys` lists them. Raises ValueError."""
+    """The key of a mail address pattern, as `kinds.address` lists them. Raises ValueError."""
     if text == NULL_SENDER:
         return text
     if text.startswith("<") and text.endswith(">"):
@@ -54,6 +56,13 @@ def parse_address_pattern(text: str) -> str:
     if domain.startswith("["):
         return f"{local.casefold()}@{domain.lower()}"
     return f"{local.casefold()}@{_parse_name(domain, text)}"
+
+
+def unquoted(key: str) -> str:
+    """A key, or the local part of an address, without the quotes that Postfix's maps have and its requests have not."""
+    quoted = QUOTED_KEY.fullmatch(key)
+    # `""@example.com` is an address with an empty local part, `@example.com` would be all of the domain.
+    return quoted[1] + (quoted[2] or "") if quoted and (quoted[1] or not quoted[2]) else key
 
 
 def _parse_name(name: str, text: str) -> str:

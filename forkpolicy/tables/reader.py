@@ -18,20 +18,19 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, ClassVar
 
 import lmdb
 
 from forkpolicy.errors import TableError
 from forkpolicy.tables import format as layout
-from forkpolicy.tables import keys
 from forkpolicy.tables.format import Entry, Kind, TableInfo, Trailer
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    Find = Callable[[str], bytes | None]
+    from forkpolicy.tables.kinds.kind import Find
 
 
 class InUseError(TableError):
@@ -113,7 +112,8 @@ class Table:
             self.info = TableInfo.unpack(mapped.raw_info)
             _check_kind(self.info, name, kind)
             self.version = (self.info.content_digest or file.trailer.digest)[:12]
-            self.find: Find = _finder(mapped.txn.cursor(mapped.entries), self.info, delimiter)
+            cursor = mapped.txn.cursor(mapped.entries)
+            self.find: Find = KINDS[kind].finder(cursor, self.info.traits, delimiter)
         except BaseException:
             mapped.let_go()
             raise
@@ -138,7 +138,7 @@ class Table:
                 yield from self._with_keys(cursor)
 
     def _with_keys(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-        return pairs if self.kind == "cidr" else ((key, raw + key) for key, raw in pairs)
+        return pairs if KINDS[self.kind].stores_ranges else ((key, raw + key) for key, raw in pairs)
 
     def close(self) -> None:
         """Close map and file; a previous version that was renamed away vanishes with its last reader."""
@@ -238,165 +238,9 @@ def _check_kind(info: TableInfo, name: str, kind: Kind) -> None:
         raise TableError(f'is the table "{info.name}" under the name of "{name}": compile, do not copy')
 
 
-def _finder(cursor: lmdb.Cursor[bytes], info: TableInfo, delimiter: str) -> Find:
-    if info.kind == "cidr":
-        return _cidr_finder(cursor)
-    if info.kind == "domain":
-        return _domain_finder(cursor, info)
-    if info.kind == "address":
-        return _address_finder(cursor, info, delimiter)
-    return _key_finder(cursor)
-
-
-# The finders are closures over bound methods, and the common form of a key is made in place: a look-up takes a
-# microsecond, and each call of a Python function would be a tenth of that.
-
-
-def _cidr_finder(cursor: lmdb.Cursor[bytes]) -> Find:
-    """Keys are last addresses of disjoint ranges: the first key not below the address is the only candidate."""
-    set_range, value, ip_key = cursor.set_range, cursor.value, keys.ip_key
-
-    def find(text: str) -> bytes | None:
-        try:
-            # Addresses as Postfix writes them; the careful way has the rest, mapped ones (they begin with 0) included.
-            if ":" in text:
-                packed = inet_pton(AF_INET6, text)
-                key = b"6" + packed if packed[0] else ip_key(text)
-            else:
-                key = b"4" + inet_pton(AF_INET, text)
-        except (OSError, ValueError):
-            key = ip_key(text)
-        if key is not None and set_range(key):
-            raw = value()
-            # Its first address comes first, family before it: the first IPv6 range never passes for the last IPv4
-            # address. What follows begins below 0xff.
-            if raw < key + b"\xff":
-                return raw
-        return None
-
-    return find
-
-
-def _getter(cursor: lmdb.Cursor[bytes]) -> Callable[[bytes], bytes | None]:
-    set_key, value = cursor.set_key, cursor.value
-
-    def get(key: bytes) -> bytes | None:
-        try:
-            return value() + key if set_key(key) else None
-        except lmdb.BadValsizeError:
-            # Empty, or longer than any key can be: a hostile request, not an error.
-            return None
-
-    return get
-
-
-def _key_finder(cursor: lmdb.Cursor[bytes]) -> Find:
-    get = _getter(cursor)
-
-    def find(text: str) -> bytes | None:
-        return get(encode_key(text.casefold()))
-
-    return find
-
-
-def _keys_finder(cursor: lmdb.Cursor[bytes], keys_of: Callable[[str], tuple[str, ...]]) -> Find:
-    """Look up one key after the other: the way for names outside ASCII, of which there may be two."""
-    get = _getter(cursor)
-
-    def find(text: str) -> bytes | None:
-        return next((found for key in keys_of(text) if (found := get(encode_key(key))) is not None), None)
-
-    return find
-
-
-def _domain_finder(cursor: lmdb.Cursor[bytes], info: TableInfo) -> Find:
-    set_key, value, fold_domain = cursor.set_key, cursor.value, keys.fold_domain
-    find_international = _keys_finder(cursor, keys.domain_keys)
-    find_parent = _parent_finder(cursor, info) if info.traits.get("wildcard_labels") else None
-
-    def find(text: str) -> bytes | None:
-        if not text.isascii():
-            return find_international(text)
-        name = text.lower() if text[-1:] != "." else fold_domain(text)
-        key = name.encode()
-        try:
-            if set_key(key):
-                return value() + key
-        except lmdb.BadValsizeError:
-            # Empty, or longer than any key can be: a hostile request, of whose parents there may be an entry.
-            pass
-        return find_parent(name) if find_parent else None
-
-    return find
-
-
-def _parent_finder(cursor: lmdb.Cursor[bytes], info: TableInfo) -> Find:
-    """Look up `.parent` keys of a folded name from the longest, but only with label counts that the table has."""
-    get = _getter(cursor)
-    label_counts = sorted(info.traits.get("wildcard_labels", ()), reverse=True)
-
-    def find_parent(name: str) -> bytes | None:
-        if len(name) > keys.PARENTS_WITHIN_CHARS:
-            name = name[-keys.PARENTS_WITHIN_CHARS :]
-        dots = name.count(".")
-        for labels in label_counts:
-            if labels <= dots and (child := name.rsplit(".", labels)[0]):
-                found = get(encode_key(name[len(child) :]))
-                if found is not None:
-                    return found
-        return None
-
-    return find_parent
-
-
-def _address_finder(cursor: lmdb.Cursor[bytes], info: TableInfo, delimiter: str) -> Find:
-    """The order of access(5), without the forms that this table has no entry of."""
-    get = _getter(cursor)
-    find_international = _keys_finder(cursor, lambda text: keys.address_keys(text, delimiter))
-    find_parent = _parent_finder(cursor, info)
-    forms = frozenset(info.traits.get("forms", ()))
-    has_address, has_domain, has_local = "address" in forms, "domain" in forms, "local" in forms
-    has_parent = bool(info.traits.get("wildcard_labels"))
-
-    def find(text: str) -> bytes | None:
-        if text in ("", keys.NULL_SENDER):
-            return get(b"<>")
-        if not text.isascii():
-            return find_international(text)
-        local, domain = keys.split_address(text)
-        local, domain = local.casefold(), keys.fold_domain(domain)
-        base = keys.base_local_part(local, delimiter)
-        found = None
-        if has_address and domain:
-            found = get(encode_key(f"{local}@{domain}"))
-            if found is None and base != local:
-                found = get(encode_key(f"{base}@{domain}"))
-        if found is None and has_domain:
-            found = get(encode_key(domain))
-        if found is None and has_parent:
-            found = find_parent(domain)
-        if found is None and has_local:
-            found = get(encode_key(f"{local}@"))
-            if found is None and base != local:
-                found = get(encode_key(f"{base}@"))
-        return found
-
-    return find
-
-
 def _closed(_text: str) -> bytes | None:
     """The file stays mapped while others use it: what has closed a table must not go on with it unnoticed."""
     raise TableError("the table is closed")
-
-
-def encode_key(text: str) -> bytes:
-    """A folded text as LMDB key. Bytes that were no UTF-8 come back as they were; nothing raises."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        with contextlib.suppress(UnicodeEncodeError):
-            return text.encode("utf-8", "surrogateescape")
-        return text.encode("utf-8", "replace")
 
 
 def open_once() -> None:

@@ -200,7 +200,7 @@ def verified_s(directory: Path) -> str:
 
 def compiled_us(sample: Sample, directory: Path) -> list[float]:
     """A look-up in the compiled table: of what was never asked before, and of what mail asks."""
-    table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)  # type: ignore[arg-type]
+    table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
     try:
         return [cpu_us(table.find, sample.questions), cpu_us(table.find, as_mail_asks(sample.questions))]
     finally:
@@ -334,7 +334,7 @@ def _be_a_worker(sample: Sample, directory: Path, ready: int, go: int) -> None:
         text.casefold()
     # The first worker alone would own the pages that the second shares: count dirty pages, which are never shared.
     before = pss_kib(os.getpid(), own[:1])
-    table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)  # type: ignore[arg-type]
+    table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
     for text in sample.questions:
         table.find(text)
     os.write(ready, str(pss_kib(os.getpid(), own[:1]) - before).encode())

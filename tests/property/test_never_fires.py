@@ -89,14 +89,15 @@ def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
     never = {int(line) for line in SAYS_NEVER.findall(told)}
     for line in policy.model.lines:
         if line.place.line in never:
-            for _ in times_for(line):
+            for _ in times_for(policy, line):
                 assert not any(line.number in fired(policy, request) for request in requests_about(line))
 
 
-def times_for(line):
-    """Put the clock of a line's ACLs to every time that makes a difference; once for a line without one."""
-    clocked = [matcher for acl, _ in line.clauses for matcher in acl.matchers if matcher.needs_clock]
-    for now in NOWS if clocked else NOWS[:1]:
+def times_for(policy, line):
+    """Put all clocks to every time that makes a difference; once for a line that asks none."""
+    asks_clock = any(matcher.needs_clock for acl, _ in line.clauses for matcher in acl.matchers)
+    clocked = [each for acl in policy.model.acls.values() for each in acl.matchers if each.needs_clock]
+    for now in NOWS if asks_clock else NOWS[:1]:
         for matcher in clocked:
             matcher.clock = now.timestamp
         yield

@@ -17,12 +17,12 @@ from forkpolicy.compile.sources.registry import _ROW_SOURCES
 from forkpolicy.master.generation import FIXED
 from forkpolicy.policy.matchers import types
 from forkpolicy.policy.matchers.regex import REGEX_CHARS
-from forkpolicy.policy.nodes import TABLE_KINDS
 from forkpolicy.policy.parser import KEYWORDS
 from forkpolicy.policy.template import ADDRESS_PARTS, MATCH_PREFIX
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, VERBS
 from forkpolicy.settings import SECTIONS, Settings, declared
+from forkpolicy.tables.kinds import KINDS
 from tests.fakes import complaints_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -163,7 +163,7 @@ def test_the_manual_of_the_compiler_has_all_sources_and_kinds():
     """Every way to name a source, and every kind of table, has its row."""
     prefixes = {found[1] for name in names_in(rows_of(COMPILE, "Sources")) if (found := re.match(r"(\w+):", name))}
     assert prefixes == set(_ROW_SOURCES)
-    assert {row[0].strip("`") for row in rows_of(COMPILE, "Text files")} == set(TABLE_KINDS)
+    assert {row[0].strip("`") for row in rows_of(COMPILE, "Text files")} == set(KINDS)
 
 
 def test_exit_statuses_are_those_of_the_code():
@@ -180,7 +180,7 @@ def test_exit_statuses_are_those_of_the_code():
 def test_the_manual_has_every_statement_and_kind():
     """Statements and kinds of tables, no more and no less."""
     assert {name.split()[0] for name in names_in(rows_of(LANGUAGE, "Statements"))} == set(KEYWORDS)
-    assert set(names_in(rows_of(LANGUAGE, "Tables"))) >= set(TABLE_KINDS)
+    assert set(names_in(rows_of(LANGUAGE, "Tables"))) >= set(KINDS)
 
 
 def test_the_manual_has_every_acl_type():

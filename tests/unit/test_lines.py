@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from forkpolicy.compile.lines import Item, LineError, split_line, unquoted_key
+from forkpolicy.compile.lines import Item, LineError, split_line
+from forkpolicy.tables.names import unquoted
 
 NEEDS_QUOTES = "an attribute that is empty, or has a blank in it, needs a key in quotes"
 
@@ -55,13 +56,13 @@ def test_a_line_of_several_words_as_key() -> None:
         (
             '"a b"@c d',
             2,
-            "quotes go around all of the key: the policy looks up several attributes in this table together",
+            "quotes go around all of the key: the policy asks this table for several attributes together",
             0,
         ),
         (
             "endif",
             1,
-            "if and endif of cidr_table(5) are not supported: list the networks themselves",
+            "if and endif of cidr_table(5) are not known here: write the networks that are meant",
             0,
         ),
         ("ab\x01c", 1, "a control character (0x01)", 3),
@@ -100,4 +101,4 @@ def test_a_line_that_is_wrong(line: str, words: int, message: str, column: int) 
 )
 def test_quotes_of_keys(key: str, plain: str) -> None:
     """An empty local part keeps its quotes: without them it would be all of the domain."""
-    assert unquoted_key(key) == plain
+    assert unquoted(key) == plain

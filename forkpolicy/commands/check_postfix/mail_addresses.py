@@ -16,6 +16,7 @@ from forkpolicy.commands.check_postfix.setup import about
 from forkpolicy.errors import Complaint
 from forkpolicy.postfix.lists import is_map, split_list
 from forkpolicy.tables.keys import fold_domain, ip_key
+from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.live_table import LiveTable
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _tables(setup: Setup, model: Model) -> Iterator[Complaint]:
     for acl in model.acls.values():
         for matcher in acl.matchers:
             table = matcher.lookup
-            if len(matcher.attributes) == 1 and isinstance(table, LiveTable) and table.kind == "domain":
+            if len(matcher.attributes) == 1 and isinstance(table, LiveTable) and KINDS[table.kind].has_domains_alone:
                 slots[table.name] = table
                 asked.setdefault(table.name, set()).update(matcher.attributes)
     for name, slot in slots.items():

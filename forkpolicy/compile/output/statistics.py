@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from forkpolicy.tables.kinds import KINDS
+
 if TYPE_CHECKING:
-    from forkpolicy.tables.format import Entry
     from forkpolicy.tables.reader import Table
 
 _MOST_COMMON: Final = 20
@@ -19,7 +20,7 @@ def statistics_of(table: Table) -> dict[str, Any]:
     per_source: Counter[str] = Counter()
     for _, raw in table.entries():
         entry = table.entry(raw)
-        shapes[_shape(entry, table.kind)] += 1
+        shapes[KINDS[table.kind].shape(entry.key)] += 1
         values[entry.value if entry.value is not None else "(no value)"] += 1
         per_source[entry.source] += 1
     return {
@@ -28,18 +29,3 @@ def statistics_of(table: Table) -> dict[str, Any]:
         "different_values": len(values),
         "sources": dict(per_source.most_common()),
     }
-
-
-def _shape(entry: Entry, kind: str) -> str:
-    if kind == "cidr":
-        family = "IPv6" if ":" in entry.key else "IPv4"
-        return f"{family} /{entry.key.partition('/')[2] or ('128' if family == 'IPv6' else '32')}"
-    if kind == "key":
-        return "text"
-    if entry.key == "<>":
-        return "null sender"
-    if entry.key.endswith("@"):
-        return "local part"
-    if "@" in entry.key:
-        return "address"
-    return "names below" if entry.key.startswith(".") else "name"

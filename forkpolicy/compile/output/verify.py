@@ -9,6 +9,7 @@ import msgpack
 
 from forkpolicy.errors import TableError
 from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, ContentDigest
+from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import open_table
 
 if TYPE_CHECKING:
@@ -33,15 +34,16 @@ def _walk(table: Table) -> None:
     before = b""
     count = 0
     content = ContentDigest(table.kind)
+    has_ranges = KINDS[table.kind].stores_ranges
     for key, raw in table.entries():
         count += 1
         table.entry(raw)
-        content.add([(key, raw if table.kind == "cidr" else raw[: -len(key)])])
-        first = raw[: FIRST_ADDRESS_BYTES[raw[:1]]] if table.kind == "cidr" else key
+        content.add([(key, raw if has_ranges else raw[: -len(key)])])
+        first = raw[: FIRST_ADDRESS_BYTES[raw[:1]]] if has_ranges else key
         if first <= before:
             raise TableError(f"{table.path}: entry {count} overlaps the one before it")
         before = key
-    expected = table.info.counts.get("ranges", 0) if table.kind == "cidr" else table.info.entries
+    expected = table.info.counts.get("ranges", 0) if has_ranges else table.info.entries
     if count != expected:
         raise TableError(f"{table.path} holds {count} entries, and {expected} were written")
     if table.info.content_digest not in ("", content.hexdigest()):

@@ -3,7 +3,7 @@
 One pass, a block of records at a time, memory for no more than the networks around the present one. The most specific
 network wins: where networks nest, the outer one's range is cut into the pieces that the inner ones leave. An inner one
 with its outer one's value says nothing new and is dropped. The same network or key twice is one entry; with two values
-it is a mistake, reported with both lines. `Tally` holds the counts, complaints and traits.
+it is a mistake, told with both lines. `Tally` holds the counts, complaints and traits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from forkpolicy.compile.complaints import FirstComplaints
 from forkpolicy.compile.sorting.sort_records import HEAD_CHARS
 from forkpolicy.errors import Complaint
 from forkpolicy.tables import keys
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from forkpolicy.tables.format import Kind
+    from forkpolicy.tables.kinds.kind import TableKind
 
 Pair = tuple[bytes, bytes]
 
@@ -120,10 +122,11 @@ class Tail(NamedTuple):
 
 def flatten(kind: Kind, blocks: Iterable[list[str]], tally: Tally) -> Iterator[list[Pair]]:
     """What the table stores, in key order, a batch at a time."""
-    return _flatten_networks(blocks, tally) if kind == "cidr" else _merge_keys(blocks, tally, kind)
+    found = KINDS[kind]
+    return _flatten_networks(blocks, tally) if found.stores_ranges else _merge_keys(blocks, tally, found)
 
 
-def _merge_keys(blocks: Iterable[list[str]], tally: Tally, kind: Kind) -> Iterator[list[Pair]]:
+def _merge_keys(blocks: Iterable[list[str]], tally: Tally, kind: TableKind) -> Iterator[list[Pair]]:
     from_hex = bytes.fromhex
     before_key, before_tail = "", ""
     for block in blocks:
@@ -139,29 +142,14 @@ def _merge_keys(blocks: Iterable[list[str]], tally: Tally, kind: Kind) -> Iterat
             before_key, before_tail = key, tail
             batch.append((key.encode("latin-1"), from_hex(tail)))
         tally.entries += len(batch)
-        _learn_traits(kind, batch, tally)
+        stored = [key for key, _ in batch]
+        tally.wildcard_labels |= kind.wildcard_labels(stored)
+        tally.forms |= kind.forms(stored)
         yield batch
 
 
 def _readable(key: str) -> str:
     return key.encode("latin-1").decode("utf-8", "backslashreplace")
-
-
-def _learn_traits(kind: Kind, batch: list[Pair], tally: Tally) -> None:
-    if kind == "key":
-        return
-    tally.wildcard_labels.update({key.count(b".") for key, _ in batch if key.startswith(b".")})
-    if kind == "address":
-        # `sub.example` is a form of its own; `@` at the end means a local part anywhere.
-        tally.forms.update({_form(key) for key, _ in batch})
-
-
-def _form(key: bytes) -> str:
-    if key.startswith(b"."):
-        return "parent"
-    if b"@" not in key:
-        return "null" if key == b"<>" else "domain"
-    return "local" if key.endswith(b"@") else "address"
 
 
 # A network that is not over yet: key, last address, value, entry, as its record has them.

@@ -16,6 +16,7 @@ from forkpolicy.compile.directory import writing
 from forkpolicy.compile.sorting.external_sort import Run, merge_runs
 from forkpolicy.compile.sorting.flatten import Tally, flatten
 from forkpolicy.tables import keys
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def _bounds(kind: Kind, runs: list[Run], parts: int) -> list[str]:
 
 
 def _cut(kind: Kind, record: str) -> str:
-    if kind == "cidr":
+    if KINDS[kind].stores_ranges:
         return min(record[: _V4_CUT_CHARS if record[1] == "4" else _V6_CUT_CHARS], _LOCAL_V6)
     return record[: record.index("\0") + 1]
 

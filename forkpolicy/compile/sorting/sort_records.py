@@ -7,28 +7,26 @@ table is two `bytes.fromhex` an entry:
     cidr         family and first address, prefix length (the wider first), family and last address, entry
     the others   folded key as UTF-8, NUL, entry
 
-Common lines take a short way through `*_fast`; whatever looks in the least unusual goes through `lines.split_line` and
-the strict parsers of `forkpolicy.tables`. Complaints are collected, never raised.
+Common lines take a short way; whatever looks in the least unusual goes through `lines.split_line` and the strict
+parsers of `forkpolicy.tables.kinds`. Complaints are collected, never raised.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.complaints import FirstComplaints
-from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line, unquoted_key
+from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line
 from forkpolicy.compile.sorting.joined import refuse_never_equal
 from forkpolicy.errors import Complaint
-from forkpolicy.tables import keys, names
-from forkpolicy.tables.format import MAX_KEY_BYTES, pack_value
-from forkpolicy.tables.reader import encode_key
+from forkpolicy.tables import keys
+from forkpolicy.tables.format import pack_value
+from forkpolicy.tables.kinds import KINDS
+from forkpolicy.tables.kinds.kind import SourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from forkpolicy.tables.format import Kind
 
 # Entry heads have one width, so that a record can be cut by position: array of 4, uint8, uint32, uint8.
@@ -39,15 +37,6 @@ _V6_LENGTHS: Final = {"": (0, "80")} | {str(n): ((1 << (128 - n)) - 1, f"{n:02x}
 _V4_STRICT: Final = {key: each for key, each in _V4_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V4}
 _V6_STRICT: Final = {key: each for key, each in _V6_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V6}
 _MAPPED_HIGH: Final = 0xFFFF
-
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_TOP_LABEL = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_COMMON_NAME = re.compile(rf"\.?(?:{_LABEL}\.)+{_TOP_LABEL}")
-_COMMON_REST = re.compile(rf"@?\.?(?:{_LABEL}\.)*{_LABEL}")
-_COMMON_ADDRESS = re.compile(rf"(?:[A-Za-z0-9._+=-]+@|\.)?(?:{_LABEL}\.)+{_TOP_LABEL}")
-# `if` and `endif` are words of cidr_table(5); whoever means keys writes them in quotes.
-_COMMON_KEY = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
-_NETWORK_LIKE = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
 
 
 @dataclass(slots=True)
@@ -88,7 +77,8 @@ class RecordParser:
             for at in range(len(lines)):
                 self.parse_exactly(lines, at, first_line, parsed)
         else:
-            _FAST[self.kind](self, lines, first_line, parsed)
+            parse = _parse_networks if KINDS[self.kind].stores_ranges else _parse_keys
+            parse(self, lines, first_line, parsed)
         return parsed
 
     def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
@@ -119,7 +109,7 @@ class RecordParser:
 
     def _is_begin_of_list(self, raw: str) -> bool:
         """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
-        return self.kind != "key" and is_parameter_alone(raw)
+        return not KINDS[self.kind].takes_any_text and is_parameter_alone(raw)
 
     def _refuse_continuation(self, lines: list[str], at: int) -> None:
         """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
@@ -145,14 +135,14 @@ class RecordParser:
 
     def records_of(self, item: Item, line: int, parsed: Parsed) -> list[str]:
         """The strictly parsed records of one entry. Raises ValueError."""
-        tail = self.tail(item.value)
-        if self.kind == "cidr":
-            return _network_records(self, item, line, tail)
         if self.key_attributes:
             refuse_never_equal(item.key, self.key_attributes)
-        key = encode_key(_KEY_PARSERS[self.kind](item, parsed, line)).decode("latin-1")
-        _refuse_impossible_keys(key)
-        return [f"{key}\0{self.head}{line:08x}cc00{tail}"]
+        rest = "" if item.value_is_meant else item.value or ""
+        key = SourceKey(item.key, rest, lambda text: parsed.note(text, line), self.allow_wide)
+        tail = self.tail(item.value)
+        return [
+            f"{sort_key}{self.head}{line:08x}cc{bits:02x}{tail}" for sort_key, bits in KINDS[self.kind].sort_keys(key)
+        ]
 
     @property
     def head(self) -> str:
@@ -163,109 +153,6 @@ class RecordParser:
     def tail(value: str | None) -> str:
         """The part of an entry behind its prefix length."""
         return pack_value(value or None).hex()
-
-
-def _refuse_impossible_keys(key: str) -> None:
-    if len(key) > MAX_KEY_BYTES:
-        raise ValueError(f"a key of {len(key)} bytes: {MAX_KEY_BYTES} are possible")
-    if not key or "\0" in key or "\n" in key:
-        raise ValueError("an empty key, or one with a NUL or a line end in it")
-
-
-def _network_records(parser: RecordParser, item: Item, line: int, tail: str) -> list[str]:
-    if item.value and not item.value_is_meant:
-        _refuse_half_networks(item, item.value)
-    start, dash, end = item.key.partition("-")
-    if dash and "%" not in item.key:
-        ranges = keys.split_range(*keys.parse_range(start, end))
-        if not parser.allow_wide:
-            for first, last in ranges:
-                keys.refuse_wide(first, keys.prefix_length(first, last))
-    else:
-        ranges = [keys.parse_network(item.key, allow_wide=parser.allow_wide)]
-    return [_network_record(first, last, f"{parser.head}{line:08x}cc", tail) for first, last in ranges]
-
-
-def _refuse_half_networks(item: Item, value: str) -> None:
-    """What stands behind a network and looks like the rest of it, or like another one."""
-    if value[0] in "-/":
-        joined = "".join(f"{item.key} {value}".split())
-        raise LineError(f"blanks within a network or a range: did you mean {joined}?", item.column)
-    second = value.split(maxsplit=1)[0]
-    if _NETWORK_LIKE.match(second):
-        raise LineError(
-            f"two entries on one line ({item.key} and {second}): write one a line, or put commas between; "
-            "a value that is a network goes in quotes",
-            item.column,
-        )
-
-
-def _network_record(first: bytes, last: bytes, head: str, tail: str) -> str:
-    length = f"{keys.prefix_length(first, last):02x}"
-    return f"{first.hex()}{length}{last.hex()}{head}{length}{tail}"
-
-
-def _host_key(item: Item, parsed: Parsed, line: int) -> str:
-    _refuse_other_kinds(item.key)
-    key = names.parse_host_pattern(item.key)
-    second = item.value.split()[0] if item.value and not item.value_is_meant else ""
-    _refuse_blanks_within(item, ".")
-    if _COMMON_NAME.fullmatch(second) and second.lower().rstrip(".") != key:
-        raise ValueError(
-            f"two entries on one line ({item.key} and {second}): "
-            "write one a line; a value that is a name goes in quotes"
-        )
-    if "." not in key:
-        parsed.note("a name without a dot", line)
-    return key
-
-
-def _refuse_blanks_within(item: Item, marks: str) -> None:
-    """A value that begins as the rest of a name or an address does: `example .com`."""
-    rest = item.value.split(maxsplit=1)[0] if item.value and not item.value_is_meant else ""
-    if rest.startswith(tuple(marks)) and _COMMON_REST.fullmatch(rest):
-        raise ValueError(
-            f"blanks within an entry ({item.key} and {rest}): did you mean {item.key}{rest}? "
-            "A value that begins so goes in quotes"
-        )
-
-
-def _refuse_other_kinds(key: str) -> None:
-    """What would be no name, and in which place it would be something."""
-    _refuse_expressions(key)
-    if names.NUMERIC_TOP.search(key) or keys.ip_key(key.partition("/")[0]):
-        raise ValueError(f"{key} is an address or a network: those go into a table of kind cidr")
-
-
-def _refuse_expressions(key: str) -> None:
-    if key.startswith("/"):
-        raise ValueError("a table cannot hold regular expressions: write them into an acl of the policy")
-
-
-def _address_key(item: Item, parsed: Parsed, line: int) -> str:
-    if item.value and not item.value_is_meant and "@" in item.value.split()[0]:
-        parsed.note("an address as value of an address (if these are two entries, write one a line)", line)
-    _refuse_expressions(item.key)
-    _refuse_blanks_within(item, ".@")
-    key = names.parse_address_pattern(unquoted_key(item.key))
-    if "@" not in key and "." not in key.lstrip(".") and key != keys.NULL_SENDER:
-        parsed.note('a name without a dot is a domain here (a local part in every domain is written "name@")', line)
-    elif "@" not in key and names.NUMERIC_TOP.search(key):
-        parsed.note(
-            "an address of a machine, and mail has none for its domain (those go into a table of kind cidr)", line
-        )
-    return key
-
-
-def _text_key(item: Item, _parsed: Parsed, _line: int) -> str:
-    return keys.fold_text(item.key)
-
-
-_KEY_PARSERS: Final[dict[str, Callable[[Item, Parsed, int], str]]] = {
-    "domain": _host_key,
-    "address": _address_key,
-    "key": _text_key,
-}
 
 
 class _Tails(dict[str, str]):
@@ -280,7 +167,7 @@ class _Tails(dict[str, str]):
         return tail
 
 
-def _cidr_fast(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
+def _parse_networks(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
     v4_lengths = _V4_LENGTHS if parser.allow_wide else _V4_STRICT
     v6_lengths = _V6_LENGTHS if parser.allow_wide else _V6_STRICT
     head, tails, append, number_of = parser.head, _Tails(), parsed.records.append, int.from_bytes
@@ -306,24 +193,14 @@ def _cidr_fast(parser: RecordParser, lines: list[str], first_line: int, parsed: 
             parser.parse_exactly(lines, number - first_line, first_line, parsed)
 
 
-def _text_fast(common: Callable[[str], re.Match[str] | None]) -> Callable[[RecordParser, list[str], int, Parsed], None]:
-    def fast(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
-        head, tails, append = parser.head, _Tails(), parsed.records.append
-        for number, line in enumerate(lines, first_line):
-            key, _, value = line.partition(" ")
-            try:
-                if not common(key) or len(key) > keys.MAX_NAME_CHARS:
-                    raise KeyError(key)  # noqa: TRY301 - the careful way has the words for it
-                append(f"{key.lower()}\0{head}{number:08x}cc00{tails[value]}")
-            except KeyError:
-                parser.parse_exactly(lines, number - first_line, first_line, parsed)
-
-    return fast
-
-
-_FAST: Final[dict[str, Callable[[RecordParser, list[str], int, Parsed], None]]] = {
-    "cidr": _cidr_fast,
-    "domain": _text_fast(_COMMON_NAME.fullmatch),
-    "address": _text_fast(_COMMON_ADDRESS.fullmatch),
-    "key": _text_fast(_COMMON_KEY.fullmatch),
-}
+def _parse_keys(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
+    is_common = KINDS[parser.kind].common.fullmatch
+    head, tails, append = parser.head, _Tails(), parsed.records.append
+    for number, line in enumerate(lines, first_line):
+        key, _, value = line.partition(" ")
+        try:
+            if not is_common(key) or len(key) > keys.MAX_NAME_CHARS:
+                raise KeyError(key)  # noqa: TRY301 - the careful way has the words for it
+            append(f"{key.lower()}\0{head}{number:08x}cc00{tails[value]}")
+        except KeyError:
+            parser.parse_exactly(lines, number - first_line, first_line, parsed)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.children import Children
 from forkpolicy.compile.complaints import FirstComplaints
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from forkpolicy.compile.sorting.sorted_store import RecordStore
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.progress import Progress
-    from forkpolicy.tables.format import Kind
     from forkpolicy.tables.rows import Row, RowSource
 
 _ROWS_A_CHUNK: Final = 10_000
@@ -41,7 +40,7 @@ MAX_SOURCES: Final = 256
 
 @dataclass(slots=True)
 class Reading:
-    """What reading all sources of a table found, in addition to records."""
+    """What reading all sources of a table brought, besides records."""
 
     # The declared sources in their order, then the files and maps that they lead to.
     names: list[str]
@@ -154,7 +153,7 @@ class SourcesReader:
             return
         what = "the source is empty" if is_empty else "no line of the source is an entry"
         where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
-        hint = "most often a download failed; --allow-shrink accepts it"
+        hint = "most often a download failed; --allow-shrink takes it as it is"
         where[index] = registry.complaint_at(self._declaration, index, what, hint)
 
     def _read_source(self, index: int) -> list[Complaint]:
@@ -178,7 +177,7 @@ class SourcesReader:
         return []
 
     def _parser(self, index: int) -> RecordParser:
-        kind, name = cast("Kind", self._declaration.kind), self._reading.names[index]
+        kind, name = self._declaration.kind, self._reading.names[index]
         return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_attributes)
 
     def _index_of(self, name: str) -> int:

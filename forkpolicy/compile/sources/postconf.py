@@ -1,7 +1,7 @@
 """`postconf:PARAMETER`: a list of the running Postfix: `mynetworks`, `mydestination`, `relay_domains` and their like.
 
 The value comes expanded from postconf(1). Files are read, maps are listed, each entry knows in which it stands, and
-each becomes what Postfix matches with it (`postfix_members`). What Postfix can ask but no program can list (ldap, sql,
+each becomes what Postfix matches with it (`postfix_members`). What Postfix can ask but nobody can list (ldap, sql,
 regexp ...) is a complaint that names it, because a table that silently held less or more than Postfix means would be
 worse than none; an exclusion (`!pattern`) is taken off what stands behind it. What postconf(1) and postmap(1) warn of
 are warnings of the source, but for parameters that nothing uses. ConfigError has all of these in one run, each with
@@ -23,10 +23,13 @@ from forkpolicy.postfix.folding import warnings_for
 from forkpolicy.postfix.lists import is_map, split_list
 from forkpolicy.postfix.maps import lines_of
 from forkpolicy.postfix.members import Members
+from forkpolicy.tables.kinds.domain import DomainKind
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from forkpolicy.tables.kinds.kind import TableKind
 
 _PARENTS: Final = "parent_domain_matches_subdomains"
 
@@ -41,7 +44,7 @@ class PostconfSource:
     name: str
     parameter: str
     # Of the table that it is for.
-    kind: str = "domain"
+    kind: TableKind = field(default_factory=DomainKind)
     warnings: list[str] = field(default_factory=list)
     _mistakes: list[Complaint] = field(default_factory=list)
     _excluded: Exclusions = field(init=False)
@@ -49,7 +52,7 @@ class PostconfSource:
 
     def __post_init__(self) -> None:
         """Nothing is excluded yet."""
-        self._excluded = Exclusions(are_networks=self.kind == "cidr")
+        self._excluded = Exclusions(are_networks=self.kind.stores_ranges)
 
     def rows(self) -> Iterator[Row]:
         """The members of the list. Raises as `placed_rows` does."""

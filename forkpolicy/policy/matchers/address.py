@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from forkpolicy.policy.matchers.apolicy import searched_for_warnings
 from forkpolicy.policy.matchers.exact import ExactMatcher, OneKeyMatcher, Patterns
 from forkpolicy.policy.matchers.host import listed_name, names_above
-from forkpolicy.policy.matchers.table import domain_of_address
 from forkpolicy.policy.matchers.values import AttributeType
-from forkpolicy.tables.keys import NULL_SENDER, address_keys, domain_names, fold_address
+from forkpolicy.tables.keys import NULL_SENDER, domain_names, fold_address
+from forkpolicy.tables.kinds.address import address_keys, form_of, keys_lister
+from forkpolicy.tables.kinds.domain import domain_of_address
+from forkpolicy.tables.kinds.kind import Subject
 from forkpolicy.tables.names import parse_address_pattern
 
 if TYPE_CHECKING:
@@ -41,9 +43,7 @@ def _patterns(delimiter: str) -> Patterns:
 def _lister(keys: Collection[str], delimiter: str) -> KeysOf:
     if _only_domains(keys):
         return lambda address: domain_names(domain_of_address(address))
-    if delimiter or any(key[0] == "." or key[-1] in "@>" for key in keys):
-        return lambda address: address_keys(address, delimiter)
-    return _address_and_domain
+    return keys_lister(frozenset(form_of(key.encode()) for key in keys), delimiter)
 
 
 def _above(key: str, delimiter: str) -> Iterable[str]:
@@ -56,12 +56,4 @@ def _only_domains(keys: Iterable[str]) -> bool:
     return all("@" not in key and key[0] not in ".<" for key in keys)
 
 
-def _address_and_domain(address: str) -> tuple[str, ...]:
-    local, at, domain = address.rpartition("@")
-    if not at:
-        return ()
-    local = local.casefold()
-    return tuple(key for name in domain_names(domain) for key in (f"{local}@{name}", name))
-
-
-TYPE = AttributeType("address", address_matcher, fold_address, warnings=searched_for_warnings).acl_type
+TYPE = AttributeType(Subject.MAIL, address_matcher, fold_address, warnings=searched_for_warnings).acl_type

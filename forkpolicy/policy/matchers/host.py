@@ -8,6 +8,7 @@ from forkpolicy.policy.matchers.apolicy import searched_for_warnings
 from forkpolicy.policy.matchers.exact import ExactMatcher, OneKeyMatcher, Patterns
 from forkpolicy.policy.matchers.values import AttributeType
 from forkpolicy.tables.keys import domain_keys, domain_names, fold_domain, parent_keys
+from forkpolicy.tables.kinds.kind import Subject
 from forkpolicy.tables.names import parse_host_pattern
 
 if TYPE_CHECKING:
@@ -50,4 +51,4 @@ def _lister(keys: Collection[str]) -> KeysOf:
 
 
 PATTERNS = Patterns(_lister, names_above)
-TYPE = AttributeType("host", host_matcher, fold_domain, warnings=searched_for_warnings).acl_type
+TYPE = AttributeType(Subject.HOST, host_matcher, fold_domain, warnings=searched_for_warnings).acl_type

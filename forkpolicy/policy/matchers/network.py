@@ -10,6 +10,7 @@ from forkpolicy.policy.matchers.guards import Networks
 from forkpolicy.policy.matchers.matcher import Finding, Matcher
 from forkpolicy.policy.matchers.values import AttributeType
 from forkpolicy.tables.keys import IpRange, ip_key, ip_text, parse_network_spec
+from forkpolicy.tables.kinds.kind import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,4 +118,4 @@ def _folded(text: str) -> str:
     return ip_text(key) if key else text.casefold()
 
 
-TYPE = AttributeType("network", network_matcher, _folded, has_expressions=False).acl_type
+TYPE = AttributeType(Subject.MACHINE, network_matcher, _folded, has_expressions=False).acl_type

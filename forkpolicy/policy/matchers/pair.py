@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.policy.matchers.context import AclType
 from forkpolicy.policy.matchers.table import AskingMatcher
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from forkpolicy.policy.matchers.context import BuildContext
@@ -36,8 +37,9 @@ def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Ma
     names = [word.text[1:-1] for word in words if context.is_attribute(word, word.text[1:-1])]
     if lookup is None or wrong or not names:
         return []
-    if lookup.kind != "key":
-        message = f'table "{lookup.name}" is of kind {lookup.kind}: attributes together need one of kind key'
+    if not KINDS[lookup.kind].takes_any_text:
+        fitting = " or ".join(kind for kind, each in KINDS.items() if each.takes_any_text)
+        message = f'table "{lookup.name}" is of kind {lookup.kind}: attributes together need one of kind {fitting}'
         context.wrong(type_word, message)
         return []
     return [PairMatcher(tuple(names), type_word, lookup)]

@@ -10,6 +10,7 @@ from forkpolicy.policy.matchers.text import PATTERNS
 from forkpolicy.policy.matchers.values import AttributeType
 from forkpolicy.protocol.attributes import STATES
 from forkpolicy.tables.keys import fold_text
+from forkpolicy.tables.kinds.kind import Subject
 
 if TYPE_CHECKING:
     from forkpolicy.policy.matchers.context import BuildContext
@@ -30,4 +31,4 @@ def _state(text: str) -> str:
     return text.casefold()
 
 
-TYPE = AttributeType("text", state_matcher, fold_text).acl_type
+TYPE = AttributeType(Subject.TEXT, state_matcher, fold_text).acl_type

@@ -1,4 +1,4 @@
-"""`table:NAME` as a value of an attribute: what of the attribute each kind of table is asked for, and what it finds."""
+"""`table:NAME` as a value of an attribute: how a table is asked, and what it finds."""
 
 from __future__ import annotations
 
@@ -7,34 +7,15 @@ from typing import TYPE_CHECKING
 from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.guards import AskOnce
 from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
-from forkpolicy.tables.keys import split_address
+from forkpolicy.tables.kinds import KINDS
+from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.matchers.matcher import Lookup, Names
     from forkpolicy.policy.nodes import Word
-
-
-def domain_of_address(address: str) -> str:
-    """The domain of a mail address, empty when it has none; a `domain` table is asked for it."""
-    return address.rpartition("@")[2] if "@" in address else ""
-
-
-def domain_of_text(text: str) -> str:
-    """The domain of a login or other text that may be an address; all of it when it is none."""
-    return split_address(text)[1] if "@" in text else text
-
-
-# What of a value a kind of table is asked for, by what the attribute is about; None: all of it.
-VIEWS: dict[str, dict[str, Callable[[str], str] | None]] = {
-    "network": {"cidr": None},
-    "host": {"domain": None, "key": None},
-    "address": {"domain": domain_of_address, "address": None, "key": None},
-    "text": {"domain": domain_of_text, "address": None, "key": None},
-}
+    from forkpolicy.tables.kinds.kind import Subject, View
 
 
 class AskingMatcher(Matcher):
@@ -80,7 +61,7 @@ class AskingMatcher(Matcher):
 class TableMatcher(AskingMatcher):
     """One table and one attribute. `view`: what of the attribute is looked up; None: all of it."""
 
-    def __init__(self, attribute: str, word: Word, lookup: Lookup, view: Callable[[str], str] | None) -> None:
+    def __init__(self, attribute: str, word: Word, lookup: Lookup, view: View | None) -> None:
         super().__init__((attribute,), word, lookup)
         self.view = view
 
@@ -99,13 +80,14 @@ class TableMatcher(AskingMatcher):
         return self.asked_in_source(names, f"{names.value('view', self.view)}({names.seen(name)})")
 
 
-def table_matchers(name: str, subject: str, word: Word, context: BuildContext) -> list[Matcher]:
+def table_matchers(name: str, subject: Subject, word: Word, context: BuildContext) -> list[Matcher]:
     """The matcher of a value `table:NAME`, where that table is declared and of a kind that fits."""
     lookup = context.table(word, word.text[len("table:") :])
     if lookup is None:
         return []
-    views = VIEWS[subject]
-    if lookup.kind in views:
-        return [TableMatcher(name, word, lookup, views[lookup.kind])]
-    context.wrong(word, f'table "{lookup.name}" is of kind {lookup.kind}: {name} needs {" or ".join(views)}')
+    views = KINDS[lookup.kind].asked_for
+    if subject in views:
+        return [TableMatcher(name, word, lookup, views[subject])]
+    fitting = " or ".join(kind for kind, each in KINDS.items() if subject in each.asked_for)
+    context.wrong(word, f'table "{lookup.name}" is of kind {lookup.kind}: {name} needs {fitting}')
     return []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.policy.matchers.exact import OneKeyMatcher, Patterns
 from forkpolicy.policy.matchers.values import AttributeType
 from forkpolicy.tables.keys import fold_text
+from forkpolicy.tables.kinds.kind import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,4 +28,4 @@ def _lister(_keys: Collection[str]) -> KeysOf:
 
 
 PATTERNS = Patterns(_lister)
-TYPE = AttributeType("text", text_matcher, fold_text).acl_type
+TYPE = AttributeType(Subject.TEXT, text_matcher, fold_text).acl_type

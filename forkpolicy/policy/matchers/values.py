@@ -22,6 +22,7 @@ from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
 if TYPE_CHECKING:
     from forkpolicy.errors import Complaint
     from forkpolicy.policy.matchers.matcher import Matcher
+    from forkpolicy.tables.kinds.kind import Subject
 
 Plain = Callable[[str, list[Word], BuildContext], "Matcher"]
 
@@ -30,7 +31,7 @@ Plain = Callable[[str, list[Word], BuildContext], "Matcher"]
 class AttributeType:
     """One kind of attribute. `plain` makes the matcher of plain values; `fold`: as two values of it are compared."""
 
-    subject: str
+    subject: Subject
     plain: Plain
     fold: Callable[[str], str]
     has_expressions: bool = True
