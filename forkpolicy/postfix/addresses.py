@@ -43,6 +43,8 @@ class View:
         self.address = address
         self._names = names
         self._known: dict[str, str] = {}
+        # Domains of ours, as clients spell them: with a local part that asks for nothing they stay what they are.
+        self._ours: dict[str, str] = {}
         self.known_domain = self._known.get
 
     def __call__(self, address: str) -> str:
@@ -51,15 +53,23 @@ class View:
 
     def domain(self, address: str) -> str:
         """The domain of what a policy sees of an address; "" when it has none."""
-        domain = address.partition("@")[2]
-        if _PLAIN_DOMAIN(domain) and self._names.isdisjoint(domain_names(domain)):
-            if len(self._known) >= REMEMBERED_DOMAINS:
-                self._known.clear()
-            if len(domain) <= MAX_NAME_CHARS:
-                self._known[domain] = domain
+        local, _, domain = address.partition("@")
+        if domain in self._ours and local and "%" not in local and "!" not in local:
             return domain
+        if _PLAIN_DOMAIN(domain):
+            is_foreign = self._names.isdisjoint(domain_names(domain))
+            _remember(domain, self._known if is_foreign else self._ours)
+            if is_foreign:
+                return domain
         seen = self.address(address)
         return seen.rpartition("@")[2] if "@" in seen else ""
+
+
+def _remember(domain: str, domains: dict[str, str]) -> None:
+    if len(domains) >= REMEMBERED_DOMAINS:
+        domains.clear()
+    if len(domain) <= MAX_NAME_CHARS:
+        domains[domain] = domain
 
 
 Views = Mapping[str, View]

@@ -5,6 +5,7 @@ tests/postfix/test_rewriting.py asks Postfix itself; the table of docs/addresses
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -230,10 +231,25 @@ def test_a_domain_alone_is_that_of_the_whole_address(address):
     for view in views.values():
         seen = view(address)
         expected = seen.rpartition("@")[2] if "@" in seen else ""
+        # Its domain may be known by a common address; what stands in front of it counts all the same.
+        view.domain(f"anna@{address.partition('@')[2]}")
         assert view.domain(address) == view.domain(address)
         assert fold_domain(view.known_domain(address.partition("@")[2]) or view.domain(address)) == fold_domain(
             expected
         )
+
+
+@pytest.mark.parametrize("local", ["anna%example.org", "example.org!anna", "anna@example.org", ""])
+@pytest.mark.parametrize("domain", ["example.com", "Example.COM"])
+def test_a_domain_of_ours_does_not_hide_a_route(domain, local):
+    """However often its plain addresses came before: what is routed through it has the domain that mail goes to."""
+    rewriting = Rewriting(**KNOWN)
+    for view in (rewriting.views["sender"], rewriting.views["recipient"]):
+        for _ in range(2):
+            assert view.domain(f"anna@{domain}") == domain
+        address = f"{local}@{domain}"
+        assert view.domain(address) == view(address).rpartition("@")[2]
+    assert rewriting.views["recipient"].domain(f"anna%example.org@{domain}") == "example.org"
 
 
 def test_domains_are_remembered_within_bounds():
@@ -248,6 +264,10 @@ def test_domains_are_remembered_within_bounds():
         view.domain(f"anna@n{number}.example.net")
     assert view.known_domain(f"n{number}.example.net")
     assert view.known_domain("first.example.net") is None
+    # Clients choose how they spell a domain of ours.
+    for letters in itertools.product(*zip("mail.example.com", "MAIL.EXAMPLE.COM", strict=True)):
+        view.domain(f"anna@{''.join(letters)}")
+    assert len(view._ours) <= REMEMBERED_DOMAINS
 
 
 # Through a policy

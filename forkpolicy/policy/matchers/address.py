@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.guards import KeysOf
-    from forkpolicy.policy.matchers.matcher import Matcher
+    from forkpolicy.policy.matchers.matcher import Matcher, Names
     from forkpolicy.policy.nodes import Word
 
 
@@ -29,8 +29,22 @@ def address_matcher(name: str, words: list[Word], context: BuildContext) -> Matc
     listed = context.by_key(words, parse_address_pattern)
     patterns = _patterns(context.delimiter)
     if _only_domains(listed):
-        return OneKeyMatcher(name, listed, patterns, listed_name(listed, domain_of_address))
+        return DomainsMatcher(name, listed, patterns)
     return ExactMatcher(name, listed, patterns)
+
+
+class DomainsMatcher(OneKeyMatcher):
+    """Plain domains: all that is asked of an address is its domain."""
+
+    def __init__(self, attribute: str, words: dict[str, Word], patterns: Patterns) -> None:
+        name_of = listed_name(words)
+        super().__init__(attribute, words, patterns, lambda address: name_of(domain_of_address(address)))
+        self.name_of = name_of
+
+    def source(self, names: Names) -> str:
+        """The look-up of the domain, which is known for nearly every address: no search through the address."""
+        name_of, words = names.value("name_of", self.name_of), names.value("words", frozenset(self.words))
+        return f"{name_of}({names.domain(self.attributes[0])}) in {words}"
 
 
 @lru_cache(maxsize=4)

@@ -24,15 +24,14 @@ def host_matcher(name: str, words: list[Word], context: BuildContext) -> Matcher
     """Host patterns; a list of plain names costs one look-up."""
     listed = context.by_key(words, parse_host_pattern)
     if all(key[0] != "." for key in listed):
-        return OneKeyMatcher(name, listed, PATTERNS, listed_name(listed, str))
+        return OneKeyMatcher(name, listed, PATTERNS, listed_name(listed))
     return ExactMatcher(name, listed, PATTERNS)
 
 
-def listed_name(words: Collection[str], domain_of: Callable[[str], str]) -> Callable[[str], str]:
-    """What gives the one key of a value where only whole names are listed: of two names the one that is."""
+def listed_name(words: Collection[str]) -> Callable[[str], str]:
+    """What gives the one key of a domain where only whole names are listed: of two names the one that is."""
 
-    def key_of(value: str) -> str:
-        domain = domain_of(value)
+    def key_of(domain: str) -> str:
         if domain.isascii():
             return fold_domain(domain)
         names = domain_names(domain)
