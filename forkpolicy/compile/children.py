@@ -1,9 +1,9 @@
 """Work in child processes: large sources are parsed, and large tables flattened, on every core.
 
 Only large tables come here; forking costs more than a small one. A child lives no longer than its parent: it reads and
-writes one pipe, of which only the parent holds the other end, so that a killed compiler leaves nobody behind. What a
-child raises is raised again in the parent; that one was killed is a CannotWriteError there. An interrupt from the
-terminal, which all of them get, is the parent's alone.
+writes one pipe, of which only the parent holds the other end, so that a killed compiler leaves no process behind. The
+parent raises again what a child raised, and CannotWriteError where a child was killed. An interrupt from the terminal,
+which all of them get, is for the parent alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Children(Generic[Job, Result]):
             yield from self._results()
 
     def close(self) -> None:
-        """End the children, whatever they are doing: nobody waits for them any more."""
+        """End the children, whatever they are doing: their results are not needed any more."""
         for end in self._ends:
             end.close()
         for pid in self._ends.values():
@@ -78,7 +78,7 @@ class Children(Generic[Job, Result]):
             try:
                 received = end.recv_bytes()
             except (EOFError, OSError):
-                # OSError where it was killed in the midst of its answer.
+                # OSError where it was killed while it sent its result.
                 raise self._killed(end) from None
             result = _received(pickle.loads(received))  # noqa: S301 - from our own child
             self._idle.append(end)

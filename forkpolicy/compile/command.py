@@ -1,8 +1,8 @@
 """`forkpolicy-compile`: the command line, and nothing but the command line.
 
-Exit status: 0 every table was compiled (or needed nothing); 1 --verify found a table that is not whole; 2 wrong usage;
-73 a table, or what there is to say, cannot be written; 78 a source, the policy or the settings are wrong. Neither one
-bad table nor outputs that nobody reads keep the others from being compiled.
+Exit status: 0 every table was compiled (or needed nothing); 1 --verify found a damaged table; 2 wrong usage;
+73 a table, or a message about it, cannot be written; 78 a source, the policy or the settings are wrong. Neither one
+bad table nor outputs that cannot be written keep the others from being compiled.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ from forkpolicy.settings import DEFAULT_PATH, load_settings
 from forkpolicy.tables.format import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
     from forkpolicy.compile.directory import TablesDirectory
     from forkpolicy.policy.nodes import TableDeclaration
@@ -63,19 +65,45 @@ exit status:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compile tables; the exit status. Mistakes are told on standard error, never as a traceback."""
+    """The program: compile tables, and clean up after an interrupt from the terminal; the exit status."""
+    try:
+        with _interrupted_once():
+            return compile_tables(argv)
+    except KeyboardInterrupt:
+        _Outputs(error_closed=sys.stderr is None).write_message("interrupted: the tables in use are unchanged")
+        return 130
+
+
+def compile_tables(argv: Sequence[str] | None = None) -> int:
+    """Compile tables; the exit status. Mistakes are reported on standard error, never as a traceback."""
     outputs = _Outputs(error_closed=sys.stderr is None)
     standard_streams.fill_closed()
     arguments = _parser().parse_args(argv)
     try:
         status = _run(arguments, outputs)
     except ForkpolicyError as error:
-        outputs.say(str(error))
+        outputs.write_message(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        outputs.say("interrupted: the tables stay as they were")
-        return 130
     return EXIT_CANNOT_WRITE if outputs.failed and not status else status
+
+
+@contextlib.contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Ignore every interrupt but the first, which is cleaned up after: each process of ours may cause one."""
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Otherwise a shell has put us into the background, and ignores interrupts for us.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        # After an interrupt another may come for as long as this process lives.
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,14 +120,22 @@ def _parser() -> argparse.ArgumentParser:
     add("tables", metavar="TABLE", nargs="*", help="a declared table; none: all of them")
     add("--json", action="store_true", help="results as one JSON document")
     add("--dry-run", action="store_true", help="put nothing in place; show the difference to the table in use")
-    add("--if-changed", action="store_true", help="leave tables alone whose sources are what they were")
+    add("--if-changed", action="store_true", help="skip tables whose sources have not changed")
     add("--verify", action="store_true", help="compile nothing; check the compiled tables from end to end")
     add("--stats", action="store_true", help="show what the tables consist of")
     add("--skip-bad", action="store_true", help="leave wrong lines out and count them")
-    add("--allow-wide", action="store_true", help="take networks wider than /8 (IPv6: /16)")
-    add("--allow-shrink", action="store_true", help="take empty sources, and tables that lose more than half")
-    # For the watcher: a machine may lose networks, and an empty list beside them is a failed download all the same.
-    add("--interfaces-may-shrink", action="store_true", help="take fewer networks of this machine, and of them alone")
+    add("--allow-wide", action="store_true", help="accept networks wider than /8 (IPv6: /16)")
+    add(
+        "--allow-shrink",
+        action="store_true",
+        help="accept empty sources, and tables that lose more than half of their entries",
+    )
+    # For the watcher: a machine may lose networks; an empty list next to them is still a failed download.
+    add(
+        "--interfaces-may-shrink",
+        action="store_true",
+        help="accept fewer networks from `interfaces:` sources; the other entries keep their limit",
+    )
     add(
         "--watch-interfaces",
         action="store_true",
@@ -122,14 +158,14 @@ class _Outputs:
     error_closed: bool = False
     failed: bool = False
 
-    def tell(self, text: str) -> None:
+    def write_result(self, text: str) -> None:
         """Results, on standard output."""
         reason = _why_not_written(text, sys.stdout)
         if reason:
             self.failed = True
-            self.say(f"standard output cannot be written: {reason}")
+            self.write_message(f"standard output cannot be written: {reason}")
 
-    def say(self, text: str) -> None:
+    def write_message(self, text: str) -> None:
         """Everything else, on standard error."""
         self.failed |= bool(_why_not_written(text, sys.stderr)) or self.error_closed
 
@@ -139,7 +175,7 @@ def _why_not_written(text: str, stream: TextIO) -> str:
     try:
         print(text, file=stream, flush=True)
     except OSError as error:
-        # Whoever read it has gone, or its disk is full: no reason to leave the other tables as they are.
+        # Its reader has gone, or its disk is full: no reason not to compile the other tables.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return standard_streams.why(error)
     return ""
@@ -149,7 +185,9 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
     settings = load_settings(arguments.settings)
     if arguments.watch_interfaces:
         if arguments.tables:
-            raise UsageError("--watch-interfaces compiles every table with networks of this machine: name none")
+            raise UsageError(
+                "--watch-interfaces compiles all tables with networks of this machine: leave their names out"
+            )
         return _watch(settings, outputs)
     declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
     if arguments.verify:
@@ -165,12 +203,12 @@ def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
         protect=tuple(arguments.protect),
         recipient_delimiter=settings.mail.recipient_delimiter,
     )
-    with locked(Path(settings.tables), outputs.say) as directory:
+    with locked(Path(settings.tables), outputs.write_message) as directory:
         results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
         if not options.dry_run:
             _note_failures(results, directory)
     if arguments.json:
-        outputs.tell(report.as_json(results))
+        outputs.write_result(report.as_json(results))
     return _exit_status(results)
 
 
@@ -190,9 +228,9 @@ def _why_failed(result: Result) -> str:
 def _watch(settings: Settings, outputs: _Outputs) -> int:
     """Until the end of the process; at once where the settings do not want it, or the kernel does not allow it."""
     if not settings.watch_interfaces:
-        outputs.say("watch_interfaces is not set: nothing to do")
+        outputs.write_message("watch_interfaces is not set: nothing to do")
         return EXIT_DONE
-    watch(settings.path, StderrLog(settings.log.format), main)
+    watch(settings.path, StderrLog(settings.log.format), compile_tables)
     return EXIT_NO
 
 
@@ -217,15 +255,15 @@ def _compile(
         with Progress(sys.stderr, f"{declaration.name}: ") as progress:
             result = compile_table(declaration, directory, options, progress)
     except CannotWriteError as error:
-        outputs.say(f"table {declaration.name}: {error}; the table in use stays as it was")
+        outputs.write_message(f"table {declaration.name}: {error}; the table in use is unchanged")
         path = str(directory.table(declaration.name))
         return Result(declaration.name, declaration.kind, path, "not written", str(error))
     for complaint in result.complaints:
-        outputs.say(str(complaint))
+        outputs.write_message(str(complaint))
     if result.state == "refused":
-        outputs.say(report.refusal(result))
+        outputs.write_message(report.refusal(result))
     elif not as_json:
-        outputs.tell(report.summary(result))
+        outputs.write_result(report.summary(result))
     return result
 
 
@@ -247,9 +285,9 @@ def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs
         else:
             findings.append({"name": each.name, "ok": True, "entries": info.entries, "path": str(path)})
     if as_json:
-        outputs.tell(json.dumps(findings, indent=2))
+        outputs.write_result(json.dumps(findings, indent=2))
     for found in findings if not as_json else ():
-        say = outputs.tell if found["ok"] else outputs.say
+        say = outputs.write_result if found["ok"] else outputs.write_message
         say(report.finding(found))
     return EXIT_DONE if all(finding["ok"] for finding in findings) else EXIT_NO
 

@@ -1,4 +1,4 @@
-"""The first complaints of many, by their place. A wrong file has as many mistakes as lines; nobody reads them all."""
+"""The first complaints of many, by their place. A wrong file has as many mistakes as lines; few readers need all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables directory: one compile at a time, files that appear whole, no leftovers.
 
 Everything is written under a name that begins with a dot, synced, and renamed; under the lock every such name belongs
-to us or to nobody alive. What stands in a table's place and is not a table of ours (a map that postmap wrote, when
+to us or to no live process. What stands in a table's place and is not a table of ours (a map that postmap wrote, when
 `tables` names Postfix's own directory) is never replaced. Raises CannotWriteError with the reason.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOCK: Final = ".compile.lock"
 _ASIDE: Final = ".aside"
-# As `TablesDirectory.aside` makes them; other hidden files of the directory belong to somebody else.
+# As `TablesDirectory.aside` makes them; other hidden files of the directory are not ours.
 _ASIDE_NAME: Final = re.compile(rf"\..+{re.escape(SUFFIX)}\.[0-9]+[^/]*{re.escape(_ASIDE)}")
 # The largest tables take minutes, and the timers of all tables may come at once.
 PATIENCE_S: Final = 600.0
@@ -57,7 +57,7 @@ class TablesDirectory:
             reason = error.strerror or error
             raise CannotWriteError(f"{path} cannot be read, and is not replaced unread: {reason}") from error
         is_link = stat.S_ISLNK(status.st_mode)
-        kind = "a symbolic link" if is_link else "not a table of forkpolicy, or one that was cut off"
+        kind = "a symbolic link" if is_link else "not a forkpolicy table, or one that was truncated"
         raise CannotWriteError(f"{path} is {kind}, and is not replaced: move it away, and compile again")
 
     def put_in_place(self, aside: Path, name: str) -> None:
@@ -88,7 +88,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[TablesDirectory]:
         path.mkdir(parents=True, exist_ok=True)
 
     def wait(holder: str) -> None:
-        say(f"another forkpolicy-compile is at work in {path} ({holder}): waiting for it, {PATIENCE_S:g} s at most")
+        say(f"another forkpolicy-compile is running in {path} ({holder}): waiting for it, {PATIENCE_S:g} s at most")
 
     with file_locked(path / _LOCK, PATIENCE_S, wait):
         directory = TablesDirectory(path)

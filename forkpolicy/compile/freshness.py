@@ -41,7 +41,7 @@ def source_complaints(declared: TableDeclaration, slot: LiveTable) -> Iterator[C
         hint = f"it serves; forkpolicy-compile {declaration.name} writes this release's"
     elif _is_another(declaration, slot.table.info.source_digest):
         message = f'table "{declaration.name}" was compiled from other contents of its sources than they have now'
-        hint = f"forkpolicy-compile {declaration.name} takes them; with --dry-run it shows the difference"
+        hint = f"forkpolicy-compile {declaration.name} loads the new contents; with --dry-run it shows the difference"
     if message:
         yield Complaint(declaration.path, declaration.line, 0, message, hint=hint, severity="warning")
 

@@ -70,7 +70,9 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     line = decode_line(raw.rstrip("\r\n"))
     quoted = QUOTED_KEY.match(line)
     if quoted and quoted[2] and key_words > 1:
-        raise LineError("quotes go around all of the key: the policy asks this table for several attributes together")
+        raise LineError(
+            "quotes go around all of the key: the policy looks up several attributes in this table together"
+        )
     comment = _COMMENT.search(line, quoted.end() if quoted else 0)
     text = line[: comment.start()] if comment else line
     _refuse_strange_characters(text)
@@ -79,7 +81,7 @@ def split_line(raw: str, key_words: int = 1) -> list[Item]:
     if key_words > 1:
         return [_joined(text, key_words)]
     if _CONDITION.match(text.strip()):
-        raise LineError("if and endif of cidr_table(5) are not known here: write the networks that are meant")
+        raise LineError("if and endif of cidr_table(5) are not supported: list the networks themselves")
     if "," in text or " = " in text:
         return list(_listed(text))
     word = _WORD.search(text)

@@ -2,7 +2,7 @@
 
 Feeds turn hostile by mistake: gmail.com in a list of throw-away domains, 0.0.0.0/0 in a block list, one's own network
 in either. A protected network refuses every cidr table with an entry inside it or around it; a protected name refuses
-every domain or address table that would answer for it or for a mail address of it, and `.name` also what is below it.
+every domain or address table that has an entry for it or for a mail address of it, and `.name` also what is below it.
 A key table is looked at word by word: which are names, mail addresses and addresses of machines. `user@`, which
 names no domain, is never looked at. Raises UsageError and ConfigError, of Protection.load alone.
 """
@@ -61,7 +61,7 @@ class Protection:
                         raise ConfigError([Complaint(place, 0, 0, str(error))]) from error
                     hosts.append((_host_of(text, place), place))
             if len(networks) + len(hosts) == before:
-                raise UsageError(f"--protect {word}: nothing stands in it, so nothing would be protected")
+                raise UsageError(f"--protect {word}: it is empty, so nothing would be protected")
         return cls(tuple(networks), tuple(hosts))
 
     def offences(self, table: Table) -> list[Complaint]:

@@ -53,11 +53,11 @@ def _statistics_lines(statistics: dict[str, Any]) -> list[str]:
 
 
 def refusal(result: Result) -> str:
-    """The last line about a table that was refused."""
+    """The last line about a refused table."""
     shown = len(result.errors)
     count = shown + result.unshown
     first = f" (above, the first {shown})" if result.unshown else ""
-    return f"table {result.name}: {count} error{'s' if count != 1 else ''}{first}; the table in use stays as it was"
+    return f"table {result.name}: {count} error{'s' if count != 1 else ''}{first}; the table in use is unchanged"
 
 
 def as_json(results: list[Result]) -> str:
@@ -95,5 +95,5 @@ def _json_of(result: Result) -> dict[str, object]:
 def finding(found: dict[str, object]) -> str:
     """What --verify says of one table."""
     if found["ok"]:
-        return f"{found['name']}: whole, {found['entries']} entries"
+        return f"{found['name']}: intact, {found['entries']} entries"
     return f"{found['name']}: {found['reason']}"

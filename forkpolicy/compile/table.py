@@ -113,7 +113,7 @@ def compile_table(
     try:
         result = _TableCompiler(declaration, directory, options, progress or Progress(None)).compile()
     except MemoryError as error:
-        raise CannotWriteError("there is not enough memory for it") from error
+        raise CannotWriteError("there is not enough memory to compile it") from error
     result.seconds = time.monotonic() - started
     return result
 
@@ -167,7 +167,7 @@ class _TableCompiler:
         try:
             return self._open(self._path)
         except TableError as error:
-            message = f"the table in use cannot be compared with: {error}"
+            message = f"cannot compare with the table in use: {error}"
             self._result.complaints.append(_warning(self._at_table(message)))
             return None
 
@@ -204,7 +204,7 @@ class _TableCompiler:
         reading = reader.read()
         self._result.complaints += self._complaints_of(reading)
         if not (self._result.errors or store.count or self._may_be_empty()):
-            hint = "--allow-shrink compiles it as it is"
+            hint = "--allow-shrink accepts it"
             self._result.complaints.append(self._at_table("none of its sources has an entry", hint))
         if self._result.errors:
             return self._result
@@ -293,7 +293,7 @@ class _TableCompiler:
     def _compare_sizes(self, entries: int, before: int) -> None:
         if entries < before * _SMALLEST_PART:
             message = f"{entries} entries, and the table in use has {before}"
-            hint = "less than half is refused because most often a download failed: --allow-shrink takes it"
+            hint = "a loss of more than half is most often a failed download: --allow-shrink accepts it"
             self._result.complaints.append(self._at_table(message, hint))
 
     def _may_be_empty(self) -> bool:

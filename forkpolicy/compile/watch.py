@@ -2,10 +2,10 @@
 addresses, links or routes have changed.
 
 A process of its own (`watch_interfaces` in the settings), started by a master that may write the tables, or by systemd
-as a service beside one that may not (`forkpolicy-compile --watch-interfaces`); workers load the new tables by
+as a service next to one that may not (`forkpolicy-compile --watch-interfaces`); workers load the new tables by
 themselves. Events only wake it: what is true is listed anew, so a lost event (an overrun of the socket's buffer) is
 one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the previous table stays
-in use. What it has to say (a failure, a warning of the compile) goes to the log when it is new, not at every try.
+in use. A failure or a warning of the compile is logged when it is new, not at every attempt.
 Raises nothing but bugs.
 """
 
@@ -76,8 +76,8 @@ def why_not_written(tables: Path) -> str:
 
 
 def watch(settings_path: str, log: EventLog, compile_tables: CompileTables) -> None:
-    """Compile now, and whenever the machine's networks change. Returns only where the kernel lets nobody listen, which
-    it has reported then: trying again would not help.
+    """Compile now, and whenever the machine's networks change. Returns only where the kernel refuses to let it listen,
+    which it has reported then: trying again would not help.
     """
     try:
         # Listening before the first listing: what changes in between is not missed.
@@ -107,7 +107,7 @@ def _listen() -> socket.socket:
 
 
 class Rebuilding:
-    """Compiles the tables that have `interfaces:` sources, and remembers what it has said about that."""
+    """Compiles the tables that have `interfaces:` sources, and remembers what it has logged about that."""
 
     def __init__(self, settings_path: str, log: EventLog, compile_tables: CompileTables) -> None:
         self._settings_path, self._log, self._compile_tables = settings_path, log, compile_tables
@@ -120,7 +120,7 @@ class Rebuilding:
         if failure and failure != self._failure:
             self._log.event("error", "networks not compiled", **failure)
         if self._failure and not failure:
-            self._log.event("info", "networks compile again")
+            self._log.event("info", "networks compiled after a failure")
         self._failure = failure
         return not failure
 
@@ -140,12 +140,12 @@ class Rebuilding:
                 ["-c", self._settings_path, "--json", "--if-changed", "--interfaces-may-shrink", *names]
             )
         results = json.loads(out.getvalue() or "[]")
-        self._tell([each for each in results if each["state"] == "compiled"])
+        self._log_compiled([each for each in results if each["state"] == "compiled"])
         if not status:
             return {}
         return _failure_of(results) or {"tables": ",".join(names), "reason": err.getvalue().strip()}
 
-    def _tell(self, compiled: list[dict[str, Any]]) -> None:
+    def _log_compiled(self, compiled: list[dict[str, Any]]) -> None:
         for each in compiled:
             warnings = [_in_words(said) for said in each["complaints"]]
             for text in warnings:

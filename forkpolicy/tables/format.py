@@ -205,7 +205,7 @@ def _check_head(end: bytes, size: int) -> int:
     if size == 0:
         raise TableError("is empty (0 bytes)")
     if len(end) < TRAILER_BYTES or not end.startswith(MAGIC):
-        raise TableError("is damaged or not a table of forkpolicy: cut off, or written by another program")
+        raise TableError("is damaged or not a forkpolicy table: it was truncated, or written by another program")
     _, version, machine, lmdb_bytes = _HEAD.unpack(end[: _HEAD.size])
     if version not in READABLE_VERSIONS:
         known = " and ".join(str(each) for each in READABLE_VERSIONS)

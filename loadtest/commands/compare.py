@@ -1,8 +1,8 @@
 """`python -m loadtest compare`: other policy servers of Debian and forkpolicy, same machine, same run, same requests.
 
 CPU per request of all processes of a server, and p99, at 1, 16 and 64 connections. What each of them does differs
-(peers.py) and stands in the table; every reply is compared with what that job has to answer, and a wrong verdict or a
-lost reply is exit status 1. As root, because peers give up privileges; those not installed are skipped by name.
+(servers/peers/) and is in the table. Every reply is compared with the one that is right for that job; a wrong or a lost
+reply is exit status 1. As root, because peers give up privileges; those not installed are skipped by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from loadtest.errors import SetupError
 from loadtest.measure.processes import cpu_us, descendants, machine
 from loadtest.options import at_least, counts, positive
 from loadtest.servers.echo import echo_server
-from loadtest.servers.peers import PEERS, RULE, running
+from loadtest.servers.peers import PEERS
+from loadtest.servers.peers.peer import FOUNDING_RULE
+from loadtest.servers.peers.running import running
 from loadtest.servers.postfix import traversable_directory
 from loadtest.servers.server import Server
 from loadtest.traffic.mail import policy_request
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtest.clients.generator import Requests
-    from loadtest.servers.peers import Peer
+    from loadtest.servers.peers.peer import Peer
 
 # Several rounds: a connection may be the first one that a process of the peer has.
 WARM_UP_S, WARM_UP_ROUNDS = 0.3, 3
@@ -107,7 +109,7 @@ def _rows(directory: Path, day: Day, options: argparse.Namespace) -> Iterator[Ro
     with Server(directory / "server", POLICY, sources=day.sources, workers=1, decisions="none") as server:
         for count in options.connections:
             path, pids = server.socket_path, server.process_ids()
-            yield _row("forkpolicy", RULE, path, pids, requests, count, options.seconds)
+            yield _row("forkpolicy", FOUNDING_RULE, path, pids, requests, count, options.seconds)
     for peer in PEERS:
         if options.only and peer.name not in options.only:
             continue

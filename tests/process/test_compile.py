@@ -78,7 +78,7 @@ def test_verify_reads_to_the_end(compiler: Compiler) -> None:
     compiler.policy("table t domain list", "table u domain list")
     compiler.source("list", "example.com\n.example.net\n")
     compiler.run()
-    assert compiler.run("--verify").out == "t: whole, 2 entries\nu: whole, 2 entries\n"
+    assert compiler.run("--verify").out == "t: intact, 2 entries\nu: intact, 2 entries\n"
     damaged = bytearray(compiler.table_path().read_bytes())
     damaged[9000] ^= 1
     compiler.table_path().write_bytes(damaged)
@@ -180,7 +180,7 @@ def test_one_bad_table_does_not_stop_the_others(compiler: Compiler) -> None:
     outcome = compiler.run()
     assert outcome.status == 78
     assert compiler.files() == {"good.lmdb"}
-    assert "table bad: 1 error; the table in use stays as it was" in outcome.err
+    assert "table bad: 1 error; the table in use is unchanged" in outcome.err
 
 
 def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def locked(compiler: Compiler) -> Iterator[None]:
     os.close(fd)
 
 
-def test_two_compiles_queue(compiler: Compiler) -> None:
+def test_two_compiles_wait_for_each_other(compiler: Compiler) -> None:
     """The second waits, says for whom and how long, and then does its work."""
     compiler.policy("table t cidr list")
     compiler.source("list", "192.0.2.0/24\n")
@@ -214,7 +214,7 @@ def test_two_compiles_queue(compiler: Compiler) -> None:
         waiting = compiler.spawn()
         assert waiting.stderr
         said = waiting.stderr.readline().decode()
-        assert f"is at work in {compiler.tables} (process {os.getpid()} (" in said
+        assert f"is running in {compiler.tables} (process {os.getpid()} (" in said
         assert "waiting for it, 600 s at most" in said
         assert compiler.files() == set()
     assert waiting.communicate(timeout=30)[0].startswith(b"t: compiled")
@@ -322,7 +322,9 @@ original = getattr(module, name)
 def disturbed(job):
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    os.killpg(0, signal.SIGINT)
+    for _ in range(300):
+        os.killpg(0, signal.SIGINT)
+        os.sched_yield()
     return original(job)
 setattr(module, name, disturbed)
 sys.exit(main(sys.argv[4:]))
@@ -357,10 +359,10 @@ def test_a_killed_child_costs_its_table_and_no_other(compiler: Compiler, step: t
 
 @IN_EITHER_STEP
 def test_an_interrupt_is_one_sentence(compiler: Compiler, step: tuple[str, str]) -> None:
-    """A terminal interrupts the children too; they leave the word to their parent."""
+    """A terminal interrupts the children too; they leave the word to their parent. More interrupts change nothing."""
     done = disturb(compiler, *step, "interrupt")
     assert done.returncode == 130
-    assert done.stderr == "interrupted: the tables stay as they were\n"
+    assert done.stderr == "interrupted: the tables in use are unchanged\n"
     assert compiler.files() == {"t.lmdb"}
 
 
@@ -459,7 +461,7 @@ def test_a_full_disk(compiler: Compiler, full_disk: Path, monkeypatch: pytest.Mo
     outcome = compiler.one("cidr", many(value="new"))
     assert outcome.status == 73
     assert "No space left on device" in outcome.err
-    assert "the table in use stays as it was" in outcome.err
+    assert "the table in use is unchanged" in outcome.err
     assert [entry and entry.value for entry in compiler.found("cidr", "192.0.2.1")] == ["old"]
     assert compiler.files() == {"t.lmdb"}
 
@@ -670,7 +672,7 @@ def test_lmdb_sources_that_are_no_whole_map(compiler: Compiler) -> None:
     assert outcome.returncode == 78
     assert "cut.lmdb is cut off" in outcome.stderr
     compiler.policy("table again domain lmdb:ours")
-    assert "is a table of forkpolicy" in compiler.run().err
+    assert "is a forkpolicy table" in compiler.run().err
 
 
 def test_the_digest_of_a_table_in_json(compiler: Compiler) -> None:
@@ -779,7 +781,7 @@ def test_a_table_whose_name_is_too_long_for_a_file(compiler: Compiler) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_findings_that_nobody_reads(compiler: Compiler, arguments: list[str]) -> None:
-    """--verify to a full disk: whole tables or not, nobody has been told."""
+    """--verify to a full disk: intact tables or not, the result was not written."""
     compiler.one("cidr", "192.0.2.0/24\n")
     command = [*PROGRAM, "-c", str(compiler.settings), "--verify", *arguments]
     with Path("/dev/full").open("w") as full:

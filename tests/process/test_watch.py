@@ -97,7 +97,7 @@ def test_a_compile_that_failed_is_tried_again(server, namespace):
         server.write_policy(POLICY)
         lock.rmdir()
         eventually(lambda: client.ask(ASKED) == "DUNNO", 20)
-        eventually(lambda: "networks compile again" in server.said())
+        eventually(lambda: "networks compiled after a failure" in server.said())
 
 
 def test_a_bridge_is_named_in_a_warning(server, namespace):

@@ -32,7 +32,7 @@ def test_too_little_memory_costs_its_table_and_no_other(compiler: Compiler, monk
     compiler.source("list", "example.com\n")
     outcome = compiler.run()
     assert outcome.status == 73
-    assert "table large: there is not enough memory for it; the table in use stays as it was" in outcome.err
+    assert "table large: there is not enough memory to compile it; the table in use is unchanged" in outcome.err
     assert outcome.out.startswith("small: compiled")
     assert compiler.files() == {"small.lmdb"}
 
@@ -56,5 +56,5 @@ def test_a_table_that_cannot_be_written_is_in_the_document(compiler: Compiler) -
     assert set(not_written) == {*written, "reason"}
     assert not_written["path"] == str(compiler.table_path("b"))
     assert not_written["reason"]
-    assert f"table b: {not_written['reason']}; the table in use stays as it was" in outcome.err
+    assert f"table b: {not_written['reason']}; the table in use is unchanged" in outcome.err
     assert compiler.run("--json", "b").status == 73

@@ -36,7 +36,7 @@ def test_a_map_of_postfix_in_a_tables_place(compiler: Compiler, arguments: tuple
     before = postmap_file(compiler.table_path())
     outcome = compiler.run(*arguments)
     assert outcome.status == 73
-    assert f"table t: {compiler.table_path()} is not a table of forkpolicy" in outcome.err
+    assert f"table t: {compiler.table_path()} is not a forkpolicy table" in outcome.err
     assert "is not replaced: move it away, and compile again" in outcome.err
     assert compiler.table_path().read_bytes() == before
     assert compiler.files() == {"t.lmdb"}
@@ -81,7 +81,7 @@ def test_a_table_of_ours_is_replaced_whatever_became_of_it(compiler: Compiler) -
         compiler.table_path().write_bytes(content)
         outcome = compiler.run()
         assert outcome.status == 0, outcome.err
-        assert "the table in use cannot be compared with" in outcome.err
+        assert "cannot compare with the table in use" in outcome.err
         assert compiler.keys("domain", "example.com") == ["example.com"]
 
 

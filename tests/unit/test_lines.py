@@ -56,13 +56,13 @@ def test_a_line_of_several_words_as_key() -> None:
         (
             '"a b"@c d',
             2,
-            "quotes go around all of the key: the policy asks this table for several attributes together",
+            "quotes go around all of the key: the policy looks up several attributes in this table together",
             0,
         ),
         (
             "endif",
             1,
-            "if and endif of cidr_table(5) are not known here: write the networks that are meant",
+            "if and endif of cidr_table(5) are not supported: list the networks themselves",
             0,
         ),
         ("ab\x01c", 1, "a control character (0x01)", 3),

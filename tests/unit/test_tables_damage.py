@@ -40,9 +40,11 @@ def test_cut_at_every_page(compiler: Compiler) -> None:
     whole = compiler.table_path().read_bytes()
     for length in [*range(0, len(whole), PAGE_BYTES), 1, len(whole) - 1, len(whole) - layout.TRAILER_BYTES]:
         compiler.table_path().write_bytes(whole[:length])
-        assert "is empty" in refusal(compiler) if not length else "is damaged or not a table" in refusal(compiler), (
-            length
-        )
+        assert (
+            "is empty" in refusal(compiler)
+            if not length
+            else "is damaged or not a forkpolicy table" in refusal(compiler)
+        ), length
 
 
 def test_one_flipped_bit_anywhere(compiler: Compiler) -> None:
@@ -59,7 +61,7 @@ def test_bytes_behind_the_end(compiler: Compiler) -> None:
     """A longer file is not the file."""
     with compiler.table_path().open("ab") as file:
         file.write(b"x")
-    assert "is damaged or not a table" in refusal(compiler)
+    assert "is damaged or not a forkpolicy table" in refusal(compiler)
 
 
 def test_another_kind_name_version_or_machine(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +175,7 @@ def test_a_slot_keeps_the_good_table(compiler: Compiler) -> None:
 
     replace(good[:5000])
     assert not slot.refresh()
-    assert "is damaged or not a table" in slot.refused
+    assert "is damaged or not a forkpolicy table" in slot.refused
     assert not slot.changed(), "a refused file is not read again every second"
     compiler.table_path().unlink()
     assert not slot.refresh()

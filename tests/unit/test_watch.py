@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.compile.command import main as compile_tables
+from forkpolicy.compile.command import compile_tables
 from forkpolicy.compile.sources import interfaces
 from forkpolicy.compile.watch import Rebuilding, watch
 from forkpolicy.tables.rows import Row
@@ -80,7 +80,7 @@ def test_a_failure_is_said_when_it_is_new(rebuilding: Rebuilding, machine: Machi
     assert log.taken() == ["error: networks not compiled"]
     machine.failure = ""
     assert rebuilding.attempt()
-    assert log.taken() == ["info: networks compile again"]
+    assert log.taken() == ["info: networks compiled after a failure"]
     machine.failure = "the kernel is gone"
     assert not rebuilding.attempt()
     assert log.taken() == ["error: networks not compiled"]
@@ -94,14 +94,18 @@ def test_wrong_settings_are_said_once(rebuilding: Rebuilding, machine: Machine, 
     assert not rebuilding.attempt()
     (tmp_path / "policy.conf").write_text(policy)
     assert rebuilding.attempt()
-    assert log.taken() == ["error: networks not compiled", "info: networks compiled", "info: networks compile again"]
+    assert log.taken() == [
+        "error: networks not compiled",
+        "info: networks compiled",
+        "info: networks compiled after a failure",
+    ]
 
 
 @pytest.mark.parametrize("wrong", ["list", "place"])
 def test_a_failure_names_the_tables_that_failed(
     rebuilding: Rebuilding, machine: Machine, log: Log, tmp_path: Path, wrong: str
 ) -> None:
-    """Not those that were compiled beside them, and no warning as a reason, nor of what is no failure."""
+    """Not those that were compiled next to them, and no warning as a reason, nor of what is no failure."""
     machine.warnings = ["br0 is a bridge"]
     compiler = Compiler(tmp_path)
     compiler.policy("table nets cidr interfaces:", "table only cidr list interfaces:")
@@ -112,7 +116,7 @@ def test_a_failure_names_the_tables_that_failed(
     failed = log.fields[-1]
     assert failed["tables"] == "only"
     only = compiler.table_path("only")
-    expected = f"{tmp_path}/list:1:1: host bits set" if wrong == "list" else f"{only} is not a table"
+    expected = f"{tmp_path}/list:1:1: host bits set" if wrong == "list" else f"{only} is not a forkpolicy table"
     assert str(failed["reason"]).startswith(expected)
     assert "bridge" not in str(failed["reason"])
     assert [fields["tables"] for fields in log.fields if "reason" not in fields] == ["nets"]

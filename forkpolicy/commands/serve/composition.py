@@ -117,7 +117,7 @@ def _worker_program(
 def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
     """The process that compiles tables anew when this machine's networks change; None where it could not write them."""
     # The compiler is nothing that masters without this process should carry.
-    from forkpolicy.compile.command import main as compile_tables  # noqa: PLC0415
+    from forkpolicy.compile.command import compile_tables  # noqa: PLC0415
     from forkpolicy.compile.watch import watch, why_not_written  # noqa: PLC0415
 
     def log() -> LogPipe:

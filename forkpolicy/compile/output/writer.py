@@ -1,7 +1,7 @@
 """Write one table's LMDB file, information and trailer, under a name aside.
 
 Keys come in ascending order and are appended, a transaction a batch. The map begins small and doubles when it is full,
-so that nobody has to guess a size; nothing is written through the map, because a full disk would then be a SIGBUS
+so that no size must be guessed; nothing is written through the map, because a full disk would then be a SIGBUS
 instead of an error. From beginning to end it is the file that was made here, whatever its name leads to meanwhile: the
 directory may be another user's. Raises CannotWriteError.
 """

@@ -3,7 +3,7 @@
 One pass, a block of records at a time, memory for no more than the networks around the present one. The most specific
 network wins: where networks nest, the outer one's range is cut into the pieces that the inner ones leave. An inner one
 with its outer one's value says nothing new and is dropped. The same network or key twice is one entry; with two values
-it is a mistake, told with both lines. `Tally` holds the counts, complaints and traits.
+it is a mistake, reported with both lines. `Tally` holds the counts, complaints and traits.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class RecordStore:
         self.count = 0
 
     def new_file(self) -> Path:
-        """A name for a run that somebody else writes (`add_run` when it is there) or for what is made of runs."""
+        """A name for a run that a child writes (`add_run` when it is there), or for a file that is made of runs."""
         self._numbers += 1
         return self._directory.aside(self._name, f".{self._numbers}")
 

@@ -2,7 +2,7 @@
 
 A column is a name from the header line, or a number from 1, and then there is no header. Commas, semicolons and tabs
 separate, whichever the first line has most of. Blank lines are nothing, in front of the header too. Rows without a key
-are left out, and one warning counts them. What is no UTF-8 is a ConfigError at its line, everything else that is wrong
+are left out, and one warning counts them. A byte that is not UTF-8 is a ConfigError at its line, every other mistake
 a ValueError.
 """
 

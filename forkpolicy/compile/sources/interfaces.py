@@ -127,8 +127,8 @@ def _left_out(wide: dict[Network, str]) -> str:
     named = ", ".join(f"{network} on {wide[network]}" for network in sorted(wide, key=_order))
     is_or_are = "is" if len(wide) == 1 else "are"
     return (
-        f"{named} {is_or_are} wider than a network of this machine may be, and left out: "
-        "who behind it is local goes into a file beside this source"
+        f"{named} {is_or_are} wider than a table accepts from an interface, and left out: "
+        "list the local clients behind it in a file next to this source"
     )
 
 

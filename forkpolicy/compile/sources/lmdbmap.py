@@ -59,7 +59,7 @@ def _rows_of(path: Path) -> Iterator[Row]:
         if (env.info()["last_pgno"] + 1) * env.stat()["psize"] > size:
             raise ValueError(f"{path} is cut off: make it again with postmap")
         if ends_as_table(path):
-            raise ValueError(f"{path} is a table of forkpolicy and not a map of postmap: name its sources instead")
+            raise ValueError(f"{path} is a forkpolicy table and not a map of postmap: name its sources instead")
         for key, value in cursor:
             # Postfix stores the C strings' final NUL with both.
             text = key.rstrip(b"\0").decode("utf-8", "surrogateescape")

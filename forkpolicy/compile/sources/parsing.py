@@ -40,7 +40,7 @@ MAX_SOURCES: Final = 256
 
 @dataclass(slots=True)
 class Reading:
-    """What reading all sources of a table brought, besides records."""
+    """What reading all sources of a table found, in addition to records."""
 
     # The declared sources in their order, then the files and maps that they lead to.
     names: list[str]
@@ -153,7 +153,7 @@ class SourcesReader:
             return
         what = "the source is empty" if is_empty else "no line of the source is an entry"
         where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
-        hint = "most often a download failed; --allow-shrink takes it as it is"
+        hint = "most often a download failed; --allow-shrink accepts it"
         where[index] = registry.complaint_at(self._declaration, index, what, hint)
 
     def _read_source(self, index: int) -> list[Complaint]:

@@ -1,7 +1,7 @@
 """`postconf:PARAMETER`: a list of the running Postfix: `mynetworks`, `mydestination`, `relay_domains` and their like.
 
 The value comes expanded from postconf(1). Files are read, maps are listed, each entry knows in which it stands, and
-each becomes what Postfix matches with it (`postfix_members`). What Postfix can ask but nobody can list (ldap, sql,
+each becomes what Postfix matches with it (`postfix_members`). What Postfix can ask but no program can list (ldap, sql,
 regexp ...) is a complaint that names it, because a table that silently held less or more than Postfix means would be
 worse than none; an exclusion (`!pattern`) is taken off what stands behind it. What postconf(1) and postmap(1) warn of
 are warnings of the source, but for parameters that nothing uses. ConfigError has all of these in one run, each with

@@ -52,11 +52,11 @@ class TextSource:
 
     @property
     def size_bytes(self) -> int:
-        """How much there is to read; 0 where nobody knows. Raises OSError."""
+        """How much there is to read; 0 where that is not known. Raises OSError."""
         return 0 if self.path == STDIN else Path(self.path).stat().st_size
 
     def blocks(self) -> Iterator[Block]:
-        """The text in blocks. Raises OSError, and ConfigError for what is no text in UTF-8 at all."""
+        """The text in blocks. Raises OSError, and ConfigError for what is not text in UTF-8 at all."""
         if self.path == STDIN:
             if sys.stdin is None:
                 raise ValueError("standard input is closed")
@@ -104,7 +104,7 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
                 return replace(source, kind=KINDS[declaration.kind])
             return source
         if colon and not (base / word).exists():
-            _refuse_what_is_no_path(word, prefix)
+            _refuse_what_is_not_a_path(word, prefix)
     except ValueError as error:
         raise ConfigError([complaint_at(declaration, index, str(error))]) from error
     if word == STDIN:
@@ -113,8 +113,8 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     return TextSource(path, path)
 
 
-def _refuse_what_is_no_path(word: str, prefix: str) -> None:
-    """A word that names no file, and looks like a map of Postfix or a mistyped kind of source. Raises ValueError."""
+def _refuse_what_is_not_a_path(word: str, prefix: str) -> None:
+    """No file has this name, and it looks like a map of Postfix or a mistyped kind of source. Raises ValueError."""
     maps.refuse_map(word)
     near = nearest(prefix, _ROW_SOURCES)
     if near:

@@ -138,9 +138,9 @@ def _import_sqlalchemy() -> Any:
 
 
 def without_password(text: str) -> str:
-    """A text with a URL in it, to be shown: entries and complaints name their source to whoever asks."""
+    """A text with a URL in it, to be shown: entries and complaints show the name of their source."""
     found = _FORM.fullmatch(text)
-    # The query is no part of the URL, whatever it has of `@` and `?`.
+    # The query is not part of the URL, even if it contains `@` and `?`.
     end = found.end("url") if found else len(text)
     return masked(text[:end]) + text[end:]
 
