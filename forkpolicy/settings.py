@@ -164,7 +164,7 @@ class Settings:
     # Not `shadow` in a section [policy]: `policy` is a path above, and TOML has no key that is both.
     shadow: str = setting(
         "",
-        "A second policy, evaluated beside the first and never obeyed: where they differ is counted and logged.",
+        "A second policy, evaluated next to the first; it never decides. Differences are counted and logged.",
         optional=True,
     )
     # For the same reason no section [tables] has it.

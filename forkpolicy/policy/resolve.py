@@ -130,7 +130,7 @@ class Resolver:
         else:
             action = self.actions[name] = self._parsed_action(statement)
             if name == DEFAULT_ACTION and action.kind != "reply":
-                message = f'"{DEFAULT_ACTION}" has to answer, and a {action.kind} goes on with the next line'
+                message = f'"{DEFAULT_ACTION}" must be a reply, and a {action.kind} is not one'
                 self.context.complaints.append(statement.reply.complaint(message))
 
     def _parsed_action(self, statement: ActionStatement) -> Action:

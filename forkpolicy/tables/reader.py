@@ -167,7 +167,7 @@ def verify_descriptor(fd: int, path: str) -> VerifiedFile:
     try:
         status = os.fstat(fd)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise TableError("is no file: a pipe, a device or the like")  # noqa: TRY301 - told with the path below
+            raise TableError("is not a file: a pipe, a device or the like")  # noqa: TRY301 - reported with the path below
         return VerifiedFile(path, fd, layout.verify(fd), identity_of(status))
     except TableError as error:
         os.close(fd)

@@ -137,7 +137,7 @@ class HandoverChannel:
             return None
         if message[0] != HANDOVER_VERSION:
             self._put_back(message, fds)
-            raise UnknownVersionError(f"version {message[0]} of the hand-over, this release knows {HANDOVER_VERSION}")
+            raise UnknownVersionError(f"version {message[0]} of the handover, this release knows {HANDOVER_VERSION}")
         for receipt in fds[1:]:
             os.close(receipt)
         _version, load, unsent_bytes = _HEAD.unpack_from(message)

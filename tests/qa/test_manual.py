@@ -237,7 +237,7 @@ def test_the_default_action_is_a_reply(word):
     """What goes on with the next line cannot stand where there is none."""
     complaints = complaints_of(f"action default {word}\n")
     assert len(complaints) == 1
-    assert 'policy.conf:1:16: "default" has to answer' in complaints[0]
+    assert 'policy.conf:1:16: "default" must be a reply' in complaints[0]
 
 
 def test_the_manual_has_what_makes_an_expression():

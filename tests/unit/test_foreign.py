@@ -86,7 +86,7 @@ FOREIGN = [
     ("sender hash:/etc/postfix/access", "table NAME KIND hash:/etc/postfix/access"),
     ("sender regexp:/etc/postfix/access", "table:NAME"),
     ("sender a@example.com || b@example.com", "one that holds is enough"),
-    ("sasl_username anna && bert", "all have to hold"),
+    ("sasl_username anna && bert", "all ACLs of one rule must hold"),
 ]
 
 

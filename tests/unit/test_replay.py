@@ -300,7 +300,7 @@ def test_days_and_times_are_those_of_the_log(replay, settings):
     lines = [json.dumps(log | {"time": f"2026-11-25T{hour:02}:30:00.000Z"}) for hour in range(24)]
     _, report, _ = replay("\n".join(lines).encode(), "--json")
     assert report["actions"] == {"DUNNO": 16, "DEFER": 8}
-    assert "those of now" in replay(CLEAN)[1]
+    assert "the current ones" in replay(CLEAN)[1]
 
 
 def test_dates_are_those_of_the_log(replay, settings):

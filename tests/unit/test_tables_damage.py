@@ -240,6 +240,6 @@ def test_a_pipe_in_a_tables_place_keeps_nobody_waiting(compiler: Compiler) -> No
     compiler.table_path().unlink()
     os.mkfifo(compiler.table_path())
     assert not slot.refresh()
-    assert "is no file" in slot.refused
+    assert "is not a file" in slot.refused
     assert slot.find("192.0.2.1")
     slot.close()

@@ -205,7 +205,7 @@ def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iter
         message = (
             f'{parameter} has {domain}, and table "{table}" does not: mail from and to it is not local to the policy'
         )
-        hint = f"write it into the table's source, or postconf:{parameter} beside it"
+        hint = f"write it into the table's source, or add the source postconf:{parameter}"
         if parameter == "relay_domains":
             hint += "; a domain that you are backup MX of may be missing on purpose"
         yield _warning(setup, message, hint)

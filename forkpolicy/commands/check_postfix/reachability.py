@@ -60,7 +60,7 @@ def _never(
     fitting = [site for site in asked if context_fits(line, site)]
     if not fitting:
         contexts = sorted({site.option("policy_context") or "none" for site in asked})
-        return f"policy_context is {', '.join(contexts)} only", "set policy_context beside check_policy_service"
+        return f"policy_context is {', '.join(contexts)} only", "set it in the braces of check_policy_service"
     blocks = [_blocking(line, site, inside) for site in fitting]
     if all(blocks):
         return f"{blocks[0]} has let its clients through already", "put check_policy_service in front of it"

@@ -62,7 +62,7 @@ class Report:
             for why, count in judge.failures.most_common(SHOWN_LINES):
                 yield paint.red(f"{judge.settings_path}: {count:,} times on_error: {why}")
         if replay.clock.asked_for and not self.recording.is_log:
-            yield paint.colour("yellow", "days and times are those of now: raw requests do not say when they were")
+            yield paint.colour("yellow", "days and times are the current ones: raw requests have no time")
 
     def _changes(self) -> list[Change]:
         return sorted(self.replay.changes.values(), key=lambda each: -each.requests)

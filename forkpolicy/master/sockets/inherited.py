@@ -91,8 +91,8 @@ def _state(text: str, handover: int) -> dict[str, Any]:
         state = None
     found = (state.get("version"), state.get("handover")) if isinstance(state, dict) else None
     if found != (STATE_VERSION, handover):
-        seen = f"state {found[0]} with hand-over {found[1]}" if found else "an unknown state"
-        known = f"state {STATE_VERSION} with hand-over {handover}"
+        seen = f"state {found[0]} with handover {found[1]}" if found else "an unknown state"
+        known = f"state {STATE_VERSION} with handover {handover}"
         message = f"the running master passes {seen}, this release knows {known}"
         hint = "stop the running master and start this release, which no upgrade in place can replace"
         raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])

@@ -118,9 +118,7 @@ def _parameter(_name: str, text: str) -> None:
 
 def _connective(_name: str, text: str) -> None:
     if text in ("&&", "||"):
-        raise ValueError(
-            f'no "{text}" between values: one that holds is enough; ACLs of one access line all have to hold'
-        )
+        raise ValueError(f'no "{text}" between values: one that holds is enough; all ACLs of one rule must hold')
 
 
 def _map(_name: str, text: str) -> None:
