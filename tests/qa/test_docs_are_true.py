@@ -16,7 +16,7 @@ from forkpolicy.compile import command as compile_command
 from tests.fakes import complaints_of
 
 ROOT = Path(__file__).parent.parent.parent
-FENCED = re.compile(r"^```(\w*).*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^ *```(\w*).*?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 # A command where it can stand alone: at the start of an indented line, or all of what stands in backquotes.
 COMMAND_LINE = re.compile(
