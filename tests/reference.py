@@ -97,7 +97,7 @@ def ask(policy, name, request, score):
     if kind == "null_sender":
         return request["sender"] == ""
     answers = [holds(policy, kind, value, request) for value in values]
-    # A value that holds is enough, whatever fails beside it.
+    # A value that holds is enough, whatever else fails.
     return True if True in answers else "failed" if "failed" in answers else False
 
 

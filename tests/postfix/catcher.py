@@ -61,7 +61,7 @@ class _Session(socketserver.StreamRequestHandler):
             lines.append(line.decode("utf-8", "surrogateescape"))
         found = re.search(r"^Subject: (.*?)\r?$", "".join(lines), re.MULTILINE)
         for recipient in recipients:
-            # Before the reply: whoever sees in Postfix's log that it was sent finds it here.
+            # Before the reply: a test that sees in Postfix's log that it was sent finds it here.
             self.server.catcher.deliveries.append(Delivery(sender, recipient, found[1] if found else ""))
             self.say("250 taken")
 

@@ -24,7 +24,7 @@ def one_verdict(postfix):
 
 
 def test_without_a_server_the_default_action_is_given(postfix):
-    """Nobody listens: the client is told to come back, as default_action says."""
+    """Nothing listens: the client gets default_action and comes back."""
     reply = one_verdict(postfix)
     assert reply.code == 451
     assert "No policy" in reply.text

@@ -248,7 +248,7 @@ def shown(document, name):
 
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
 def test_what_the_documents_show_is_left_alone(told, document):
-    """Whoever copies main.cf and master.cf from here is not warned of it by the same project."""
+    """A main.cf and master.cf copied from here get no warning from the same project."""
     assert shown(document, "main.cf")
     found = told("\n".join(shown(document, "main.cf")), "\n".join([SMTP, *shown(document, "master.cf")]))
     assert found.call_sites
@@ -332,7 +332,7 @@ PREPEND = "action p PREPEND X-Seen: yes\n"
 
 
 def test_a_header_that_comes_after_the_message_is_told(told):
-    """PREPEND where only END-OF-MESSAGE is asked; with another state at which its line can fire it is heeded there."""
+    """PREPEND where only END-OF-MESSAGE is asked; with another state at which its rule fires Postfix uses it there."""
     late = f"smtpd_end_of_data_restrictions = {SERVICE}"
     found = told(late, policy=f"{PREPEND}access us p\n").complaints
     assert [each for each in found if "does not heed PREPEND at END-OF-MESSAGE" in each]
@@ -449,7 +449,7 @@ def test_the_socket_and_its_directory_are_looked_at(told, queue, directory_mode,
 
 
 def test_a_socket_that_is_not_as_the_settings_have_it_is_told(told, queue):
-    """As root, whoever asks: its owner, group and mode, and those that were expected."""
+    """As root, for every caller: its owner, group and mode, and those that were expected."""
     (queue / "private").chmod(0o755)
     (queue / "private" / "policy").chmod(0o666)
     (found,) = [each for each in told("", queue=str(queue)).complaints if "the socket has" in each]
@@ -516,7 +516,7 @@ def test_a_brace_that_nothing_closes(told):
 
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
 def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsys, monkeypatch, asked):
-    """A mistake at main.cf beside those of the policy. Since `--postfix` exists check ended there, with status 2; and
+    """A mistake at main.cf next to those of the policy. Since `--postfix` exists check ended there, with status 2; and
     where nobody had asked, it said nothing of it.
     """
     main, settings = tmp_path / "main.cf", tmp_path / "forkpolicy.toml"

@@ -47,7 +47,7 @@ def next_of(lines, source, before):
 
 @pytest.mark.parametrize("sender", [*SENDERS.values(), ""], ids=[*SENDERS, "the null sender"])
 def test_a_rejection_is_the_request_that_was_asked(asked, sender):
-    """Client, state, sender, recipient and HELO name; and `explain` says of the line what Postfix was told."""
+    """Client, state, sender, recipient and HELO name; and `explain` says of the line what Postfix was sent."""
     postfix, server = asked
     rejected_before, decided_before = len(rejections(postfix)), len(decisions(server))
     with SmtpClient(postfix.port) as session:

@@ -1,4 +1,4 @@
-"""Expressions beside those of Postfix's maps, and addresses in Latin-1 as a Postfix without SMTPUTF8 passes them on."""
+"""Expressions next to Postfix's maps, and addresses in Latin-1 as a Postfix without SMTPUTF8 passes them on."""
 
 from __future__ import annotations
 

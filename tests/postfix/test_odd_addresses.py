@@ -47,7 +47,7 @@ def asked(postfix, directory):
 
 
 def verdict(postfix, sender, recipient, parameters=""):
-    """What a client from outside is told at RCPT."""
+    """The reply to a client from outside at RCPT."""
     with SmtpClient(postfix.port) as session:
         session.ehlo()
         session.xclient("203.0.113.9")
@@ -93,5 +93,5 @@ def test_a_local_part_in_utf8(asked):
 
 
 def test_a_sender_without_a_domain_is_nobody(asked):
-    """A bare word is no address of ours, and it is answered."""
+    """A bare word is not an address of ours, and it gets a reply."""
     assert verdict(asked, "alice", "bob@example.com") in (250, 504)

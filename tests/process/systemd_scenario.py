@@ -158,7 +158,7 @@ def users_and_directories():
 
 @step
 def start():
-    # "Say which domains are yours ... and which networks"; and no Postfix has to be configured.
+    # "List your domains ... and your networks"; and no Postfix must be configured.
     edit("/etc/forkpolicy/policy.conf", " postconf:mynetworks", "")
     write("/etc/forkpolicy/tables/local-networks.cidr", "192.0.2.0/24\n127.0.0.0/8\n")
     write("/etc/forkpolicy/tables/local-domains", "example.com\nexample.net\n")
@@ -260,7 +260,7 @@ def restart_under_traffic():
 
 @step
 def table_follows_its_source():
-    """The path unit compiles, the workers take the table up."""
+    """The path unit compiles, the workers load the table."""
     run("systemctl", "start", "forkpolicy-compile@local_domains.path", check=True)
     before = ask({"sender": "x@example.org", "recipient": "y@example.org"})
     with Path("/etc/forkpolicy/tables/local-domains").open("a") as file:

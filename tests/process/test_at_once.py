@@ -116,7 +116,7 @@ def test_a_client_that_does_not_read_keeps_nobody(make_server):
 
 
 def test_the_farewell_of_a_worker_that_has_gone_is_heard(make_server):
-    """Told to go at once after its birth, with its master looking elsewhere: that is no death at birth."""
+    """A worker that is ended at once after its start, while the master is busy, did not die at its start."""
     server = make_server(workers=2)
     server.start()
     worker, _ = server.worker_pids()

@@ -1,4 +1,4 @@
-"""Workers that die before they have served: throttled, told, and the end of a start that never gets anywhere."""
+"""Workers that die before they have served: throttled, logged, and the end of a start that never succeeds."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_signal_to_a_worker_that_is_being_born(server, signum):
         new = eventually(lambda: set(descendants(master)).difference(known))
         known.update(new)
         for pid in new:
-            # One that was scaled away meanwhile has nothing to heed.
+            # A worker that was scaled away meanwhile ignores it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
                 hit += 1

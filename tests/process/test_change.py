@@ -64,7 +64,7 @@ def test_a_thousand_hups_are_a_few_reloads(server, client):
 
 
 def test_settings_that_need_a_restart_are_named(server):
-    """A reload takes up what it can and says what it cannot."""
+    """A reload applies the settings that it can and names those that it cannot."""
     text = server.settings.read_text()
     server.settings.write_text(text.replace("workers = 2", "workers = 3\nbacklog = 99"))
     done = server.reload()
@@ -147,7 +147,7 @@ def test_a_term_to_a_worker_retires_it(server):
 
 
 def test_usr1_reopens_the_log(server, client):
-    """After rotation the next line goes to the new file, whoever writes it."""
+    """After rotation the next line goes to the new file, whichever process writes it."""
     assert client.ask(FORGED) == REJECT
     eventually(lambda: "event=decision" in server.log.read_text())
     rotated = server.log.with_suffix(".1")

@@ -528,7 +528,7 @@ def test_a_table_that_the_compile_may_not_read(compiler: Compiler) -> None:
 
 
 def test_an_unprivileged_reader(compiler: Compiler) -> None:
-    """A table that root compiled serves a worker of another user, whatever the umask; nothing appears beside it."""
+    """A table that root compiled serves a worker of another user, whatever the umask; no other file appears."""
     umask = os.umask(0o077)
     try:
         compiler.one("cidr", "192.0.2.0/24\n")
@@ -611,7 +611,7 @@ def test_sources_without_an_entry_are_taken_when_asked_for(compiler: Compiler, k
 
 
 def test_all_lines_wrong_and_skipped(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page of nonsense in many blocks leaves no record at all, and no traceback."""
+    """A page of invalid text in many blocks leaves no record at all, and no traceback."""
     monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 1000)
     outcome = compiler.one("cidr", "no network\n" * 2000, "--skip-bad", "--allow-shrink")
     assert outcome.status == 0
@@ -711,7 +711,7 @@ def test_outputs_that_cannot_be_written(compiler: Compiler, redirection: str, ar
 
 
 def test_what_is_wrong_counts_more_than_an_output(compiler: Compiler) -> None:
-    """A refused table is told by its own exit status, whether or not somebody could read why."""
+    """A refused table has its own exit status, whether or not the reason could be written."""
     compiler.policy("table t cidr list")
     compiler.source("list", "300.1.1.1\n")
     with Path("/dev/full").open("w") as full:
@@ -720,7 +720,7 @@ def test_what_is_wrong_counts_more_than_an_output(compiler: Compiler) -> None:
 
 
 def test_what_only_interfaces_may_lose(compiler: Compiler) -> None:
-    """The watcher takes fewer networks of the machine, and never an emptied or halved list beside them."""
+    """The watcher accepts fewer networks of the machine, and never an emptied or halved list next to them."""
     compiler.policy("table t cidr list interfaces:lo")
     compiler.source("list", many(20))
     assert compiler.run().status == 0

@@ -84,7 +84,7 @@ def test_registries_with_permission(compiler: Compiler) -> None:
 
 
 def test_a_feed_with_the_big_ones(compiler: Compiler) -> None:
-    """That a list of throw-away domains holds google.com is found by whoever protects it."""
+    """That a list of throw-away domains holds google.com is found when it is protected."""
     own = compiler.source("own", "google.com\ngmx.com\nexample.net\n")
     outcome = compiler.one("domain", (DATA / "disposable-domains.txt").read_bytes(), "--protect", str(own))
     assert outcome.status == 78

@@ -1,4 +1,4 @@
-"""The good table is the service's: whoever is born after it was damaged, by whichever planned change, serves it."""
+"""The good table is the service's: a worker that starts after it was damaged, by any planned change, serves it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table_of(server):
 
 
 def replace(path, content):
-    """As whoever moves a file into place."""
+    """Replaces the file by a move, as an operator does."""
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.rename(path)
@@ -120,7 +120,7 @@ def test_recycling_goes_on_with_the_good_table(make_server):
 
 
 def test_a_mended_table_is_taken_up_and_kept(server):
-    """What is compiled after the damage serves, also whoever is born after the next damage; the old file is let go."""
+    """A table compiled after the damage serves, also in workers that start after the next; the old one is closed."""
     damage(server, "flipped")
     kill_all(server)
     eventually(lambda: len(ready_pids(server)) == 2 and answers(server) == {REJECT})

@@ -53,7 +53,7 @@ def test_both_families_answer(make_inet):
 
 
 def test_a_peer_that_is_not_allowed_is_hung_up_on(make_inet):
-    """It gets no answer, the log says who it was; the list is taken up by a reload."""
+    """It gets no answer, the log says who it was; a reload applies a new list."""
     server, port = make_inet('["127.0.0.2"]')
     assert ask(("127.0.0.1", port), ("127.0.0.2", 0)) == ANSWER
     with contextlib.suppress(ConnectionError):

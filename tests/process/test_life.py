@@ -248,7 +248,7 @@ def test_a_reload_says_which_table_is_damaged_or_gone(make_server):
 
 
 def test_the_control_socket_is_for_its_owner_and_root(server):
-    """Mode 0600; and whoever is somebody else is hung up on even if the mode were changed."""
+    """Mode 0600; another user is refused even if the mode were changed."""
     path = server.directory / "control"
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o666)

@@ -132,7 +132,7 @@ def test_a_shadow_shows_in_the_metrics_and_in_the_status(server):
 
 
 def test_only_metrics_are_served(server):
-    """Other paths and methods are told so; HEAD has no body."""
+    """Other paths and methods get an error status; HEAD has no body."""
     assert "404" in fetch(server, "GET /etc/passwd HTTP/1.1\r\n\r\n")[0]
     assert "405" in fetch(server, "POST /metrics HTTP/1.1\r\n\r\n")[0]
     head, body = fetch(server, "HEAD /metrics HTTP/1.1\r\n\r\n")

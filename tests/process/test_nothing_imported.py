@@ -144,7 +144,7 @@ def linked(link, target):
 
 
 def test_an_environment_for_root_alone(make_noting, closed):
-    """Workers that gave up root answer from their tables, take up a reload and hand over, and nothing is a bug."""
+    """Workers that gave up root answer from their tables, apply a reload and hand over, and nothing is a bug."""
     server = make_noting(path=closed, workers=2)
     server.start()
     with PolicyClient(server.socket_path) as client:

@@ -146,7 +146,7 @@ def put_links(yard, target):
 
 @pytest.fixture
 def yard(folder):
-    """A directory of another user's, beside a file `secret` of root's."""
+    """A directory of another user's, next to a file `secret` of root's."""
     secret = folder / "secret"
     secret.write_text("root's own")
     secret.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Every setting that the manual marks "reload: yes" is taken up by a reload, on a running server, by what it does."""
+"""Every setting that the manual marks "reload: yes" is applied by a reload: a running server shows it."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_no_file_ends_the_master(server, client):
 
 
 def test_an_included_name_that_is_no_utf8(server, client):
-    """The name of a file is bytes: it is read, told to the workers, and shown."""
+    """The name of a file is bytes: it is read, sent to the workers, and shown."""
     name = os.fsdecode(b"p\xe4.conf")
     (server.directory / "rules").mkdir()
     (server.directory / "rules" / name).write_text("acl added helo_name x.example\naccess added prove_it\n")
@@ -272,7 +272,7 @@ def test_a_mount_that_hangs_stops_nobody(server, client, hung):
 
 
 def test_a_stop_waits_for_no_mount(server, hung):
-    """TERM in the middle: whoever asked for the reload is told, everything ends, nothing stays behind."""
+    """TERM in the middle: the client that asked for the reload gets a reply, everything ends, nothing stays behind."""
     with reloading(server, hung) as control:
         (loader,) = loaders(server)
         server.process.send_signal(signal.SIGTERM)
@@ -319,7 +319,7 @@ def test_a_working_directory_that_is_gone(make_server, folder):
 
 
 def test_a_policy_that_was_cut_to_nothing_is_told(server):
-    """As an editor leaves it on a full disk: valid, and since 0.1.0 taken up without a word."""
+    """As an editor leaves it on a full disk: valid, and since 0.1.0 loaded without a word."""
     server.write_policy("")
     done = server.reload()
     told = f"{server.directory}/policy.conf: warning: has no access line: every request gets the action default\n"

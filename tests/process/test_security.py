@@ -145,7 +145,7 @@ def test_strangers_do_not_command(server):
 
 
 def as_stranger(path):
-    """What another user is told who wants to stop the server."""
+    """The message that another user gets who wants to stop the server."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -351,7 +351,7 @@ for line in sys.stdin:
 
 
 def test_too_long_a_request_ends_its_own_connection_only(server, client):
-    """A request without end is cut off at max_request and told about with its first bytes; others notice nothing."""
+    """A request without end is cut off at max_request and logged with its first bytes; others notice nothing."""
     with socket.socket(socket.AF_UNIX) as endless:
         endless.settimeout(10)
         endless.connect(str(server.socket_path))

@@ -1,4 +1,4 @@
-"""A candidate policy beside a real server: on trial while it serves, and against the log that it wrote."""
+"""A candidate policy and a real server: as its shadow while it serves, and against the log that it wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def shadowed(server, candidate):
 
 
 def test_a_shadow_shows_in_status_and_log_and_answers_nothing(server, client):
-    """Taken up by a reload, counted over all workers, logged with both replies; a broken one is left out and told."""
+    """Loaded by a reload, counted over all workers, logged with both replies; a broken one is left out and reported."""
     shadowed(server, CANDIDATE)
     assert server.reload().returncode == 0
     for _ in range(3):

@@ -61,7 +61,7 @@ def test_counters_say_since_when_they_count(server):
 
 
 def test_a_failing_compile_shows_until_one_succeeds(measured):
-    """Whoever ran it: the table, when and why, in the text, in JSON and in the metrics."""
+    """Whichever user ran it: the table, when and why, in the text, in JSON and in the metrics."""
     server = measured
     assert server.status()["failed_compiles"] == {}
     server.write_source("domains", "exa_mple..com\n")

@@ -94,7 +94,7 @@ def test_an_instance_is_the_unit_under_another_name(template, unit):
     ],
 )
 def test_a_unit_that_is_not_valid_is_found(units, tmp_path, right, wrong, told):
-    """What the test above relies on: a wrong key, a wrong value and a missing program are told under our name."""
+    """What the test above relies on: a wrong key, a wrong value and a missing program are reported under our name."""
     shutil.copytree(units, tmp_path, dirs_exist_ok=True)
     unit = tmp_path / "forkpolicy.service"
     unit.write_text(unit.read_text().replace(right, wrong))

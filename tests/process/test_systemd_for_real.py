@@ -135,7 +135,7 @@ def scripts():
 
 
 def python_inside():
-    """The interpreter's path in the container, and what has to be mounted for it."""
+    """The interpreter's path in the container, and what must be mounted for it."""
     prefix, executable = Path(sys.base_prefix), Path(sys._base_executable).resolve()
     packages = f"--bind-ro={Path(pytest.__file__).parents[1]}:/opt/forkpolicy/packages"
     if prefix == Path("/usr"):
@@ -254,7 +254,7 @@ def test_restart_under_traffic(seen):
 
 
 def test_table_follows_its_source(seen):
-    """A changed source is compiled by the path unit, however often, and taken up by the workers."""
+    """A changed source is compiled by the path unit, however often, and the workers load it."""
     assert seen["before"] == "action=DUNNO"
     assert seen["path"] == "active"
 
@@ -273,7 +273,7 @@ def test_watchdog(seen):
 
 
 def test_upgrade(seen):
-    """After USR2 new processes serve, also the connection of before."""
+    """After USR2 new processes serve, also the previous connection."""
     assert seen["before"] == seen["after"] == seen["new"]
 
 
@@ -316,7 +316,7 @@ def test_restart_with_a_broken_policy(seen):
 
 
 def test_networks(seen):
-    """Tables follow the container's addresses: root without capabilities compiles, beside a server that may not."""
+    """Tables follow the container's addresses: root without capabilities compiles, next to a server that may not."""
     assert seen["before"].startswith("action=REJECT")
     assert seen["users"] == ["0"]
     assert seen["capabilities"] == [0]

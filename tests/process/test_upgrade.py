@@ -27,7 +27,7 @@ from tests.process.conftest import (
     unread_bytes,
 )
 
-# The real program, which every signal that is no end meets while it reads its files.
+# The real program. Every signal that does not end it arrives while it reads its files.
 SIGNALLED_WHILE_IT_LOADS = """
 import os, signal, sys
 from forkpolicy.commands import main
@@ -89,7 +89,7 @@ def test_connections_go_to_the_new_master(upgradable):
 
 
 def test_the_new_master_has_the_new_settings(upgradable):
-    """What a reload cannot take up, an upgrade does: another socket beside the old one."""
+    """An upgrade applies what a reload cannot: another socket next to the old one."""
     server = upgradable
     other = server.directory / "other"
     text = server.settings.read_text()
@@ -184,7 +184,7 @@ def test_upgrades_under_load_lose_nothing(upgradable):
                 while not stop.is_set():
                     assert client.ask(FORGED) == REJECT
                     asked[number] += 1
-        except Exception as error:  # noqa: BLE001 - of a thread: told to the test
+        except Exception as error:  # noqa: BLE001 - of a thread: passed to the test
             trouble.append(error)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]

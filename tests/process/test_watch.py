@@ -86,7 +86,7 @@ def test_a_compile_that_failed_is_tried_again(server, namespace):
     with PolicyClient(server.socket_path) as client:
         lock.unlink(missing_ok=True)
         lock.mkdir()
-        # Whatever was being compiled meanwhile has ended when the first failure is told.
+        # A compile that ran meanwhile has ended when the first failure is logged.
         run_ip("-n", namespace, "addr", "add", "203.0.113.1/24", "dev", "veth0")
         eventually(lambda: server.said().count("networks not compiled") == 1)
         server.write_policy("table")

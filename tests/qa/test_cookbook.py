@@ -143,7 +143,7 @@ def test_the_contents_list_every_recipe():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
 def test_a_recipe_answers_what_it_says(recipe, kitchen):
-    """Each request of a recipe gets the reply, and writes the log text, that stands beside it."""
+    """Each request of a recipe gets the reply, and writes the log text, that stands next to it."""
     policy = kitchen(recipe).policy
     assert [answer(policy, row) for row in recipe.rows] == recipe.rows
 
@@ -158,7 +158,7 @@ def test_check_has_nothing_to_say_about_a_recipe(recipe, kitchen):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
 def test_every_line_of_a_recipe_fires_for_some_request(recipe, kitchen):
-    """The requests beside a recipe show each of its lines at work."""
+    """The requests of a recipe show each of its rules at work."""
     policy = kitchen(recipe).policy
     traces = [policy.trace(values_of(policy, row)) for row in recipe.rows]
     fired = {tried.line.number for trace in traces for tried in trace.tried if tried.fired}

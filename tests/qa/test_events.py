@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 LOGGING = ("event", "line")
-# The one process that the master starts beside the workers under a name that it is given.
+# The one helper process whose name the master is given.
 COMPANIONS = ("networks",)
 
 
@@ -33,7 +33,7 @@ def names_of(node):
 
 
 def test_every_event_is_in_the_list_and_every_one_in_the_list_is_an_event():
-    """Whoever meets a line in the log finds what to do, and nothing is described that never comes."""
+    """Each event of the log is described with what to do, and nothing is described that never comes."""
     section = (ROOT / "docs" / "operations.md").read_text().split("## What each log line means")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \| ", section, re.MULTILINE)
     described = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}

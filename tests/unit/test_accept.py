@@ -1,4 +1,4 @@
-"""Entrances of a worker: whoever waits is let in within a few turns of the loop, and siblings have their share."""
+"""Accepting in a worker: a waiting client is accepted within a few turns of the loop, and siblings have their share."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_load_is_what_happened_between_the_looks():
 
 
 def test_the_busiest_half_second_counts():
-    """A quiet second beside a busy one does not halve the rate."""
+    """A quiet second next to a busy one does not halve the rate."""
     looks = [look(at, worker(0, at, requests)) for at, requests in ((0.0, 0), (0.5, 100), (1.0, 1100), (1.5, 1200))]
     assert peak_rate(looks) == pytest.approx(2000)
 

@@ -85,7 +85,7 @@ def test_a_table_of_an_earlier_release_is_named_as_that(compiler, checked, monke
     ],
 )
 def test_a_source_that_cannot_be_had_is_a_mistake(compiler, checked, source, told):
-    """At its word, beside a table that was compiled before; the next compile would refuse it."""
+    """At its word, next to a table that was compiled before; the next compile would refuse it."""
     (compiler.directory / "folder").mkdir()
     compiler.one("domain", "example.com\n")
     compiler.policy(f"table t domain {source}")

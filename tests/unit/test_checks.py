@@ -1,4 +1,4 @@
-"""Warnings about policies that load: each where it belongs, and none beside it."""
+"""Warnings about policies that load: each where it belongs, and no other."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_a_child_that_was_killed_while_idle() -> None:
-    """The job that nobody takes any more is told as any other that was not done."""
+    """A job that no child does any more is reported like any other that was not done."""
     children: Children[int, int] = Children(lambda _: os.getpid())
     try:
         (pid,) = children.map([1])

@@ -34,6 +34,6 @@ def test_two_attributes_are_compared_as_their_type_folds(acl, attributes, holds)
 
 @pytest.mark.parametrize("reply", ["{sender}", "REJE{sender} no", "{match.x} no", "DEFER{helo_name}"])
 def test_the_action_itself_is_written_out(reply):
-    """What Postfix is told to do never comes from a request or a table; the message says so."""
+    """What Postfix must do never comes from a request or a table; the message says so."""
     told = complaints_of(f"table t key f\nacl x sender table:t\naction y {reply}\n")
     assert any("the action itself is written out" in each for each in told), told

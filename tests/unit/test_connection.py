@@ -528,7 +528,7 @@ def test_a_connection_can_be_handed_over_in_the_middle_of_a_request(peer):
 
 
 def test_a_new_generation_serves_connections_that_are_open(peer):
-    """Prepare and commit swap the policy under a connection; a broken one is told and leaves the old one."""
+    """Prepare and commit swap the policy under a connection; a broken one is reported and leaves the old one."""
     assert peer.ask(request()) == FORGED
     policy = str(pathlib.Path(peer.settings).parent / "policy.conf")
     snapshot = dict(peer.engine.loaded.snapshot)

@@ -42,7 +42,7 @@ def inode(compiler: Compiler) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_entries_have_one_digest(compiler: Compiler, kind: str) -> None:
-    """Whatever their order, their file, their line, comments beside them or how often they stand there."""
+    """Whatever their order, their file, their line, comments next to them or how often they stand there."""
     compiler.one(kind, ENTRIES[kind])
     seen = {digest(compiler)}
     lines = ENTRIES[kind].splitlines()
@@ -87,7 +87,7 @@ def test_the_digest_is_made_so(compiler: Compiler) -> None:
 
 
 def test_a_compile_that_says_nothing_new_swaps_nothing(compiler: Compiler) -> None:
-    """Without --if-changed, too: the file stays, byte for byte; what was allowed or counted is told as it stands."""
+    """Without --if-changed, too: the file stays, byte for byte; what was allowed or counted is reported as it is."""
     compiler.one("domain", "example.com a\n")
     before, content = inode(compiler), compiler.table_path().read_bytes()
     outcome = compiler.run()

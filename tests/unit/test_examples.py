@@ -103,7 +103,7 @@ def test_the_compile_says_so_below_its_line(compiler: Compiler) -> None:
 
 
 def test_check_warns(compiler: Compiler) -> None:
-    """At the entry's own place: it is the line that has to be edited."""
+    """At the entry's own place: it is the line that must be edited."""
     compiler.policy("table t cidr list", "acl a client_address table:t", "access a")
     compiler.source("list", "10.0.0.0/8\n192.0.2.0/24 office\n")
     assert compiler.run().status == 0

@@ -100,7 +100,7 @@ def test_the_deciding_line_and_what_made_each_acl_hold(explain):
 
 
 def test_a_term_says_whether_it_is_met_and_not_what_its_acl_says(explain):
-    """Behind a `!` the two differ: `yes` stands beside every term of the line that fired, `no` beside what kept one
+    """Behind a `!` the two differ: `yes` stands next to every term of the line that fired, `no` beside what kept one
     from firing, with the value and what it was found in.
     """
     (explain.folder / "policy.conf").write_text(

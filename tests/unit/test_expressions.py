@@ -75,7 +75,7 @@ MANY = f"acl x sender {' '.join(f'/^(ab){{20}}{number}@/' for number in range(12
 
 
 def test_expressions_too_large_together_are_a_mistake_where_it_begins(monkeypatch):
-    """The limit is told at the first expression beyond it; several sets below it are a warning."""
+    """The limit is reported at the first expression beyond it; several sets below it are a warning."""
     monkeypatch.setattr(regex, "MAX_SET_INSTRUCTIONS", 100)
     monkeypatch.setattr(regex, "MAX_INSTRUCTIONS", 300)
     acl = "acl x sender /^aaaaaaaaaa/ /^bbbbbbbbbb/ /" + "c" * 150 + "/ /^d/ /" + "e" * 200 + "/\n"
@@ -142,7 +142,7 @@ def test_what_only_looks_alike_is_taken(expression, text):
     [("/^news/i", "/(?-i)^news/"), ("/news@/", ""), ("/^a/b/x", "write /^a/b/"), ("/lists/people", "")],
 )
 def test_flags_behind_an_expression_are_told(value, hint):
-    """`/^news/i` is no file, and flags of Postfix's maps are known here by no other name."""
+    """`/^news/i` is not a file, and flags of Postfix's maps have no other name here."""
     told = complaints_of(f"acl x sender {value}\n")
     assert bool(told) is (value != "/news@/")
     assert hint in "".join(told)

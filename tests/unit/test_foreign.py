@@ -92,14 +92,14 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("acl", "told"), FOREIGN, ids=[row[0] for row in FOREIGN])
 def test_what_another_language_would_read_otherwise_is_a_mistake(acl, told):
-    """Each is told with what to write instead."""
+    """Each is reported with what to write instead."""
     found = complaints_of(f"acl x {acl}\n")
     assert found
     assert told in found[0]
 
 
 def test_the_same_holds_in_a_file_of_values():
-    """A wildcard in a value file is told with that file's line."""
+    """A wildcard in a value file is reported with that file's line."""
     told = complaints_of("acl x sender /lists/p", files={"/lists/p": "a@b.example\n*@example.com\n"})
     assert [each.split(": ")[0] for each in told] == ["/lists/p:2:1"]
 
@@ -130,5 +130,5 @@ def test_the_same_holds_in_a_file_of_values():
     ],
 )
 def test_expressions_and_plain_values_stay_what_they_are(acl, attributes):
-    """What stands in an expression by its own right is no wildcard, no parameter and no operator."""
+    """What an expression may contain is not a wildcard, a parameter or an operator."""
     assert decide(policy_of(f"acl x {acl}\naction y OK\naccess x y\n"), **attributes) == "OK"

@@ -44,7 +44,7 @@ def test_ip_key_drops_zone_and_brackets_of_ipv6() -> None:
     ],
 )
 def test_ip_key_of_garbage_is_none(text: str) -> None:
-    """Whatever is no address has no key, and nothing raises."""
+    """A text that is not an address has no key, and nothing raises."""
     assert keys.ip_key(text) is None
 
 

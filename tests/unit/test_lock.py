@@ -63,7 +63,7 @@ def test_only_one_of_two_holds_a_file_that_was_removed_between_opening_and_locki
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_file_that_others_can_open_is_no_lock(tmp_path, mode):
-    """Refused at once, whoever holds it: with its mode and what to do."""
+    """Refused at once, whichever process holds it: with its mode and what to do."""
     path = tmp_path / "lock"
     path.touch()
     path.chmod(mode)

@@ -173,7 +173,7 @@ def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
     ],
 )
 def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
-    """As long as Postfix waits; with many of them the oldest are told to hurry soon. Each is told once."""
+    """As long as Postfix waits; with many of them the oldest must hurry soon. Each gets that message once."""
     some = workers_of(1, [])
     stays, *leave = [Silent(slot) for slot in range(leaving + 1)]
     some.alive = {worker.pid: worker for worker in (stays, *leave)}
@@ -218,7 +218,7 @@ def test_commit_comes_when_all_are_prepared():
 
 
 def test_one_complaint_is_everybodys_abort():
-    """The same complaint of several workers is told once."""
+    """The same complaint of several workers is reported once."""
     two = Two()
     two.reload.prepared(11, ["missing table"], 1.0)
     two.reload.prepared(12, ["missing table"], 1.0)
@@ -341,7 +341,7 @@ def test_a_socket_file_has_its_mode_from_the_first_moment(tmp_path):
 
 
 def test_a_socket_is_listened_on_from_the_first_moment(tmp_path, monkeypatch):
-    """Whoever finds it refusing takes it for a stale one: of two masters that start at once, both would serve."""
+    """A master that finds it refusing treats it as stale: of two masters that start at once, both would serve."""
     path, replace, connected = tmp_path / "socket", os.replace, []
 
     def replace_and_connect(*names, **directories):

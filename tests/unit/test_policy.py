@@ -1,4 +1,4 @@
-"""The language: how requests are decided, and how mistakes are told."""
+"""The language: how requests are decided, and how mistakes are reported."""
 
 from __future__ import annotations
 

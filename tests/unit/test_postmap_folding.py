@@ -1,4 +1,4 @@
-"""The text beside a map of postmap: which of its keys became another domain."""
+"""The text next to a map of postmap: which of its keys became another domain."""
 
 from __future__ import annotations
 

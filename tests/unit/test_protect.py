@@ -81,7 +81,7 @@ def test_protected_names_in_any_script(compiler: Compiler, kind: str, end: str) 
 
 
 def test_a_protect_file_that_is_not_utf8(compiler: Compiler) -> None:
-    """It is told with its line, and what to do."""
+    """It is reported with its line, and what to do."""
     own = compiler.source("own", "example.com\nbücher.example\n".encode("latin-1"))
     outcome = compiler.one("domain", "good.example\n", "--protect", str(own))
     assert outcome.status == 78

@@ -1,4 +1,4 @@
-"""The requests of the past, asked again: counts that are right, changes that are exactly those, files that are told."""
+"""Past requests, decided again: counts that are right, changes that are exactly those, files that are reported."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NOTED = request(helo_name="odd.example", sender="x@elsewhere.example")
 
 @pytest.fixture
 def settings(tmp_path):
-    """Settings of the policy, and of the candidate beside it."""
+    """Settings of the policy, and of the candidate next to it."""
     (tmp_path / "policy.conf").write_text(POLICY)
     (tmp_path / "candidate.conf").write_text(CANDIDATE)
     (tmp_path / "new.toml").write_text('policy = "candidate.conf"\n')
@@ -174,7 +174,7 @@ def test_a_policy_against_itself_changes_nothing(replay, settings):
 
 
 def test_a_line_that_moves_is_no_change(replay, settings):
-    """Verdicts are what Postfix is told: another line with the same reply changes none."""
+    """Verdicts are what Postfix is sent: another rule with the same reply changes none."""
     (settings.parent / "candidate.conf").write_text("\n\n" + POLICY)
     assert replay(request() + CLEAN, against=True)[0] == 0
 
@@ -326,7 +326,7 @@ def test_a_table_that_cannot_be_read_is_told(replay, settings):
 
 
 def test_requests_may_be_typed_by_hand(replay):
-    """CR LF, empty lines between and after, no empty line at the end: all of it is read; what is no request is not."""
+    """CR LF, empty lines between and after, no empty line at the end: all is read; what is not a request is not."""
     content = b"\n\n" + CLEAN.replace(b"\n", b"\r\n") + b"\n\n" + b"sender=x\n\n" + request().rstrip(b"\n")
     _, report, _ = replay(content, "--json")
     assert (report["requests"], report["left_out"]) == (2, {NOT_A_REQUEST: 1})

@@ -1,4 +1,4 @@
-"""Replies with something put in: what a client may choose, and what is answered where the result is no valid reply."""
+"""Replies with inserted values: what a client may choose, and the reply where the result is not a valid one."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_what_the_operator_has_chosen_may_be_put_in(action):
     ],
 )
 def test_a_result_that_is_no_reply_is_answered_with_on_error(action, login, said):
-    """Postfix never gets a bare number, half an address or two of them; why is told once a request."""
+    """Postfix never gets a bare number, half an address or two of them; the reason is reported once a request."""
     policy = policy_with(action)
     told = []
     policy.on_failure = told.append

@@ -386,7 +386,7 @@ def test_the_settings_make_the_views(tmp_path):
 
 
 def test_rewriting_none_leaves_addresses_as_they_came():
-    """No view at all, for whoever has told Postfix to leave addresses alone, too."""
+    """No view at all, for a Postfix that leaves addresses alone, too."""
     assert views_of(MailSettings(rewriting="none", myorigin="example.com")) == {}
     assert set(views_of(MailSettings())) == {"sender", "recipient", "sasl_sender"}
 

@@ -108,7 +108,7 @@ COMMANDS = {
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_shows_a_password(tmp_path, capsys, monkeypatch, policy, command):
-    """Whatever is wrong with the statement that has it, and whoever says so."""
+    """Whatever is wrong with the statement that has it, and whichever command reports it."""
     if command == "serve" and policy in ("right", "blank", "no query"):
         pytest.skip("it would serve: what is wrong there is the compile's to find")
     monkeypatch.chdir(tmp_path)

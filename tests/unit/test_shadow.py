@@ -1,4 +1,4 @@
-"""A policy on trial beside the real one: counted, logged, never obeyed."""
+"""A shadow policy next to the real one: counted, logged, and it never decides."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_difference_is_logged_with_the_request_that_showed_it(peer):
 
 
 def test_the_same_text_from_another_line_is_no_difference(peer):
-    """Verdicts are what Postfix is told: texts with something put in are compared as they come out."""
+    """Verdicts are what Postfix is sent: texts with inserted values are compared as they come out."""
     commit(peer, "\n\n" + POLICY.replace("{sender_domain}", "example.com"))
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
@@ -107,7 +107,7 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
 
 
 def test_a_bug_in_the_shadow_costs_no_answer(peer, monkeypatch):
-    """Whatever raises beside the real policy, Postfix gets the real answer and the trial counts it."""
+    """Whatever raises in the shadow, Postfix gets the real policy's reply and the shadow counts the failure."""
     monkeypatch.setattr(peer.engine.shadow, "_decide_shadow", lambda _: 1 / 0)
     for _ in range(3):
         assert peer.ask(request()) == FORGED
@@ -126,7 +126,7 @@ def test_notes_of_the_shadow_are_not_the_real_ones(peer):
 
 
 def test_a_reload_takes_the_real_policy_whatever_the_shadow_is(peer):
-    """A shadow that broke is switched off and told; one that is mended is on again, with counts from nought."""
+    """A shadow that broke is switched off and reported; a corrected one is on again, with counts from nought."""
     peer.ask(request())
     commit(peer, "acess x\n", POLICY.replace("REJECT 5.7.1", "REJECT 5.7.9"))
     assert peer.engine.shadow is None

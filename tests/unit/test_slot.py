@@ -118,7 +118,7 @@ def test_a_table_of_another_kind_is_refused_once(compiler: Compiler) -> None:
 
 
 def test_a_file_that_is_gone(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it is looked at, or between two looks: status says so, and when it is back it is taken up."""
+    """Before it is looked at, or between two looks: status says so, and when it is back it is loaded."""
     slot = slot_of(compiler)
     kept = compiler.table_path().rename(compiler.tables / "kept")
     gone = f"{compiler.table_path()} is out of reach: No such file or directory"

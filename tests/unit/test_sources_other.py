@@ -82,7 +82,7 @@ def test_csv_rows_without_a_key(compiler: Compiler) -> None:
     ],
 )
 def test_csv_that_is_wrong(compiler: Compiler, word: str, content: str, message: str) -> None:
-    """What is wrong with a CSV source is told at the source or at its line."""
+    """What is wrong with a CSV source is reported at the source or at its line."""
     compiler.policy(f"table t cidr {word}")
     compiler.source("list.csv", content)
     outcome = compiler.run()
@@ -102,7 +102,7 @@ def test_csv_that_is_wrong(compiler: Compiler, word: str, content: str, message:
     ],
 )
 def test_csv_that_is_not_utf8(compiler: Compiler, content: bytes, place: str, message: str) -> None:
-    """It is told as of other text: with its line, and what to do."""
+    """It is reported as for other text: with its line, and what to do."""
     compiler.policy("table t domain csv:list.csv:name")
     compiler.source("list.csv", content)
     outcome = compiler.run()
@@ -305,7 +305,7 @@ def test_warnings_of_the_database_are_warnings_of_the_source(
     ],
 )
 def test_a_url_that_a_driver_does_not_take(compiler: Compiler, url: str, shown: str) -> None:
-    """It is told at its place, whatever the driver raises; what may be a password that lacks its host is not shown."""
+    """It is reported at its place, whatever the driver raises; a possible password that lacks its host is not shown."""
     pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
     sqlite3.connect(compiler.directory / "mail.db").close()
     compiler.policy(f"table t domain sql:{url}:SELECT 1")
@@ -592,7 +592,7 @@ def test_a_key_of_texthash_is_split_as_postfix_splits_it(
 
 
 def test_a_quote_that_stays_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Postfix ignores such a line; whoever wrote it meant something."""
+    """Postfix ignores such a line; its author meant something."""
     (tmp_path / "th").write_text('a@example.com OK\n"user one@example.com OK\n')
     fake = FakePostconf(monkeypatch, some_maps=f"texthash:{tmp_path}/th")
     with pytest.raises(ConfigError, match=re.escape("th:2: a quote that is not closed")):
@@ -636,7 +636,7 @@ def test_maps_that_stand_in_the_parameter(
     ],
 )
 def test_maps_in_the_parameter_that_are_wrong(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
-    """What Postfix would not take, or nobody can list, is told and not half understood."""
+    """A member that Postfix would not accept, or that cannot be listed, is reported and not half understood."""
     fake = FakePostconf(monkeypatch, mynetworks=value)
     with pytest.raises(ConfigError, match=re.escape(message)):
         fake.rows("mynetworks")
@@ -723,7 +723,7 @@ def test_more_files_than_a_table_can_name(compiler: Compiler, monkeypatch: pytes
 
 
 def test_if_changed_sees_followed_files(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing to do where they are what they were; an entry that stands elsewhere now is told from where."""
+    """Nothing to do where they are what they were; an entry that stands elsewhere now names its new place."""
     (tmp_path / "a").write_text("192.0.2.1\n")
     fake = FakePostconf(monkeypatch, mynetworks=f"{tmp_path}/a")
     compiler.policy("table t cidr postconf:mynetworks")
@@ -932,7 +932,7 @@ def test_warnings_of_postfix_are_passed_on(compiler: Compiler, monkeypatch: pyte
     ],
 )
 def test_a_source_that_is_written_as_postfix_writes_maps(compiler: Compiler, word: str, meant: str) -> None:
-    """It is no file that is missing: what was meant is said, at its place."""
+    """It is not a missing file: the message names what was meant, at its place."""
     compiler.policy(f"table t domain list {word}")
     compiler.source("list", "example.com\n")
     outcome = compiler.run()
@@ -993,7 +993,7 @@ def test_the_table_as_a_whole_must_not_be_empty(compiler: Compiler, monkeypatch:
 
 
 def test_networks_that_go_may_leave_an_empty_parameter(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the watcher of interfaces: a machine without networks beside an empty parameter is no failed download."""
+    """For the watcher of interfaces: a machine without networks and an empty parameter is not a failed download."""
     FakePostconf(monkeypatch, mynetworks="")
     monkeypatch.setattr(interfaces.InterfacesSource, "rows", lambda _: iter(()))
     compiler.policy("table t cidr interfaces: postconf:mynetworks")

@@ -158,7 +158,7 @@ def test_bytes_that_are_no_utf8(compiler: Compiler) -> None:
 
 
 def test_all_mistakes_in_one_run(compiler: Compiler) -> None:
-    """Every wrong line of every source and table is told at once."""
+    """Every wrong line of every source and table is reported at once."""
     compiler.policy("table a cidr one two", "table b domain three", "table c key missing")
     compiler.source("one", "192.0.2.0/24\n300.1.1.1\n192.0.2.5/24\n")
     compiler.source("two", "10.0.0.0/33\n")

@@ -121,7 +121,7 @@ def test_missing_and_out_of_reach(compiler: Compiler) -> None:
 
 
 def test_opening_leaves_nothing_behind(compiler: Compiler) -> None:
-    """A hundred refused and a hundred good opens cost no descriptor, and no file appears beside the table."""
+    """A hundred refused and a hundred good opens cost no descriptor, and no file appears next to the table."""
     before = descriptors()
     good = compiler.table_path().read_bytes()
     for content in (good, good[:-1]) * 100:
@@ -206,7 +206,7 @@ def test_a_copy_in_place_does_not_change_what_serves(compiler: Compiler) -> None
 
 
 def test_a_touched_file_serves_on(compiler: Compiler) -> None:
-    """Another time on the same file is no damage: LMDB would not open it a second time beside the first."""
+    """Another time on the same file is not damage: LMDB would not open it a second time next to the first."""
     slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     os.utime(compiler.table_path(), ns=(0, 0))
@@ -218,7 +218,7 @@ def test_a_touched_file_serves_on(compiler: Compiler) -> None:
 
 
 def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
-    """Whoever copies over a table in use changes what is mapped; the whole new file is opened anew."""
+    """A copy over a table in use changes what is mapped; the whole new file is opened again."""
     slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     kept = compiler.tables / "kept"
@@ -234,7 +234,7 @@ def test_a_table_written_in_place_is_taken_up(compiler: Compiler) -> None:
 
 
 def test_a_pipe_in_a_tables_place_keeps_nobody_waiting(compiler: Compiler) -> None:
-    """Opening it would wait for a writer that never comes, and no other table would be taken up."""
+    """Opening it would wait for a writer that never comes, and no other table would be loaded."""
     slot = LiveTable("t", "cidr", str(compiler.table_path()))
     assert slot.refresh()
     compiler.table_path().unlink()

@@ -55,7 +55,7 @@ def test_one_file_under_several_names(compiler: Compiler) -> None:
 
 
 def test_a_closed_table_answers_nothing_while_others_use_its_file(compiler: Compiler) -> None:
-    """Who holds on to its function is told, and never gets "no match"."""
+    """A caller that keeps its function gets an error, and never "no match"."""
     one, other = compiler.open("address"), compiler.open("address")
     find = one.find
     assert find("anna@example.com")
@@ -67,7 +67,7 @@ def test_a_closed_table_answers_nothing_while_others_use_its_file(compiler: Comp
 
 
 def test_a_file_written_in_place_is_opened_when_the_last_has_let_go(compiler: Compiler) -> None:
-    """What is mapped is not what was verified: refused, tried again, and taken up when it can be."""
+    """What is mapped is not what was verified: refused, tried again, and loaded when it can be."""
     first, second = (slot_at(compiler.table_path(), delimiter) for delimiter in ("", "+"))
     os.utime(compiler.table_path(), ns=(0, 0))
     assert not second.refresh()

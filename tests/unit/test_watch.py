@@ -105,7 +105,7 @@ def test_wrong_settings_are_said_once(rebuilding: Rebuilding, machine: Machine, 
 def test_a_failure_names_the_tables_that_failed(
     rebuilding: Rebuilding, machine: Machine, log: Log, tmp_path: Path, wrong: str
 ) -> None:
-    """Not those that were compiled next to them, and no warning as a reason, nor of what is no failure."""
+    """Not those that were compiled next to them, and no warning as a reason, nor anything that is not a failure."""
     machine.warnings = ["br0 is a bridge"]
     compiler = Compiler(tmp_path)
     compiler.policy("table nets cidr interfaces:", "table only cidr list interfaces:")
