@@ -10,19 +10,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from forkpolicy import __version__, standard_streams
 from forkpolicy.compile import report
 from forkpolicy.compile.directory import locked
 from forkpolicy.compile.output.verify import verify_table
+from forkpolicy.compile.outputs import Outputs
+from forkpolicy.compile.result import Options, Result
 from forkpolicy.compile.sources.registry import STDIN
-from forkpolicy.compile.table import Options, Result, compile_table
+from forkpolicy.compile.table import compile_table
 from forkpolicy.compile.watch import StderrLog, watch
 from forkpolicy.compile_failures import note
 from forkpolicy.errors import (
@@ -70,13 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _interrupted_once():
             return compile_tables(argv)
     except KeyboardInterrupt:
-        _Outputs(error_closed=sys.stderr is None).write_message("interrupted: the tables in use are unchanged")
+        Outputs(error_closed=sys.stderr is None).write_message("interrupted: the tables in use are unchanged")
         return 130
 
 
 def compile_tables(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are reported on standard error, never as a traceback."""
-    outputs = _Outputs(error_closed=sys.stderr is None)
+    outputs = Outputs(error_closed=sys.stderr is None)
     standard_streams.fill_closed()
     arguments = _parser().parse_args(argv)
     try:
@@ -151,37 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@dataclass(slots=True)
-class _Outputs:
-    """Standard output and standard error, and whether something could not be written there."""
-
-    error_closed: bool = False
-    failed: bool = False
-
-    def write_result(self, text: str) -> None:
-        """Results, on standard output."""
-        reason = _why_not_written(text, sys.stdout)
-        if reason:
-            self.failed = True
-            self.write_message(f"standard output cannot be written: {reason}")
-
-    def write_message(self, text: str) -> None:
-        """Everything else, on standard error."""
-        self.failed |= bool(_why_not_written(text, sys.stderr)) or self.error_closed
-
-
-def _why_not_written(text: str, stream: TextIO) -> str:
-    """Write a line; the reason if that cannot be done."""
-    try:
-        print(text, file=stream, flush=True)
-    except OSError as error:
-        # Its reader has gone, or its disk is full: no reason not to compile the other tables.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return standard_streams.why(error)
-    return ""
-
-
-def _run(arguments: argparse.Namespace, outputs: _Outputs) -> int:
+def _run(arguments: argparse.Namespace, outputs: Outputs) -> int:
     settings = load_settings(arguments.settings)
     if arguments.watch_interfaces:
         if arguments.tables:
@@ -225,7 +195,7 @@ def _why_failed(result: Result) -> str:
     return result.reason or "\n".join(errors) or result.state
 
 
-def _watch(settings: Settings, outputs: _Outputs) -> int:
+def _watch(settings: Settings, outputs: Outputs) -> int:
     """Until the end of the process; at once where the settings do not want it, or the kernel does not allow it."""
     if not settings.watch_interfaces:
         outputs.write_message("watch_interfaces is not set: nothing to do")
@@ -249,7 +219,7 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
 
 
 def _compile(
-    declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: _Outputs, *, as_json: bool
+    declaration: TableDeclaration, directory: TablesDirectory, options: Options, outputs: Outputs, *, as_json: bool
 ) -> Result:
     try:
         with Progress(sys.stderr, f"{declaration.name}: ") as progress:
@@ -274,7 +244,7 @@ def _exit_status(results: list[Result]) -> int:
     return EXIT_CANNOT_WRITE if "not written" in states else EXIT_DONE
 
 
-def _verify(declared: list[TableDeclaration], directory: Path, outputs: _Outputs, *, as_json: bool) -> int:
+def _verify(declared: list[TableDeclaration], directory: Path, outputs: Outputs, *, as_json: bool) -> int:
     findings: list[dict[str, object]] = []
     for each in declared:
         path = directory / f"{each.name}{SUFFIX}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
+
+from forkpolicy.errors import Complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.policy.nodes import TableDeclaration
 
 MAX_COMPLAINTS: Final = 200
 
@@ -61,3 +63,13 @@ class FirstComplaints:
         if len(self._kept) >= MAX_COMPLAINTS:
             del self._kept[MAX_COMPLAINTS:]
             self._end = self._kept[-1][0]
+
+
+def at_table(declaration: TableDeclaration, message: str, hint: str = "") -> Complaint:
+    """A complaint about a table as a whole, at its declaration."""
+    return Complaint(declaration.path, declaration.line, 0, f"table {declaration.name}: {message}", hint=hint)
+
+
+def as_warning(complaint: Complaint) -> Complaint:
+    """The same, as a warning."""
+    return replace(complaint, severity="warning")

@@ -11,10 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkpolicy.compile.result import Options
 from forkpolicy.compile.sources.csvfile import CsvSource
-from forkpolicy.compile.sources.parsing import digest_sources
+from forkpolicy.compile.sources.digest import digest_sources
 from forkpolicy.compile.sources.registry import STDIN, TextSource, complaint_at, open_source, with_whole_queries
-from forkpolicy.compile.table import Options
 from forkpolicy.errors import Complaint, ConfigError
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ def _is_another(declaration: TableDeclaration, digest: str) -> bool:
         return False
     every = [Options(skip_bad=skip, allow_wide=wide).flags for skip, wide in product((False, True), repeat=2)]
     try:
-        return digest not in (digest_sources(declaration, flags) for flags in every)
+        return digest not in digest_sources(declaration, *every)
     except (ConfigError, OSError, ValueError):
         return False

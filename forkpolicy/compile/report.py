@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forkpolicy.tables.examples import words_for
 
 if TYPE_CHECKING:
-    from forkpolicy.compile.table import Result
+    from forkpolicy.compile.result import Result
 
 _MIB: Final = 1 << 20
 

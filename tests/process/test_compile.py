@@ -20,7 +20,8 @@ import pytest
 
 from forkpolicy.compile.directory import TablesDirectory
 from forkpolicy.compile.directory import locked as locked_directory
-from forkpolicy.compile.table import Options, compile_table
+from forkpolicy.compile.result import Options
+from forkpolicy.compile.table import compile_table
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.load import declared_tables
 from forkpolicy.tables.live_table import LiveTable
@@ -314,10 +315,12 @@ def test_kill_at_any_moment(compiler: Compiler) -> None:
 IN_A_CHILD = """
 import os, signal, sys
 from forkpolicy.compile.sorting import parallel_flatten
-from forkpolicy.compile.sources import parsing, registry
+from forkpolicy.compile import read_sources
+from forkpolicy.compile.sources import registry
 from forkpolicy.compile.command import main
 registry.BLOCK_BYTES = 50_000
-module, name, what = {"parsing": parsing, "parallel_flatten": parallel_flatten}[sys.argv[1]], sys.argv[2], sys.argv[3]
+modules = {"read_sources": read_sources, "parallel_flatten": parallel_flatten}
+module, name, what = modules[sys.argv[1]], sys.argv[2], sys.argv[3]
 original = getattr(module, name)
 def disturbed(job):
     if what == "kill":
@@ -329,7 +332,9 @@ def disturbed(job):
 setattr(module, name, disturbed)
 sys.exit(main(sys.argv[4:]))
 """
-IN_EITHER_STEP = pytest.mark.parametrize("step", [("parsing", "_parse_to_run"), ("parallel_flatten", "_flatten_part")])
+IN_EITHER_STEP = pytest.mark.parametrize(
+    "step", [("read_sources", "_parse_to_run"), ("parallel_flatten", "_flatten_part")]
+)
 
 
 def disturb(compiler: Compiler, *what: str) -> subprocess.CompletedProcess[str]:

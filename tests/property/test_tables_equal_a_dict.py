@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkpolicy.compile.directory import locked
+from forkpolicy.compile.result import Options
 from forkpolicy.compile.sorting import sorted_store
 from forkpolicy.compile.sorting.external_sort import merge_runs, write_run
 from forkpolicy.compile.sorting.flatten import Tally, flatten
 from forkpolicy.compile.sorting.sort_records import RecordParser
-from forkpolicy.compile.table import Options, compile_table
+from forkpolicy.compile.table import compile_table
 from forkpolicy.policy.nodes import TableDeclaration
 from forkpolicy.tables import keys
 from forkpolicy.tables.kinds.address import address_keys

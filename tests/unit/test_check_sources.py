@@ -11,6 +11,7 @@ import pytest
 
 from forkpolicy.commands import main
 from forkpolicy.commands.check import find_complaints
+from forkpolicy.compile.sources.registry import TextSource
 from forkpolicy.errors import Complaint
 from forkpolicy.tables.format import SUFFIX, TableInfo
 from tests.compiling import Compiler
@@ -56,6 +57,17 @@ def test_a_source_that_has_changed_is_a_warning(compiler, checked):
     assert complaint["hint"].startswith("forkpolicy-compile t ")
     assert compiler.run().status == 0
     assert checked() == (0, [])
+
+
+def test_a_changed_source_is_read_once(compiler, checked, monkeypatch):
+    """However many options it may have been compiled with: a list of millions takes a second each time."""
+    compiler.one("domain", "example.com\n")
+    compiler.source("list", "example.org\n")
+    read, really_read = [], TextSource.blocks
+    monkeypatch.setattr(TextSource, "blocks", lambda source: read.append(source.name) or really_read(source))
+    status, (complaint,) = checked()
+    assert (status, "was compiled from other contents" in complaint["message"]) == (0, True)
+    assert read == [str(compiler.directory / "list")]
 
 
 def test_a_table_of_an_earlier_release_is_named_as_that(compiler, checked, monkeypatch):

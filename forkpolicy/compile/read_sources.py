@@ -6,26 +6,24 @@ operator are in the result; CannotWriteError leaves it when a run cannot be writ
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.children import Children
-from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.complaints import FirstComplaints, as_warning
 from forkpolicy.compile.directory import writing
 from forkpolicy.compile.sorting.external_sort import Run, write_run
 from forkpolicy.compile.sorting.sort_records import Parsed, RecordParser
 from forkpolicy.compile.sources import registry
-from forkpolicy.compile.sources.csvfile import CsvSource
-from forkpolicy.compile.sources.registry import STDIN, Block, TextSource
+from forkpolicy.compile.sources.digest import SourceDigest
+from forkpolicy.compile.sources.registry import Block, TextSource
 from forkpolicy.errors import Complaint, ConfigError
-from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from forkpolicy.compile.sorting.sorted_store import RecordStore
     from forkpolicy.policy.nodes import TableDeclaration
@@ -84,38 +82,6 @@ class _Done:
     size_bytes: int
 
 
-def new_digest(declaration: TableDeclaration, flags: str) -> hashlib._Hash:
-    """The digest of everything that decides a table's content; sources are added as they are read."""
-    identity = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, declaration.key_words, flags)
-    return hashlib.sha256(repr(identity).encode())
-
-
-def digest_sources(declaration: TableDeclaration, flags: str) -> str:
-    """The digest alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError.
-
-    A pipe gives what it has but once: with one among the sources nothing is read, and ValueError says so.
-    """
-    digest = new_digest(declaration, flags)
-    opened = [registry.open_source(declaration, index) for index in range(len(declaration.sources))]
-    files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
-    if not all(path != STDIN and Path(path).is_file() for path in files):
-        raise ValueError("not all of its sources can be read twice")
-    for index, source in enumerate(opened):
-        digest.update(_begin_of_source(index))
-        if isinstance(source, TextSource):
-            for block in source.blocks():
-                digest.update(block.text)
-        else:
-            for placed in registry.placed_rows(source):
-                digest.update(repr(placed).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _begin_of_source(index: int) -> bytes:
-    """What stands before a source in the digest: a line that moves from one source to the next is a change."""
-    return b"\0%d\0" % index
-
-
 class SourcesReader:
     """Reads all sources of one table."""
 
@@ -130,7 +96,7 @@ class SourcesReader:
     ) -> None:
         self._declaration, self._store = declaration, store
         self._allow_wide, self._progress = allow_wide, progress
-        self._digest = new_digest(declaration, flags)
+        self._digest = SourceDigest(declaration, flags)
         self._reading = Reading(list(declaration.sources))
         # Of the source that is being read.
         self._bytes_read = self._lines_read = 0
@@ -144,7 +110,7 @@ class SourcesReader:
             reading.complaints += complaints
             if not complaints and self._store.count == before:
                 self._note_without_entry(index, is_empty=reading.bad.count == bad_before)
-        reading.digest = self._digest.hexdigest()
+        (reading.digest,) = self._digest.hexdigests()
         reading.finish()
         return reading
 
@@ -161,7 +127,7 @@ class SourcesReader:
         try:
             source = registry.open_source(declaration, index)
             self._reading.names[index] = source.name
-            self._digest.update(_begin_of_source(index))
+            self._digest.begin_source(index)
             self._bytes_read = self._lines_read = 0
             self._progress.begin(source.size_bytes if isinstance(source, TextSource) else 0, "lines")
             if isinstance(source, TextSource):
@@ -198,7 +164,7 @@ class SourcesReader:
                 pass
         for text in source.warnings:
             warning = registry.complaint_at(self._declaration, index, text)
-            self._reading.warnings.append(_as_warning(warning))
+            self._reading.warnings.append(as_warning(warning))
 
     def _read_chunk(self, name: str, parser: RecordParser, placed: Iterator[tuple[str, Row]]) -> int:
         """How many rows there were; those before a mistake of their source are taken in, with their own mistakes."""
@@ -206,7 +172,7 @@ class SourcesReader:
         try:
             for each in placed:
                 rows += 1
-                self._digest.update(repr(each).encode("utf-8", "surrogateescape"))
+                self._digest.add_row(each)
                 row = each[1]
                 parser.parse_row(row.key, row.value, row.line, parsed)
         finally:
@@ -226,7 +192,7 @@ class SourcesReader:
     def _jobs(self, source: TextSource, parser: RecordParser) -> Iterator[_Job]:
         """A job for each block of a large source; a small one is parsed here and now."""
         for block in source.blocks():
-            self._digest.update(block.text)
+            self._digest.add_text(block.text)
             if block.whole:
                 lines = _lines(block)
                 self._take(parser.source_name, parser.parse_lines(lines, block.first_line), len(lines), len(block.text))
@@ -261,7 +227,3 @@ def _parse_to_run(job: _Job) -> _Done:
         run = write_run(job.run, parsed.records)
     parsed.records = []
     return _Done(job.parser.source_name, parsed, run, len(lines), len(job.block.text))
-
-
-def _as_warning(complaint: Complaint) -> Complaint:
-    return Complaint(complaint.path, complaint.line, complaint.column, complaint.message, severity="warning")

@@ -1,0 +1,74 @@
+"""What compiling one table is asked to do, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from forkpolicy.compile.complaints import FirstComplaints
+    from forkpolicy.compile.output.difference import Difference
+    from forkpolicy.errors import Complaint
+    from forkpolicy.tables.format import Entry
+
+State = Literal["compiled", "unchanged", "compared", "refused", "not written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about every table."""
+
+    skip_bad: bool = False
+    allow_wide: bool = False
+    allow_shrink: bool = False
+    interfaces_may_shrink: bool = False
+    dry_run: bool = False
+    if_changed: bool = False
+    stats: bool = False
+    protect: tuple[str, ...] = ()
+    recipient_delimiter: str = ""
+
+    @property
+    def flags(self) -> str:
+        """What of it changes a table's content."""
+        return f"skip_bad={self.skip_bad} allow_wide={self.allow_wide}"
+
+
+@dataclass(slots=True)
+class Result:
+    """How compiling one table went. `reason`: why it could not be written."""
+
+    name: str
+    kind: str
+    path: str
+    state: State = "refused"
+    reason: str = ""
+    complaints: list[Complaint] = field(default_factory=list)
+    # Errors beyond the first MAX_COMPLAINTS of a sort.
+    unshown: int = 0
+    entries: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    seconds: float = 0.0
+    version: str = ""
+    digest: str = ""
+    difference: Difference | None = None
+    statistics: dict[str, Any] = field(default_factory=dict)
+    # Entries that come from documentation: what their author may have forgotten to replace.
+    examples: list[Entry] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Complaint]:
+        """Why it was refused."""
+        return [each for each in self.complaints if each.severity == "error"]
+
+    def refuse(self, *complaints: Complaint) -> Result:
+        """The same, refused for these reasons too."""
+        self.complaints += complaints
+        self.state = "refused"
+        return self
+
+    def add(self, found: FirstComplaints) -> None:
+        """Add complaints, and how many more there are."""
+        self.complaints += found.complaints
+        self.unshown += found.unshown

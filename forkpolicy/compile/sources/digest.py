@@ -1,0 +1,62 @@
+"""The digest of everything that decides a table's content: its declaration, options, and all of its sources."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy.compile.sources import registry
+from forkpolicy.compile.sources.csvfile import CsvSource
+from forkpolicy.compile.sources.registry import STDIN, TextSource
+from forkpolicy.tables.format import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.tables.rows import Row
+
+
+class SourceDigest:
+    """Grows as sources are read. With several `flags` there is a digest for each, and the sources are read once."""
+
+    def __init__(self, declaration: TableDeclaration, *flags: str) -> None:
+        shape = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, declaration.key_words)
+        self._digests = [hashlib.sha256(repr((*shape, each)).encode()) for each in flags]
+
+    def begin_source(self, index: int) -> None:
+        """Before each source: a line that moves from one source to the next is a change."""
+        self.add_text(b"\0%d\0" % index)
+
+    def add_text(self, text: bytes) -> None:
+        """A part of a text source."""
+        for each in self._digests:
+            each.update(text)
+
+    def add_row(self, placed: tuple[str, Row]) -> None:
+        """A row of another source, with the name of what it stands in."""
+        self.add_text(repr(placed).encode("utf-8", "surrogateescape"))
+
+    def hexdigests(self) -> list[str]:
+        """What they are so far, in the order of the flags."""
+        return [each.hexdigest() for each in self._digests]
+
+
+def digest_sources(declaration: TableDeclaration, *flags: str) -> list[str]:
+    """The digests alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError.
+
+    A pipe gives what it has but once: with one among the sources nothing is read, and ValueError says so.
+    """
+    opened = [registry.open_source(declaration, index) for index in range(len(declaration.sources))]
+    files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
+    if not all(path != STDIN and Path(path).is_file() for path in files):
+        raise ValueError("not all of its sources can be read twice")
+    digest = SourceDigest(declaration, *flags)
+    for index, source in enumerate(opened):
+        digest.begin_source(index)
+        if isinstance(source, TextSource):
+            for block in source.blocks():
+                digest.add_text(block.text)
+        else:
+            for placed in registry.placed_rows(source):
+                digest.add_row(placed)
+    return digest.hexdigests()
