@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A second policy on trial, the tables that it declares, and where it declares them."""
+    """The shadow policy, the tables that it declares, and where it declares them."""
 
     policy: Policy
     tables: dict[str, LiveTable]
@@ -184,7 +184,7 @@ def _no_line(policy: Policy) -> Iterator[Complaint]:
 
 
 def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple[Shadow | None, list[Complaint]]:
-    """The policy on trial. One that does not load is told and left out: what counts is the real one."""
+    """The shadow policy. One that does not load is reported and left out: what counts is the real one."""
     if not settings.shadow:
         return None, []
     declarations = tables.begin()

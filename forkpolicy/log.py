@@ -164,7 +164,7 @@ def _without_passwords(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def report_on_stderr(text: str) -> None:
-    """Say something on standard error, without passwords, if it has room now: nobody waits for a reader of it."""
+    """Write a line to standard error, without passwords, if it has room now: we do not wait for its reader."""
     line = f"forkpolicy: {masked(text)}\n".encode("utf-8", "backslashreplace")[:MAX_LINE_BYTES]
     room = select.poll()
     room.register(2, select.POLLOUT)

@@ -1,4 +1,4 @@
-"""What every worker counts, in shared memory: one slot per worker, written by that worker alone, read by anybody,
+"""What every worker counts, in shared memory: one slot per worker, written by that worker alone, read by any process,
 no locks.
 
 The master makes it before the first fork; a slot outlives its worker, and the next one in it counts on, so that

@@ -24,7 +24,7 @@ DUMP_BEFORE_KILL_S = 1.0
 # Loading the largest policy and verifying the largest tables may take so long; mail does not wait for it.
 START_TIMEOUT_S = 60.0
 # A worker that ends can hand over everything but a long request without its end. A client that is in the middle of
-# one gets as long as Postfix waits for a reply (smtpd_policy_service_timeout): after that nobody waits for it.
+# one gets as long as Postfix waits for a reply (smtpd_policy_service_timeout): after that no client waits for it.
 ENDING_S = 100.0
 # More than recycling, scaling and upgrades have at once on a busy machine (15 were seen). Beyond that the oldest have
 # no longer than a client that a stop waits for.

@@ -20,14 +20,14 @@ FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group"
 @dataclass(slots=True)
 class Generation:
     """The one that serves. Of `loaded` the master knows settings, snapshot, summary, paths of tables, texts of lines,
-    and warnings. `whole`: a worker without one of its tables must not serve, since another master does it better.
+    and warnings. `needs_all_tables`: a worker without one of its tables must not serve: another master has them all.
     `since_ns`: when it began, on the monotonic clock.
     """
 
     loaded: Any
     number: int
     tables: GoodTables = field(default_factory=GoodTables)
-    whole: bool = False
+    needs_all_tables: bool = False
     since_ns: int = field(default_factory=time.monotonic_ns)
 
     def begin(self, loaded: Any, number: int) -> None:

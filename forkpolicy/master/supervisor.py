@@ -73,7 +73,7 @@ class Master:
         self.log = log = logger.pipe.named(process="master", pid=os.getpid())
         tables = GoodTables(inherited.tables if inherited else None)
         number = inherited.generation + 1 if inherited else 1
-        self.generation = Generation(loaded, number, tables, whole=inherited is not None)
+        self.generation = Generation(loaded, number, tables, needs_all_tables=inherited is not None)
         self.notifier = Notifier()
         self.signals = Signals()
         self.loop = Loop()
@@ -184,7 +184,7 @@ class Master:
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")
         if self.takeover.under_way:
-            self.generation.whole = False
+            self.generation.needs_all_tables = False
             self.takeover.finish()
             self.control.start()
 

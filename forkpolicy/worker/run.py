@@ -44,7 +44,7 @@ BEAT_S = 0.5
 
 class WorkerProcess:
     """One worker. `listeners`, `handover_pairs` and `scoreboard` are shared with its siblings. `good_tables`: the last
-    good file of each table; `whole`: it ends, and reports why, if it cannot open all of them.
+    good file of each table; `needs_all_tables`: it ends, and reports why, if it cannot open all of them.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class WorkerProcess:
         log: LogPipe,
         good_tables: Mapping[str, int],
         *,
-        whole: bool,
+        needs_all_tables: bool,
     ) -> None:
         self.log = log
         self.engine = Engine(loaded, generation, log)
@@ -76,7 +76,7 @@ class WorkerProcess:
             self._receiver(self.connections.hot_handover, self.balance.has_its_load),
         ]
         self.shutdown = Shutdown(self.connections, self._acceptors, self._receivers, scoreboard, self.slot)
-        self._good_tables, self._whole = good_tables, whole
+        self._good_tables, self._needs_all_tables = good_tables, needs_all_tables
         self._passed_tables: dict[str, tuple[int, ...]] = {}
         self._reported_state: dict[str, object] = {}
         hub = gevent.get_hub()
@@ -93,7 +93,7 @@ class WorkerProcess:
         # What was loaded before the fork is never garbage here: leave it out of every collection, and shared.
         gc.freeze()
         missing = self.tables.open(self._good_tables)
-        if missing and self._whole:
+        if missing and self._needs_all_tables:
             self.master_link.report({"is": "unfit", "reason": "; ".join(missing)})
             return
         self.flusher = Flusher(self.engine, self.slot)

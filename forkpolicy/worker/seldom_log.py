@@ -29,7 +29,7 @@ class SeldomLog:
         self._suppressed: dict[str, int] = {}
 
     def event(self, level: str, event: str, reason: str, *, key: str = "", **fields: object) -> None:
-        """Log an event if its kind was not logged within the last minute. `key` tells kinds of one event apart."""
+        """Log an event if its kind was not logged within the last minute. `key` separates kinds of one event."""
         kind = f"{event} {key}"
         now_s = time.monotonic()
         if now_s - self._last_logged_s.get(kind, -REPEAT_S) < REPEAT_S:

@@ -107,9 +107,18 @@ def _worker_program(
         known = generation.loaded
         loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot)
         log = pipe.named(worker=slot, pid=os.getpid())
-        good, whole = generation.tables.fds, generation.whole
-        number = generation.number
-        WorkerProcess(loaded, number, slot, listening, master, handover_pairs, scoreboard, log, good, whole=whole).run()
+        WorkerProcess(
+            loaded,
+            generation.number,
+            slot,
+            listening,
+            master,
+            handover_pairs,
+            scoreboard,
+            log,
+            generation.tables.fds,
+            needs_all_tables=generation.needs_all_tables,
+        ).run()
 
     return WorkerProgram(run, (*(sock.fileno() for sock in shared), *pipe.fds), identity)
 

@@ -110,7 +110,7 @@ class _Serving:
     def _turn(self) -> None:
         now_s = time.monotonic()
         for client in [each for each in self._clients.values() if each.until_s <= now_s]:
-            self._leave(client)
+            self._disconnect(client)
         oldest = next(iter(self._clients.values()), None)
         for key, _ in self._selector.select(oldest.until_s - now_s if oldest else None):
             sock = key.fileobj
@@ -130,7 +130,7 @@ class _Serving:
             # The client has gone.
             return
         if len(self._clients) >= MAX_CLIENTS:
-            self._leave(next(iter(self._clients.values())))
+            self._disconnect(next(iter(self._clients.values())))
         self._clients[sock] = _Client(sock)
         self._selector.register(sock, selectors.EVENT_READ)
 
@@ -144,9 +144,9 @@ class _Serving:
                 return
         write_some(client.sock, client.unsent)
         if not client.unsent:
-            self._leave(client)
+            self._disconnect(client)
 
-    def _leave(self, client: _Client) -> None:
+    def _disconnect(self, client: _Client) -> None:
         self._selector.unregister(client.sock)
         del self._clients[client.sock]
         client.sock.close()

@@ -51,7 +51,7 @@ class ControlServer:
         self._loop.register(self.listener.sock, self._accept)
 
     def stop(self) -> None:
-        """Accept no more and disconnect everybody: another master takes commands."""
+        """Accept no more and disconnect all clients: another master takes commands."""
         self._loop.unregister(self.listener.sock)
         for client in list(self._clients):
             self._forget(client)

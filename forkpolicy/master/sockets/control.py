@@ -3,7 +3,7 @@ side.
 
 One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
 0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
-slow, mute or sends invalid messages costs nobody but itself: the one that has been silent longest makes room for
+slow, mute or sends invalid messages delays no other: the one that has been silent longest makes room for
 another.
 """
 
@@ -107,9 +107,9 @@ def accept(listener: Listener) -> socket.socket | None:
 
 
 def refuse(sock: socket.socket) -> None:
-    """Say that nobody can be heard any more, and close."""
+    """Reply that no more commands can be taken, and close."""
     answer = {"ok": False, "refused": f"{MAX_CLIENTS} commands are under way: try again when one has ended"}
-    # There is room in a new connection; a client that has gone does not hear it.
+    # There is room in a new connection; a client that has gone does not read it.
     with contextlib.suppress(OSError), sock:
         sock.sendall(json.dumps(answer).encode() + b"\n")
 
@@ -183,7 +183,7 @@ def _asked(path: str, command: dict[str, Any], timeout_s: float) -> Iterator[tup
 
 def _connect(sock: socket.socket, path: str, until_s: float) -> None:
     """Connect, and wait for room where the queue is full: connect(2) fails with EAGAIN then, and does not wait. Raises
-    NotRunningError where nobody listens, TimeoutError.
+    NotRunningError where no master listens, TimeoutError.
     """
     while True:
         try:
