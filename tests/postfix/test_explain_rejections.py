@@ -10,7 +10,7 @@ from forkpolicy.commands.shared.log_lines import read_line
 from loadtest.clients.smtp import SmtpClient
 from loadtest.servers.server import Server
 from tests.postfix.test_odd_addresses import NOT_OURS, OURS
-from tests.process.conftest import eventually
+from tests.process.waiting import eventually
 
 POLICY = """\
 acl ours sender @example.com

@@ -7,12 +7,12 @@ import pathlib
 import struct
 import tempfile
 import termios
-import time
 
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import Server
+from tests.process.waiting import CHANGES, ended
 
 POLICY = """
 table domains domain domains
@@ -22,7 +22,6 @@ acl signed_in authenticated
 action prove_it REJECT 5.7.1 authenticate first
 access from_us to_us !signed_in prove_it
 """
-DEADLINE_S = 30.0
 # The beginning of a request of so many bytes cannot be handed over; by default requests are shorter.
 TOO_LONG_BYTES = 200_000
 LONG_REQUESTS = "max_request = 1000000"
@@ -43,17 +42,6 @@ def request(sender="a@example.com", recipient="b@example.com", **more):
 
 FORGED, FINE = request(), request("x@elsewhere.example")
 REJECT = "REJECT 5.7.1 authenticate first"
-
-
-def eventually(what, deadline_s=DEADLINE_S):
-    """Ask until the answer is true; each look is a question to a real process. The answer."""
-    until = time.monotonic() + deadline_s
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < until, f"not within {deadline_s:g} s"
-        time.sleep(0.01)
 
 
 def alive(pid):
@@ -92,6 +80,8 @@ def make_server(folder):
             server.settings.write_text(text.replace("[server]\n", f"[server]\n{extra}\n"))
         server.compile()
         made.append(server)
+        for directory in {server.directory, server.log.parent}:
+            CHANGES.watch(directory)
         return server
 
     yield make
@@ -99,7 +89,7 @@ def make_server(folder):
         pids = server.process_ids() if server.process else []
         server.stop()
         for pid in pids:
-            eventually(lambda pid=pid: not alive(pid))
+            ended(pid)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pwd
+import select
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ OUTSIDE = {
     "sasl_username": "",
 }
 TIMEOUT_S = 20.0
+LOOK_S = 0.02
 CHECKOUT = "/checkout"
 # Lines of scripts that a container without a network cannot run; the test has done what they do.
 PROVIDED = (
@@ -74,12 +76,12 @@ def show(unit, name):
 
 
 def wait_for(what, timeout_s=TIMEOUT_S):
-    """systemd has no event that a shell can wait for: ask until it is so."""
+    """systemd has no event that the standard library can wait for: ask until it is so."""
     deadline = time.monotonic() + timeout_s
     while not what():
         if time.monotonic() > deadline:
             raise TimeoutError("it never became so")
-        time.sleep(0.02)
+        select.select([], [], [], LOOK_S)
 
 
 def ask(attributes=None, connection=None, path=SOCKET):

@@ -21,10 +21,10 @@ from tests.process.conftest import (
     REJECT,
     TOO_LONG_BYTES,
     alive,
-    eventually,
     request,
     unread_bytes,
 )
+from tests.process.waiting import ended, eventually
 
 ENOUGH = 1024
 
@@ -108,7 +108,7 @@ def test_a_client_that_does_not_read_keeps_nobody(make_server):
         # Nobody reads from it any more: the server cannot send.
         eventually(lambda: not select.select([], [client], [], 0)[1])
         os.kill(worker, signal.SIGTERM)
-        eventually(lambda: not alive(worker))
+        ended(worker)
         with client.makefile("rb") as replies:
             for number in range(count):
                 assert replies.readline() + replies.readline() == b"action=450 4.7.1 %d@example.com\n\n" % number
@@ -122,7 +122,7 @@ def test_the_farewell_of_a_worker_that_has_gone_is_heard(make_server):
     worker, _ = server.worker_pids()
     with stopped(server.process.pid):
         os.kill(worker, signal.SIGTERM)
-        eventually(lambda: not alive(worker))
+        ended(worker)
     eventually(lambda: len(pids := server.worker_pids()) == 2 and worker not in pids)
     assert 'event="worker ended"' in server.said()
     assert "worker died" not in server.said()
@@ -154,7 +154,7 @@ def test_a_worker_without_descriptors_takes_nothing_over(make_server):
     poor, rich = server.worker_pids()
     starve(poor)
     os.kill(rich, signal.SIGTERM)
-    eventually(lambda: not alive(rich))
+    ended(rich)
     assert {client.ask(FORGED) for client in clients} == {REJECT}
     limit_descriptors(poor, ENOUGH)
     for client in clients:

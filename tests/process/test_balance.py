@@ -13,7 +13,8 @@ import pytest
 
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.measure.processes import cpu_us
-from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
+from tests.process.conftest import FINE, FORGED, REJECT, request
+from tests.process.waiting import eventually
 
 COSTLY = request(protocol_state="END-OF-MESSAGE", size="500")
 COST_US = 5000

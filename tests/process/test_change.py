@@ -15,7 +15,8 @@ import pytest
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.measure.processes import title
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually
+from tests.process.conftest import FINE, FORGED, POLICY, REJECT
+from tests.process.waiting import eventually
 
 
 def test_a_reload_serves_open_connections_with_the_new_policy(server, client):

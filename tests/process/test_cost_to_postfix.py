@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from loadtest.clients.policy_client import POSTFIX, PostfixClient
-from tests.process.conftest import FORGED, REJECT, alive, eventually
+from tests.process.conftest import FORGED, REJECT
+from tests.process.waiting import ended, eventually
 
 
 def reload(server):
@@ -25,13 +26,14 @@ def retire(server):
     before = server.worker_pids()
     for pid in before:
         os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not any(map(alive, before)))
+    for pid in before:
+        ended(pid)
 
 
 def kill(server):
     for pid in server.worker_pids():
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda pid=pid: not alive(pid))
+        ended(pid)
 
 
 def restart(server):

@@ -11,8 +11,9 @@ import pytest
 from forkpolicy.tables import format as layout
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually, request
+from tests.process.conftest import FORGED, POLICY, REJECT, alive, request
 from tests.process.test_change import open_fds, table_versions
+from tests.process.waiting import ended, eventually
 
 REFUSED = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -260,7 +261,7 @@ def test_a_stop_of_the_new_master_leaves_the_old_one_its_sockets(upgradable):
     line = eventually(lambda: next((line for line in server.said().splitlines() if "upgrade started" in line), None))
     new = int(line.rpartition("new_pid=")[2].split()[0])
     os.kill(new, signal.SIGTERM)
-    eventually(lambda: not alive(new))
+    ended(new)
     eventually(lambda: "upgrade failed" in server.said() or "upgraded" in server.said())
     if "upgrade failed" in server.said():
         assert answers(server) == {REJECT}

@@ -12,8 +12,9 @@ import threading
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
-from tests.process.conftest import FORGED, REJECT, eventually, request
+from tests.process.conftest import FORGED, REJECT, request
 from tests.process.test_change import open_fds, resident_kb, table_versions
+from tests.process.waiting import eventually
 
 SWAPS = int(os.environ.get("FORKPOLICY_SWAPS", "5"))
 CLIENTS = 8

@@ -13,7 +13,8 @@ import pytest
 
 from loadtest.errors import SetupError
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FORGED, REJECT, eventually
+from tests.process.conftest import FORGED, REJECT
+from tests.process.waiting import eventually
 
 ANSWER = f"action={REJECT}\n\n".encode()
 

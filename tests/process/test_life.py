@@ -13,7 +13,8 @@ import pytest
 
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FINE, FORGED, REJECT, alive, eventually, request
+from tests.process.conftest import FINE, FORGED, REJECT, alive, request
+from tests.process.waiting import ended, eventually
 
 
 def test_serve_says_what_it_serves(server, client):
@@ -33,7 +34,7 @@ def test_a_stale_socket_is_taken_over_and_the_master_takes_its_workers_with_it(m
     assert len(pids) == 4
     server.kill()
     for pid in pids:
-        eventually(lambda pid=pid: not alive(pid), 3)
+        ended(pid, 3)
     assert server.socket_path.is_socket()
     server.start()
     with PolicyClient(server.socket_path) as client:

@@ -20,7 +20,7 @@ from loadtest.servers.postfix import free_port
 from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile
 from loadtest.traffic.traffic import POLICY, REFUSED, Day
-from tests.process.conftest import eventually
+from tests.process.waiting import eventually
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.timeout(120)

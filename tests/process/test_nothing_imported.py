@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
-from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually, request
+from tests.process.conftest import FINE, FORGED, POLICY, REJECT, request
 from tests.process.test_inet import free_port
+from tests.process.waiting import eventually
 
 # Notes what every child imports, then is `forkpolicy`, with a bug. A child: what was forked, not started as a program.
 NOTING = """

@@ -13,8 +13,9 @@ import socket
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
-from tests.process.conftest import eventually, request
+from tests.process.conftest import request
 from tests.process.test_inet import free_port
+from tests.process.waiting import eventually
 
 MANUAL = pathlib.Path(__file__).parents[2] / "docs" / "forkpolicy.toml.5.md"
 

@@ -17,7 +17,8 @@ import pytest
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.measure.processes import title
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FORGED, POLICY, REJECT, alive, eventually
+from tests.process.conftest import FORGED, POLICY, REJECT
+from tests.process.waiting import ended, eventually
 
 MNT_DETACH = 2
 LOADER = "load"
@@ -278,7 +279,7 @@ def test_a_stop_waits_for_no_mount(server, hung):
         server.process.send_signal(signal.SIGTERM)
         assert answer(control)["complaints"] == ["stopped meanwhile"]
         assert server.process.wait(30) == 0
-        eventually(lambda: not alive(loader))
+        ended(loader)
 
 
 def test_a_worker_that_is_born_after_a_reload_serves_what_was_loaded(server, client):

@@ -19,7 +19,8 @@ from forkpolicy.errors import NotRunningError
 from forkpolicy.master.sockets.control import ask
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FINE, FORGED, REJECT, eventually, request
+from tests.process.conftest import FINE, FORGED, REJECT, request
+from tests.process.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 METRICS = '[metrics]\nlisten = "unix:metrics"\n'

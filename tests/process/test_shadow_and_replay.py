@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from loadtest.clients.policy_client import PolicyClient
-from tests.process.conftest import FINE, FORGED, POLICY, REJECT, eventually
+from tests.process.conftest import FINE, FORGED, POLICY, REJECT
+from tests.process.waiting import eventually
 
 CANDIDATE = POLICY.replace("REJECT 5.7.1 authenticate first", "450 4.7.1 later")
 

@@ -15,8 +15,9 @@ from forkpolicy import __version__
 from forkpolicy.compile_failures import failures
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import COMPILE
-from tests.process.conftest import FORGED, POLICY, REJECT, eventually
+from tests.process.conftest import FORGED, POLICY, REJECT
 from tests.process.test_metrics import fetch
+from tests.process.waiting import eventually
 
 
 @pytest.fixture

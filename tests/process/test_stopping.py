@@ -12,7 +12,8 @@ import subprocess
 import pytest
 
 from loadtest.servers.server import FORKPOLICY
-from tests.process.conftest import FINE, FORGED, REJECT, eventually
+from tests.process.conftest import FINE, FORGED, REJECT
+from tests.process.waiting import eventually
 
 ANSWER = f"action={REJECT}\n\n".encode()
 PASSED = b"action=DUNNO\n\n"

@@ -21,11 +21,10 @@ from tests.process.conftest import (
     POLICY,
     REJECT,
     TOO_LONG_BYTES,
-    alive,
-    eventually,
     request,
     unread_bytes,
 )
+from tests.process.waiting import ended, eventually
 
 # The real program. Every signal that does not end it arrives while it reads its files.
 SIGNALLED_WHILE_IT_LOADS = """
@@ -64,7 +63,7 @@ def upgrade(server):
     if server.process is not None and server.process.pid == old:
         assert server.process.wait(30) == 0
     else:
-        eventually(lambda: not alive(old))
+        ended(old)
     return new
 
 
@@ -234,7 +233,7 @@ def test_a_stop_ends_an_upgrade_under_way(upgradable):
     new = int(line.rpartition("new_pid=")[2].split()[0])
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0
-    eventually(lambda: not alive(new))
+    ended(new)
     assert not server.socket_path.exists()
 
 

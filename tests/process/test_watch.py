@@ -10,7 +10,8 @@ import pytest
 
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import COMPILE, FORKPOLICY
-from tests.process.conftest import eventually, request
+from tests.process.conftest import request
+from tests.process.waiting import eventually
 
 POLICY = """
 table here cidr interfaces:

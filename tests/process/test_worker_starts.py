@@ -12,7 +12,8 @@ import pytest
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
-from tests.process.conftest import FORGED, REJECT, eventually
+from tests.process.conftest import FORGED, REJECT
+from tests.process.waiting import eventually
 
 # The real program, whose workers meet a bug of the kind named by a file as long as that file is there.
 SABOTAGED = """
@@ -23,7 +24,7 @@ trouble, run = pathlib.Path(sys.argv.pop(1)), WorkerProcess.run
 def sabotaged(self):
     kind = trouble.read_text() if trouble.exists() else ""
     if kind == "bug":
-        raise RuntimeError("a bug at birth")
+        raise RuntimeError("a bug at its start")
     if kind == "first job":
         self.master_link.report({"is": "ready", "state": self._state()})
         os._exit(3)
@@ -57,7 +58,7 @@ def test_a_start_whose_workers_all_die_is_given_up(make_server, sabotage):
     with pytest.raises(SetupError):
         server.start()
     said = server.said()
-    assert "a bug at birth" in said
+    assert "a bug at its start" in said
     assert "Traceback" in said
     assert [f"next_try_s={delay}" in said for delay in ("0.5", "1", "2", "4")] == [True] * 4
     assert said.count("worker died") <= 7
@@ -66,8 +67,8 @@ def test_a_start_whose_workers_all_die_is_given_up(make_server, sabotage):
 
 
 @pytest.mark.parametrize("kind", ["bug", "first job"])
-def test_deaths_at_birth_are_throttled_and_the_others_serve_on(make_server, sabotage, kind):
-    """A sibling that lives answers; births come later and later, and when the trouble is over all is as it was."""
+def test_failed_starts_are_throttled_and_the_others_serve_on(make_server, sabotage, kind):
+    """A sibling that lives answers; starts come later and later, and when the fault is over all is as it was."""
     server = make_server(workers=2)
     server.start()
     sabotage.write_text(kind)
@@ -108,13 +109,13 @@ def test_a_bug_outside_of_requests_is_logged_with_its_traceback(make_server, sab
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1], ids=lambda signum: signum.name)
-def test_a_signal_to_a_worker_that_is_being_born(server, signum):
+def test_a_signal_to_a_worker_that_is_being_started(server, signum):
     """It comes before the worker has a handler for it: TERM retires it when it can, the others are ignored as ever."""
     master = server.process.pid
     known = set(descendants(master))
     hit = 0
     while hit < 10:
-        # Who retires is replaced by itself; who does not leaves at the next step.
+        # One that retires is replaced by itself; one that does not ends with the next step.
         server.obey("scale", workers=1)
         server.obey("scale", workers=4)
         new = eventually(lambda: set(descendants(master)).difference(known))
