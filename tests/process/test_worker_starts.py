@@ -12,19 +12,23 @@ import pytest
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
-from tests.process.conftest import FORGED, REJECT
+from tests.process.conftest import FORGED, POLICY, REJECT
 from tests.process.waiting import eventually
 
 # The real program, whose workers meet a bug of the kind named by a file as long as that file is there.
 SABOTAGED = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
+from forkpolicy.master import two_phase_commit
 from forkpolicy.worker.run import WorkerProcess
+two_phase_commit.STARTING_S = 1.0
 trouble, run = pathlib.Path(sys.argv.pop(1)), WorkerProcess.run
 
 def sabotaged(self):
     kind = trouble.read_text() if trouble.exists() else ""
     if kind == "bug":
         raise RuntimeError("a bug at its start")
+    if kind == "stuck":
+        signal.pause()
     if kind == "first job":
         self.master_link.report({"is": "ready", "state": self._state()})
         os._exit(3)
@@ -81,6 +85,27 @@ def test_failed_starts_are_throttled_and_the_others_serve_on(make_server, sabota
     eventually(lambda: [worker["ready"] for worker in server.status()["workers"]] == [True] * 2)
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
+
+
+def test_a_worker_that_is_stuck_at_its_start_holds_no_reload(make_server, sabotage):
+    """The others serve the new policy, and the stuck one is replaced by one that does."""
+    server = make_server(workers=2)
+    server.start()
+    sabotage.write_text("stuck")
+    victim, sibling = server.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    (stuck,) = eventually(lambda: set(server.worker_pids()) - {victim, sibling})
+    sabotage.unlink()
+    server.write_policy(POLICY.replace("5.7.1", "5.7.9"))
+    done = server.command("reload")
+    assert done.returncode == 0, done.stderr
+    said = server.said()
+    assert [f"worker_pid={stuck} " in line for line in said.splitlines() if "worker hangs" in line] == [True]
+    assert "killed from outside" not in said.split(f"worker_pid={stuck} how=")[1]
+    eventually(lambda: [worker["ready"] for worker in server.status()["workers"]] == [True] * 2)
+    assert {worker["generation"] for worker in server.status()["workers"]} == {2}
+    with PolicyClient(server.socket_path) as client:
+        assert "5.7.9" in client.ask(FORGED)
 
 
 def test_the_stack_of_a_worker_that_hangs_is_logged(make_server, sabotage):
