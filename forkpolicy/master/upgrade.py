@@ -1,6 +1,6 @@
 """USR2: new code and new settings on the same sockets, in a master of their own; the old one goes when it serves.
 
-The old master starts the program anew and passes its sockets on (inherited.py). The new one loads, forks its workers,
+The old master starts the program again and passes its sockets on (inherited.py). The new one loads, forks its workers,
 and reports that it serves; then the old one lets its workers hand their connections over and ends. Until that report
 nothing has changed: if the new one dies or reports nothing in time, it is killed and the old one goes on. This is the
 old master's side; it raises nothing.

@@ -5,7 +5,7 @@ regular expression that checks every name and captures only what is wanted, at a
 splitting into a dict.
 
 The layout is trusted for speed alone: its expression matches exactly those bytes for which `Request.parse` gives
-the same values, and nothing else; whoever gets no match parses the exact way. Names are literals in the
+the same values, and nothing else; without a match the caller parses the exact way. Names are literals in the
 expression, so a name that no Postfix would send costs only its length.
 """
 

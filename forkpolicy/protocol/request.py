@@ -4,7 +4,7 @@ Facts from SMTPD_POLICY_README and Postfix's attr_scan_plain.c: a line is `name=
 has no `=`, a value no newline; the order is free; a name may be unknown, a value empty or not UTF-8. Decisions of
 ours: of a repeated name the last value counts; a line without `=` is passed over; a request whose first line ends
 in CR LF (typed by hand through socat or telnet) has a CR taken from the end of each line. Raises ProtocolError for
-what is no request.
+anything that is not a request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ REQUEST_NAME = "smtpd_access_policy"
 
 
 class ProtocolError(Exception):
-    """The peer sent something that is no policy request; the connection ends. `shown` has its first bytes."""
+    """The peer sent something that is not a policy request; the connection ends. `shown` has its first bytes."""
 
     def __init__(self, message: str, raw: bytes) -> None:
         super().__init__(message)

@@ -42,7 +42,7 @@ def _number(digits: str, suffix: str) -> int:
 
 
 class NumberMatcher(Matcher):
-    """Comparisons of one attribute. A value that is no number holds in none."""
+    """Comparisons of one attribute. A value that is not a number meets none."""
 
     def __init__(self, attribute: str, comparisons: list[tuple[Interval, Word]]) -> None:
         self.attributes = (attribute,)
