@@ -112,8 +112,7 @@ def whole_way_s(engine, attributes):
     request = Request.parse(reader.next_request())
     values = engine.values_of(request)
     assert engine.layout_of(request).values(raw.decode("utf-8", "surrogateescape")) == values
-    line = engine.decide(values)
-    engine.finish(line, values, raw, 1)
+    engine.finish(engine.decide(values), values, raw, 1)
     as_object(engine.policy.trace(values), "", request, engine.policy.model)
     return time.process_time() - began_s
 
@@ -129,7 +128,7 @@ def is_linear(engine, name, before, unit, after):
 
 # A character of any kind, and those that mean something to some part of the way.
 units = st.one_of(
-    st.text(st.characters(exclude_characters="\n"), min_size=1, max_size=4),
+    st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1, max_size=4),
     st.sampled_from(
         [*".@+-:[]%<>{}\"'\\= 9aAüß", "a.", "ü.", "1.", "a@", "xn--", "xn--a.", "\udce4", "א.", "。", "e\u0301"]
     ),
