@@ -1,111 +1,103 @@
-"""`python -m loadtest policies`: what the length of a policy costs.
+"""`python -m loadtest policies`: what the length and the kind of a policy cost.
 
-Generates policies in the style of long postfwd rule sets (a line for each recipient, domain, client or login; one
-ACL a line), loads each, and asks it about requests of which most meet no line and some meet one. CPU time of this
-process, a decision.
+Loads a policy of each shape (loadtest/traffic/policy_shapes.py) in a process of its own and times its decisions, round
+after round. With --against COMMIT the same policies are loaded by the forkpolicy of that commit, and both take turns.
+CPU time, a decision.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import contextlib
 import json
-import random
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from forkpolicy.loading import load_everything
-from forkpolicy.protocol.layout import wanted_values
-from forkpolicy.protocol.request import Request
-from loadtest.options import counts
+from loadtest.measure.processes import machine
+from loadtest.options import at_least
+from loadtest.servers.earlier import CHECKOUT, earlier_build
+from loadtest.traffic.policy_shapes import SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from forkpolicy.policy.policy import Policy
-    from forkpolicy.protocol.layout import Values
-
-ACTIONS = ("turn_away", "let_in", "keep")
-REQUESTS = 2000
-ROUNDS = 5
+DECISIONS = CHECKOUT / "loadtest" / "clients" / "decisions.py"
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest policies", description=__doc__)
-    parser.add_argument("--lines", type=counts, default="10,100,1000,10000", help="lengths (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    options = parser.parse_args(argv)
-    rows = [measure(count, options.seed) for count in options.lines]
+    options = _options(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        builds = {"": ""}
+        if options.against:
+            earlier = earlier_build(options.against, Path(folder))
+            builds[earlier.name] = earlier.environment["PYTHONPATH"]
+        rows = [_measured(shape, builds, options) for shape in SHAPES if options.only in shape]
     if options.json:
         print(json.dumps(rows, indent=2))
-        return 0
-    print(f"{'lines':>8}{'load s':>9}{'decide us':>11}{'ratio':>8}")
-    for row in rows:
-        ratio = row["decide_us"] / rows[0]["decide_us"]
-        print(f"{row['lines']:>8}{row['load_s']:>9.2f}{row['decide_us']:>11.2f}{ratio:>8.2f}")
+    else:
+        print(machine(), f"load average {os.getloadavg()[0]:.1f}", "", _table(rows), sep="\n")
     return 0
 
 
-def measure(count: int, seed: int) -> dict[str, float]:
-    """Load a policy of `count` lines and time its decisions."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "policy.conf").write_text(generate(count, random.Random(seed)))
-        (Path(folder) / "forkpolicy.toml").write_text("")
-        start = time.process_time()
-        policy = load_everything(Path(folder) / "forkpolicy.toml").policy
-        load_s = time.process_time() - start
-    # As a worker does: what was loaded is never garbage.
-    gc.freeze()
-    asked = [wanted_values(each, policy.wanted) for each in requests(count, random.Random(seed + 1))]
-    return {"lines": count, "load_s": load_s, "decide_us": min(_decide_us(policy, asked) for _ in range(ROUNDS))}
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtest policies", description=__doc__)
+    parser.add_argument("--only", metavar="TEXT", default="", help="shapes whose name has this text")
+    parser.add_argument("--rounds", type=at_least(1), default=15, help="of each shape (default %(default)s)")
+    parser.add_argument("--against", metavar="COMMIT", help="measure the forkpolicy of that commit in the same rounds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="figures for programs")
+    return parser.parse_args(argv)
 
 
-def _decide_us(policy: Policy, asked: list[Values]) -> float:
-    start = time.process_time()
-    for values in asked:
-        policy.decide(values)
-    return (time.process_time() - start) / len(asked) * 1e6
+def _measured(shape: str, builds: Mapping[str, str], options: argparse.Namespace) -> dict[str, object]:
+    """A row: today's figures, and with an earlier build its own and the ratios."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(_deciding(shape, options.seed, path)) for path in builds.values()]
+        load_s = [float(_line(process)) for process in processes]
+        rounds = [[_round_us(process) for process in processes] for _ in range(options.rounds)]
+    row: dict[str, object] = {"shape": shape, "load_s": load_s[0], "decide_us": min(each[0] for each in rounds)}
+    if len(processes) > 1:
+        row["against"] = list(builds)[1]
+        row["against_load_s"], row["against_us"] = load_s[1], min(each[1] for each in rounds)
+        row["ratio"] = statistics.median(now / then for now, then in rounds)
+    return row
 
 
-def generate(count: int, chance: random.Random) -> str:
-    """A policy of `count` access lines, each with an ACL of its own."""
-    text = ["action turn_away REJECT", "action let_in OK", "action keep HOLD", "acl signed_in authenticated"]
-    for number in range(count):
-        kind = chance.choices(("recipient", "sender", "client", "network", "login"), (4, 2, 2, 1, 1))[0]
-        value, more = _acl(kind, number, chance)
-        text.append(f"acl a{number} {value}")
-        text.append(f"access a{number}{more} {chance.choice(ACTIONS)}")
-    return "\n".join(text) + "\n"
+@contextlib.contextmanager
+def _deciding(shape: str, seed: int, path: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that decides with the forkpolicy below `path`, today's where that is empty."""
+    environment = os.environ | {"PYTHONPATH": f"{path}:{CHECKOUT}".lstrip(":"), "PYTHONSAFEPATH": "1"}
+    words = [sys.executable, str(DECISIONS), shape, str(seed)]
+    process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def _acl(kind: str, number: int, chance: random.Random) -> tuple[str, str]:
-    high, low = number >> 8 & 255, number & 255
-    if kind == "recipient":
-        return f"recipient user{number}@example.com", ""
-    if kind == "sender":
-        return f"sender @domain{number}.example", ""
-    if kind == "client":
-        return f"client_address 10.{high}.{low}.{chance.randrange(256)}", ""
-    if kind == "network":
-        return f"client_address 172.{16 + high % 16}.{low}.0/24", " !signed_in"
-    return f"sasl_username login{number}", ""
+def _line(process: subprocess.Popen[str]) -> str:
+    return cast("IO[str]", process.stdout).readline()
 
 
-def requests(count: int, chance: random.Random) -> list[Request]:
-    """Requests of which about a tenth meet a line."""
-    made = []
-    for number in range(REQUESTS):
-        known = chance.randrange(count) if chance.random() < 0.1 else count + number
-        attributes = {
-            "request": "smtpd_access_policy",
-            "protocol_state": "RCPT",
-            "client_address": f"203.0.{chance.randrange(256)}.{chance.randrange(256)}",
-            "sender": f"somebody{number}@domain{known}.example",
-            "recipient": f"user{known}@example.com",
-        }
-        made.append(Request(attributes, None))
-    return made
+def _round_us(process: subprocess.Popen[str]) -> float:
+    stdin = cast("IO[str]", process.stdin)
+    stdin.write("\n")
+    stdin.flush()
+    return float(_line(process))
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
+    lines = [f"{'policy':<34}{'load s':>8}{'decide us':>11}"]
+    if "against" in rows[0]:
+        lines[0] += f"{rows[0]['against']!s:>12}{'ratio':>8}"
+    for row in rows:
+        line = f"{row['shape']:<34}{row['load_s']:>8.2f}{row['decide_us']:>11.2f}"
+        lines.append(line + (f"{row['against_us']:>12.2f}{row['ratio']:>8.2f}" if "against" in row else ""))
+    return "\n".join(lines)

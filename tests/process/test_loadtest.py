@@ -80,7 +80,8 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("arrivals", "--new", 0), "argument --new: expected a whole number, at least 1, and not 0"),
         (("verify-advise", "--loads", "0.5,all"), "argument --loads: expected a number above 0, and not all"),
         (("tables", 0), "argument sizes: expected a whole number, at least 1, and not 0"),
-        (("policies", "--lines", "10,-1"), "argument --lines: expected a whole number, at least 1, and not -1"),
+        (("policies", "--rounds", "0"), "argument --rounds: expected a whole number, at least 1, and not 0"),
+        (("policies", "--against", "no-such"), "loadtest policies: no-such is not a commit of the checkout"),
         (("bench", "--against", "no-such-commit"), "loadtest bench: no-such-commit is not a commit of the checkout"),
         (("bench", "--connections", "1,x"), "argument --connections: expected a whole number, at least 1, and not x"),
         (("compare", "--only", "nothing"), "argument --only: invalid choice: 'nothing' (choose from 'postfwd1',"),
@@ -245,6 +246,18 @@ def test_the_bench_compares_servers_and_builds():
     assert min(today["to_python_echo"], earlier["to_python_echo"]) > 0
     assert 0 < today["cpu_us"] <= today["cpu_us_median"]
     assert {f"forkpolicy, logging refusals, at {result['earlier']}", "Python echo"} < rows.keys()
+
+
+def test_policies_are_measured_and_compared():
+    """The command of docs/performance.md runs, next to the build of a commit, in the same rounds."""
+    done = loadtest("policies", "--rounds", 1, "--only", "7 networks", "--against", "HEAD", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["shape"] == "7 networks"
+    assert min(row["decide_us"], row["against_us"], row["ratio"]) > 0
+    done = loadtest("policies", "--rounds", 1, "--only", "7 networks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("7 networks ")
 
 
 def test_the_bench_is_a_table_for_people():
