@@ -66,7 +66,7 @@ class Loaded:
     def line_texts(self) -> list[str]:
         """Every access line with its place, then the end of the policy and failures: what hits are counted by."""
         model = self.policy.model
-        return [f"{line.where}: {line.text}" for line in (*model.lines, model.default_line, model.error_line)]
+        return [f"{line.where}: {line.text}" for line in model.all_rules]
 
     @property
     def outline(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Loaded:
         return {
             "policy": self.settings.policy,
             **shadow,
-            "lines": len(model.lines),
+            "lines": len(model.rules),
             "acls": len(model.acls),
             "tables": ",".join(self.tables) or "-",
             "warnings": len(self.warnings),
@@ -178,7 +178,7 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
 
 def _no_line(policy: Policy) -> Iterator[Complaint]:
     """Such as after an editor met a full disk and left the file empty."""
-    if not policy.model.lines:
+    if not policy.model.rules:
         message = f"has no access line: every request gets the action {DEFAULT_ACTION}"
         yield Complaint(policy.paths[0], 0, 0, message, severity="warning")
 

@@ -9,9 +9,13 @@ from forkpolicy.errors import ConfigError, TableError
 from forkpolicy.files import Files
 from forkpolicy.policy.evaluate import Answer
 from forkpolicy.policy.load import load_policy
+from forkpolicy.policy.plan.index import COSTS_US
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.tables import keys
+
+# An index for whatever can have one, and for nothing.
+ALWAYS, NEVER = dict.fromkeys(COSTS_US, 0.0), dict.fromkeys(COSTS_US, float("inf"))
 
 
 @dataclass
@@ -65,7 +69,7 @@ class TextFiles(Files):
 def policy_of(text, tables=None, *, warnings=None, **more):
     """A policy from text; `tables`: {name: {key: value}}. Warnings are added to the list of that name.
 
-    Its attribute `indexed` is the same policy, compiled as a long one is, for `decide` to compare.
+    Its attribute `indexed` is the same policy, with an index for whatever can have one, for `decide` to compare.
     """
     files = TextFiles({"policy.conf": text, **more.pop("files", {})})
 
@@ -75,7 +79,7 @@ def policy_of(text, tables=None, *, warnings=None, **more):
         return load_policy("policy.conf", lookup_for, files=files, **options)
 
     policy, found = load(**more)
-    policy.indexed, _ = load(**{**more, "indexed_from": 0})
+    policy.indexed, _ = load(**{**more, "index_costs_us": ALWAYS})
     if warnings is not None:
         warnings += found
     return policy
@@ -114,20 +118,20 @@ def decide(policy, **attributes):
     """
     request = request_of(**attributes)
     values = wanted_values(request, policy.wanted)
-    line, noted, exactly = decided(policy, values)
+    rule, noted, exactly = decided(policy, values)
     trace = policy.trace(values)
     assert exactly is any(looked.answer is Answer.FAILED for tried in trace.tried for looked, _ in tried.looked)
-    assert trace.outcome is line
+    assert trace.outcome is rule
     assert trace.noted == noted
     same, also_noted, exactly = decided(policy.indexed, values)
-    assert same.number == line.number
+    assert same.number == rule.number
     assert [each.number for each in also_noted] == [each.number for each in noted]
     assert not exactly or any(table.rows is None for table in policy.tables.values())
-    return policy.text(line, values)
+    return policy.text(rule, values)
 
 
 def decided(policy, values):
-    """The line that decides, the lines noted on the way, and whether it took the exact evaluation."""
+    """The rule that decides, the rules noted on the way, and whether it took the exact evaluation."""
     with mock.patch.object(policy, "_decide_exactly", side_effect=policy._decide_exactly) as exactly:
-        line = policy.decide(values)
-    return line, policy.take_noted(), exactly.called
+        rule = policy.decide(values).rule
+    return rule, [each.rule for each in policy.take_noted()], exactly.called

@@ -47,15 +47,17 @@ NEEDS = {
 
 
 def decide(policy, request):
-    """The action's name: of the line that fires first, `on_error`, or `default`. And the names of log actions
-    before it.
+    """The action of the rule that fires first, `on_error`, or `default`; the names of log actions before it; and the
+    names of the `counted` ACLs that were asked, each once.
     """
     request = {**request, **{name: seen(name, request[name]) for name in ("sender", "recipient")}}
-    noted, score = [], 0.0
+    noted, score, asked = [], 0.0, set()
     for clauses, action in policy["lines"]:
         said = []
         for negated, name in clauses:
             answer = ask(policy, name, request, score)
+            if policy["acls"][name][0] == "counted" and answer is not None:
+                asked.add(name)
             if answer in (True, False):
                 answer = answer is not negated
             said.append(answer)
@@ -64,14 +66,14 @@ def decide(policy, request):
         if False in said or None in said:
             continue
         if "failed" in said:
-            return "on_error", noted
+            return "on_error", noted, asked
         if action.startswith("log"):
             noted.append(action)
         elif action.startswith("score"):
             score += float(action[5:])
         else:
-            return action, noted
-    return "default", noted
+            return action, noted, asked
+    return "default", noted, asked
 
 
 def ask(policy, name, request, score):
@@ -79,6 +81,9 @@ def ask(policy, name, request, score):
     kind, values = policy["acls"][name]
     if kind == "score":
         return score >= float(values[0][2:])
+    if kind == "counted":
+        known = request["sasl_username"] or request["protocol_state"] in KNOWN_EMPTY["sasl_username"]
+        return {"yes": True, "no": False, "fails": "failed"}[values[0]] if known else None
     if kind == "unqualified":
         if request[values[0]] == "" and request["protocol_state"] not in KNOWN_EMPTY[values[0]]:
             return None

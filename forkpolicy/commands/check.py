@@ -175,5 +175,5 @@ def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:
     if loaded is None or errors:
         return counted
     model = loaded.policy.model
-    sizes = f"{len(model.lines)} access lines, {len(model.acls)} ACLs, {len(model.tables)} tables"
+    sizes = f"{len(model.rules)} access lines, {len(model.acls)} ACLs, {len(model.tables)} tables"
     return f"{counted}: {loaded.settings.policy} has {sizes}"

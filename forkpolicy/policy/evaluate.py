@@ -1,7 +1,7 @@
 """The exact and slow way to a decision: what the language says, step by step, with everything that was looked at.
 
 `explain` shows its trace. The compiled policy falls back to it when an ACL fails, because only here a failing ACL
-is weighed against the rest of its line: does the rest not hold anyway, the line is passed over, else the request
+is weighed against the rest of its rule: does the rest not hold anyway, the rule is passed over, else the request
 gets `on_error`.
 """
 
@@ -16,8 +16,9 @@ from forkpolicy.errors import ForkpolicyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from forkpolicy.policy.answers import Answers
     from forkpolicy.policy.matchers.matcher import Finding
-    from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.policy.model import Acl, Model, Rule
 
 
 class Answer(enum.Enum):
@@ -41,9 +42,9 @@ class Looked:
 
 @dataclass(slots=True)
 class Tried:
-    """One line that was tried: what was looked at, and whether it fired or would have but for a failure."""
+    """One rule that was tried: what was looked at, and whether it fired or would have but for a failure."""
 
-    line: Line
+    rule: Rule
     looked: list[tuple[Looked, bool]] = field(default_factory=list)
     fired: bool = False
     failed: bool = False
@@ -51,53 +52,54 @@ class Tried:
 
 @dataclass(slots=True)
 class Trace:
-    """A whole evaluation. `outcome` decided; `noted` are the `log` lines that fired on the way; `failure` what
+    """A whole evaluation. `outcome` decided; `noted` are the `log` rules that fired on the way; `failure` what
     failed; `rewritten` the addresses that the policy sees other than they came.
     """
 
-    outcome: Line
+    outcome: Rule
     tried: list[Tried]
-    noted: list[Line]
+    noted: list[Rule]
     failure: str = ""
     score: float = 0.0
     rewritten: dict[str, str] = field(default_factory=dict)
 
 
-def evaluate(model: Model, values: Mapping[str, str | None], *, all_lines: bool = False) -> Trace:
-    """Decide one request. `values` has every attribute that the policy reads. `all_lines` goes on past the
-    decision.
+def evaluate(model: Model, values: Mapping[str, str | None], answers: Answers, *, all_rules: bool = False) -> Trace:
+    """Decide one request. `values` has every attribute that the policy reads; `answers` what was given for this request
+    and may not be asked for again. `all_rules` goes on past the decision.
     """
-    run = _Run(model, values)
-    outcome: Line | None = None
-    for line in model.lines:
-        tried = run.try_line(line)
+    run = _Run(model, values, answers)
+    outcome: Rule | None = None
+    for rule in model.rules:
+        tried = run.try_rule(rule)
         if (tried.fired or tried.failed) and outcome is None:
             outcome = run.effect(tried)
-            if outcome and not all_lines:
+            if outcome and not all_rules:
                 break
-    trace = Trace(outcome or model.default_line, run.tried, run.noted, "", run.score)
-    trace.failure = run.failure if trace.outcome is model.error_line else ""
+    trace = Trace(outcome or model.default_rule, run.tried, run.noted, "", run.score)
+    trace.failure = run.failure if trace.outcome is model.error_rule else ""
     return trace
 
 
 class _Run:
-    """One request on its way down the lines."""
+    """One request on its way down the rules."""
 
-    def __init__(self, model: Model, values: Mapping[str, str | None]) -> None:
+    def __init__(self, model: Model, values: Mapping[str, str | None], answers: Answers) -> None:
         self.model = model
+        self.given = answers
         self.values = values
         self.state = values.get("protocol_state") or ""
         self.answers: dict[int, Looked] = {}
         self.tried: list[Tried] = []
-        self.noted: list[Line] = []
+        self.noted: list[Rule] = []
         self.score = 0.0
         self.failure = ""
 
-    def try_line(self, line: Line) -> Tried:
-        """Look at the line's ACLs from left to right and no further than needed."""
-        tried = Tried(line)
+    def try_rule(self, rule: Rule) -> Tried:
+        """Look at the rule's ACLs from left to right and no further than needed."""
+        tried = Tried(rule)
         self.tried.append(tried)
-        for acl, negated in line.clauses:
+        for acl, negated in rule.terms:
             looked = self.look(acl)
             tried.looked.append((looked, negated))
             if looked.answer is Answer.FAILED:
@@ -121,24 +123,24 @@ class _Run:
         if unknown:
             return Looked(acl, Answer.UNKNOWN, reason=unknown)
         try:
-            found = acl.find(self.values, self.score)
+            found = self.given.find(acl, self.values, self.score)
         except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
             return Looked(acl, Answer.FAILED, reason=_why(error))
         reason = f"score {self.score:g}" if acl.is_score else ""
         return Looked(acl, Answer.HOLDS if found else Answer.NOT, found, reason)
 
-    def effect(self, tried: Tried) -> Line | None:
-        """What a fired (or failed) line does: decide, or note something and go on."""
-        line = tried.line
+    def effect(self, tried: Tried) -> Rule | None:
+        """What a fired (or failed) rule does: decide, or note something and go on."""
+        rule = tried.rule
         if tried.failed:
-            return self.model.error_line
-        if line.action.kind == "score":
-            self.score += line.action.amount
+            return self.model.error_rule
+        if rule.action.kind == "score":
+            self.score += rule.action.amount
             return None
-        if line.action.kind == "log":
-            self.noted.append(line)
+        if rule.action.kind == "log":
+            self.noted.append(rule)
             return None
-        return line
+        return rule
 
 
 def _why(error: Exception) -> str:

@@ -11,12 +11,13 @@ from forkpolicy.files import Files
 from forkpolicy.policy.matchers.context import BuildContext
 from forkpolicy.policy.nodes import AclStatement, TableStatement
 from forkpolicy.policy.parser import parse_policy
-from forkpolicy.policy.policy import INDEXED_FROM, Policy
+from forkpolicy.policy.plan.index import COSTS_US
+from forkpolicy.policy.policy import Policy
 from forkpolicy.policy.resolve import Resolver
 from forkpolicy.protocol.reply import parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
@@ -34,7 +35,7 @@ def load_policy(
     views: Views | None = None,
     on_error: str = ON_ERROR,
     clock: Callable[[], float] = time.time,
-    indexed_from: int = INDEXED_FROM,
+    index_costs_us: Mapping[type, float] = COSTS_US,
     also_wanted: Sequence[str] = (),
 ) -> tuple[Policy, list[Complaint]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
@@ -53,7 +54,7 @@ def load_policy(
         model,
         tuple(parsed.paths),
         views=views,
-        indexed_from=indexed_from,
+        index_costs_us=index_costs_us,
         also_wanted=also_wanted,
     ), in_order(complaints, parsed.paths)
 

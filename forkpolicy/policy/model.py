@@ -1,15 +1,15 @@
-"""What a policy means, resolved: ACLs with their matchers, actions with their replies, lines in order.
+"""What a policy means, resolved: ACLs with their matchers, actions with their replies, rules in order.
 
-`resolve` makes it; `evaluate`, `codegen` and `checks` read it. The only thing that changes after loading is how
-often each line has fired.
+`resolve` makes it; `evaluate`, `plan` and `checks` read it. It never changes: what a worker counts is in its outcomes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from forkpolicy.policy.matchers.matcher import attributes_of
+from forkpolicy.policy.matchers.matcher import Asking, attributes_of
 from forkpolicy.protocol.attributes import attribute
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_ACTION = "default"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, eq=False)
 class Acl:
     """One ACL: it holds when one of its matchers does. `number` is its index in the policy, `word` its name in its
     place.
@@ -35,16 +35,26 @@ class Acl:
     words: tuple[Word, ...]
     matchers: tuple[Matcher, ...]
     silent: bool = False
-    name: str = field(init=False)
-    attributes: tuple[str, ...] = field(init=False)
-    # Whether it asks for the score so far: the one answer that changes within a request.
-    is_score: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Derive what the ACL asks a request for."""
-        self.name = self.word.text
-        self.attributes = attributes_of(self.matchers)
-        self.is_score = self.type_name == "score"
+    @cached_property
+    def name(self) -> str:
+        """As the policy declares it."""
+        return self.word.text
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """What it asks a request for."""
+        return attributes_of(self.matchers)
+
+    @cached_property
+    def is_score(self) -> bool:
+        """Whether it asks for the score so far: the one answer that changes within a request."""
+        return self.type_name == "score"
+
+    @cached_property
+    def asked_once(self) -> bool:
+        """Whether asking it counts or waits, so that a request asks it when its turn comes, and never again."""
+        return any(matcher.asking & (Asking.COUNTS | Asking.WAITS) for matcher in self.matchers)
 
     def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
         """The first attribute that is not known at this state, None when all are."""
@@ -70,7 +80,7 @@ class Acl:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next line.
+    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next rule.
     `checked`: what is put in may make the reply malformed, so that each one is checked.
     """
 
@@ -89,51 +99,45 @@ class Action:
         return self.reply.verb
 
 
-@dataclass(slots=True)
-class Line:
-    """One `access` line, or the end of the policy where none fired (`place` is None). `hits`: how often it has
-    fired.
-    """
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """One `access` statement, or what stands for the end of the policy or a failure (`place` is None)."""
 
     number: int
     place: Place | None
-    clauses: tuple[tuple[Acl, bool], ...]
+    # Each ACL, and whether it is negated.
+    terms: tuple[tuple[Acl, bool], ...]
     action: Action
-    hits: int = 0
-    # The reply, when it can go out with nothing put in and nothing logged; whoever serves knows and sets it.
-    plain: bytes = b""
 
-    shown_acls: str = field(init=False)
-    where: str = field(init=False)
+    @cached_property
+    def shown_acls(self) -> str:
+        """The ACLs that are not silent, for log lines."""
+        return " ".join(f"{'!' if negated else ''}{acl.name}" for acl, negated in self.terms if not acl.silent)
 
-    def __post_init__(self) -> None:
-        """Derive what log lines say of it: `file:line` (or what stands for the end), and the ACLs that are not
-        silent.
-        """
-        self.shown_acls = " ".join(
-            f"{'!' if negated else ''}{acl.name}" for acl, negated in self.clauses if not acl.silent
-        )
-        self.where = str(self.place) if self.place else self.action.name
+    @cached_property
+    def where(self) -> str:
+        """`file:line`, or what stands for the end, for log lines."""
+        return str(self.place) if self.place else self.action.name
 
     @property
     def text(self) -> str:
-        """The line as it was meant, for logs and explanations."""
-        words = [f"{'!' if negated else ''}{acl.name}" for acl, negated in self.clauses]
+        """The rule as it was meant, for logs and explanations."""
+        words = [f"{'!' if negated else ''}{acl.name}" for acl, negated in self.terms]
         return " ".join(["access", *words, self.action.name])
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A whole policy."""
 
-    acls: dict[str, Acl]
-    actions: dict[str, Action]
-    lines: list[Line]
-    tables: dict[str, Lookup]
-    default_line: Line
-    error_line: Line
+    acls: Mapping[str, Acl]
+    actions: Mapping[str, Action]
+    rules: tuple[Rule, ...]
+    tables: Mapping[str, Lookup]
+    default_rule: Rule
+    error_rule: Rule
 
-    def matched_value(self, acl_name: str, values: Mapping[str, str | None]) -> str:
-        """The value of the table entry that an ACL finds for a request; empty when there is none."""
-        found = self.acls[acl_name].find(values)
-        return (found.entry.value or "") if found and found.entry else ""
+    @property
+    def all_rules(self) -> tuple[Rule, ...]:
+        """Every rule by its number: at last the end of the policy and the failures."""
+        return (*self.rules, self.default_rule, self.error_rule)

@@ -1,31 +1,31 @@
-"""A policy that decides: the compiled function for the common way, `evaluate` for whatever fails in it."""
+"""A policy that decides: its plan for the common way, `evaluate` for whatever fails in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ForkpolicyError
-from forkpolicy.policy.codegen import compile_model
+from forkpolicy.policy.answers import Answers
 from forkpolicy.policy.evaluate import evaluate
-from forkpolicy.policy.indexed import index_model
+from forkpolicy.policy.outcome import Outcome
+from forkpolicy.policy.plan.index import COSTS_US
+from forkpolicy.policy.plan.plan import plan
 from forkpolicy.postfix.addresses import door
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.matcher import Lookup
-    from forkpolicy.policy.model import Line, Model
+    from forkpolicy.policy.model import Model, Rule
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
 
 # What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing
 # one costs 30 ns, parsing a request the exact way for a log line would cost 7 us.
 ALWAYS_WANTED = ("protocol_state", "client_address", "sender", "recipient", "sasl_username", "queue_id")
-# Straight-line code takes 0.45 us a line that does not fire, looking candidates up 2.6 us however many there are.
-INDEXED_FROM = 8
 
 
 class Policy:
@@ -41,7 +41,7 @@ class Policy:
         paths: tuple[str, ...],
         *,
         views: Views | None = None,
-        indexed_from: int = INDEXED_FROM,
+        index_costs_us: Mapping[type, float] = COSTS_US,
         also_wanted: Sequence[str] = (),
     ) -> None:
         self.model = model
@@ -58,56 +58,58 @@ class Policy:
             for name, action in model.actions.items()
             if action.template
         }
-        self.noted: list[Line] = []
+        self.outcomes = tuple(Outcome(rule) for rule in model.all_rules)
+        self.noted: list[Outcome] = []
         self.on_failure: Callable[[str], None] = _ignore
-        if len(model.lines) < indexed_from:
-            self._compiled = compile_model(model, self.wanted, self.noted, views)
-        else:
-            self._compiled = index_model(model, self.wanted, self.noted, self._understood)
+        self._answers = Answers()
+        self._planned = plan(model, self.wanted, self.outcomes, self.noted, views, self._answers, index_costs_us)
 
     @property
-    def tables(self) -> dict[str, Lookup]:
+    def tables(self) -> Mapping[str, Lookup]:
         """The tables that the policy declares, by name."""
         return self.model.tables
 
-    def decide(self, values: Values) -> Line:
-        """The line that decides; `noted` has the `log` lines that fired on the way, until `take_noted`."""
+    def decide(self, values: Values) -> Outcome:
+        """The rule that decides; `noted` has the `log` rules that fired on the way, until `take_noted`."""
         try:
-            return self._compiled(*values)
-        except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its line
+            return self._planned(*values)
+        except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its rule
             self.noted.clear()
             return self._decide_exactly(values)
 
-    def trace(self, values: Values, *, all_lines: bool = False) -> Trace:
+    def trace(self, values: Values, *, all_rules: bool = False) -> Trace:
         """Decide the slow way and say why."""
+        return self._trace(values, Answers(), all_rules=all_rules)
+
+    def _trace(self, values: Values, answers: Answers, *, all_rules: bool = False) -> Trace:
         seen = self._understood(values)
-        trace = evaluate(self.model, dict(zip(self.wanted, seen, strict=True)), all_lines=all_lines)
+        trace = evaluate(self.model, dict(zip(self.wanted, seen, strict=True)), answers, all_rules=all_rules)
         pairs = zip(self.wanted, values, seen, strict=True)
         trace.rewritten = {name: understood or "" for name, value, understood in pairs if understood != value}
         return trace
 
-    def take_noted(self) -> list[Line]:
-        """The `log` lines of the last decision."""
+    def take_noted(self) -> list[Outcome]:
+        """The `log` rules of the last decision."""
         noted = list(self.noted)
         self.noted.clear()
         return noted
 
-    def reply(self, line: Line, values: Values) -> bytes:
-        """The bytes of a line's reply; those of `on_error` where what was put in does not make a valid one."""
-        if line.action.encoded:
-            return line.action.encoded
-        text, failure = self.result(line, values)
+    def reply(self, rule: Rule, values: Values) -> bytes:
+        """The bytes of a rule's reply; those of `on_error` where what was put in does not make a valid one."""
+        if rule.action.encoded:
+            return rule.action.encoded
+        text, failure = self.result(rule, values)
         if failure:
             self.on_failure(failure)
         return encode(text)
 
-    def text(self, line: Line, values: Values) -> str:
-        """The reply (or the note of a `log` action) of a line for one request, everything put in and cleaned."""
-        return self.result(line, values)[0]
+    def text(self, rule: Rule, values: Values) -> str:
+        """The reply (or the note of a `log` action) of a rule for one request, everything put in and cleaned."""
+        return self.result(rule, values)[0]
 
-    def result(self, line: Line, values: Values) -> tuple[str, str]:
-        """The text of a line's reply, and why it is that of `on_error` where it is."""
-        action = line.action
+    def result(self, rule: Rule, values: Values) -> tuple[str, str]:
+        """The text of a rule's reply, and why it is that of `on_error` where it is."""
+        action = rule.action
         render = self._renders.get(action.name)
         if render is None:
             return action.reply.text, ""
@@ -117,24 +119,26 @@ class Policy:
                 parse_reply(text)
         except (ValueError, ForkpolicyError) as error:
             failure = f"action {action.name}: {error}"
-            return self.model.error_line.action.reply.text if action.kind == "reply" else f"log {failure}", failure
+            return self.model.error_rule.action.reply.text if action.kind == "reply" else f"log {failure}", failure
         return text, ""
 
     def _matched(self, acl_name: str, values: Values) -> str:
-        return self.model.matched_value(acl_name, dict(zip(self.wanted, self._understood(values), strict=True)))
+        seen = dict(zip(self.wanted, self._understood(values), strict=True))
+        found = self._answers.find(self.model.acls[acl_name], seen)
+        return (found.entry.value or "") if found and found.entry else ""
 
-    def _decide_exactly(self, values: Values) -> Line:
-        trace = self.trace(values)
+    def _decide_exactly(self, values: Values) -> Outcome:
+        trace = self._trace(values, self._answers)
         if trace.failure:
             self.on_failure(trace.failure)
-        self.noted.extend(trace.noted)
-        return trace.outcome
+        self.noted.extend(self.outcomes[rule.number] for rule in trace.noted)
+        return self.outcomes[trace.outcome.number]
 
 
 def _asked(model: Model) -> Iterator[str]:
-    """Every attribute that lines ask for or that actions put in."""
-    for line in model.lines:
-        for acl, _ in line.clauses:
+    """Every attribute that rules ask for or that actions put in."""
+    for rule in model.rules:
+        for acl, _ in rule.terms:
             yield from acl.attributes
     for action in model.actions.values():
         if action.template:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers.types import build_matchers, type_complaint
-from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Line, Model
+from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Model, Rule
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
 from forkpolicy.policy.results import check_names, example, may_be_malformed
 from forkpolicy.policy.template import Template, parse_template
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.matcher import Lookup
-    from forkpolicy.policy.nodes import Clause, Statement, TableDeclaration, Word
+    from forkpolicy.policy.nodes import Clause, Place, Statement, TableDeclaration, Word
 
 DUNNO = Reply("DUNNO", "DUNNO")
 
@@ -45,7 +45,8 @@ class Resolver:
         context.tables = self.tables
         self.acls: dict[str, Acl] = {}
         self.actions: dict[str, Action] = {}
-        self.lines: list[Line] = []
+        # Where it stands, its terms, and its action; None: `default`, wherever in the policy that is declared.
+        self.pending: list[tuple[Place, tuple[tuple[Acl, bool], ...], Action | None]] = []
         self.tables_so_far: set[str] = set()
         self.declared: dict[str, _Declared] = {}
 
@@ -64,10 +65,12 @@ class Resolver:
                 case AccessStatement():
                     self._access(statement)
         default = self.actions.get(DEFAULT_ACTION) or reply_action(DEFAULT_ACTION, DUNNO)
-        end = Line(len(self.lines), None, (), default)
-        failed = Line(len(self.lines) + 1, None, (), reply_action("on_error", parse_reply(on_error)))
-        self._finish_defaults(default)
-        return Model(self.acls, self.actions, self.lines, self.tables, end, failed)
+        rules = tuple(
+            Rule(at, place, terms, action or default) for at, (place, terms, action) in enumerate(self.pending)
+        )
+        end = Rule(len(rules), None, (), default)
+        failed = Rule(len(rules) + 1, None, (), reply_action("on_error", parse_reply(on_error)))
+        return Model(self.acls, self.actions, rules, self.tables, end, failed)
 
     def _gather(self, statements: list[Statement]) -> None:
         """Several `acl` lines with one name add their values, also those after the first use."""
@@ -181,8 +184,7 @@ class Resolver:
             self.context.complaints.append(
                 last.word.complaint("a line without an ACL: it would always fire", ALWAYS_HINT)
             )
-        pending = action or reply_action(DEFAULT_ACTION, DUNNO)
-        self.lines.append(Line(len(self.lines), statement.keyword.place, tuple(resolved), pending))
+        self.pending.append((statement.keyword.place, tuple(resolved), action))
 
     def _clause(self, clause: Clause, may_be_action: bool) -> Acl | None:
         name = clause.word.text
@@ -200,12 +202,6 @@ class Resolver:
             hint = f'did you mean "{near}"?' if near else ""
         self.context.complaints.append(clause.word.complaint(message, hint))
         return None
-
-    def _finish_defaults(self, default: Action) -> None:
-        # A line without an action uses `default`, wherever in the policy that is declared.
-        for line in self.lines:
-            if line.action.name == DEFAULT_ACTION:
-                line.action = default
 
     def _twice(self, word: Word, what: str) -> None:
         self.context.complaints.append(word.complaint(f'{what} "{word.text}" is declared already'))

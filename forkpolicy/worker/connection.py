@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.outcome import Outcome
     from forkpolicy.protocol.layout import Layout, Values
     from forkpolicy.worker.engine import Engine
 
@@ -165,21 +165,21 @@ class Connection:
             assert self._layout is not None
             values = self._layout.values(data.decode("utf-8", "surrogateescape"))
             if values is not None:
-                line = engine.decide(values)
-                if line.plain and not engine.noted:
-                    self._send(line.plain)
-                    self._count(line, started_ns)
+                outcome = engine.decide(values)
+                if outcome.plain and not engine.noted:
+                    self._send(outcome.plain)
+                    self._count(outcome, started_ns)
                 else:
-                    self._finish(line, values, data, started_ns)
+                    self._finish(outcome, values, data, started_ns)
                 return
         if data:
             self._read_exactly(data, started_ns)
         else:
             self.close()
 
-    def _count(self, line: Line, started_ns: int) -> None:
+    def _count(self, outcome: Outcome, started_ns: int) -> None:
         elapsed_ns = perf_counter_ns() - started_ns
-        line.hits += 1
+        outcome.hits += 1
         counters = self._engine.counters
         counters.requests += 1
         counters.busy_ns += elapsed_ns
@@ -192,16 +192,16 @@ class Connection:
         # For the balance between workers: which connections carry the traffic.
         self.requests += 1
 
-    def _finish(self, line: Line, values: Values, raw: bytes, started_ns: int) -> None:
+    def _finish(self, outcome: Outcome, values: Values, raw: bytes, started_ns: int) -> None:
         engine = self._engine
         try:
-            reply = engine.finish(line, values, raw, (perf_counter_ns() - started_ns) // 1000)
+            reply = engine.finish(outcome, values, raw, (perf_counter_ns() - started_ns) // 1000)
         except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
             engine.bug(error)
-            line = engine.on_error
-            reply = line.action.encoded
+            outcome = engine.on_error
+            reply = outcome.rule.action.encoded
         self._send(reply)
-        self._count(line, started_ns)
+        self._count(outcome, started_ns)
 
     def _read_exactly(self, data: bytes, started_ns: int) -> None:
         """Read what is not a single request of the known layout: parts, several at once, another layout, no request."""

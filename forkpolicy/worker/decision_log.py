@@ -12,7 +12,7 @@ from forkpolicy.protocol.attributes import LOGGED_AS
 from forkpolicy.protocol.request import Request
 
 if TYPE_CHECKING:
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.model import Rule
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.layout import Values
     from forkpolicy.settings import LogSettings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DecisionLog:
-    """One generation's. `logs_notes`: whether lines of the action `log` are logged at all."""
+    """One generation's. `logs_notes`: whether rules of the action `log` are logged at all."""
 
     def __init__(self, log: EventLog, seldom_log: SeldomLog, policy: Policy, settings: LogSettings) -> None:
         self._log = log
@@ -30,18 +30,18 @@ class DecisionLog:
         self._logs_requests = settings.decisions == "all" and settings.format == "json"
         self.logs_notes = settings.decisions != "none"
 
-    def logs(self, line: Line) -> bool:
-        """Whether decisions by this line are logged."""
-        return self._decisions == "all" or (self._decisions == "acted" and line.action.verb != "DUNNO")
+    def logs(self, rule: Rule) -> bool:
+        """Whether decisions by this rule are logged."""
+        return self._decisions == "all" or (self._decisions == "acted" and rule.action.verb != "DUNNO")
 
-    def decision(self, line: Line, values: Values, text: str, elapsed_us: int, raw: bytes) -> None:
+    def decision(self, rule: Rule, values: Values, text: str, elapsed_us: int, raw: bytes) -> None:
         """Log a decision; `raw` is the request, all of which is logged for `replay` where everything is."""
         whole: dict[str, object] = {"request": Request.parse(raw).attributes} if self._logs_requests else {}
-        self._write(line, values, text, elapsed_us, **whole)
+        self._write(rule, values, text, elapsed_us, **whole)
 
-    def note(self, line: Line, values: Values, text: str, elapsed_us: int) -> None:
-        """Log that a line of the action `log` has fired. For `replay` the request stands with the decision, once."""
-        self._write(line, values, text, elapsed_us, note=True)
+    def note(self, rule: Rule, values: Values, text: str, elapsed_us: int) -> None:
+        """Log that a rule of the action `log` has fired. For `replay` the request stands with the decision, once."""
+        self._write(rule, values, text, elapsed_us, note=True)
 
     def shadow_differs(self, pair: str, real: str, shadow: str, values: Values) -> None:
         """Log that the shadow policy would have replied differently."""
@@ -52,6 +52,6 @@ class DecisionLog:
         """Log why the shadow policy could not be evaluated."""
         self._seldom_log.event("warning", "shadow evaluation failed", failure)
 
-    def _write(self, line: Line, values: Values, text: str, elapsed_us: int, **extra: object) -> None:
+    def _write(self, rule: Rule, values: Values, text: str, elapsed_us: int, **extra: object) -> None:
         named = {name: values[at] for name, at in self._logged_at}
-        self._log.decision(action=text, line=line.where, acls=line.shown_acls, **named, us=elapsed_us, **extra)
+        self._log.decision(action=text, line=rule.where, acls=rule.shown_acls, **named, us=elapsed_us, **extra)

@@ -18,7 +18,7 @@ from forkpolicy.worker.shadow import ShadowComparison
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.outcome import Outcome
     from forkpolicy.protocol.layout import Values
     from forkpolicy.protocol.request import Request
     from forkpolicy.worker.seldom_log import EventLog
@@ -50,12 +50,13 @@ class Engine:
         self.decide = self.shadow.decide if self.shadow else self.policy.decide
         self.sampling = Sampling(self.policy)
         self.noted = self.policy.noted
-        self.on_error = self.policy.model.error_line
+        self.on_error = self.policy.outcomes[-1]
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
-        # Lines whose reply is sent as it is, with nothing to log: nearly all requests end in one.
-        for line in (*self.policy.model.lines, self.policy.model.default_line):
-            line.plain = b"" if self.decision_log.logs(line) else line.action.encoded
+        # Rules whose reply is sent as it is, with nothing to log: nearly all requests end in one.
+        for outcome in self.policy.outcomes[:-1]:
+            rule = outcome.rule
+            outcome.plain = b"" if self.decision_log.logs(rule) else rule.action.encoded
 
     def describe(self) -> dict[str, object]:
         """What this worker serves: generation of the policy, and of each table."""
@@ -67,15 +68,14 @@ class Engine:
         """Look closely at the next request; it alone pays for that. Called by the beat."""
         self.decide = self._decide_and_sample
 
-    def _decide_and_sample(self, values: Values) -> Line:
+    def _decide_and_sample(self, values: Values) -> Outcome:
         self.decide = self.shadow.decide if self.shadow else self.policy.decide
         self.sampling.look_at(values)
         return self.decide(values)
 
-    def line_hits(self) -> list[int]:
-        """How often each `access` line fired, and at last the end of the policy and the failures."""
-        model = self.policy.model
-        return [line.hits for line in (*model.lines, model.default_line, model.error_line)]
+    def rule_hits(self) -> list[int]:
+        """How often each rule fired, and at last the end of the policy and the failures."""
+        return [outcome.hits for outcome in self.policy.outcomes]
 
     def layout_of(self, request: Request) -> Layout | None:
         """The learnt layout for requests like this one."""
@@ -92,25 +92,25 @@ class Engine:
         """What the policy reads of a request."""
         return wanted_values(request, self.policy.wanted)
 
-    def finish(self, line: Line, values: Values, raw: bytes, elapsed_us: int) -> bytes:
+    def finish(self, outcome: Outcome, values: Values, raw: bytes, elapsed_us: int) -> bytes:
         """The reply of a decision that is not a plain one: texts put in, `log` lines and the decision itself logged.
 
         `raw` is the request, for a log of everything.
         """
-        policy, decision_log = self.policy, self.decision_log
+        policy, decision_log, rule = self.policy, self.decision_log, outcome.rule
         for noted in policy.take_noted() if self.noted else ():
             noted.hits += 1
             if decision_log.logs_notes:
-                decision_log.note(noted, values, policy.text(noted, values), elapsed_us)
-        reply = policy.reply(line, values)
-        if decision_log.logs(line):
+                decision_log.note(noted.rule, values, policy.text(noted.rule, values), elapsed_us)
+        reply = policy.reply(rule, values)
+        if decision_log.logs(rule):
             text = reply[len("action=") : -2].decode("utf-8", "replace")
-            decision_log.decision(line, values, text, elapsed_us, raw)
+            decision_log.decision(rule, values, text, elapsed_us, raw)
         return reply
 
     def _evaluation_failed(self, failure: str) -> None:
         self.counters.errors += 1
-        self.seldom_log.event("error", "evaluation failed", failure, answered=self.on_error.action.reply.text)
+        self.seldom_log.event("error", "evaluation failed", failure, answered=self.on_error.rule.action.reply.text)
 
     def bug(self, error: Exception) -> None:
         """Log a bug of ours with its traceback; the request it met is answered with on_error."""

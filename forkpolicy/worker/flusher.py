@@ -63,15 +63,14 @@ class Flusher:
         policy = self._engine.policy
         if policy is not self._policy:
             self._policy, self._by_action = policy, {}
-        model = policy.model
-        lines = (*model.lines, model.default_line, model.error_line)
         by_action: dict[str, int] = {}
-        for line in lines:
-            if line.hits:
-                by_action[line.action.verb] = by_action.get(line.action.verb, 0) + line.hits
+        for outcome in policy.outcomes:
+            if outcome.hits:
+                verb = outcome.rule.action.verb
+                by_action[verb] = by_action.get(verb, 0) + outcome.hits
         for verb, hits in by_action.items():
             self._slot.add_action(verb, hits - self._by_action.get(verb, 0))
         self._by_action = by_action
-        self._slot.set_line_hits(self._engine.line_hits())
+        self._slot.set_line_hits(self._engine.rule_hits())
         self._slot.set_exempted([*self._engine.sampling.exempted, 0, 0])
         self._slot["sampled"] = self._engine.sampling.sampled

@@ -26,18 +26,18 @@ class Sampling:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.sampled = 0
-        self.exempted = [0] * len(policy.model.lines)
+        self.exempted = [0] * len(policy.model.rules)
 
     def look_at(self, values: Values) -> None:
         """Count one request. Raises nothing but bugs: what fails is an answer, too."""
         self.sampled += 1
         for tried in self._policy.trace(values).tried:
             if _leaves_alone(tried):
-                self.exempted[tried.line.number] += 1
+                self.exempted[tried.rule.number] += 1
 
 
 def _leaves_alone(tried: Tried) -> bool:
-    if tried.line.action.verb in PASSING:
+    if tried.rule.action.verb in PASSING:
         return tried.fired
     looked, negated = tried.looked[0]
     return looked.answer is (Answer.HOLDS if negated else Answer.NOT)

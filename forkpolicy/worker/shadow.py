@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.loading import Shadow
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.model import Rule
+    from forkpolicy.policy.outcome import Outcome
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.layout import Values
 
@@ -53,31 +54,31 @@ class ShadowComparison:
         self.compared = self.differs = self.failed = 0
         self.pairs: Counter[str] = Counter()
 
-    def decide(self, values: Values) -> Line:
+    def decide(self, values: Values) -> Outcome:
         """What the real policy decides; what the shadow decides is compared."""
-        line = self._policy.decide(values)
+        outcome = self._policy.decide(values)
         try:
             seen = self._pick(values)
             other = self._decide_shadow(seen)
             self.compared += 1
             if self._noted:
                 self._noted.clear()
-            if self._replies[line.number] != self._shadow_replies[other.number]:
-                self._compare(line, values, other, seen)
+            if self._replies[outcome.rule.number] != self._shadow_replies[other.rule.number]:
+                self._compare(outcome.rule, values, other.rule, seen)
         except Exception as error:  # noqa: BLE001 - a shadow must not cost the real policy its reply, whatever it does
             self.failed += 1
             self._on_failure(f"{type(error).__name__}: {error}")
-        return line
+        return outcome
 
-    def _compare(self, line: Line, values: Values, other: Line, seen: Values) -> None:
-        if line is self._policy.model.error_line or other is self._shadow.model.error_line:
+    def _compare(self, rule: Rule, values: Values, other: Rule, seen: Values) -> None:
+        if rule is self._policy.model.error_rule or other is self._shadow.model.error_rule:
             self.failed += 1
             return
-        real, shadow = self._policy.text(line, values), self._shadow.text(other, seen)
+        real, shadow = self._policy.text(rule, values), self._shadow.text(other, seen)
         if real == shadow:
             return
         self.differs += 1
-        pair = f"{line.where} -> {other.where}"
+        pair = f"{rule.where} -> {other.where}"
         if pair in self.pairs or len(self.pairs) < MAX_PAIRS:
             self.pairs[pair] += 1
             self._on_difference(pair, real, shadow, values)
@@ -93,7 +94,7 @@ class ShadowComparison:
 
 
 def _fixed_replies(policy: Policy, unlike: str | None) -> list[str | None]:
-    """The reply of each line by its number; `unlike`, where it depends on the request or is that of a failure."""
+    """The reply of each rule by its number; `unlike`, where it depends on the request or is that of a failure."""
     model = policy.model
-    lines = [*model.lines, model.default_line]
-    return [*(unlike if line.action.template else line.action.reply.text for line in lines), unlike]
+    rules = [*model.rules, model.default_rule]
+    return [*(unlike if rule.action.template else rule.action.reply.text for rule in rules), unlike]

@@ -125,9 +125,9 @@ def answers(policy):
     for state in STATES:
         for value in ("", "u@example.com", "192.0.2.1", "x" * 300):
             values = tuple(state if name == "protocol_state" else value for name in policy.wanted)
-            line = policy.decide(values)
-            assert policy.trace(values).outcome is line
-            reply = policy.reply(line, values)
+            rule = policy.decide(values).rule
+            assert policy.trace(values).outcome is rule
+            reply = policy.reply(rule, values)
             assert reply.startswith(b"action=")
             assert reply.endswith(b"\n\n")
             assert reply.count(b"\n") == 2

@@ -87,7 +87,7 @@ def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
     policy = policy_of(text_of(declared, lines), delimiter=delimiter)
     told = "\n".join(str(each) for each in find_warnings(policy.model, {}))
     never = {int(line) for line in SAYS_NEVER.findall(told)}
-    for line in policy.model.lines:
+    for line in policy.model.rules:
         if line.place.line in never:
             for _ in times_for(policy, line):
                 assert not any(line.number in fired(policy, request) for request in requests_about(line))
@@ -95,7 +95,7 @@ def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
 
 def times_for(policy, line):
     """Put all clocks to every time that makes a difference; once for a line that asks none."""
-    asks_clock = any(matcher.needs_clock for acl, _ in line.clauses for matcher in acl.matchers)
+    asks_clock = any(matcher.needs_clock for acl, _ in line.terms for matcher in acl.matchers)
     clocked = [each for acl in policy.model.acls.values() for each in acl.matchers if each.needs_clock]
     for now in NOWS if asks_clock else NOWS[:1]:
         for matcher in clocked:
@@ -105,7 +105,7 @@ def times_for(policy, line):
 
 def requests_about(line):
     """Every combination of values of the attributes that a line asks for."""
-    asked = sorted({"protocol_state", *(name for acl, _ in line.clauses for name in acl.attributes)})
+    asked = sorted({"protocol_state", *(name for acl, _ in line.terms for name in acl.attributes)})
     for values in itertools.product(*(VALUES[name] for name in asked)):
         yield dict(zip(asked, values, strict=True))
 

@@ -7,14 +7,19 @@ import os
 from datetime import datetime
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forkpolicy.errors import TableError
+from forkpolicy.policy.matchers import types
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from tests import reference
-from tests.fakes import policy_of
+from tests.fakes import ALWAYS, NEVER, policy_of
 
 DOMAINS = ["example.com", "a.example.com", "example.net", "com"]
 LOCALS = ["u", "U", "abuse", "x+y"]
@@ -74,8 +79,43 @@ acls = st.one_of(
     st.tuples(st.just("unqualified"), st.sampled_from([["sender"], ["recipient"]])),
     st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender"]), st.just([])),
     st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
+    st.tuples(st.just("counted"), st.sampled_from([["yes"], ["no"], ["fails"]])),
 )
 ACTIONS = ["reject", "dunno", "ok", "log1", "log2", "score1", "score2", "score-1"]
+
+
+class Counted(Matcher):
+    """Stands for the ACL types that remember: it counts how often it is asked. Its value says what it answers."""
+
+    attributes = ("sasl_username",)
+    asking = Asking.COUNTS
+
+    def __init__(self, word):
+        self.word, self.asked = word, 0
+
+    def find(self, *_values):
+        self.asked += 1
+        if self.word.text == "fails":
+            raise TableError("it fails")
+        return Finding(self.word.text, self.word.place) if self.word.text == "yes" else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted_type():
+    """There is a type of ACL that counts."""
+    types.TYPES["counted"] = AclType(lambda _type_word, words, _context: [Counted(word) for word in words])
+    yield
+    del types.TYPES["counted"]
+
+
+def asked_of(policy):
+    """The counting ACLs that were asked since the last time; each once, or this says how often."""
+    counted = {acl.name: acl.matchers[0] for acl in policy.model.acls.values() if acl.type_name == "counted"}
+    asked = {name: matcher.asked for name, matcher in counted.items() if matcher.asked}
+    for matcher in counted.values():
+        matcher.asked = 0
+    assert set(asked.values()) <= {1}, asked
+    return set(asked)
 
 
 @st.composite
@@ -113,19 +153,23 @@ def as_text(policy):
 )
 @given(policies(), st.lists(requests, min_size=1, max_size=6))
 def test_compiled_exact_and_reference_agree(data, several):
-    """Whatever the policy and the request, compiled or indexed: one decision, one list of log lines, from all."""
+    """Whatever the policy and the request, with an index or without: one decision, one list of log lines from all, and
+    the same ACLs asked that count.
+    """
     rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
     noon = datetime.fromisoformat(f"{data['now']}T12:00+00:00").timestamp()
-    for indexed_from, attributes in itertools.product((0, 100), several):
-        policy = policy_of(as_text(data), rows, indexed_from=indexed_from, views=VIEWS, clock=lambda: noon)
+    for costs_us, attributes in itertools.product((ALWAYS, NEVER), several):
+        policy = policy_of(as_text(data), rows, index_costs_us=costs_us, views=VIEWS, clock=lambda: noon)
         values = wanted_values(Request(attributes, None), policy.wanted)
         exactly = mock.Mock(wraps=policy._decide_exactly)
         policy._decide_exactly = exactly
-        line = policy.decide(values)
-        noted = [each.action.name for each in policy.take_noted()]
+        rule = policy.decide(values).rule
+        noted = [each.rule.action.name for each in policy.take_noted()]
+        asked = asked_of(policy)
         trace = policy.trace(values)
-        assert (line.action.name, noted) == reference.decide(data, attributes)
-        assert trace.outcome is line
-        # Only the table that cannot be read may leave a decision to the exact evaluation.
-        assert not exactly.called or "broken" in as_text(data).partition("acl")[2]
+        assert (rule.action.name, noted, asked) == reference.decide(data, attributes)
+        assert asked_of(policy) == asked
+        assert trace.outcome is rule
+        # Only what fails may leave a decision to the exact evaluation.
+        assert not exactly.called or any(word in as_text(data).partition("acl")[2] for word in ("broken", "fails"))
         assert [each.action.name for each in trace.noted] == noted

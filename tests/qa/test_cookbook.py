@@ -120,12 +120,12 @@ def values_of(policy, row):
 def answer(policy, row):
     """A row as it should stand there; the exact evaluation has to agree."""
     values = values_of(policy, row)
-    line = policy.decide(values)
-    noted = policy.take_noted()
+    rule = policy.decide(values).rule
+    noted = [each.rule for each in policy.take_noted()]
     trace = policy.trace(values)
-    assert trace.outcome is line
+    assert trace.outcome is rule
     assert trace.noted == noted
-    return Row(row.words, policy.text(line, values), [policy.text(each, values) for each in noted])
+    return Row(row.words, policy.text(rule, values), [policy.text(each, values) for each in noted])
 
 
 def test_there_are_enough_recipes():
@@ -161,5 +161,5 @@ def test_every_line_of_a_recipe_fires_for_some_request(recipe, kitchen):
     """The requests of a recipe show each of its rules at work."""
     policy = kitchen(recipe).policy
     traces = [policy.trace(values_of(policy, row)) for row in recipe.rows]
-    fired = {tried.line.number for trace in traces for tried in trace.tried if tried.fired}
-    assert [line.text for line in policy.model.lines if line.number not in fired] == []
+    fired = {tried.rule.number for trace in traces for tried in trace.tried if tried.fired}
+    assert [line.text for line in policy.model.rules if line.number not in fired] == []

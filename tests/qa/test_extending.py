@@ -59,7 +59,7 @@ def test_the_acl_type_decides(example, monkeypatch):
     policy = policy_of("acl v6 ipv6\naction no REJECT no IPv6\naccess v6 no\n")
     for address, expected in (("2001:db8::1", "REJECT no IPv6"), ("192.0.2.1", "DUNNO")):
         values = wanted_values(request_of(client_address=address), policy.wanted)
-        decided = policy.decide(values)
+        decided = policy.decide(values).rule
         assert policy.text(decided, values) == expected
         assert policy.trace(values).outcome is decided
 

@@ -149,7 +149,7 @@ def test_a_connection_serves_request_after_request(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.engine.counters.requests == peer.connection.requests == 1000
-    assert peer.engine.line_hits()[1:3] == [500, 500]
+    assert peer.engine.rule_hits()[1:3] == [500, 500]
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["first", "layout-learnt"])

@@ -9,7 +9,7 @@ import pytest
 from forkpolicy.policy.matchers import regex
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
-from tests.fakes import complaints_of, decide, policy_of, request_of
+from tests.fakes import ALWAYS, complaints_of, decide, policy_of, request_of
 
 LATIN_1 = b"b\xf6ss@example.com".decode("utf-8", "surrogateescape")
 
@@ -36,24 +36,24 @@ def test_text_that_no_request_can_have_does_not_fail():
     assert regex.mended("a\ud800\udce9") == "a?é".encode()
 
 
-def words_policy(count, indexed_from):
+def words_policy(count):
     acls = "".join(f"acl x{number} sasl_username /^u{number}[0-9]?$/ /^v{number}x+$/\n" for number in range(count))
     lines = "".join(f"access x{number} a{number % 7}\n" for number in range(count))
     actions = "".join(f"action a{number} REJECT {number}\n" for number in range(7))
-    return policy_of(acls + actions + lines, indexed_from=indexed_from)
+    return policy_of(acls + actions + lines, index_costs_us=ALWAYS)
 
 
 @pytest.mark.parametrize("limit", [1, 60, 200])
 def test_expressions_too_large_for_one_set_become_several(monkeypatch, limit):
     """Each keeps its own answer and its place, however they are divided."""
-    whole = words_policy(40, 0)
+    whole = words_policy(40)
     monkeypatch.setattr(regex, "MAX_SET_INSTRUCTIONS", limit)
-    divided = words_policy(40, 0)
+    divided = words_policy(40)
     for number in range(42):
         for user in (f"u{number}", f"u{number}7", f"v{number}xx", f"w{number}"):
             values = wanted_values(request_of(sasl_username=user), whole.wanted)
-            assert divided.decide(values).where == whole.decide(values).where
-            assert divided.trace(values).outcome.where == whole.decide(values).where
+            assert divided.decide(values).rule.where == whole.decide(values).rule.where
+            assert divided.trace(values).outcome.where == whole.decide(values).rule.where
 
 
 def test_what_re2_has_no_room_for_is_divided_or_reported(monkeypatch):
@@ -159,7 +159,7 @@ def test_parsed_bytes_reach_expressions_through_the_request():
     """The value that a request brings, decoded as the server decodes it."""
     request = Request.parse(b"request=smtpd_access_policy\nprotocol_state=RCPT\nsender=b\xf6ss@example.com\n\n")
     policy = policy_of("acl x sender /^.+@example\\.com$/\naction y OK\naccess x y\n")
-    assert policy.decide(wanted_values(request, policy.wanted)).action.name == "y"
+    assert policy.decide(wanted_values(request, policy.wanted)).rule.action.name == "y"
 
 
 def test_a_bounded_number_of_short_values_is_remembered():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forkpolicy.policy.codegen import MAX_DEPTH
+from forkpolicy.policy.plan.source import MAX_DEPTH
 from tests.fakes import decide, policy_of
 
 COUNT = 3 * MAX_DEPTH + 20

@@ -9,7 +9,7 @@ import pytest
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import load_policy
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import DictTable, TextFiles, complaints_of, decide, policy_of, request_of
+from tests.fakes import ALWAYS, NEVER, DictTable, TextFiles, complaints_of, decide, policy_of, request_of
 
 FOUNDING = """
 acl wl client_address 192.0.2.0/24
@@ -442,8 +442,8 @@ def test_included_files_are_read_in_place(tmp_path):
     main = tmp_path / "policy.conf"
     main.write_text("acl x sender @example.com\naction y OK\naction z HOLD\ninclude rules.d/*.conf\n")
     policy, _ = load_policy(str(main), lambda each: DictTable(each.name, each.kind, {}))
-    line = policy.decide(wanted_values(request_of(), policy.wanted))
-    assert line.where == f"{tmp_path}/rules.d/10.conf:1"
+    rule = policy.decide(wanted_values(request_of(), policy.wanted)).rule
+    assert rule.where == f"{tmp_path}/rules.d/10.conf:1"
 
 
 def test_a_policy_that_is_not_utf8_is_told_with_its_line():
@@ -477,18 +477,18 @@ def test_expressions_are_linear_in_the_text(pattern):
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize("indexed_from", [0, 1000], ids=["indexed", "generated"])
+@pytest.mark.parametrize("costs_us", [ALWAYS, NEVER], ids=["indexed", "generated"])
 @pytest.mark.parametrize("holds", [True, False])
-def test_a_log_line_before_a_failure_is_noted_once(indexed_from, holds):
+def test_a_log_line_before_a_failure_is_noted_once(costs_us, holds):
     """What the fast way has noted when a later ACL fails is not noted again by the exact way, whichever way it goes."""
     policy = policy_of(
         "table broken address broken\nacl us sender @example.com\nacl in recipient table:broken\n"
         "acl signed_in authenticated\naction seen log seen\naction no 450 4.7.1 no\n"
         f"access us seen\naccess us in {'' if holds else 'signed_in '}no\n",
         {"broken": None},
-        indexed_from=indexed_from,
+        index_costs_us=costs_us,
     )
     values = wanted_values(request_of(), policy.wanted)
     for _ in range(2):
-        assert policy.decide(values) is (policy.model.error_line if holds else policy.model.default_line)
-        assert policy.take_noted() == [policy.model.lines[0]]
+        assert policy.decide(values).rule is (policy.model.error_rule if holds else policy.model.default_rule)
+        assert [each.rule for each in policy.take_noted()] == [policy.model.rules[0]]

@@ -257,7 +257,7 @@ def test_log_lines_and_scores_in_any_case():
     assert decide(policy) == "REJECT bad example.com"
     values = wanted_values(request_of(), policy.wanted)
     policy.decide(values)
-    assert [policy.text(each, values) for each in policy.take_noted()] == ["would hit a@example.com"]
+    assert [policy.text(each.rule, values) for each in policy.take_noted()] == ["would hit a@example.com"]
     verbs = {name: (action.kind, action.verb) for name, action in policy.model.actions.items()}
     assert verbs == {"try": ("log", "log"), "plus": ("score", "score"), "r": ("reply", "REJECT")}
     assert policy.take_noted() == []
@@ -291,11 +291,11 @@ def test_what_a_line_is_called_in_logs():
         "acl a sender @a.example\nacl b sender @b.example silent\nacl c sender @c.example\n"
         "action r REJECT\naccess !a b c r\n"
     )
-    (line,) = policy.model.lines
+    (line,) = policy.model.rules
     assert (line.where, line.shown_acls, line.text) == ("policy.conf:5", "!a c", "access !a b c r")
-    assert policy.model.default_line.where == "default"
-    assert policy.model.error_line.where == "on_error"
-    assert policy.model.default_line.number == 1
+    assert policy.model.default_rule.where == "default"
+    assert policy.model.error_rule.where == "on_error"
+    assert policy.model.default_rule.number == 1
 
 
 @pytest.mark.parametrize(("count", "chars"), [(1, 200), (2, 400), (3, 0)])

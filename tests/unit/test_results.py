@@ -120,7 +120,7 @@ def test_a_result_that_is_no_reply_is_answered_with_on_error(action, login, said
     assert decide(policy, sasl_username=login) == said
     assert told == []
     values = wanted_values(request_of(sasl_username=login), policy.wanted)
-    assert policy.reply(policy.decide(values), values) == f"action={said}\n\n".encode()
+    assert policy.reply(policy.decide(values).rule, values) == f"action={said}\n\n".encode()
     assert len(told) == (said == ON_ERROR)
     assert all(each.startswith("action y: ") for each in told)
 
@@ -131,7 +131,7 @@ def test_a_table_that_fails_while_the_text_is_made_is_a_failure():
     told = []
     policy.on_failure = told.append
     values = wanted_values(request_of(), policy.wanted)
-    assert policy.reply(policy.decide(values), values) == f"action={ON_ERROR}\n\n".encode()
+    assert policy.reply(policy.decide(values).rule, values) == f"action={ON_ERROR}\n\n".encode()
     assert told == ["action y: table t is damaged"]
 
 
@@ -141,7 +141,7 @@ def test_a_note_that_cannot_be_made_says_so():
     values = wanted_values(request_of(), policy.wanted)
     policy.decide(values)
     (noted,) = policy.take_noted()
-    assert policy.text(noted, values) == "log action y: table t is damaged"
+    assert policy.text(noted.rule, values) == "log action y: table t is damaged"
 
 
 def test_a_fixed_reply_is_made_when_the_policy_is_loaded():

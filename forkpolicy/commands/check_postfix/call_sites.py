@@ -152,7 +152,7 @@ def _order(setup: Setup, site: CallSite) -> Iterator[Complaint]:
 def _open_relay(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     if not (site.relay_is_open and setup.model):
         return
-    lets_in = next((line for line in (*setup.model.lines, setup.model.default_line) if may_permit(line.action)), None)
+    lets_in = next((line for line in (*setup.model.rules, setup.model.default_rule) if may_permit(line.action)), None)
     if lets_in:
         message = f"nothing rejects foreign destinations before the policy, and {lets_in.where} may say "
         message += f"{lets_in.action.reply.text.split()[0]}: an open relay"

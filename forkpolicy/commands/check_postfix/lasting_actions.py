@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.errors import Complaint
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.model import Rule
     from forkpolicy.postfix.restrictions import CallSite
 
 # DISCARD lets every later recipient in, too: nothing is refused behind it.
@@ -53,11 +53,11 @@ def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Comp
     yield about(setup, site, site.list_name, message, hint)
 
 
-def _lines(setup: Setup, site: CallSite, verbs: frozenset[str]) -> list[Line]:
+def _lines(setup: Setup, site: CallSite, verbs: frozenset[str]) -> list[Rule]:
     """The lines with one of these actions that a call site may get an answer from."""
-    lines = setup.model.lines if setup.model else []
+    lines = setup.model.rules if setup.model else []
     return [line for line in lines if line.action.verb in verbs and context_fits(line, site)]
 
 
-def _named(lines: list[Line]) -> str:
+def _named(lines: list[Rule]) -> str:
     return lines[0].where + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forkpolicy.errors import Complaint
-    from forkpolicy.policy.model import Acl, Line, Model
+    from forkpolicy.policy.model import Acl, Model, Rule
     from forkpolicy.postfix.parameters import Postfix
     from forkpolicy.postfix.restrictions import CallSite
 
@@ -34,7 +34,7 @@ def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model
     """Every finding about lines; they are not asked for one by one, so that ten thousand cost little."""
     inside = _Inside(postfix)
     version = _version(postfix.parameters.get("mail_version", ""))
-    for line in model.lines:
+    for line in model.rules:
         states = states_of_line(line)
         if not states:
             # Said by every check, whatever the Postfix.
@@ -50,7 +50,7 @@ def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model
 
 
 def _never(
-    line: Line, states: set[str], asked: list[CallSite], call_sites: Sequence[CallSite], inside: _Inside
+    line: Rule, states: set[str], asked: list[CallSite], call_sites: Sequence[CallSite], inside: _Inside
 ) -> tuple[str, str] | None:
     if not asked:
         reached = {state for site in call_sites for state in site.states}
@@ -67,17 +67,17 @@ def _never(
     return None
 
 
-def context_fits(line: Line, site: CallSite) -> bool:
+def context_fits(line: Rule, site: CallSite) -> bool:
     """Whether a line can fire with the policy_context of a call site."""
     values = {"policy_context": site.option("policy_context")}
-    asked = [(acl, negated) for acl, negated in line.clauses if acl.attributes == ("policy_context",)]
+    asked = [(acl, negated) for acl, negated in line.terms if acl.attributes == ("policy_context",)]
     return all(_asks_tables(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
 
 
-def _blocking(line: Line, site: CallSite, inside: _Inside) -> str:
-    if "permit_sasl_authenticated" in site.before and any(_asks_for_login(acl, not_) for acl, not_ in line.clauses):
+def _blocking(line: Rule, site: CallSite, inside: _Inside) -> str:
+    if "permit_sasl_authenticated" in site.before and any(_asks_for_login(acl, not_) for acl, not_ in line.terms):
         return "permit_sasl_authenticated"
-    if "permit_mynetworks" in site.before and any(inside.has(acl) for acl, not_ in line.clauses if not not_):
+    if "permit_mynetworks" in site.before and any(inside.has(acl) for acl, not_ in line.terms if not not_):
         return "permit_mynetworks"
     return ""
 
@@ -118,8 +118,8 @@ class _Inside:
         return all(any(low <= first and last <= high for low, high in self.ranges) for first, last in ranges)
 
 
-def _too_new(line: Line, version: tuple[int, ...]) -> tuple[str, str] | None:
-    for acl, negated in line.clauses:
+def _too_new(line: Rule, version: tuple[int, ...]) -> tuple[str, str] | None:
+    for acl, negated in line.terms:
         for name in acl.attributes:
             since = attribute(name).since
             if version and since and _version(since) > version and not negated and _needs_value(acl, name):
@@ -136,7 +136,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", text)[:2])
 
 
-def _unheeded(line: Line, asked: list[CallSite]) -> Iterator[Complaint]:
+def _unheeded(line: Rule, asked: list[CallSite]) -> Iterator[Complaint]:
     verb = line.action.verb
     if all(BEFORE_MAIL.issuperset(site.states) for site in asked):
         message = f"Postfix does not heed {verb} in {', '.join(sorted({site.list_name for site in asked}))}"
@@ -145,7 +145,7 @@ def _unheeded(line: Line, asked: list[CallSite]) -> Iterator[Complaint]:
         yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
 
 
-def _too_late(line: Line, states: set[str], asked: list[CallSite]) -> Iterator[Complaint]:
+def _too_late(line: Rule, states: set[str], asked: list[CallSite]) -> Iterator[Complaint]:
     """A header that comes after the message. Of a line that fires nowhere else every check says so."""
     if states != {AT_END} and all(states.intersection(site.states) == {AT_END} for site in asked):
         message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"

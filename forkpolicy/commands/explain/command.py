@@ -68,7 +68,7 @@ def _explain(policy: Policy, requests: Iterable[tuple[Recorded, Request]], *, as
     for number, (recorded, request) in enumerate(requests):
         clock.turn_to(recorded)
         values = wanted_values(request, policy.wanted)
-        trace = policy.trace(values, all_lines=show_all)
+        trace = policy.trace(values, all_rules=show_all)
         text, failure = policy.result(trace.outcome, values)
         trace.failure = trace.failure or failure
         if as_json:
@@ -98,12 +98,12 @@ def as_object(trace: Trace, text: str, request: Request, model: Model) -> dict[s
 
 
 def _tried_object(tried: Tried, attributes: Mapping[str, str]) -> dict[str, object]:
-    place = tried.line.place
+    place = tried.rule.place
     assert place is not None
     return {
         "path": place.path,
         "line": place.line,
-        "text": tried.line.text,
+        "text": tried.rule.text,
         "fired": tried.fired,
         "failed": tried.failed,
         "acls": [_looked_object(looked, negated, attributes) for looked, negated in tried.looked],

@@ -63,7 +63,7 @@ def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
         lines += _tried_text(tried, trace, request, paint)
     if len(shown) < len(tried_lines):
         lines.append(paint.dim(f"({len(tried_lines) - len(shown)} lines more whose first term is not met)"))
-    if any(line.action.kind == "score" for line in model.lines):
+    if any(line.action.kind == "score" for line in model.rules):
         lines.append(f"score {trace.score:g}")
     missing = not_given(trace, request, model)
     if missing:
@@ -72,9 +72,9 @@ def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
 
 
 def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) -> list[str]:
-    decided = tried.line is trace.outcome or (tried.failed and trace.failure)
+    decided = tried.rule is trace.outcome or (tried.failed and trace.failure)
     mark = "  <- decided" if decided else "  (fired)" if tried.fired else ""
-    title = f"{tried.line.where}: {tried.line.text}"
+    title = f"{tried.rule.where}: {tried.rule.text}"
     terms = [(f"{'!' * negated}{looked.acl.name}", met(looked, negated), looked) for looked, negated in tried.looked]
     name_width, met_width = max(len(name) for name, _, _ in terms), max(len(is_met) for _, is_met, _ in terms)
     rows = [(paint.bold(title) if decided else title) + paint.bold(mark)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.commands.shared.clock import Clock
     from forkpolicy.commands.shared.request_log import Recorded
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.model import Rule
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.request import Request
     from forkpolicy.tables.live_table import LiveTable
@@ -48,24 +48,23 @@ class Judge:
         self.policy.on_failure = self._failed
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[Rule]:
         """Every line in order, at last the end of the policy and the failures."""
-        model = self.policy.model
-        return [*model.lines, model.default_line, model.error_line]
+        return list(self.policy.model.all_rules)
 
     def _failed(self, why: str) -> None:
         self.failures[why] += 1
 
-    def ask(self, values: Values) -> Line:
+    def ask(self, values: Values) -> Rule:
         """Decide, and count."""
-        line = self.policy.decide(values)
-        self.hits[line.number] += 1
+        rule = self.policy.decide(values).rule
+        self.hits[rule.number] += 1
         if self.policy.noted:
             for noted in self.policy.take_noted():
-                self.hits[noted.number] += 1
-        return line
+                self.hits[noted.rule.number] += 1
+        return rule
 
-    def text(self, line: Line, values: Values) -> str:
+    def text(self, line: Rule, values: Values) -> str:
         """The reply, everything put in."""
         fixed = self.fixed[line.number]
         return self.policy.text(line, values) if fixed is None else fixed
@@ -75,8 +74,8 @@ class Judge:
 class Change:
     """Requests whose verdict changes between two lines: how many, and the first of them."""
 
-    before: Line
-    after: Line
+    before: Rule
+    after: Rule
     action: str
     other_action: str
     example: dict[str, str]
@@ -113,7 +112,7 @@ class Replay:
         if text != other_text:
             self._changed(line, other_line, text, other_text, recorded)
 
-    def _changed(self, line: Line, other_line: Line, text: str, other_text: str, recorded: Recorded) -> None:
+    def _changed(self, line: Rule, other_line: Rule, text: str, other_text: str, recorded: Recorded) -> None:
         self.changed += 1
         pair = line.number, other_line.number
         if pair not in self.changes:

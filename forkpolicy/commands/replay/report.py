@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.commands.replay.replaying import Change, Judge, Replay
     from forkpolicy.commands.shared.request_log import Recording
-    from forkpolicy.policy.model import Line
+    from forkpolicy.policy.model import Rule
 
 # A terminal is no place for ten thousand lines: `--json` has them all.
 SHOWN_LINES = 20
@@ -127,14 +127,14 @@ def _line_rows(judge: Judge, paint: Painter) -> Iterator[str]:
         yield f"{hits[line.number]:>10,}  {_shown(line)}"
     if len(fired) > SHOWN_LINES:
         yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_LINES:,} lines more that fired: --json has them)")
-    silent = [line for line in judge.policy.model.lines if not hits[line.number]]
+    silent = [line for line in judge.policy.model.rules if not hits[line.number]]
     if len(silent) > SHOWN_LINES:
         yield paint.dim(f"{0:>10}  ({len(silent):,} lines that never fired: --json has them)")
     else:
         yield from (paint.dim(f"{0:>10}  {_shown(line)}") for line in silent)
 
 
-def _shown(line: Line) -> str:
+def _shown(line: Rule) -> str:
     if line.place:
         return f"{line.where}: {line.text}"
     return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no access line fired'})"
@@ -149,7 +149,7 @@ def _judge_object(judge: Judge) -> dict[str, Any]:
     }
 
 
-def _line_object(line: Line) -> dict[str, Any]:
+def _line_object(line: Rule) -> dict[str, Any]:
     place = line.place
     return {"path": place.path if place else None, "line": place.line if place else None, "text": line.text}
 

@@ -35,12 +35,12 @@ def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) ->
 
 
 def _unused(model: Model) -> Iterator[Complaint]:
-    used = {acl.name for line in model.lines for acl, _ in line.clauses}
+    used = {acl.name for line in model.rules for acl, _ in line.terms}
     used |= {name for action in model.actions.values() if action.template for name in action.template.matches}
     for acl in model.acls.values():
         if acl.name not in used:
             yield acl.word.warning(f'acl "{acl.name}" is never used')
-    fired = {line.action.name for line in model.lines}
+    fired = {line.action.name for line in model.rules}
     for action in model.actions.values():
         if action.name not in fired and action.name != DEFAULT_ACTION and action.place:
             place = action.place
@@ -56,8 +56,8 @@ def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -
 
 
 def _scores(model: Model) -> Iterator[Complaint]:
-    adds = [line for line in model.lines if line.action.kind == "score"]
-    asks = [line for line in model.lines if any(acl.is_score for acl, _ in line.clauses)]
+    adds = [line for line in model.rules if line.action.kind == "score"]
+    asks = [line for line in model.rules if any(acl.is_score for acl, _ in line.terms)]
     if adds and not asks:
         yield about(adds[0], "a score is added and no line asks an ACL of type score for it")
     for line in asks:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from forkpolicy.policy.implication import Implication
-    from forkpolicy.policy.model import Acl, Action, Line, Model
+    from forkpolicy.policy.model import Acl, Action, Model, Rule
 
 Clause = tuple[int, bool]
 """The number of an ACL, the same for all that mean the same, and whether it is negated."""
@@ -37,8 +37,8 @@ NULL = ("sender", NULL_SENDER)
 
 def contradictions(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that ask for what cannot be."""
-    for line in model.lines:
-        for (acl, negated), (other, other_negated) in combinations(line.clauses, 2):
+    for line in model.rules:
+        for (acl, negated), (other, other_negated) in combinations(line.terms, 2):
             told = _contradiction(implication, acl, other) if negated is other_negated is False else None
             if negated is not other_negated:
                 told = _opposed(implication, other, acl) if negated else _opposed(implication, acl, other)
@@ -63,28 +63,28 @@ def _opposed(implication: Implication, asked: Acl, excluded: Acl) -> str | None:
 
 def shadowed(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that an earlier one always forestalls: whatever makes them fire makes it fire."""
-    counts = Counter(clause for line in model.lines for clause in _clauses(line, implication))
+    counts = Counter(clause for line in model.rules for clause in _clauses(line, implication))
     # Under its rarest clause, so that a clause that stands in every line does not make this quadratic.
-    earlier: dict[Clause, dict[frozenset[Clause], Line]] = {}
-    for line in model.lines:
+    earlier: dict[Clause, dict[frozenset[Clause], Rule]] = {}
+    for line in model.rules:
         own = _clauses(line, implication)
         implied = own.union(
-            (wide, False) for acl, negated in line.clauses if not negated for wide in implication.wider(acl)
+            (wide, False) for acl, negated in line.terms if not negated for wide in implication.wider(acl)
         )
         found = _forestalling(earlier, implied)
         if found:
             yield _shadow(line, found)
-        elif line.action.kind == "reply" and own and not any(acl.is_score for acl, _ in line.clauses):
+        elif line.action.kind == "reply" and own and not any(acl.is_score for acl, _ in line.terms):
             earlier.setdefault(min(own, key=counts.__getitem__), {})[own] = line
 
 
-def _forestalling(earlier: dict[Clause, dict[frozenset[Clause], Line]], implied: frozenset[Clause]) -> Line | None:
+def _forestalling(earlier: dict[Clause, dict[frozenset[Clause], Rule]], implied: frozenset[Clause]) -> Rule | None:
     buckets = (earlier.get(each, {}) for each in implied)
     found = (line for bucket in buckets for clauses, line in bucket.items() if clauses <= implied)
     return min(found, key=lambda line: line.number, default=None)
 
 
-def _shadow(line: Line, first: Line) -> Complaint:
+def _shadow(line: Rule, first: Rule) -> Complaint:
     hint = f"{first.where}: {first.text}"
     if line.action.name != first.action.name:
         hint += "; an exception stands above the line that it is an exception from"
@@ -96,10 +96,10 @@ def _shadow(line: Line, first: Line) -> Complaint:
 
 def impossible_states(model: Model, _: Implication) -> Iterator[Complaint]:
     """Lines that need what no protocol state has together."""
-    for line in model.lines:
+    for line in model.rules:
         if not states_of_line(line):
-            asked = {name for acl, _ in line.clauses for name in acl.attributes} - {"protocol_state"}
-            named = any("protocol_state" in acl.attributes for acl, _ in line.clauses)
+            asked = {name for acl, _ in line.terms for name in acl.attributes} - {"protocol_state"}
+            named = any("protocol_state" in acl.attributes for acl, _ in line.terms)
             where = "at the states that it names" if named else "at one protocol state"
             known = "; ".join(f"{name}: {_known_at(name)}" for name in sorted(asked) if _known_at(name))
             message = f"this line never fires: what it asks for is never known {where}"
@@ -111,10 +111,10 @@ def _known_at(name: str) -> str:
     return "" if len(states) == len(STATES) else ", ".join(state for state in STATES if state in states)
 
 
-def states_of_line(line: Line) -> set[str]:
+def states_of_line(line: Rule) -> set[str]:
     """The protocol states at which a line can fire."""
     states = set(STATES)
-    for acl, negated in line.clauses:
+    for acl, negated in line.terms:
         for name in acl.attributes:
             states &= states_of(name)
         named = _named_states(acl)
@@ -132,20 +132,20 @@ def _named_states(acl: Acl) -> set[str]:
 
 def useless_actions(model: Model, _: Implication) -> Iterator[Complaint]:
     """Actions at a state where Postfix does not heed them, or that reach further than the line that has them."""
-    for line in model.lines:
+    for line in model.rules:
         verb = line.action.verb
         if verb == "PREPEND" and states_of_line(line) == {"END-OF-MESSAGE"}:
             yield about(line, "PREPEND does nothing at END-OF-MESSAGE, the only state at which this line fires")
         elif verb in WHOLE_MESSAGE and states_of_line(line) <= {"VRFY", "ETRN"} and states_of_line(line):
             yield about(line, f"{verb} does nothing at {_words(states_of_line(line))}: there is no message")
-        elif verb in WHOLE_MESSAGE and any("recipient" in acl.attributes for acl, _ in line.clauses):
+        elif verb in WHOLE_MESSAGE and any("recipient" in acl.attributes for acl, _ in line.terms):
             message = f"{verb} acts on the whole message, for every recipient of it, though this line asks about one"
             yield about(line, message, "no result of access(5) does that for one recipient only")
 
 
 def permits(model: Model, _: Implication) -> Iterator[Complaint]:
     """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
-    for line in model.lines:
+    for line in model.rules:
         if may_permit(line.action):
             message = f"{line.action.reply.text.split()[0]} skips the restrictions that follow in Postfix's list, too"
             yield about(line, message, "DUNNO ends the policy and lets them go on")
@@ -159,28 +159,28 @@ def may_permit(action: Action) -> bool:
 
 def null_sender(model: Model, implication: Implication) -> Iterator[Complaint]:
     """Lines that ask about the sender and turn mail away, and do so to bounces too."""
-    for line in model.lines:
-        about_sender = [(acl, negated) for acl, negated in line.clauses if "sender" in acl.attributes]
+    for line in model.rules:
+        about_sender = [(acl, negated) for acl, negated in line.terms if "sender" in acl.attributes]
         if not _turns_away(line) or not about_sender or _asks_for_clients_own(line):
             continue
-        if len(line.clauses) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
+        if len(line.terms) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
             continue
         if all(_fires_on_null_sender(acl, negated) for acl, negated in about_sender):
             hint = "bounces have no sender: to let them pass, add an ACL of type null_sender and its !NAME to the line"
             yield about(line, "this line turns away the null sender, and with it every bounce", hint)
 
 
-def _turns_away(line: Line) -> bool:
+def _turns_away(line: Rule) -> bool:
     return line.action.verb in TURNS_AWAY or _restriction(line) in TURNING_RESTRICTIONS
 
 
-def _restriction(line: Line) -> str:
+def _restriction(line: Rule) -> str:
     return line.action.reply.text.split()[0] if line.action.verb == "restriction" else ""
 
 
-def _asks_for_clients_own(line: Line) -> bool:
+def _asks_for_clients_own(line: Rule) -> bool:
     """Whether it is about clients that have signed in: their mail programs, not other people's bounces."""
-    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in line.clauses)
+    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in line.terms)
 
 
 def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
@@ -191,18 +191,18 @@ def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
     return (acl.find(values) is not None) is not negated
 
 
-def about(line: Line, message: str, hint: str = "") -> Complaint:
+def about(line: Rule, message: str, hint: str = "") -> Complaint:
     """A warning about a whole line."""
     place = line.place
     assert place is not None, "only lines of the policy are checked"
     return Complaint(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
 
 
-def _clauses(line: Line, implication: Implication) -> frozenset[Clause]:
-    return frozenset((implication.number(acl), negated) for acl, negated in line.clauses)
+def _clauses(line: Rule, implication: Implication) -> frozenset[Clause]:
+    return frozenset((implication.number(acl), negated) for acl, negated in line.terms)
 
 
-def _number(line: Line) -> int:
+def _number(line: Rule) -> int:
     return line.place.line if line.place else 0
 
 

@@ -34,6 +34,8 @@ class Patterns:
 class ExactMatcher(Matcher):
     """A value may stand under several keys, the most specific first."""
 
+    asking_us = 0.9
+
     def __init__(self, attribute: str, words: dict[str, Word], patterns: Patterns) -> None:
         self.attributes = (attribute,)
         self.words = words
@@ -67,6 +69,8 @@ class ExactMatcher(Matcher):
 
 class OneKeyMatcher(ExactMatcher):
     """The same for values that have one key only: `key_of` folds, the rest is a dict's."""
+
+    asking_us = 0.15
 
     def __init__(
         self, attribute: str, words: dict[str, Word], patterns: Patterns, key_of: Callable[[str], str]

@@ -1,6 +1,6 @@
 """What the index may know of a matcher without asking it: the matcher holds only if its guard does.
 
-Guards of one kind and one attribute, of all rules of a policy, stand together in one index (`policy.indexed`). A guard
+Guards of one kind and one attribute, of all rules of a policy, stand together in one index (policy/plan). A guard
 may hold too often, never too seldom, since each rule that is found is tried in full.
 """
 

@@ -107,6 +107,8 @@ class Matcher:
 
     attributes: tuple[str, ...] = ()
     asking: ClassVar[Asking] = Asking.NOTHING
+    # About what it costs a decision in which it is asked in vain: what an index is weighed against.
+    asking_us: ClassVar[float] = 0.5
     # The table that it asks.
     lookup: Lookup | None = None
     # What tells it the time; who asks a policy about the past puts another clock here.

@@ -85,6 +85,8 @@ def mended(value: str) -> bytes:
 class RegexMatcher(Matcher):
     """Every expression of one ACL. Raises ValueError where RE2 has no room for one of them."""
 
+    asking_us = 1.0
+
     def __init__(self, attribute: str, words: list[Word]) -> None:
         self.attributes = (attribute,)
         self.words = words

@@ -22,6 +22,8 @@ class AskingMatcher(Matcher):
     """What every question to a table has in common. `raw` gives the table's own answer."""
 
     asking = Asking.FAILS
+    # Whatever the number of rules with it, the table is asked once: each other rule looks at a variable.
+    asking_us = 0.03
     lookup: Lookup
 
     def __init__(self, attributes: tuple[str, ...], word: Word, lookup: Lookup) -> None:

@@ -1,0 +1,21 @@
+"""What a decision comes to: a rule, and what whoever serves keeps with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forkpolicy.policy.model import Rule
+
+
+class Outcome:
+    """One rule that decides or notes something. `hits`: how often it has; `plain`: its reply where that can go out with
+    nothing put in and nothing logged. The worker sets both.
+    """
+
+    __slots__ = ("hits", "plain", "rule")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.hits = 0
+        self.plain = b""
