@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from forkpolicy.compile.sorting.sorted_store import RecordStore
+    from forkpolicy.compile.sorting.sorted_store import SortedStore
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.progress import Progress
     from forkpolicy.tables.rows import Row, RowSource
@@ -88,7 +88,7 @@ class SourcesReader:
     def __init__(
         self,
         declaration: TableDeclaration,
-        store: RecordStore,
+        store: SortedStore,
         *,
         allow_wide: bool,
         flags: str,

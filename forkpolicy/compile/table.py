@@ -19,8 +19,8 @@ from forkpolicy.compile.read_sources import MAX_SOURCES, SourcesReader
 from forkpolicy.compile.result import Options, Result, State
 from forkpolicy.compile.shrinking import HINT, Shrinking
 from forkpolicy.compile.sorting.flatten import Tally, flatten
-from forkpolicy.compile.sorting.parallel_flatten import flatten_in_parts
-from forkpolicy.compile.sorting.sorted_store import RecordStore
+from forkpolicy.compile.sorting.parallel_flatten import flatten_in_parallel
+from forkpolicy.compile.sorting.sorted_store import SortedStore
 from forkpolicy.compile.sources.digest import digest_sources
 from forkpolicy.compile.sources.registry import with_whole_queries
 from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
@@ -125,13 +125,13 @@ class _TableCompiler:
         return self._result.refuse(*offences) if offences else self._describe(before, "unchanged")
 
     def _compile_to_store(self, before: Table | None) -> Result:
-        store = RecordStore(self._directory, self._declaration.name)
+        store = SortedStore(self._directory, self._declaration.name)
         try:
             return self._compile_with(store, before)
         finally:
             store.close()
 
-    def _compile_with(self, store: RecordStore, before: Table | None) -> Result:
+    def _compile_with(self, store: SortedStore, before: Table | None) -> Result:
         reader = SourcesReader(
             self._declaration,
             store,
@@ -175,7 +175,7 @@ class _TableCompiler:
             hint = "an entry for user@example.com does not match user+ext@example.com"
             result.complaints.append(as_warning(at_table(declaration, message, hint)))
 
-    def _write(self, reading: Reading, store: RecordStore, aside: Path, before: Table | None) -> Result:
+    def _write(self, reading: Reading, store: SortedStore, aside: Path, before: Table | None) -> Result:
         tally = Tally(tuple(reading.names), self._options.skip_bad)
         parsed = store.count
         writer = TableWriter(aside, self._kind)
@@ -201,9 +201,9 @@ class _TableCompiler:
             message = f"{hidden} more networks stand below one that contains them"
             self._result.complaints.append(as_warning(at_table(self._declaration, message)))
 
-    def _batches(self, store: RecordStore, tally: Tally) -> Iterator[list[Pair]]:
+    def _batches(self, store: SortedStore, tally: Tally) -> Iterator[list[Pair]]:
         if store.settle():
-            return flatten_in_parts(self._kind, store, tally, is_wide=self._options.allow_wide)
+            return flatten_in_parallel(self._kind, store, tally, is_wide=self._options.allow_wide)
         return flatten(self._kind, store.blocks(), tally)
 
     def _info(self, reading: Reading, tally: Tally, parsed: int) -> TableInfo:

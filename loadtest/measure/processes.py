@@ -37,13 +37,19 @@ def memory_kib(pid: int) -> tuple[int, int]:
     Pages that processes share count once in the sum of their shares; but a process's share grows when the others end.
     Whether it grows by itself is seen in the anonymous pages alone, which count whole for each that shares them.
     """
-    found = {"Pss": 0, "Anonymous": 0}
+    pss, anonymous = smaps_kib(pid, "Pss", "Anonymous")
+    return pss, anonymous
+
+
+def smaps_kib(pid: int, *names: str) -> tuple[int, ...]:
+    """Lines of smaps_rollup (proc(5)) by name, each in KiB."""
+    found = dict.fromkeys(names, 0)
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
             name, _, rest = line.partition(":")
             if name in found:
                 found[name] = int(rest.split()[0])
-    return found["Pss"], found["Anonymous"]
+    return tuple(found.values())
 
 
 def descriptors(pid: int) -> int:

@@ -271,6 +271,17 @@ def test_the_bench_is_a_table_for_people():
     assert forkpolicy.split()[6] == "-"
 
 
+def test_what_tables_cost_is_a_row_for_each_kind_and_size():
+    """Compiled by the real command, asked, opened by workers; then how much dearer the larger one is."""
+    done = loadtest("tables", 200, 400, "--alone")
+    assert done.returncode == 0, done.stdout + done.stderr
+    head, _, *rows = done.stdout.partition("\n\n")[0].splitlines()
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [row[:2] for row in cells] == [["cidr", "200"], ["cidr", "400"], ["domain", "200"], ["domain", "400"]]
+    assert {len(row) for row in cells} == {len(head.strip("| ").split(" | "))}
+    assert "domain from 200 to 400 entries: look-up x" in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start the other servers")
 def test_other_servers_are_measured_or_named_as_missing():
     """Each peer is in the table, or is said not to be installed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.sorting.sorted_store import RecordStore
+from forkpolicy.compile.sorting.sorted_store import SortedStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def compare(old: Table | None, new: Table, directory: TablesDirectory) -> Differ
 
 
 def _sorted_texts(table: Table, directory: TablesDirectory, name: str) -> Iterator[str]:
-    store = RecordStore(directory, name)
+    store = SortedStore(directory, name)
     chunk: list[str] = []
     for _, raw in table.entries():
         entry = table.entry(raw)

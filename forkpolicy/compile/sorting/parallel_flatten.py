@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkpolicy.compile.sorting.flatten import Pair
-    from forkpolicy.compile.sorting.sorted_store import RecordStore
+    from forkpolicy.compile.sorting.sorted_store import SortedStore
     from forkpolicy.tables.format import Kind
 
 # More parts than cores: the first can be written while the last are flattened, and unequal parts even out.
@@ -50,7 +50,7 @@ class _Part:
     tally: Tally
 
 
-def flatten_in_parts(kind: Kind, store: RecordStore, tally: Tally, *, is_wide: bool) -> Iterator[list[Pair]]:
+def flatten_in_parallel(kind: Kind, store: SortedStore, tally: Tally, *, is_wide: bool) -> Iterator[list[Pair]]:
     """As `flatten`, on every core. Raises CannotWriteError."""
     bounds = _bounds(kind, store.runs, 1 if is_wide else core_count() * _PARTS_A_CORE)
     runs = tuple(store.runs)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_IN_MEMORY: Final = 300_000
 
 
-class RecordStore:
+class SortedStore:
     """Collects records of one table. `close` it in any case: it removes the runs."""
 
     def __init__(self, directory: TablesDirectory, name: str) -> None:
