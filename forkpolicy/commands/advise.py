@@ -19,7 +19,7 @@ from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.cores import usable_cores
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
-from forkpolicy.master.sockets.control import look
+from forkpolicy.master.sockets.ask import look
 from forkpolicy.queueing import Load, ServiceTimes, advise, service_times
 from forkpolicy.scoreboard import bucket_limit_ns
 

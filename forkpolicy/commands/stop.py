@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.master.sockets.control import wait_for_end
+from forkpolicy.master.sockets.ask import wait_for_end
 
 if TYPE_CHECKING:
     import argparse

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from forkpolicy.master.sockets import control
+from forkpolicy.master.sockets.ask import ask
 from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
 
@@ -157,7 +157,7 @@ class Server:
 
     def obey(self, command: str, timeout_s: float = START_TIMEOUT_S, **more: object) -> dict[str, Any]:
         """A command without the cost of a program: straight to the control socket. Raises NotRunningError."""
-        return control.ask(str(self.directory / "control"), {"command": command, **more}, timeout_s)
+        return ask(str(self.directory / "control"), {"command": command, **more}, timeout_s)
 
     def command(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Any other `forkpolicy` command of this server's settings, `text` as its standard input."""

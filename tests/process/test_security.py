@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from forkpolicy.errors import NotRunningError
-from forkpolicy.master.sockets.control import ask
+from forkpolicy.master.sockets.ask import ask
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, request

@@ -27,7 +27,8 @@ from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.spawn import Worker
 from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.sockets import listener
-from forkpolicy.master.sockets.control import STATUS_VERSION, ask, look, wait_for_end
+from forkpolicy.master.sockets.ask import ask, look, wait_for_end
+from forkpolicy.master.sockets.control import STATUS_VERSION
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
@@ -491,7 +492,7 @@ def test_a_status_that_an_upgrade_interrupts_is_asked_again(tmp_path, command, a
 )
 def test_the_status_of_another_release_is_reported_as_that(monkeypatch, answer, said):
     """The program was replaced and the server was not: no KeyError, but what runs and what to do."""
-    monkeypatch.setattr("forkpolicy.master.sockets.control.ask", lambda *_: answer)
+    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: answer)
     if not said:
         assert look("control", 1) == answer
         return
@@ -520,7 +521,7 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
 @pytest.mark.parametrize("said", [b"a" * 200_000, b"[" * 100_000 + b"\n", b"[1]\n", b"\xff\x1b[2J\n", b'"ok"\n'])
 def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said):
     """An answer without end is read up to a limit, and nothing of it reaches the terminal as it came."""
-    monkeypatch.setattr("forkpolicy.master.sockets.control.MAX_UNSENT_BYTES", 100_000)
+    monkeypatch.setattr("forkpolicy.master.sockets.ask.MAX_UNSENT_BYTES", 100_000)
     path = str(tmp_path / "control")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.master.sockets.control import ask, look
+from forkpolicy.master.sockets.ask import ask, look
 from forkpolicy.preflight import control_path
 from forkpolicy.settings import load_settings
 
