@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from forkpolicy.policy.plan.index import guarded
 from forkpolicy.policy.plan.probes import probe_of
-from forkpolicy.policy.plan.source import SCORE, SHARED, Source, Surroundings, function, function_of_rule, scores
+from forkpolicy.policy.plan.source import SCORE, SHARED, PlanContext, Source, function, function_of_rule, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,14 +54,14 @@ def plan(
     blocks = _blocks(model.rules, numbers)
     first = () if not blocks or blocks[0][0].number in numbers else blocks.pop(0)
     shared, shares_score = _shared((first, *blocks)), any(scores(rule) for block in blocks for rule in block)
-    around = Surroundings(wanted, outcomes, noted, views, answers, shared, shares_score=shares_score)
-    source = Source(around)
+    context = PlanContext(wanted, outcomes, noted, views, answers, shared, shares_score=shares_score)
+    source = Source(context)
     code = [(_begin(source, model, has_more=bool(blocks)), 0), *source.rules(first)]
     if blocks:
         always = [block[0].number for block in blocks if block[0].number not in numbers]
-        code.append((_candidates(source, indexes, always, _Functions(blocks, around)), 0))
+        code.append((_candidates(source, indexes, always, _Functions(blocks, context)), 0))
     code.append((f"return {source.value('end', outcomes[model.default_rule.number])}", 0))
-    return cast("Decide", function("decide", ", ".join(around.arguments.values()), code, source.namespace))
+    return cast("Decide", function("decide", ", ".join(context.arguments.values()), code, source.namespace))
 
 
 def _front(model: Model) -> int:
@@ -85,10 +85,10 @@ def _shared(blocks: Iterable[Block]) -> set[int]:
 
 def _begin(source: Source, model: Model, *, has_more: bool) -> str:
     """What comes before the first rule."""
-    around = source.around
-    forget = [f"{source.value('begin', around.answers.begin)}()"]
-    score = f"{SCORE!r}: 0.0" if around.shares_score else ""
-    has_shared = bool(around.shared or around.shares_score)
+    context = source.context
+    forget = [f"{source.value('begin', context.answers.begin)}()"]
+    score = f"{SCORE!r}: 0.0" if context.shares_score else ""
+    has_shared = bool(context.shared or context.shares_score)
     asks_once = any(acl.asked_once for acl in model.acls.values())
     return "\n".join(forget * asks_once + [f"{SHARED} = " + (f"{{{score}}}" if has_shared else "None")] * has_more)
 
@@ -117,14 +117,14 @@ def _candidates(source: Source, indexes: Sequence[Sequence[Guarded]], always: li
 class _Functions(dict[int, "Try"]):
     """The function of each block by the number of its first rule, made when it is first needed."""
 
-    def __init__(self, blocks: Iterable[Block], around: Surroundings) -> None:
+    def __init__(self, blocks: Iterable[Block], context: PlanContext) -> None:
         super().__init__()
-        self._around = around
+        self._context = context
         self._blocks = {block[0].number: block for block in blocks}
-        self._arguments = ", ".join((SHARED, *around.arguments.values()))
+        self._arguments = ", ".join((SHARED, *context.arguments.values()))
 
     def __missing__(self, number: int) -> Try:
-        source = Source(self._around)
+        source = Source(self._context)
         code = source.rules(self._blocks[number])
         if len(code) == 1:
             made = function_of_rule(self._arguments, *code[0], source.namespace)

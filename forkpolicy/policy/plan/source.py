@@ -38,7 +38,7 @@ SCORE: Final = "score"
 SHARED: Final = "shared"
 
 
-class Surroundings:
+class PlanContext:
     """What all functions of a policy have in common."""
 
     def __init__(
@@ -62,9 +62,9 @@ class Surroundings:
 class Source:
     """The text of some rules, and the values that it names. It is what matchers write themselves into (`Names`)."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
-        self.arguments = around.arguments
+    def __init__(self, context: PlanContext) -> None:
+        self.context = context
+        self.arguments = context.arguments
         self.namespace: dict[str, object] = {}
         self._names: dict[int, str] = {}
         self._variables: dict[int, str] = {}
@@ -81,7 +81,7 @@ class Source:
             f"{self._variables[number]} = {self.value('unasked', UNASKED)}" for number in sorted(self._unasked_first)
         ]
         # Asked for where nothing adds to it, too: `check` warns of that.
-        if not self.around.shares_score and any(map(scores, several)):
+        if not self.context.shares_score and any(map(scores, several)):
             start.append(f"{SCORE} = 0.0")
         return [("\n".join(start), 0), *blocks] if start else blocks
 
@@ -112,7 +112,7 @@ class Source:
         if acl.number in self._asked_always:
             return []
         unasked = self.value("unasked", UNASKED)
-        if acl.number in self.around.shared:
+        if acl.number in self.context.shared:
             number = self.value("number", acl.number)
             return [
                 f"{variable} = {SHARED}.get({number}, {unasked})",
@@ -135,7 +135,7 @@ class Source:
 
     def _once(self, acl: Acl) -> str:
         values = ", ".join(f"{self.value('name', name)}: {self.seen(name)}" for name in acl.attributes)
-        return f"{self.value('once', self.around.answers.find)}({self.value('acl', acl)}, {{{values}}}) is not None"
+        return f"{self.value('once', self.context.answers.find)}({self.value('acl', acl)}, {{{values}}}) is not None"
 
     def _known(self, name: str) -> str:
         """The condition under which an attribute is known; empty when it always is."""
@@ -154,7 +154,7 @@ class Source:
 
     def seen(self, name: str) -> str:
         """The same as ACLs see it. A common address costs the expression that finds it common, and no call."""
-        value, view = self.arguments[name], self.around.views.get(name)
+        value, view = self.arguments[name], self.context.views.get(name)
         if view is None:
             return value
         return f"({value} if {self.value('plain', PLAIN)}({value}) else {self.value('view', view.address)}({value}))"
@@ -165,7 +165,7 @@ class Source:
 
     def domain(self, name: str) -> str:
         """The domain of an address. That of nearly every one is known to be what stands behind its `@`."""
-        value, view = self.arguments[name], self.around.views.get(name)
+        value, view = self.arguments[name], self.context.views.get(name)
         if view is None:
             return f"{self.value('domain_of', domain_of_address)}({value})"
         known, domain = self.value("known", view.known_domain), self.value("domain", view.domain)
@@ -180,14 +180,14 @@ class Source:
         return self._names[id(value)]
 
     def _score(self) -> str:
-        return f"{SHARED}[{SCORE!r}]" if self.around.shares_score else SCORE
+        return f"{SHARED}[{SCORE!r}]" if self.context.shares_score else SCORE
 
     def _effect(self, rule: Rule) -> list[str]:
         if rule.action.kind == "score":
             return [f"{self._score()} += {self.value('amount', rule.action.amount)}"]
-        outcome = self.value("outcome", self.around.outcomes[rule.number])
+        outcome = self.value("outcome", self.context.outcomes[rule.number])
         if rule.action.kind == "log":
-            return [f"{self.value('noted', self.around.noted)}.append({outcome})"]
+            return [f"{self.value('noted', self.context.noted)}.append({outcome})"]
         return [f"return {outcome}"]
 
 
