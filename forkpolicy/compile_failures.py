@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE: Final = ".failures"
-# The first complaints say what is wrong; the compile has printed all of them.
+# The first diagnostics say what is wrong; the compile has printed all of them.
 MAX_REASON_CHARACTERS: Final = 1000
 MAX_FILE_BYTES: Final = 1 << 22
 

@@ -1,7 +1,7 @@
 """The three kinds of failure and what each leads to.
 
 * Our bug: any other exception. Let it raise; a worker dies of it and the master starts another.
-* The operator's mistake: `ConfigError` with every `Complaint` found, `UsageError`. Commands print it and exit;
+* The operator's mistake: `ConfigError` with every `Diagnostic` found, `UsageError`. Commands print it and exit;
   a reload keeps what serves.
 * The world's fault: `TableError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
 
@@ -34,7 +34,7 @@ MANY_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class Diagnostic:
     """One mistake in one place of a file: where, what, what was expected and what to do.
 
     `line` and `column` count from 1; 0 means that the whole file (or line) is meant. `source` is the text of the
@@ -124,13 +124,13 @@ class TableError(ForkpolicyError):
 class ConfigError(ForkpolicyError):
     """Everything that is wrong with settings, policy or table sources, found in one run."""
 
-    complaints: Sequence[Complaint] = field(default_factory=list)
+    diagnostics: Sequence[Diagnostic] = field(default_factory=list)
 
     exit_code = EXIT_CONFIG
 
     def __str__(self) -> str:
-        """All complaints, one below the other."""
-        return "\n".join(str(complaint) for complaint in self.complaints)
+        """All diagnostics, one below the other."""
+        return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -17,7 +17,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +84,7 @@ class SnapshotFiles(Files):
         """The bytes as they were when the snapshot was taken. Raises ConfigError for what could not be read then."""
         name = str(path)
         if name not in self.snapshot:
-            raise ConfigError([Complaint(name, 0, 0, "could not be read when this generation was made")])
+            raise ConfigError([Diagnostic(name, 0, 0, "could not be read when this generation was made")])
         return self.snapshot[name]
 
     def glob(self, pattern: str) -> list[str]:
@@ -112,7 +112,7 @@ def _cannot_read(name: str, error: OSError | ValueError) -> ConfigError:
     # A ValueError is ours, or Python's about a path that no file can have.
     why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
     message = why if why.startswith("is ") else f"cannot be read: {why}"
-    return ConfigError([Complaint(name, 0, 0, message)])
+    return ConfigError([Diagnostic(name, 0, 0, message)])
 
 
 def _matching(pattern: str) -> list[str]:

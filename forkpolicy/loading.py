@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files, SnapshotFiles
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
@@ -49,7 +49,7 @@ class Loaded:
     declarations: dict[str, TableDeclaration]
     shadow: Shadow | None
     snapshot: dict[str, bytes]
-    warnings: tuple[Complaint, ...]
+    warnings: tuple[Diagnostic, ...]
 
     @property
     def table_paths(self) -> tuple[str, ...]:
@@ -176,14 +176,14 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
     )
 
 
-def _no_line(policy: Policy) -> Iterator[Complaint]:
+def _no_line(policy: Policy) -> Iterator[Diagnostic]:
     """Such as after an editor met a full disk and left the file empty."""
     if not policy.model.rules:
         message = f"has no access line: every request gets the action {DEFAULT_ACTION}"
-        yield Complaint(policy.paths[0], 0, 0, message, severity="warning")
+        yield Diagnostic(policy.paths[0], 0, 0, message, severity="warning")
 
 
-def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple[Shadow | None, list[Complaint]]:
+def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple[Shadow | None, list[Diagnostic]]:
     """The shadow policy. One that does not load is reported and left out: what counts is the real one."""
     if not settings.shadow:
         return None, []
@@ -197,8 +197,8 @@ def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple
             views=views_of(settings.mail),
         )
     except ConfigError as error:
-        left_out = Complaint(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
-        return None, [replace(each, severity="warning") for each in (*error.complaints, left_out)]
+        left_out = Diagnostic(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
+        return None, [replace(each, severity="warning") for each in (*error.diagnostics, left_out)]
     return Shadow(policy, tables.made, declarations), []
 
 

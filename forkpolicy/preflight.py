@@ -1,6 +1,6 @@
 """What must hold on this machine before a master can start: one list of conditions.
 
-`serve` refuses to start where one does not hold, and `check` reports the same complaints, so that the two cannot
+`serve` refuses to start where one does not hold, and `check` reports the same diagnostics, so that the two cannot
 differ. Each condition is judged for the user that runs `serve` or `check`. What only the attempt can
 show (another server on a socket, a port in use) is not here: while the server runs, that is as it should be.
 """
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import MAX_PATH_BYTES, addresses, inet_name, unix_path, why_no_listening
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.log import SYSLOG_SOCKET
 from forkpolicy.process import Identity, answer_as, own_user
-from forkpolicy.settings import complaint_at_setting, sockets_of
+from forkpolicy.settings import diagnostic_at_setting, sockets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,14 +49,14 @@ class Start:
             if not self.activated or (section, key) != ("server", "listen"):
                 yield section, key, endpoint
 
-    def complaint(self, section: str, key: str, message: str, hint: str = "") -> Complaint:
-        """A complaint at a setting."""
-        return complaint_at_setting(self.settings.path, section, key, message, hint)
+    def error(self, section: str, key: str, message: str, hint: str = "") -> Diagnostic:
+        """A diagnostic at a setting."""
+        return diagnostic_at_setting(self.settings.path, section, key, message, hint)
 
 
-def find_obstacles(start: Start) -> list[Complaint]:
+def find_obstacles(start: Start) -> list[Diagnostic]:
     """Everything that keeps a master from starting; empty when nothing does."""
-    return [complaint for condition in CONDITIONS for complaint in condition(start)]
+    return [diagnostic for condition in CONDITIONS for diagnostic in condition(start)]
 
 
 def worker_identity(settings: Settings) -> Identity | None:
@@ -85,14 +85,14 @@ def unreadable(identity: Identity, paths: Iterable[str]) -> list[tuple[str, str]
     return [(path, why) for path, why in zip(wanted, answer_as(identity, _why_each, wanted), strict=True) if why]
 
 
-def _proc(_start: Start) -> Iterator[Complaint]:
+def _proc(_start: Start) -> Iterator[Diagnostic]:
     """The kernel's files about processes must be there."""
     if not Path("/proc/self/fd").is_dir():
         message = "is not mounted: sockets are made, tables opened and memory is measured by what stands there"
-        yield Complaint("/proc", 0, 0, message, hint="mount -t proc proc /proc")
+        yield Diagnostic("/proc", 0, 0, message, hint="mount -t proc proc /proc")
 
 
-def _users(start: Start) -> Iterator[Complaint]:
+def _users(start: Start) -> Iterator[Diagnostic]:
     """As root, every user and group of the settings must exist."""
     if os.geteuid() != 0:
         return
@@ -103,17 +103,17 @@ def _users(start: Start) -> Iterator[Complaint]:
         except KeyError:
             what = "group" if "group" in key else "user"
             message = f'{key}: {what} "{name}" does not exist on this machine'
-            yield start.complaint("server", key, message, f"create it, or set {key} to one that exists")
+            yield start.error("server", key, message, f"create it, or set {key} to one that exists")
 
 
-def _log(start: Start) -> Iterator[Complaint]:
+def _log(start: Start) -> Iterator[Diagnostic]:
     """The log's target must take what is written to it."""
     target = log_target(start.settings)
     if target == "stderr":
         return
     why = _why_no_syslog() if target == "syslog" else _why_no_log_file(Path(target))
     if why:
-        yield start.complaint("log", "target", f"target: {why}")
+        yield start.error("log", "target", f"target: {why}")
 
 
 def _why_no_syslog() -> str:
@@ -144,14 +144,14 @@ def _why_nothing_made_in(directory: Path) -> str:
     return "" if _may(directory, os.W_OK | os.X_OK) else f"{own_user()} may not write to the directory {directory}"
 
 
-def _unix_sockets(start: Start) -> Iterator[Complaint]:
+def _unix_sockets(start: Start) -> Iterator[Diagnostic]:
     """A UNIX socket's path must fit, its directory be there, and nothing else be in its place."""
     for section, key, endpoint in start.endpoints:
         if endpoint.startswith("unix:"):
             path = unix_path(endpoint, start.base)
             why = _why_no_socket(Path(path), makes_directory=key == "control")
             if why:
-                yield start.complaint(section, key, f"{key}: {why}")
+                yield start.error(section, key, f"{key}: {why}")
 
 
 def _why_no_socket(path: Path, *, makes_directory: bool) -> str:
@@ -168,11 +168,11 @@ def _why_no_socket(path: Path, *, makes_directory: bool) -> str:
     return ""
 
 
-def _inet_sockets(start: Start) -> Iterator[Complaint]:
+def _inet_sockets(start: Start) -> Iterator[Diagnostic]:
     """A host must be known and be this machine, and the port be one that the starter may take."""
     for section, key, endpoint in start.endpoints:
         if not endpoint.startswith("unix:") and (why := _why_not_ours(endpoint)):
-            yield start.complaint(section, key, f"{key}: {endpoint}: {why}")
+            yield start.error(section, key, f"{key}: {endpoint}: {why}")
 
 
 def _why_not_ours(endpoint: str) -> str:
@@ -194,14 +194,14 @@ def _why_not_ours(endpoint: str) -> str:
     return ""
 
 
-def _different_hosts(start: Start) -> Iterator[Complaint]:
+def _different_hosts(start: Start) -> Iterator[Diagnostic]:
     """No two names of hosts may lead to one address; equal texts and paths are refused with the settings."""
     seen: dict[str, str] = {}
     for section, key, endpoint in start.endpoints:
         for name in () if endpoint.startswith("unix:") else _names(endpoint):
             if seen.setdefault(name, endpoint) != endpoint:
                 message = f"{key}: {endpoint} and {seen[name]} are both {name}"
-                yield start.complaint(section, key, message, "name each socket once")
+                yield start.error(section, key, message, "name each socket once")
                 break
 
 
@@ -213,7 +213,7 @@ def _names(endpoint: str) -> list[str]:
         return []
 
 
-def _tables(start: Start) -> Iterator[Complaint]:
+def _tables(start: Start) -> Iterator[Diagnostic]:
     """The workers must be able to read the tables that are there."""
     try:
         identity = worker_identity(start.settings)
@@ -225,14 +225,14 @@ def _tables(start: Start) -> Iterator[Complaint]:
         closed = unreadable(identity, start.tables)
     except OSError:
         message = f"user: no process of ours can become user {identity.user}"
-        yield start.complaint("server", "user", message, "give it CAP_SETUID and CAP_SETGID, or start it as that user")
+        yield start.error("server", "user", message, "give it CAP_SETUID and CAP_SETGID, or start it as that user")
         return
     for path, why in closed:
         hint = f"make it readable for user {identity.user} (chmod, chown), or let tables be compiled elsewhere"
-        yield start.complaint("", "tables", f"tables: user {identity.user} may not read {path}: {why}", hint)
+        yield start.error("", "tables", f"tables: user {identity.user} may not read {path}: {why}", hint)
 
 
-CONDITIONS: tuple[Callable[[Start], Iterator[Complaint]], ...] = (
+CONDITIONS: tuple[Callable[[Start], Iterator[Diagnostic]], ...] = (
     _proc,
     _users,
     _log,

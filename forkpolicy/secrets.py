@@ -2,7 +2,7 @@
 
 `masked` takes any text. A password stands in a URL, as in `sql:` sources and in addresses of servers, or in one of its
 options; everything else is left as it is. Where it is not clear how much is the password, more is masked and not less.
-Called by every `Complaint` and error, and by the log for every event.
+Called by every `Diagnostic` and error, and by the log for every event.
 """
 
 from __future__ import annotations

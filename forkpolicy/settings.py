@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
-from forkpolicy.errors import Complaint, ConfigError, nearest
+from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.files import Files
 
 if TYPE_CHECKING:
@@ -188,13 +188,13 @@ SECTIONS: dict[str, type[Any]] = {
 
 def load_settings(path: str | Path, files: Files | None = None) -> Settings:
     """Read and check `forkpolicy.toml`. Raises ConfigError with all mistakes."""
-    settings, complaints = read_settings(path, files)
-    if complaints:
-        raise ConfigError(complaints)
+    settings, diagnostics = read_settings(path, files)
+    if diagnostics:
+        raise ConfigError(diagnostics)
     return settings
 
 
-def read_settings(path: str | Path, files: Files | None = None) -> tuple[Settings, list[Complaint]]:
+def read_settings(path: str | Path, files: Files | None = None) -> tuple[Settings, list[Diagnostic]]:
     """The settings with every good value of the file, defaults for the rest, and the mistakes: for `check`, which
     goes on to the policy whatever is wrong here. Raises ConfigError only for what is no readable TOML at all.
     """
@@ -204,9 +204,9 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
         document = tomllib.loads(text)
     except ValueError as error:
         # Also what int() says of thousands of digits, which tomllib lets through.
-        raise ConfigError([reader.syntax_complaint(str(error))]) from error
+        raise ConfigError([reader.syntax_diagnostic(str(error))]) from error
     except RecursionError as error:
-        raise ConfigError([reader.syntax_complaint("values are nested too deeply")]) from error
+        raise ConfigError([reader.syntax_diagnostic("values are nested too deeply")]) from error
     top = {key: value for key, value in document.items() if key not in SECTIONS}
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
@@ -216,7 +216,7 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
         values[name] = str(base / named) if named else ""
     settings = Settings(**values, **parts, path=absolute(path))
     reader.refuse_clashes(sockets_of(settings), base)
-    return settings, reader.complaints
+    return settings, reader.diagnostics
 
 
 def sockets_of(settings: Settings) -> list[tuple[str, str, str]]:
@@ -240,15 +240,15 @@ def absolute(path: str | Path) -> str:
         base = Path.cwd()
     except OSError as error:
         message = "is relative, and the working directory is gone: give the path from the root, or change the directory"
-        raise ConfigError([Complaint(str(path), 0, 0, message)]) from error
+        raise ConfigError([Diagnostic(str(path), 0, 0, message)]) from error
     # The kernel's name of the working directory has no links, so these steps up are what it would do.
     while relative.parts and relative.parts[0] == "..":
         base, relative = base.parent, Path(*relative.parts[1:])
     return str(base / relative)
 
 
-def complaint_at_setting(path: str, section: str, key: str, message: str, hint: str = "") -> Complaint:
-    """A complaint at the line of a setting in the file as it is now; at the whole file where it has no such line."""
+def diagnostic_at_setting(path: str, section: str, key: str, message: str, hint: str = "") -> Diagnostic:
+    """A diagnostic at the line of a setting in the file as it is now; at the whole file where it has no such line."""
     try:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, ValueError):
@@ -279,25 +279,25 @@ def _decode(path: str, raw: bytes) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"byte 0x{raw[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        raise ConfigError([Complaint(path, line, 0, message)]) from error
+        raise ConfigError([Diagnostic(path, line, 0, message)]) from error
 
 
 class _Reader:
-    """Checks parsed TOML against the declarations above and remembers every complaint."""
+    """Checks parsed TOML against the declarations above and remembers every diagnostic."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.lines = text.split("\n")
-        self.complaints: list[Complaint] = []
+        self.diagnostics: list[Diagnostic] = []
 
-    def syntax_complaint(self, message: str) -> Complaint:
+    def syntax_diagnostic(self, message: str) -> Diagnostic:
         found = re.search(r"\(at line (\d+), column (\d+)\)", message)
         line, column = (int(found[1]), int(found[2])) if found else (len(self.lines), 1)
         return self.at(line, column, f"not TOML: {message.split(' (at ', maxsplit=1)[0]}")
 
     def section(self, kind: type[T], name: str, table: object) -> T:
         if not isinstance(table, dict):
-            self._complain(name, "", f"[{name}] is a section: write its settings below a line [{name}]")
+            self._report(name, "", f"[{name}] is a section: write its settings below a line [{name}]")
             return kind()
         return kind(**self.values(kind, name, table))
 
@@ -313,38 +313,38 @@ class _Reader:
             metadata = known[key].metadata
             wrong = _mistake(value, _default(kind, key), metadata)
             if wrong:
-                self._complain(key, section, f"{key}: {wrong}")
+                self._report(key, section, f"{key}: {wrong}")
             else:
                 good[key] = tuple(value) if isinstance(value, list) else value
         return good
 
     def refuse_clashes(self, sockets: list[tuple[str, str, str]], base: Path) -> None:
-        """Complain of sockets that are one."""
+        """Report sockets that are one."""
         for earlier, later in clashes([endpoint for _, _, endpoint in sockets], base):
             section, name, text = sockets[later]
             other_section, other, other_text = sockets[earlier]
             message = f'{name}: "{text}" is the same socket as "{other_text}" of [{other_section}] {other}'
             # What is a default stands nowhere.
             place = self.place(name, section) or self.place(other, other_section)
-            self._complain_at(place, name, message, "name each socket once")
+            self._report_at(place, name, message, "name each socket once")
 
     def _unknown(self, section: str, key: str, known: tuple[str, ...], *, is_section: bool) -> None:
         what = "section" if is_section else "setting"
         where = f" in [{section}]" if section else ""
         near = nearest(key, known)
         hint = f'did you mean "{near}"?' if near else f"known here: {', '.join(known)}"
-        self._complain(key, section, f'unknown {what} "{key}"{where}', hint)
+        self._report(key, section, f'unknown {what} "{key}"{where}', hint)
 
-    def _complain(self, key: str, section: str, message: str, hint: str = "") -> None:
-        self._complain_at(self.place(key, section), key, message, hint)
+    def _report(self, key: str, section: str, message: str, hint: str = "") -> None:
+        self._report_at(self.place(key, section), key, message, hint)
 
-    def _complain_at(self, place: tuple[int, int] | None, key: str, message: str, hint: str) -> None:
+    def _report_at(self, place: tuple[int, int] | None, key: str, message: str, hint: str) -> None:
         line, column = place or (1, 1)
-        self.complaints.append(self.at(line, column, message, len(key), hint))
+        self.diagnostics.append(self.at(line, column, message, len(key), hint))
 
-    def at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Complaint:
+    def at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Diagnostic:
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        return Complaint(self.path, line, column, message, source, width, hint)
+        return Diagnostic(self.path, line, column, message, source, width, hint)
 
     def place(self, key: str, section: str) -> tuple[int, int] | None:
         # tomllib keeps no positions, so the line is looked up again; only dotted keys escape this.

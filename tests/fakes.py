@@ -85,12 +85,12 @@ def policy_of(text, tables=None, *, warnings=None, **more):
     return policy
 
 
-def complaints_of(text, **more):
-    """The complaints about a policy that does not load."""
+def diagnostics_of(text, **more):
+    """The diagnostics about a policy that does not load."""
     try:
         policy_of(text, **more)
     except ConfigError as error:
-        return [str(complaint) for complaint in error.complaints]
+        return [str(diagnostic) for diagnostic in error.diagnostics]
     return []
 
 

@@ -17,8 +17,8 @@ from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
 from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.compile.freshness import source_complaints
-from forkpolicy.errors import EXIT_DONE, EXIT_NO, Complaint, ConfigError
+from forkpolicy.compile.freshness import source_diagnostics
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError, Diagnostic
 from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks.find import find_warnings
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything that the settings name and print the complaints."""
+    """Check everything that the settings name and print the diagnostics."""
     return check(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
 
 
@@ -58,25 +58,25 @@ def check(settings_path: str, *, as_json: bool, postfix: str | None) -> int:
     """`postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
     none.
     """
-    complaints, settings, loaded = find_complaints(settings_path)
+    diagnostics, settings, loaded = find_diagnostics(settings_path)
     try:
         setup = _set_up(postfix, settings, loaded)
     except BrokenPostfixError as error:
         setup = None
         # Nobody asked for this Postfix: it need not be the one that asks us.
         severity: Literal["error", "warning"] = "error" if postfix else "warning"
-        complaints.append(Complaint(error.path, 0, 0, str(error), severity=severity))
+        diagnostics.append(Diagnostic(error.path, 0, 0, str(error), severity=severity))
     call_sites = describe(setup) if setup else []
-    complaints += find_findings(setup) if setup else []
-    errors = sum(complaint.severity == "error" for complaint in complaints)
+    diagnostics += find_findings(setup) if setup else []
+    errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if as_json:
-        told = [each.as_json() for each in complaints]
-        json.dump({"ok": not errors, "complaints": told, "postfix": call_sites}, sys.stdout)
+        told = [each.as_json() for each in diagnostics]
+        json.dump({"ok": not errors, "diagnostics": told, "postfix": call_sites}, sys.stdout)
         sys.stdout.write("\n")
     else:
-        for text in (*complaints, *(site["text"] for site in call_sites)):
+        for text in (*diagnostics, *(site["text"] for site in call_sites)):
             print(text)
-        print(_summary(errors, len(complaints) - errors, loaded))
+        print(_summary(errors, len(diagnostics) - errors, loaded))
     return EXIT_NO if errors else EXIT_DONE
 
 
@@ -94,30 +94,30 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
         raise
 
 
-def find_complaints(settings_path: str) -> tuple[list[Complaint], Settings | None, Loaded | None]:
-    """All complaints, the settings when they could be read, and what was loaded when nothing kept it from being."""
+def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | None, Loaded | None]:
+    """All diagnostics, the settings when they could be read, and what was loaded when nothing kept it from being."""
     files = Files()
     try:
-        settings, complaints = read_settings(settings_path, files)
+        settings, diagnostics = read_settings(settings_path, files)
     except ConfigError as error:
-        return list(error.complaints), None, None
+        return list(error.diagnostics), None, None
     try:
         loaded = load_with(settings, files, {})
     except ConfigError as error:
-        return [*complaints, *_obstacles(settings, (), complaints), *error.complaints], settings, None
-    complaints += _obstacles(settings, loaded.table_paths, complaints)
-    complaints += _rights(settings, files)
+        return [*diagnostics, *_obstacles(settings, (), diagnostics), *error.diagnostics], settings, None
+    diagnostics += _obstacles(settings, loaded.table_paths, diagnostics)
+    diagnostics += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations)
-    return [*complaints, *loaded.warnings, *warnings, *_table_complaints(loaded)], settings, loaded
+    return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
 
 
-def _obstacles(settings: Settings, tables: tuple[str, ...], complaints: list[Complaint]) -> list[Complaint]:
+def _obstacles(settings: Settings, tables: tuple[str, ...], diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     """What `serve` would refuse, but for settings that are wrong already and have their default here."""
-    wrong_lines = {each.line for each in complaints}
+    wrong_lines = {each.line for each in diagnostics}
     return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
 
 
-def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
+def _table_diagnostics(loaded: Loaded) -> Iterator[Diagnostic]:
     for name, table in loaded.tables.items():
         yield from _of_table(table, loaded.declarations[name])
     shadow = loaded.shadow
@@ -126,19 +126,19 @@ def _table_complaints(loaded: Loaded) -> Iterator[Complaint]:
     for name, table in shadow.tables.items():
         if name not in loaded.tables:
             # Without it the shadow fails, and nothing else does.
-            for complaint in _of_table(table, shadow.declarations[name]):
-                yield replace(complaint, severity="warning")
+            for diagnostic in _of_table(table, shadow.declarations[name]):
+                yield replace(diagnostic, severity="warning")
 
 
-def _of_table(table: LiveTable, declared: TableDeclaration) -> Iterator[Complaint]:
+def _of_table(table: LiveTable, declared: TableDeclaration) -> Iterator[Diagnostic]:
     table.refresh()
     if table.table is None:
         message = f'table "{table.name}" cannot be used: {table.refused}'
-        yield Complaint(declared.path, declared.line, 0, message, hint=_how_to_make(table))
+        yield Diagnostic(declared.path, declared.line, 0, message, hint=_how_to_make(table))
     elif examples := examples_in(table.table):
         first = examples[0]
-        yield Complaint(first.source, first.line, 0, words_for(examples), severity="warning")
-    yield from source_complaints(declared, table)
+        yield Diagnostic(first.source, first.line, 0, words_for(examples), severity="warning")
+    yield from source_diagnostics(declared, table)
     table.close()
 
 
@@ -150,7 +150,7 @@ def _how_to_make(table: LiveTable) -> str:
     return f"move that file away, then {how}" if os.access(table.path, os.R_OK) else ""
 
 
-def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:
+def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
     """As root: files that the server's own user may not read, and sockets that are not as the settings have them."""
     if os.geteuid() != 0:
         return
@@ -164,7 +164,7 @@ def _rights(settings: Settings, files: Files) -> Iterator[Complaint]:
     for path, why in closed:
         hint = f"needed where the server starts as user {settings.server.user}, as under the shipped unit, not as root"
         message = f"user {settings.server.user} may not read it: {why}"
-        yield Complaint(path, 0, 0, message, hint=hint, severity="warning")
+        yield Diagnostic(path, 0, 0, message, hint=hint, severity="warning")
     for endpoint in settings.server.listen:
         if endpoint.startswith("unix:"):
             yield from unlike_settings(Path(unix_path(endpoint, Path(settings.path).parent)), settings)

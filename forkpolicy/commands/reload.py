@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Reload. Exit status 1: refused, and the policy of before serves."""
     reply = ask_master(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
-    for complaint in reply["complaints"]:
-        print(complaint, file=sys.stderr)
+    for diagnostic in reply["diagnostics"]:
+        print(diagnostic, file=sys.stderr)
     # What the start prints, too; a shadow policy that is left out is among them.
     for warning in reply.get("warnings", ()):
         print(warning, file=sys.stderr)

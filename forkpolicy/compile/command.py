@@ -191,7 +191,7 @@ def _note_failures(results: list[Result], directory: TablesDirectory) -> None:
 def _why_failed(result: Result) -> str:
     if result.state not in ("refused", "not written"):
         return ""
-    errors = [str(each) for each in result.complaints if each.severity == "error"]
+    errors = [str(each) for each in result.diagnostics if each.severity == "error"]
     return result.reason or "\n".join(errors) or result.state
 
 
@@ -228,8 +228,8 @@ def _compile(
         outputs.write_message(f"table {declaration.name}: {error}; the table in use is unchanged")
         path = str(directory.table(declaration.name))
         return Result(declaration.name, declaration.kind, path, "not written", str(error))
-    for complaint in result.complaints:
-        outputs.write_message(str(complaint))
+    for diagnostic in result.diagnostics:
+        outputs.write_message(str(diagnostic))
     if result.state == "refused":
         outputs.write_message(report.refusal(result))
     elif not as_json:

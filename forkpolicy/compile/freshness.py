@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from forkpolicy.compile.result import Options
 from forkpolicy.compile.sources.csvfile import CsvSource
 from forkpolicy.compile.sources.digest import digest_sources
-from forkpolicy.compile.sources.registry import STDIN, TextSource, complaint_at, open_source, with_whole_queries
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.compile.sources.registry import STDIN, TextSource, diagnostic_at, open_source, with_whole_queries
+from forkpolicy.errors import ConfigError, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forkpolicy.tables.live_table import LiveTable
 
 
-def source_complaints(declared: TableDeclaration, slot: LiveTable) -> Iterator[Complaint]:
+def source_diagnostics(declared: TableDeclaration, slot: LiveTable) -> Iterator[Diagnostic]:
     """What keeps the table from being compiled from its sources; else a warning if they have changed since it was.
 
     `slot` has the compiled table open, if there is one.
@@ -43,19 +43,19 @@ def source_complaints(declared: TableDeclaration, slot: LiveTable) -> Iterator[C
         message = f'table "{declaration.name}" was compiled from other contents of its sources than they have now'
         hint = f"forkpolicy-compile {declaration.name} loads the new contents; with --dry-run it shows the difference"
     if message:
-        yield Complaint(declaration.path, declaration.line, 0, message, hint=hint, severity="warning")
+        yield Diagnostic(declaration.path, declaration.line, 0, message, hint=hint, severity="warning")
 
 
-def _of_source(declaration: TableDeclaration, at: int) -> Iterator[Complaint]:
+def _of_source(declaration: TableDeclaration, at: int) -> Iterator[Diagnostic]:
     try:
         source = open_source(declaration, at)
     except ConfigError as error:
-        yield from error.complaints
+        yield from error.diagnostics
         return
     if isinstance(source, TextSource | CsvSource) and source.path != STDIN:
         why = _why_unreadable(Path(source.path))
         if why:
-            yield complaint_at(declaration, at, why)
+            yield diagnostic_at(declaration, at, why)
 
 
 def _why_unreadable(path: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.lines import split_line
-from forkpolicy.errors import Complaint, ConfigError, TableError, UsageError
+from forkpolicy.errors import ConfigError, Diagnostic, TableError, UsageError
 from forkpolicy.files import Files
 from forkpolicy.tables import keys, names
 from forkpolicy.tables.format import FIRST_ADDRESS_BYTES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from forkpolicy.compile.directory import TablesDirectory
     from forkpolicy.tables.reader import Table
 
-_MAX_OFFENCES: Final = 50
+_MAX_DIAGNOSTICS: Final = 50
 
 # A network, and where it is said.
 _Protected = tuple[keys.IpRange, str]
@@ -58,30 +58,30 @@ class Protection:
                 except ValueError as error:
                     # A mistyped address must not be protected as a name.
                     if "/" in text or names.NUMERIC_TOP.search(text):
-                        raise ConfigError([Complaint(place, 0, 0, str(error))]) from error
+                        raise ConfigError([Diagnostic(place, 0, 0, str(error))]) from error
                     hosts.append((_host_of(text, place), place))
             if len(networks) + len(hosts) == before:
                 raise UsageError(f"--protect {word}: it is empty, so nothing would be protected")
         return cls(tuple(networks), tuple(hosts))
 
-    def offences(self, table: Table) -> list[Complaint]:
+    def diagnostics(self, table: Table) -> list[Diagnostic]:
         """The entries of a table that must not be there, each as an error."""
-        found: dict[bytes, Complaint] = {}
-        search = self._network_offences if KINDS[table.kind].stores_ranges else self._host_offences
+        found: dict[bytes, Diagnostic] = {}
+        search = self._protected_networks_in if KINDS[table.kind].stores_ranges else self._protected_hosts_in
         for raw, what in search(table):
-            found.setdefault(raw, _offence(table, raw, what))
-            if len(found) == _MAX_OFFENCES:
+            found.setdefault(raw, _diagnostic(table, raw, what))
+            if len(found) == _MAX_DIAGNOSTICS:
                 break
         return list(found.values())
 
-    def _network_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
+    def _protected_networks_in(self, table: Table) -> Iterator[tuple[bytes, str]]:
         for (first, last), place in self.networks:
             for _, raw in table.entries_from(first):
                 if raw[: FIRST_ADDRESS_BYTES[raw[:1]]] > last:
                     break
                 yield raw, f"{keys.range_text(first, last)} is protected ({place})"
 
-    def _host_offences(self, table: Table) -> Iterator[tuple[bytes, str]]:
+    def _protected_hosts_in(self, table: Table) -> Iterator[tuple[bytes, str]]:
         yield from self._answers_of(table)
         # A table of domains alone names no more than it answers for, but below a domain.
         if not KINDS[table.kind].has_domains_alone or any(host.startswith(".") for host, _ in self.hosts):
@@ -136,16 +136,16 @@ class _Around:
         return self._furthest[at]
 
 
-def _offence(table: Table, raw: bytes, what: str) -> Complaint:
+def _diagnostic(table: Table, raw: bytes, what: str) -> Diagnostic:
     entry = table.entry(raw)
-    return Complaint(entry.source, entry.line, 0, f"{entry.key} must not be in this table: {what}")
+    return Diagnostic(entry.source, entry.line, 0, f"{entry.key} must not be in this table: {what}")
 
 
 def _host_of(text: str, place: str) -> str:
     try:
         return names.parse_host_pattern(text.removeprefix("@"))
     except ValueError as error:
-        raise ConfigError([Complaint(place, 0, 0, f"neither a network nor a name: {error}")]) from error
+        raise ConfigError([Diagnostic(place, 0, 0, f"neither a network nor a name: {error}")]) from error
 
 
 def _texts_of(word: str, directory: TablesDirectory) -> Iterator[tuple[str, str]]:
@@ -186,6 +186,6 @@ def _texts_of_file(path: str) -> Iterator[tuple[str, str]]:
         try:
             items = split_line(line)
         except ValueError as error:
-            raise ConfigError([Complaint(path, number, 0, str(error), line)]) from error
+            raise ConfigError([Diagnostic(path, number, 0, str(error), line)]) from error
         for item in items:
             yield item.key, f"{path}:{number}"

@@ -1,7 +1,7 @@
 """Parse the sources of one table into its record store: small ones here, large ones on every core.
 
-Collects complaints with file and line, notes that deserve a warning, and the digest of everything read. Mistakes of the
-operator are in the result; CannotWriteError leaves it when a run cannot be written or a child was killed.
+Collects diagnostics with file and line, notes that deserve a warning, and the digest of everything read. Mistakes of
+the operator are in the result; CannotWriteError leaves it when a run cannot be written or a child was killed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.children import Children
-from forkpolicy.compile.complaints import FirstComplaints, as_warning
+from forkpolicy.compile.diagnostics import FirstDiagnostics, as_warning
 from forkpolicy.compile.directory import writing
 from forkpolicy.compile.sorting.external_sort import Run, write_run
 from forkpolicy.compile.sorting.sort_records import Parsed, RecordParser
 from forkpolicy.compile.sources import registry
 from forkpolicy.compile.sources.digest import SourceDigest
 from forkpolicy.compile.sources.registry import Block, TextSource
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,12 @@ class Reading:
     # The declared sources in their order, then the files and maps that they lead to.
     names: list[str]
     # Sources that cannot be had at all, and lines that are wrong: only the latter can be skipped.
-    complaints: list[Complaint] = field(default_factory=list)
-    bad: FirstComplaints = field(default_factory=FirstComplaints)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    bad: FirstDiagnostics = field(default_factory=FirstDiagnostics)
     # By the index of the source: those without a line, and those without a line that is an entry.
-    empty_sources: dict[int, Complaint] = field(default_factory=dict)
-    worthless_sources: dict[int, Complaint] = field(default_factory=dict)
-    warnings: list[Complaint] = field(default_factory=list)
+    empty_sources: dict[int, Diagnostic] = field(default_factory=dict)
+    worthless_sources: dict[int, Diagnostic] = field(default_factory=dict)
+    warnings: list[Diagnostic] = field(default_factory=list)
     digest: str = ""
     _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class Reading:
         """Turn what was noted into warnings."""
         for (source_name, text), (count, line) in self._notes.items():
             more = f" ({count} times, here first)" if count > 1 else ""
-            self.warnings.append(Complaint(source_name, line, 0, f"{text}{more}", severity="warning"))
+            self.warnings.append(Diagnostic(source_name, line, 0, f"{text}{more}", severity="warning"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ class SourcesReader:
         reading = self._reading
         for index in range(len(self._declaration.sources)):
             before, bad_before = self._store.count, reading.bad.count
-            complaints = self._read_source(index)
-            reading.complaints += complaints
-            if not complaints and self._store.count == before:
+            diagnostics = self._read_source(index)
+            reading.diagnostics += diagnostics
+            if not diagnostics and self._store.count == before:
                 self._note_without_entry(index, is_empty=reading.bad.count == bad_before)
         (reading.digest,) = self._digest.hexdigests()
         reading.finish()
@@ -120,9 +120,9 @@ class SourcesReader:
         what = "the source is empty" if is_empty else "no line of the source is an entry"
         where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
         hint = "most often a download failed; --allow-shrink accepts it"
-        where[index] = registry.complaint_at(self._declaration, index, what, hint)
+        where[index] = registry.diagnostic_at(self._declaration, index, what, hint)
 
-    def _read_source(self, index: int) -> list[Complaint]:
+    def _read_source(self, index: int) -> list[Diagnostic]:
         declaration = self._declaration
         try:
             source = registry.open_source(declaration, index)
@@ -135,11 +135,11 @@ class SourcesReader:
             else:
                 self._read_rows(source, index)
         except ConfigError as error:
-            return list(error.complaints)
+            return list(error.diagnostics)
         except OSError as error:
-            return [registry.complaint_at(declaration, index, f"cannot be read: {error.strerror or error}")]
+            return [registry.diagnostic_at(declaration, index, f"cannot be read: {error.strerror or error}")]
         except ValueError as error:
-            return [registry.complaint_at(declaration, index, str(error))]
+            return [registry.diagnostic_at(declaration, index, str(error))]
         return []
 
     def _parser(self, index: int) -> RecordParser:
@@ -163,7 +163,7 @@ class SourcesReader:
             while self._read_chunk(name, parser, islice(placed, _ROWS_A_CHUNK)):
                 pass
         for text in source.warnings:
-            warning = registry.complaint_at(self._declaration, index, text)
+            warning = registry.diagnostic_at(self._declaration, index, text)
             self._reading.warnings.append(as_warning(warning))
 
     def _read_chunk(self, name: str, parser: RecordParser, placed: Iterator[tuple[str, Row]]) -> int:

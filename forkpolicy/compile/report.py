@@ -79,7 +79,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "digest": result.digest,
         "examples": len(result.examples),
         "errors": len(result.errors) + result.unshown,
-        "complaints": [complaint.as_json() for complaint in result.complaints],
+        "diagnostics": [diagnostic.as_json() for diagnostic in result.diagnostics],
     }
     if result.reason:
         document["reason"] = result.reason

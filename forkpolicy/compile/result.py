@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from forkpolicy.compile.complaints import FirstComplaints
+    from forkpolicy.compile.diagnostics import FirstDiagnostics
     from forkpolicy.compile.output.difference import Difference
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.tables.format import Entry
 
 State = Literal["compiled", "unchanged", "compared", "refused", "not written"]
@@ -43,8 +43,8 @@ class Result:
     path: str
     state: State = "refused"
     reason: str = ""
-    complaints: list[Complaint] = field(default_factory=list)
-    # Errors beyond the first MAX_COMPLAINTS of a sort.
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    # Errors beyond the first MAX_DIAGNOSTICS of a sort.
     unshown: int = 0
     entries: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -58,17 +58,17 @@ class Result:
     examples: list[Entry] = field(default_factory=list)
 
     @property
-    def errors(self) -> list[Complaint]:
+    def errors(self) -> list[Diagnostic]:
         """Why it was refused."""
-        return [each for each in self.complaints if each.severity == "error"]
+        return [each for each in self.diagnostics if each.severity == "error"]
 
-    def refuse(self, *complaints: Complaint) -> Result:
+    def refuse(self, *diagnostics: Diagnostic) -> Result:
         """The same, refused for these reasons too."""
-        self.complaints += complaints
+        self.diagnostics += diagnostics
         self.state = "refused"
         return self
 
-    def add(self, found: FirstComplaints) -> None:
-        """Add complaints, and how many more there are."""
-        self.complaints += found.complaints
+    def add(self, found: FirstDiagnostics) -> None:
+        """Add diagnostics, and how many more there are."""
+        self.diagnostics += found.diagnostics
         self.unshown += found.unshown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.complaints import MAX_COMPLAINTS, as_warning, at_table
+from forkpolicy.compile.diagnostics import MAX_DIAGNOSTICS, as_warning, at_table
 from forkpolicy.compile.output.difference import compare
 from forkpolicy.compile.output.statistics import statistics_of
 from forkpolicy.compile.output.writer import TableWriter
@@ -23,7 +23,7 @@ from forkpolicy.compile.sorting.parallel_flatten import flatten_in_parallel
 from forkpolicy.compile.sorting.sorted_store import SortedStore
 from forkpolicy.compile.sources.digest import digest_sources
 from forkpolicy.compile.sources.registry import with_whole_queries
-from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
+from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, TableError
 from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
 from forkpolicy.tables.format import TableInfo
@@ -106,7 +106,7 @@ class _TableCompiler:
             return self._open(self._path)
         except TableError as error:
             message = f"cannot compare with the table in use: {error}"
-            self._result.complaints.append(as_warning(at_table(self._declaration, message)))
+            self._result.diagnostics.append(as_warning(at_table(self._declaration, message)))
             return None
 
     def _open(self, path: Path) -> Table:
@@ -121,8 +121,8 @@ class _TableCompiler:
 
     def _leave(self, before: Table) -> Result:
         """The table in use as it is, unless what is protected has changed."""
-        offences = self._offences(before)
-        return self._result.refuse(*offences) if offences else self._describe(before, "unchanged")
+        protected = self._protected_entries(before)
+        return self._result.refuse(*protected) if protected else self._describe(before, "unchanged")
 
     def _compile_to_store(self, before: Table | None) -> Result:
         store = SortedStore(self._directory, self._declaration.name)
@@ -143,7 +143,7 @@ class _TableCompiler:
         self._report(reading)
         if not (self._result.errors or store.count or self._shrinking.may_be_empty()):
             hint = "--allow-shrink accepts it"
-            self._result.complaints.append(at_table(self._declaration, "none of its sources has an entry", hint))
+            self._result.diagnostics.append(at_table(self._declaration, "none of its sources has an entry", hint))
         if self._result.errors:
             return self._result
         if self._options.if_changed and before and reading.digest == before.info.source_digest:
@@ -157,23 +157,23 @@ class _TableCompiler:
 
     def _report(self, reading: Reading) -> None:
         result, declaration = self._result, self._declaration
-        result.complaints += reading.complaints[:MAX_COMPLAINTS]
-        result.unshown += max(0, len(reading.complaints) - MAX_COMPLAINTS)
+        result.diagnostics += reading.diagnostics[:MAX_DIAGNOSTICS]
+        result.unshown += max(0, len(reading.diagnostics) - MAX_DIAGNOSTICS)
         if not self._options.skip_bad:
             result.add(reading.bad)
         elif reading.bad.count:
-            first = reading.bad.complaints[0]
+            first = reading.bad.diagnostics[0]
             lines = "one line was" if reading.bad.count == 1 else f"{reading.bad.count} lines were"
             message = f"{lines} left out, first {first.place}: {first.message}"
-            result.complaints.append(as_warning(at_table(declaration, message)))
+            result.diagnostics.append(as_warning(at_table(declaration, message)))
         if not self._options.allow_shrink:
             useless = reading.empty_sources | (reading.worthless_sources if self._options.skip_bad else {})
-            result.complaints += [each for at, each in useless.items() if not self._shrinking.may_lose(at)]
-        result.complaints += reading.warnings
+            result.diagnostics += [each for at, each in useless.items() if not self._shrinking.may_lose(at)]
+        result.diagnostics += reading.warnings
         if self._options.recipient_delimiter and {"sender", "recipient"}.intersection(declaration.key_attributes):
             message = "recipient_delimiter does not apply to tables of several attributes"
             hint = "an entry for user@example.com does not match user+ext@example.com"
-            result.complaints.append(as_warning(at_table(declaration, message, hint)))
+            result.diagnostics.append(as_warning(at_table(declaration, message, hint)))
 
     def _write(self, reading: Reading, store: SortedStore, aside: Path, before: Table | None) -> Result:
         tally = Tally(tuple(reading.names), self._options.skip_bad)
@@ -195,11 +195,11 @@ class _TableCompiler:
 
     def _report_tally(self, tally: Tally) -> None:
         self._result.add(tally.conflicts)
-        self._result.complaints += tally.order_examples
+        self._result.diagnostics += tally.order_examples
         hidden = tally.out_of_order - len(tally.order_examples)
         if hidden:
             message = f"{hidden} more networks stand below one that contains them"
-            self._result.complaints.append(as_warning(at_table(self._declaration, message)))
+            self._result.diagnostics.append(as_warning(at_table(self._declaration, message)))
 
     def _batches(self, store: SortedStore, tally: Tally) -> Iterator[list[Pair]]:
         if store.settle():
@@ -231,7 +231,7 @@ class _TableCompiler:
         try:
             self._describe(table, "compiled")
             self._refuse_shrinking(self._shrinking.check_lists(table, before))
-            self._result.complaints += [] if self._result.errors else self._offences(table)
+            self._result.diagnostics += [] if self._result.errors else self._protected_entries(table)
             if self._result.errors:
                 return self._result.refuse()
             if before and _says_the_same(table.info, before.info) and not self._options.dry_run:
@@ -247,11 +247,11 @@ class _TableCompiler:
 
     def _refuse_shrinking(self, message: str) -> None:
         if message:
-            self._result.complaints.append(at_table(self._declaration, message, HINT))
+            self._result.diagnostics.append(at_table(self._declaration, message, HINT))
 
-    def _offences(self, table: Table) -> list[Complaint]:
+    def _protected_entries(self, table: Table) -> list[Diagnostic]:
         protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
-        return protection.offences(table)
+        return protection.diagnostics(table)
 
     def _describe(self, table: Table, state: State) -> Result:
         result, info = self._result, table.info

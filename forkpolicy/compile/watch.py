@@ -147,7 +147,7 @@ class Rebuilding:
 
     def _log_compiled(self, compiled: list[dict[str, Any]]) -> None:
         for each in compiled:
-            warnings = [_in_words(said) for said in each["complaints"]]
+            warnings = [_in_words(said) for said in each["diagnostics"]]
             for text in warnings:
                 if text not in self._warnings.get(each["name"], ()):
                     self._log.event("warning", "networks compiled with a warning", table=each["name"], reason=text)
@@ -166,13 +166,13 @@ def _failure_of(results: list[dict[str, Any]]) -> dict[str, str]:
 def _reasons_of(result: dict[str, Any]) -> list[str]:
     if "reason" in result:
         return [result["reason"]]
-    return [_in_words(each) for each in result["complaints"] if each["severity"] == "error"]
+    return [_in_words(each) for each in result["diagnostics"] if each["severity"] == "error"]
 
 
-def _in_words(complaint: dict[str, Any]) -> str:
-    place = ":".join(str(complaint[each]) for each in ("path", "line", "column") if complaint[each])
-    hint = f" ({complaint['hint']})" if complaint["hint"] else ""
-    return f"{place}: {complaint['message']}{hint}"
+def _in_words(diagnostic: dict[str, Any]) -> str:
+    place = ":".join(str(diagnostic[each]) for each in ("path", "line", "column") if diagnostic[each])
+    hint = f" ({diagnostic['hint']})" if diagnostic["hint"] else ""
+    return f"{place}: {diagnostic['message']}{hint}"
 
 
 def _asks_kernel(declaration: TableDeclaration) -> bool:

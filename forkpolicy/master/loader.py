@@ -122,7 +122,7 @@ def _loaded(load: Load, write_end: int) -> bytes:
             return message
         reasons = [f"the files have {len(message) >> 20} MiB together: {link.MAX_MESSAGE_BYTES >> 20} at most"]
     except ConfigError as error:
-        reasons = [str(complaint) for complaint in error.complaints]
+        reasons = [str(diagnostic) for diagnostic in error.diagnostics]
     except MemoryError:
         reasons = ["there is not enough memory to load it"]
     except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and reports it

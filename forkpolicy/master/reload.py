@@ -2,7 +2,7 @@
 prepares it next to the one that serves, then all commit (two_phase_commit.py).
 
 `Reloader` begins one, serves what it brings, and reports to log, systemd and the clients that asked. It raises nothing,
-whatever comes of the files: a policy that cannot be loaded is a list of complaints.
+whatever comes of the files: a policy that cannot be loaded is a list of diagnostics.
 """
 
 from __future__ import annotations
@@ -137,15 +137,15 @@ class Reloader:
         self._reload = TwoPhaseCommit(loaded, number, lambda: list(workers.alive), workers.send_to, time.monotonic())
         self._end()
 
-    def refuse(self, complaints: list[str]) -> None:
+    def refuse(self, diagnostics: list[str]) -> None:
         """Report why the old generation goes on."""
-        self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(complaints))
-        self._report(complaints, [], [])
+        self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(diagnostics))
+        self._report(diagnostics, [], [])
 
-    def prepared(self, pid: int, generation: int, complaints: list[str]) -> None:
+    def prepared(self, pid: int, generation: int, diagnostics: list[str]) -> None:
         """Note that a worker has prepared that generation, or why it cannot."""
         if self._reload and generation == self._reload.generation:
-            self._reload.prepared(pid, complaints, time.monotonic())
+            self._reload.prepared(pid, diagnostics, time.monotonic())
             self._end()
 
     def committed(self, pid: int) -> None:
@@ -202,13 +202,13 @@ class Reloader:
             self._log.event("warning", "setting needs a restart", reason=note)
         self._report([], notes, [str(warning) for warning in reload.loaded.warnings])
 
-    def _report(self, complaints: list[str], notes: list[str], warnings: list[str]) -> None:
+    def _report(self, diagnostics: list[str], notes: list[str], warnings: list[str]) -> None:
         number = self._generation.number
         self._notifier.ready(f"{len(self._workers)} workers serve generation {number}")
         answer = {
-            "ok": not complaints,
+            "ok": not diagnostics,
             "generation": number,
-            "complaints": complaints,
+            "diagnostics": diagnostics,
             "notes": notes,
             "warnings": warnings,
         }

@@ -1,6 +1,6 @@
 """The last two steps of a reload, as a pure state machine: every worker prepares the new generation, then all commit.
 
-Nothing changes unless all of them can: a complaint, or silence for too long, and all forget it. Deaths in between are
+Nothing changes unless all of them can: a diagnostic, or silence for too long, and all forget it. Deaths in between are
 harmless: a worker that has died is not waited for, and one that is started meanwhile serves what the master serves, and
 prepares like the others. Called with what happens, it calls `send` with what comes of that. Raises nothing.
 """
@@ -20,7 +20,7 @@ STARTING_S = 10.0
 
 
 class TwoPhaseCommit:
-    """One reload under way. `outcome` is None while it is; then the complaints, none of them for success. `pids`
+    """One reload under way. `outcome` is None while it is; then the diagnostics, none of them for success. `pids`
     returns the workers that live; `waiting_for` are those that have not answered yet.
     """
 
@@ -43,13 +43,13 @@ class TwoPhaseCommit:
         self._members: set[int] = set()
         self.waiting_for: set[int] = set()
         self._last_prepared_s: float | None = None
-        self._complaints: list[str] = []
+        self._diagnostics: list[str] = []
         self._step(now_s)
 
-    def prepared(self, pid: int, complaints: list[str], now_s: float) -> None:
+    def prepared(self, pid: int, diagnostics: list[str], now_s: float) -> None:
         """A worker has prepared, or reports why it cannot."""
         self._last_prepared_s = now_s
-        self._complaints += [each for each in complaints if each not in self._complaints]
+        self._diagnostics += [each for each in diagnostics if each not in self._diagnostics]
         self._done(pid, now_s)
 
     def committed(self, pid: int, now_s: float) -> None:
@@ -70,7 +70,7 @@ class TwoPhaseCommit:
         """Refuse the reload when a worker has not answered for too long."""
         if self.outcome is None and now_s >= self.deadline_s:
             pids = ", ".join(str(pid) for pid in sorted(self.waiting_for))
-            self._complaints.append(f"worker {pids} did not answer within {PHASE_TIMEOUT_S:g} s: the old ones stay")
+            self._diagnostics.append(f"worker {pids} did not answer within {PHASE_TIMEOUT_S:g} s: the old ones stay")
             self.waiting_for.clear()
             self._step(now_s)
 
@@ -87,16 +87,16 @@ class TwoPhaseCommit:
             self._send(pid, {"do": "prepare", "generation": self.generation, "snapshot": self.loaded.snapshot})
 
     def _step(self, now_s: float) -> None:
-        if self.outcome is None and not (self.committing or self.waiting_for or self._complaints):
+        if self.outcome is None and not (self.committing or self.waiting_for or self._diagnostics):
             self._ask()
         if self.waiting_for or self.outcome is not None:
             return
         if self.committing:
             self.outcome = []
-        elif self._complaints:
+        elif self._diagnostics:
             for pid in self._members:
                 self._send(pid, {"do": "abort", "generation": self.generation})
-            self.outcome = self._complaints
+            self.outcome = self._diagnostics
         else:
             self.committing = True
             self.waiting_for = set(self._members)

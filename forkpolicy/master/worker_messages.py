@@ -53,7 +53,7 @@ class WorkerMessages:
 
     def _prepared(self, worker: Worker, message: Message) -> None:
         """It has prepared a reload, or reports why it cannot."""
-        self._reloader.prepared(worker.pid, message["generation"], message["complaints"])
+        self._reloader.prepared(worker.pid, message["generation"], message["diagnostics"])
 
     def _committed(self, worker: Worker, message: Message) -> None:
         """It serves the new generation."""

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
 from forkpolicy.policy.matchers.context import BuildContext
 from forkpolicy.policy.nodes import AclStatement, TableStatement
@@ -37,7 +37,7 @@ def load_policy(
     clock: Callable[[], float] = time.time,
     index_costs_us: Mapping[type, float] = COSTS_US,
     also_wanted: Sequence[str] = (),
-) -> tuple[Policy, list[Complaint]]:
+) -> tuple[Policy, list[Diagnostic]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
     nothing yet. `views` of addresses are those of `rewriting`; None: as they came. `also_wanted` are attributes that
     somebody else reads of the same requests.
@@ -47,16 +47,16 @@ def load_policy(
     context = BuildContext(files, {}, delimiter, clock)
     resolver = Resolver(context, lookup_for)
     model = resolver.resolve(parsed.statements, on_error)
-    complaints = [*parsed.complaints, *context.complaints]
-    if any(complaint.severity == "error" for complaint in complaints):
-        raise ConfigError(in_order(complaints, parsed.paths))
+    diagnostics = [*parsed.diagnostics, *context.diagnostics]
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        raise ConfigError(in_order(diagnostics, parsed.paths))
     return Policy(
         model,
         tuple(parsed.paths),
         views=views,
         index_costs_us=index_costs_us,
         also_wanted=also_wanted,
-    ), in_order(complaints, parsed.paths)
+    ), in_order(diagnostics, parsed.paths)
 
 
 def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> list[TableDeclaration]:
@@ -66,8 +66,8 @@ def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> 
     """
     files = files or Files()
     parsed = parse_policy(path, files)
-    if parsed.complaints:
-        raise ConfigError(parsed.complaints)
+    if parsed.diagnostics:
+        raise ConfigError(parsed.diagnostics)
     statements = [*parsed.statements, *(parse_policy(shadow, files).statements if shadow else ())]
     asked = _asked_together(statements)
     tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
@@ -101,11 +101,11 @@ def check_on_error(text: str, settings_path: str) -> None:
     try:
         parse_reply(text)
     except ValueError as error:
-        raise ConfigError([Complaint(settings_path, 0, 0, f"on_error: {error}")]) from error
+        raise ConfigError([Diagnostic(settings_path, 0, 0, f"on_error: {error}")]) from error
 
 
-def in_order(complaints: list[Complaint], paths: list[str]) -> list[Complaint]:
-    """Complaints as they stand in the files, each once."""
+def in_order(diagnostics: list[Diagnostic], paths: list[str]) -> list[Diagnostic]:
+    """Diagnostics as they stand in the files, each once."""
     order = {path: number for number, path in enumerate(paths)}
-    unique = dict.fromkeys(complaints)
+    unique = dict.fromkeys(diagnostics)
     return sorted(unique, key=lambda each: (order.get(each.path, len(order)), each.line, each.column))

@@ -1,6 +1,6 @@
 """The statements of a policy as they stand in the file: frozen values with their places, nothing resolved.
 
-`parser` makes them, `checks` and the compilers read them. A `Word` knows its place, so that every later complaint can
+`parser` makes them, `checks` and the compilers read them. A `Word` knows its place, so that every later diagnostic can
 show the line and a caret.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 
 
 class Place(NamedTuple):
@@ -33,16 +33,16 @@ class Word(NamedTuple):
     text: str
     place: Place
 
-    def complaint(self, message: str, hint: str = "") -> Complaint:
+    def error(self, message: str, hint: str = "") -> Diagnostic:
         """An error about this word."""
         place = self.place
-        return Complaint(place.path, place.line, place.column, message, place.source, len(self.text), hint)
+        return Diagnostic(place.path, place.line, place.column, message, place.source, len(self.text), hint)
 
-    def warning(self, message: str, hint: str = "") -> Complaint:
+    def warning(self, message: str, hint: str = "") -> Diagnostic:
         """A warning about this word."""
         place = self.place
         width = len(self.text)
-        return Complaint(place.path, place.line, place.column, message, place.source, width, hint, "warning")
+        return Diagnostic(place.path, place.line, place.column, message, place.source, width, hint, "warning")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint, ConfigError, nearest
+from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.policy.nodes import (
     AccessStatement,
     AclStatement,
@@ -42,15 +42,15 @@ MAX_INCLUDE_DEPTH = 16
 
 @dataclass
 class Parsed:
-    """All statements in the order of the files, all complaints, and the files read."""
+    """All statements in the order of the files, all diagnostics, and the files read."""
 
     statements: list[Statement] = field(default_factory=list)
-    complaints: list[Complaint] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 
 
 def parse_policy(path: str, files: Files) -> Parsed:
-    """Parse a policy file and what it includes. Never raises for what stands in a file: see `Parsed.complaints`."""
+    """Parse a policy file and what it includes. Never raises for what stands in a file: see `Parsed.diagnostics`."""
     parsed = Parsed()
     _parse_file(path, files, parsed, ())
     return parsed
@@ -60,11 +60,11 @@ def _parse_file(path: str, files: Files, parsed: Parsed, including: tuple[str, .
     try:
         lines = read_lines(path, files)
     except ConfigError as error:
-        parsed.complaints += error.complaints
+        parsed.diagnostics += error.diagnostics
         return
     parsed.paths.append(path)
-    for statement in _logical_lines(path, lines, parsed.complaints):
-        words = _before_comment(statement, parsed.complaints)
+    for statement in _logical_lines(path, lines, parsed.diagnostics):
+        words = _before_comment(statement, parsed.diagnostics)
         keyword = words[0].text.lower()
         if keyword == "include":
             _include(words, files, parsed, (*including, path))
@@ -72,7 +72,7 @@ def _parse_file(path: str, files: Files, parsed: Parsed, including: tuple[str, .
         try:
             parsed.statements.append(_statement(keyword, words))
         except ConfigError as error:
-            parsed.complaints += error.complaints
+            parsed.diagnostics += error.diagnostics
 
 
 def read_lines(path: str, files: Files) -> list[str]:
@@ -83,7 +83,7 @@ def read_lines(path: str, files: Files) -> list[str]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"byte 0x{raw[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        raise ConfigError([Complaint(path, line, 0, message)]) from error
+        raise ConfigError([Diagnostic(path, line, 0, message)]) from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
@@ -97,7 +97,7 @@ def is_comment(line: str) -> bool:
     return not line.strip() or line.lstrip()[0] in "#;"
 
 
-def _logical_lines(path: str, lines: list[str], complaints: list[Complaint]) -> Iterator[list[Word]]:
+def _logical_lines(path: str, lines: list[str], diagnostics: list[Diagnostic]) -> Iterator[list[Word]]:
     words: list[Word] = []
     for number, line in enumerate(lines, 1):
         if is_comment(line):
@@ -110,12 +110,12 @@ def _logical_lines(path: str, lines: list[str], complaints: list[Complaint]) -> 
         elif words:
             words += found
         else:
-            complaints.append(found[0].complaint(NOTHING_TO_CONTINUE))
+            diagnostics.append(found[0].error(NOTHING_TO_CONTINUE))
     if words:
         yield words
 
 
-def _before_comment(words: list[Word], complaints: list[Complaint]) -> list[Word]:
+def _before_comment(words: list[Word], diagnostics: list[Diagnostic]) -> list[Word]:
     """The words of a statement up to one that was meant to begin a comment, which is a mistake.
 
     Taken as values, the words of the comment would decide about mail, and in a reply clients would read them.
@@ -123,7 +123,7 @@ def _before_comment(words: list[Word], complaints: list[Complaint]) -> list[Word
     is_text = words[0].text.lower() == "action"
     for at, word in enumerate(words):
         if word.text[0] in "#;" and (len(word.text) == 1 or not is_text):
-            complaints.append(word.complaint(NO_COMMENT.format(word.text[0]), _comment_hint(words, word)))
+            diagnostics.append(word.error(NO_COMMENT.format(word.text[0]), _comment_hint(words, word)))
             return words[:at]
     return words
 
@@ -194,7 +194,7 @@ STATEMENTS: dict[str, Callable[[list[Word]], Statement]] = {
 
 def _include(words: list[Word], files: Files, parsed: Parsed, including: tuple[str, ...]) -> None:
     if len(words) != 2:
-        parsed.complaints.append(words[0].complaint("expected one path or pattern: include PATH-OR-GLOB"))
+        parsed.diagnostics.append(words[0].error("expected one path or pattern: include PATH-OR-GLOB"))
         return
     word = words[1]
     path = str(Path(word.place.path).parent / word.text)
@@ -202,10 +202,10 @@ def _include(words: list[Word], files: Files, parsed: Parsed, including: tuple[s
     for each in found:
         chain = " -> ".join((*including, each))
         if each in including:
-            parsed.complaints.append(word.complaint(f"{each} includes itself: {chain}"))
+            parsed.diagnostics.append(word.error(f"{each} includes itself: {chain}"))
         elif len(including) > MAX_INCLUDE_DEPTH:
             message = f"files include each other more than {MAX_INCLUDE_DEPTH} deep: {chain}"
-            parsed.complaints.append(word.complaint(message, "include some of them from a file nearer to the first"))
+            parsed.diagnostics.append(word.error(message, "include some of them from a file nearer to the first"))
         else:
             _included(word, each, files, parsed, including)
 
@@ -214,7 +214,7 @@ def _included(word: Word, path: str, files: Files, parsed: Parsed, including: tu
     try:
         files.read(path)
     except ConfigError as error:
-        parsed.complaints += [word.complaint(f"{complaint.path} {complaint.message}") for complaint in error.complaints]
+        parsed.diagnostics += [word.error(f"{each.path} {each.message}") for each in error.diagnostics]
         return
     _parse_file(path, files, parsed, including)
 
@@ -265,4 +265,4 @@ def _need(words: list[Word], count: int, form: str) -> None:
 
 
 def _wrong(word: Word, message: str, hint: str = "") -> ConfigError:
-    return ConfigError([word.complaint(message, hint)])
+    return ConfigError([word.error(message, hint)])

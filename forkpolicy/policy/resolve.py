@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.matchers.types import build_matchers, type_complaint
+from forkpolicy.policy.matchers.types import build_matchers, type_diagnostic
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Model, Rule
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
 from forkpolicy.policy.results import check_names, example, may_be_malformed
@@ -36,7 +36,7 @@ class _Declared:
 
 
 class Resolver:
-    """Takes statements in order; `model` is the result, `context.complaints` the mistakes."""
+    """Takes statements in order; `model` is the result, `context.diagnostics` the mistakes."""
 
     def __init__(self, context: BuildContext, lookup_for: Callable[[TableDeclaration], Lookup]) -> None:
         self.context = context
@@ -84,7 +84,7 @@ class Resolver:
                 first = declared.type_word
                 message = f'acl "{statement.name.text}" is of type {first.text} since line {first.place.line}'
                 hint = "one name has one type: choose another name"
-                self.context.complaints.append(statement.type_name.complaint(message, hint))
+                self.context.diagnostics.append(statement.type_name.error(message, hint))
             else:
                 declared.words += statement.values
 
@@ -102,13 +102,13 @@ class Resolver:
         if name in self.acls:
             return
         if name in self.actions:
-            self.context.complaints.append(
-                statement.name.complaint(f'"{name}" is an action already: one name is one thing')
+            self.context.diagnostics.append(
+                statement.name.error(f'"{name}" is an action already: one name is one thing')
             )
             return
         declared = self.declared[name]
-        warning = type_complaint(statement.type_name)
-        self.context.complaints += [warning] if warning else []
+        warning = type_diagnostic(statement.type_name)
+        self.context.diagnostics += [warning] if warning else []
         words = [word for word in declared.words if word.text.lower() != "silent"]
         matchers = build_matchers(statement.type_name, words, self.context)
         silent = len(words) != len(declared.words)
@@ -118,23 +118,21 @@ class Resolver:
     def _check_order(self, word: Word) -> None:
         name = word.text.removeprefix("table:")
         if name != word.text and name in self.tables and name not in self.tables_so_far:
-            self.context.complaints.append(
-                word.complaint(f'table "{name}" is declared later: declare it before it is used')
+            self.context.diagnostics.append(
+                word.error(f'table "{name}" is declared later: declare it before it is used')
             )
 
     def _action(self, statement: ActionStatement) -> None:
         name = statement.name.text
         if name in self.acls:
-            self.context.complaints.append(
-                statement.name.complaint(f'"{name}" is an acl already: one name is one thing')
-            )
+            self.context.diagnostics.append(statement.name.error(f'"{name}" is an acl already: one name is one thing'))
         elif name in self.actions:
             self._twice(statement.name, "action")
         else:
             action = self.actions[name] = self._parsed_action(statement)
             if name == DEFAULT_ACTION and action.kind != "reply":
                 message = f'"{DEFAULT_ACTION}" must be a reply, and a {action.kind} is not one'
-                self.context.complaints.append(statement.reply.complaint(message))
+                self.context.diagnostics.append(statement.reply.error(message))
 
     def _parsed_action(self, statement: ActionStatement) -> Action:
         name, word = statement.name.text, statement.reply
@@ -150,7 +148,7 @@ class Resolver:
             check_names(template)
             reply = parse_reply(example(template))
         except ValueError as error:
-            self.context.complaints.append(word.complaint(str(error)))
+            self.context.diagnostics.append(word.error(str(error)))
             return reply_action(name, DUNNO)
         if not template.names:
             return Action(name, "reply", word.place, reply, None, 0.0, encode(reply.text))
@@ -163,10 +161,10 @@ class Resolver:
             if acl is None:
                 near = nearest(name, self.acls)
                 hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
-                self.context.complaints.append(word.complaint(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
+                self.context.diagnostics.append(word.error(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
             elif not any(matcher.lookup for matcher in acl.matchers):
                 message = f'acl "{name}" asks no table, so "{{match.{name}}}" is always empty'
-                self.context.complaints.append(word.complaint(message))
+                self.context.diagnostics.append(word.error(message))
 
     def _access(self, statement: AccessStatement) -> None:
         clauses = list(statement.clauses)
@@ -176,14 +174,12 @@ class Resolver:
             action = self.actions[last.word.text]
             clauses.pop()
             if last.negated:
-                self.context.complaints.append(
-                    last.word.complaint(f'"{last.word.text}" is an action: only ACLs take a "!"')
+                self.context.diagnostics.append(
+                    last.word.error(f'"{last.word.text}" is an action: only ACLs take a "!"')
                 )
         resolved = [(acl, clause.negated) for clause in clauses if (acl := self._clause(clause, clause is last))]
         if not clauses:
-            self.context.complaints.append(
-                last.word.complaint("a line without an ACL: it would always fire", ALWAYS_HINT)
-            )
+            self.context.diagnostics.append(last.word.error("a line without an ACL: it would always fire", ALWAYS_HINT))
         self.pending.append((statement.keyword.place, tuple(resolved), action))
 
     def _clause(self, clause: Clause, may_be_action: bool) -> Acl | None:
@@ -200,11 +196,11 @@ class Resolver:
         else:
             message = f'unknown {"acl or action" if may_be_action else "acl"} "{name}"'
             hint = f'did you mean "{near}"?' if near else ""
-        self.context.complaints.append(clause.word.complaint(message, hint))
+        self.context.diagnostics.append(clause.word.error(message, hint))
         return None
 
     def _twice(self, word: Word, what: str) -> None:
-        self.context.complaints.append(word.complaint(f'{what} "{word.text}" is declared already'))
+        self.context.diagnostics.append(word.error(f'{what} "{word.text}" is declared already'))
 
 
 ALWAYS_HINT = 'what holds for every request is the action "default"'

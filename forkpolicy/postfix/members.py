@@ -124,7 +124,7 @@ def _host_name(word: str) -> str:
 
 
 def _is_name(key: str) -> bool:
-    """Whether there are names below it; of what is none, one complaint is enough."""
+    """Whether there are names below it; of what is none, one diagnostic is enough."""
     try:
         return not key.startswith(".") and not NUMERIC_TOP.search(parse_host_pattern(key))
     except ValueError:

@@ -1,7 +1,7 @@
 """The worker's part of a reload, in two steps of the master: `prepare` loads the next generation next to the one that
 serves, in a thread, so that no request waits; `commit` swaps them, or `abort` forgets it.
 
-Raises nothing for what the operator's files are: a policy that cannot be loaded is a list of complaints.
+Raises nothing for what the operator's files are: a policy that cannot be loaded is a list of diagnostics.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class WorkerReload:
         self._prepared: Loaded | None = None
 
     def prepare(self, snapshot: Mapping[str, bytes]) -> list[str]:
-        """Load the next generation from the bytes of its files. The complaints; none: it is ready to be committed."""
+        """Load the next generation from the bytes of its files. The diagnostics; none: it is ready to be committed."""
         pool, current = gevent.get_hub().threadpool, self._engine.loaded
         known = {table.name: table for table in reversed(current.all_tables)}
         try:
             loaded = pool.apply(load_everything, (current.settings.path, snapshot, known))
         except ConfigError as error:
-            return [str(complaint) for complaint in error.complaints]
+            return [str(diagnostic) for diagnostic in error.diagnostics]
         except MemoryError:
             return ["a worker has not enough memory to load it"]
         except Exception as error:  # noqa: BLE001 - a bug must not keep master and operator waiting for an answer
@@ -45,11 +45,11 @@ class WorkerReload:
                 table.take(file)
         # A table that is damaged or gone is reported by the reload, also where the previous file of it stays in use. A
         # table that only the shadow lacks does not keep the policy from serving.
-        complaints = [table.refused for table in loaded.tables.values() if table.table is None or table.refused]
+        diagnostics = [table.refused for table in loaded.tables.values() if table.table is None or table.refused]
         self._prepared = loaded
-        if complaints:
+        if diagnostics:
             self.abort()
-        return complaints
+        return diagnostics
 
     def commit(self, generation: int) -> None:
         """Serve the prepared generation from now on."""

@@ -135,8 +135,8 @@ class WorkerProcess:
         what = message["do"]
         if what == "prepare":
             generation = message["generation"]
-            complaints = self.reload.prepare(message["snapshot"])
-            self.master_link.report({"is": "prepared", "generation": generation, "complaints": complaints})
+            diagnostics = self.reload.prepare(message["snapshot"])
+            self.master_link.report({"is": "prepared", "generation": generation, "diagnostics": diagnostics})
         elif what == "commit":
             self.flusher.flush()
             self.reload.commit(message["generation"])

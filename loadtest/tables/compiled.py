@@ -57,13 +57,13 @@ def compile_sample(sample: Sample, directory: Path) -> list[object]:
     compiler = subprocess.Popen([*command, "--allow-shrink"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     memory = PeakMemory(compiler.pid)
     memory.start()
-    _, complaints = compiler.communicate()
+    _, diagnostics = compiler.communicate()
     took_s = time.monotonic() - started
     peak_kib = memory.stop()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if compiler.returncode:
-        raise SetupError(complaints.decode())
+        raise SetupError(diagnostics.decode())
     size = (directory / "tables" / "t.lmdb").stat().st_size
     return [
         f"{took_s:.2f} s",

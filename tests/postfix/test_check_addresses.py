@@ -57,9 +57,9 @@ def said(tmp_path, capsys):
             os.utime(tmp_path / name, (0, 0))
         capsys.readouterr()
         check(str(compiler.settings), as_json=True, postfix=str(tmp_path))
-        complaints = json.loads(capsys.readouterr().out)["complaints"]
+        diagnostics = json.loads(capsys.readouterr().out)["diagnostics"]
         # Documentation's own domains are what these tests are made of.
-        return [(each["message"], each["hint"]) for each in complaints if "documentation" not in each["message"]]
+        return [(each["message"], each["hint"]) for each in diagnostics if "documentation" not in each["message"]]
 
     return check_it
 

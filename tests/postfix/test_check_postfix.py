@@ -30,14 +30,14 @@ MAIL = 'myorigin = "mail.example.com"\nlocal_domains = ["mail.example.com"]\n'
 
 
 class Told:
-    """What check says: `complaints`, each "file:line: severity: message", and `call_sites`, each as a text."""
+    """What check says: `diagnostics`, each "file:line: severity: message", and `call_sites`, each as a text."""
 
     def __init__(self, answer):
         self.answer = answer
         self.call_sites = [site["text"] for site in answer["postfix"]]
         others = ("is never used", "it is asked about addresses without a domain")
-        kept = [each for each in answer["complaints"] if not each["message"].endswith(others)]
-        self.complaints = [
+        kept = [each for each in answer["diagnostics"] if not each["message"].endswith(others)]
+        self.diagnostics = [
             f"{Path(each['path']).name}:{each['line']}: {each['severity']}: {each['message']}" for each in kept
         ]
 
@@ -66,7 +66,7 @@ def told(tmp_path, capsys):
 def test_a_good_set_up_is_described_and_left_alone(told):
     """Where it is asked and at which states it is asked; no warning."""
     found = told(f"{RECIPIENT} {SERVICE}, permit_mynetworks, {CLOSED}")
-    assert found.complaints == []
+    assert found.diagnostics == []
     assert found.call_sites == ["smtp/inet: smtpd_recipient_restrictions asks unix:private/policy at RCPT, VRFY"]
     assert found.answer["postfix"][0] | {"file": ""} == {
         "services": ["smtp/inet"],
@@ -123,9 +123,9 @@ OPTIONS = [
 @pytest.mark.parametrize(("main", "expected"), [*ORDER, *OPTIONS], ids=lambda value: value[-50:])
 def test_what_would_go_wrong_is_told(told, main, expected):
     """Each usual mistake of a set-up, with file, line and parameter."""
-    complaints = told(main).complaints
+    diagnostics = told(main).diagnostics
     expected = expected.replace("main.cf: ", "main.cf:0: ")
-    assert len([each for each in complaints if expected in each]) == 1, complaints
+    assert len([each for each in diagnostics if expected in each]) == 1, diagnostics
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_would_go_wrong_is_told(told, main, expected):
 )
 def test_what_only_looks_wrong_is_left_alone(told, main):
     """Permissions behind it or in other lists, one call site a state, other endpoints, classes as default_action."""
-    assert told(main).complaints == []
+    assert told(main).diagnostics == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_what_only_looks_wrong_is_left_alone(told, main):
 )
 def test_an_open_relay_is_told(told, main, policy, opens):
     """When the policy may permit, and no list rejects foreign destinations whatever it says."""
-    found = [each for each in told(main, policy=policy).complaints if "an open relay" in each]
+    found = [each for each in told(main, policy=policy).diagnostics if "an open relay" in each]
     assert bool(found) is opens
     assert all(": error: " in each for each in found)
 
@@ -198,7 +198,7 @@ def test_lines_that_this_postfix_never_makes_fire_are_told(told, main, line, exp
     """Because of the state, the context, a permission in front, or the version."""
     if "3.0.1" in main:
         main += "\nsmtpd_policy_service_policy_context = submission"
-    found = [each for each in told(main, policy=f"access {line}\n").complaints if NEVER in each]
+    found = [each for each in told(main, policy=f"access {line}\n").diagnostics if NEVER in each]
     assert len(found) == 1
     assert found[0].startswith("policy.conf:11: warning: ")
     assert expected in found[0]
@@ -220,7 +220,7 @@ def test_lines_that_this_postfix_never_makes_fire_are_told(told, main, line, exp
 )
 def test_lines_that_may_fire_are_left_alone(told, main, line):
     """One way for a request to get there is enough."""
-    assert [each for each in told(main, policy=f"access {line}\n").complaints if NEVER in each] == []
+    assert [each for each in told(main, policy=f"access {line}\n").diagnostics if NEVER in each] == []
 
 
 def test_actions_that_postfix_does_not_heed_are_told(told):
@@ -229,11 +229,11 @@ def test_actions_that_postfix_does_not_heed_are_told(told):
     hold = "access inner h\n"
     assert any(
         "does not heed HOLD in smtpd_helo" in each
-        for each in told(f"smtpd_delay_reject = no\n{early}", policy=hold).complaints
+        for each in told(f"smtpd_delay_reject = no\n{early}", policy=hold).diagnostics
     )
-    assert not any("does not heed" in each for each in told(early, policy=hold).complaints)
+    assert not any("does not heed" in each for each in told(early, policy=hold).diagnostics)
     proxied = f"smtpd_proxy_filter = 127.0.0.1:10025\n{RECIPIENT} {SERVICE}"
-    assert any("with smtpd_proxy_filter" in each for each in told(proxied, policy=hold).complaints)
+    assert any("with smtpd_proxy_filter" in each for each in told(proxied, policy=hold).diagnostics)
 
 
 DOCUMENTS = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def test_what_the_documents_show_is_left_alone(told, document):
     assert shown(document, "main.cf")
     found = told("\n".join(shown(document, "main.cf")), "\n".join([SMTP, *shown(document, "master.cf")]))
     assert found.call_sites
-    assert found.complaints == []
+    assert found.diagnostics == []
 
 
 def test_the_submission_of_the_manual_has_its_own_context(told):
@@ -272,9 +272,9 @@ def test_overrides_in_master_cf_count(told):
     found = told("", master)
     asks = "smtpd_client_restrictions asks unix:/var/spool/postfix/private/policy"
     assert found.call_sites[0] == f"submission/inet: {asks} at RCPT, VRFY, ETRN, policy_context submission"
-    assert any(each.startswith("master.cf:3: error: ") and "runs in a chroot" in each for each in found.complaints)
+    assert any(each.startswith("master.cf:3: error: ") and "runs in a chroot" in each for each in found.diagnostics)
     assert "at CONNECT" in told("smtpd_delay_reject = no", master).call_sites[0]
-    assert told("", master.replace("n - y", "n - n")).complaints == []
+    assert told("", master.replace("n - y", "n - n")).diagnostics == []
 
 
 def test_what_services_have_alike_is_told_once(told):
@@ -284,7 +284,7 @@ def test_what_services_have_alike_is_told_once(told):
     )
     found = told(f"{RECIPIENT} {PLAIN}", master)
     assert [site.partition(":")[0] for site in found.call_sites] == ["smtp/inet, submission/inet", "smtps/inet"]
-    timeouts = [each for each in found.complaints if "holds each smtpd" in each]
+    timeouts = [each for each in found.diagnostics if "holds each smtpd" in each]
     assert [each.partition(" ")[0] for each in timeouts] == ["main.cf:5:", "master.cf:4:"]
 
 
@@ -303,7 +303,7 @@ def test_each_service_says_whom_it_asks(told):
         "10025/inet: asks nobody",
     ]
     assert [each["ours"] for each in found.answer["postfix"]] == [False, True, False]
-    (vain,) = [each for each in found.answer["complaints"] if "nothing is there" in each["message"]]
+    (vain,) = [each for each in found.answer["diagnostics"] if "nothing is there" in each["message"]]
     assert (vain["line"], vain["hint"]) == (6, "did you mean /var/spool/postfix/private/policy?")
 
 
@@ -311,10 +311,10 @@ def test_each_service_says_whom_it_asks(told):
 def test_a_port_that_is_nearly_ours_is_told(told, endpoint):
     """Another policy service on another port is left alone."""
     found = told(f"{RECIPIENT} {SERVICE}\nsmtpd_data_restrictions = check_policy_service {{ {endpoint} }}")
-    hints = [each["hint"] for each in found.answer["complaints"]]
+    hints = [each["hint"] for each in found.answer["diagnostics"]]
     assert 'did you mean "inet:127.0.0.1:10040"?' in hints
     other = told(f"{RECIPIENT} {SERVICE}\nsmtpd_data_restrictions = check_policy_service {{ inet:127.0.0.1:60000 }}")
-    assert not any("did you mean" in each["hint"] for each in other.answer["complaints"])
+    assert not any("did you mean" in each["hint"] for each in other.answer["diagnostics"])
 
 
 def test_a_finding_about_a_service_names_its_line_in_master_cf(told):
@@ -323,7 +323,7 @@ def test_a_finding_about_a_service_names_its_line_in_master_cf(told):
         f"{SMTP}submission inet n - n - - smtpd\n  # mine\n  -o syslog_name=postfix/submission\n"
         f"  -o {{ smtpd_recipient_restrictions = permit_mynetworks, {PLAIN} }}\n"
     )
-    found = [each for each in told("", master).complaints if "submission/inet" in each]
+    found = [each for each in told("", master).diagnostics if "submission/inet" in each]
     assert len(found) > 2
     assert all(each.startswith("master.cf:5: ") for each in found), found
 
@@ -334,11 +334,11 @@ PREPEND = "action p PREPEND X-Seen: yes\n"
 def test_a_header_that_comes_after_the_message_is_told(told):
     """PREPEND where only END-OF-MESSAGE is asked; with another state at which its rule fires Postfix uses it there."""
     late = f"smtpd_end_of_data_restrictions = {SERVICE}"
-    found = told(late, policy=f"{PREPEND}access us p\n").complaints
+    found = told(late, policy=f"{PREPEND}access us p\n").diagnostics
     assert [each for each in found if "does not heed PREPEND at END-OF-MESSAGE" in each]
-    both = told(f"{late}\nsmtpd_data_restrictions = {SERVICE}", policy=f"{PREPEND}access us p\n").complaints
+    both = told(f"{late}\nsmtpd_data_restrictions = {SERVICE}", policy=f"{PREPEND}access us p\n").diagnostics
     assert not [each for each in both if "PREPEND at END" in each]
-    once = told(late, policy=f"{PREPEND}access us done p\n").complaints
+    once = told(late, policy=f"{PREPEND}access us done p\n").diagnostics
     assert len([each for each in once if "PREPEND" in each]) == 1
 
 
@@ -372,7 +372,7 @@ STAYS = "the action stays, and acts on the mail to the other recipients"
 def test_an_action_in_front_of_what_may_refuse_its_recipient_is_told(told, main, refusing, action):
     """What refuses, which line has the action, and how to ask last; once a service, however many lines."""
     policy = f"{PREPEND}access us {action}\naccess inner {action}\n"
-    (found,) = [each for each in told(main, policy=policy).complaints if STAYS in each]
+    (found,) = [each for each in told(main, policy=policy).diagnostics if STAYS in each]
     assert f"restrictions: {refusing}" in found
     assert "policy.conf:12 (and 1 more) has said" in found
 
@@ -391,14 +391,14 @@ def test_an_action_in_front_of_what_may_refuse_its_recipient_is_told(told, main,
 )
 def test_an_action_that_nothing_follows_is_left_alone(told, main, line):
     """Asked last, or at a command that is not about a recipient."""
-    assert not [each for each in told(main, policy=f"access {line}\n").complaints if STAYS in each]
+    assert not [each for each in told(main, policy=f"access {line}\n").diagnostics if STAYS in each]
 
 
 def test_own_parameters_of_a_service_are_expanded(told):
     """-o smtpd_recipient_restrictions=$mine, as Debian's master.cf has it for submission."""
     master = "submission inet n - y - - smtpd\n -o smtpd_recipient_restrictions=$mine\n"
     found = told(f"mine = {SERVICE}, permit_sasl_authenticated, reject", master)
-    assert found.complaints == []
+    assert found.diagnostics == []
     assert found.call_sites[0].startswith("submission/inet: smtpd_recipient_restrictions asks")
 
 
@@ -407,15 +407,15 @@ def test_a_class_that_only_a_table_names_is_a_call_site(told):
     main = f"smtpd_restriction_classes = strict\nstrict = {SERVICE}\n{RECIPIENT} check_recipient_access static:strict"
     found = told(main, policy="access us done r\n")
     assert found.call_sites == ["smtp/inet: strict asks unix:private/policy when an access table says so"]
-    assert found.complaints == []
+    assert found.diagnostics == []
 
 
 def test_the_chroot_depends_on_the_compatibility_level(told):
     """A dash means no chroot since Postfix 3.0, but not with compatibility_level = 0."""
     main = f"{RECIPIENT} {SERVICE.replace('private', '/var/spool/postfix/private')}"
     dash = SMTP.replace("y", "-")
-    assert told(main, dash).complaints == []
-    assert any("runs in a chroot" in each for each in told(f"compatibility_level = 0\n{main}", dash).complaints)
+    assert told(main, dash).diagnostics == []
+    assert any("runs in a chroot" in each for each in told(f"compatibility_level = 0\n{main}", dash).diagnostics)
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ def test_the_socket_and_its_directory_are_looked_at(told, queue, directory_mode,
     """As they are, whatever the settings would make of them."""
     (queue / "private").chmod(directory_mode)
     (queue / "private" / "policy").chmod(socket_mode)
-    said = told(f"{RECIPIENT} {SERVICE}", queue=str(queue)).complaints
+    said = told(f"{RECIPIENT} {SERVICE}", queue=str(queue)).diagnostics
     found = [each for each in said if "the socket has owner" not in each]
     assert len(found) == bool(expected), found
     assert all(expected in each and ": error: " in each for each in found)
@@ -452,7 +452,7 @@ def test_a_socket_that_is_not_as_the_settings_have_it_is_told(told, queue):
     """As root, for every caller: its owner, group and mode, and those that were expected."""
     (queue / "private").chmod(0o755)
     (queue / "private" / "policy").chmod(0o666)
-    (found,) = [each for each in told("", queue=str(queue)).complaints if "the socket has" in each]
+    (found,) = [each for each in told("", queue=str(queue)).diagnostics if "the socket has" in each]
     assert (
         found == "policy:0: warning: the socket has owner root, group root, mode 0666; expected postfix, postfix, 0660"
     )
@@ -460,14 +460,14 @@ def test_a_socket_that_is_not_as_the_settings_have_it_is_told(told, queue):
 
 def test_a_policy_that_does_not_load_is_no_excuse(told):
     """Mistakes of both are found in one run."""
-    complaints = told(
+    diagnostics = told(
         f"smtpd_policy_service_try_limit = 1\n{RECIPIENT} {SERVICE}", policy="access nobody r\n"
-    ).complaints
-    assert any("try_limit" in each for each in complaints)
-    assert any("unknown acl" in each for each in complaints)
+    ).diagnostics
+    assert any("try_limit" in each for each in diagnostics)
+    assert any("unknown acl" in each for each in diagnostics)
 
 
-def test_in_words_the_call_sites_follow_the_complaints(told, tmp_path, capsys):
+def test_in_words_the_call_sites_follow_the_diagnostics(told, tmp_path, capsys):
     """Each finding with its place and what to do, then where the policy is asked, then the sum."""
     told(f"{RECIPIENT} permit_mynetworks, {SERVICE}")
     assert check(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix=str(tmp_path)) == 0
@@ -502,14 +502,14 @@ def test_a_directory_that_is_none_is_told(tmp_path):
 def test_options_with_which_smtpd_does_not_start(told, option, said):
     """Fatal to every smtpd; since `--postfix` exists check passed them."""
     service = f"check_policy_service {{ unix:private/policy, default_action=DUNNO, {option} }}"
-    found = [each for each in told(f"{RECIPIENT} {service}, {CLOSED}").complaints if "smtpd does not start" in each]
+    found = [each for each in told(f"{RECIPIENT} {service}, {CLOSED}").diagnostics if "smtpd does not start" in each]
     assert len(found) == bool(said)
     assert all(each.startswith("main.cf:") and f"error: smtp/inet: {RECIPIENT[:-2]}: {said}" in each for each in found)
 
 
 def test_a_brace_that_nothing_closes(told):
     """Fatal to every smtpd; check called it a check_policy_service without a server since `--postfix` exists."""
-    found = told(f"{RECIPIENT} {CLOSED}, check_policy_service {{ unix:private/policy, timeout=10s").complaints
+    found = told(f"{RECIPIENT} {CLOSED}, check_policy_service {{ unix:private/policy, timeout=10s").diagnostics
     said = "no brace closes { unix:private/policy, timeout=10s: smtpd does not start, and nobody is served"
     assert any(said in each for each in found), found
 
@@ -534,12 +534,12 @@ def test_a_configuration_that_postconf_cannot_read_hides_nothing(tmp_path, capsy
 def test_a_trial_with_warn_if_reject_names_what_acts_all_the_same(told):
     """Refusals become warnings; DISCARD, HOLD and their like do not, so the first such line is named."""
     policy = "action gone DISCARD\naccess us r\naccess inner gone\naccess outer h\n"
-    complaints = told(f"{RECIPIENT} warn_if_reject {SERVICE}", policy=policy).complaints
-    [found] = [each for each in complaints if "warn_if_reject" in each]
+    diagnostics = told(f"{RECIPIENT} warn_if_reject {SERVICE}", policy=policy).diagnostics
+    [found] = [each for each in diagnostics if "warn_if_reject" in each]
     assert re.search(r"let through, but DISCARD of \S*policy.conf:13 \(and 1 more\) acts on the mail", found), found
 
 
 def test_a_trial_of_refusals_alone_names_no_line(told):
     """A policy that can only refuse is on trial behind warn_if_reject."""
-    [found] = [each for each in told(f"{RECIPIENT} warn_if_reject {SERVICE}").complaints if "warn_if" in each]
+    [found] = [each for each in told(f"{RECIPIENT} warn_if_reject {SERVICE}").diagnostics if "warn_if" in each]
     assert found.endswith("what the policy rejects is logged and let through")

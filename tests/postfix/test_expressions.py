@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from loadtest.clients.smtp import SmtpClient
-from tests.fakes import complaints_of, decide, policy_of
+from tests.fakes import decide, diagnostics_of, policy_of
 
 MAIN_CF = {"smtputf8_enable": "no"}
 POLICY = """\
@@ -94,4 +94,4 @@ def test_what_both_read_alike_is_found_by_both(expression, text, tmp_path):
 def test_what_only_postfix_maps_know_is_a_mistake_here(expression, text, tmp_path):
     """It fires in a regexp: table; here it is refused instead of never firing."""
     assert regexp_map_finds(tmp_path, expression, text)
-    assert complaints_of(f"acl x sasl_username /{expression}/\n")
+    assert diagnostics_of(f"acl x sasl_username /{expression}/\n")

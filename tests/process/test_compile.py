@@ -185,7 +185,7 @@ def test_one_bad_table_does_not_stop_the_others(compiler: Compiler) -> None:
 
 
 def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks, children, runs and parts: counts, lines and complaints are those of one small list."""
+    """Blocks, children, runs and parts: counts, lines and diagnostics are those of one small list."""
     monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 50_000)
     text = many() + "10.0.0.7\n10.0.0.0/16\n"
     outcome = compiler.one("cidr", text, "--json")
@@ -579,7 +579,7 @@ def test_json_of_a_refusal(compiler: Compiler) -> None:
     assert outcome.status == 78
     document = json.loads(outcome.out)[0]
     assert document["state"] == "refused"
-    assert document["complaints"][0]["line"] == 2
+    assert document["diagnostics"][0]["line"] == 2
 
 
 def test_a_terminal_sees_how_far_a_large_table_is(compiler: Compiler) -> None:

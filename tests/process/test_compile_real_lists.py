@@ -1,4 +1,4 @@
-"""Excerpts of lists that people really use: each compiles, or is refused with the right complaint.
+"""Excerpts of lists that people really use: each compiles, or is refused with the right diagnostic.
 
 Excerpts of public lists: doodad-labs and willwhite/freemail (domains), bitwire-it/ipblocklist, lord-alfred/ipranges,
 ipverse/rir-ip, postgrey, mailcow and postwhite (postscreen access lists), Spamhaus DROP by SecOps-Institute,
@@ -53,7 +53,7 @@ def test_lists_that_are_right(compiler: Compiler, kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "complaints"),
+    ("kind", "name", "diagnostics"),
     [
         ("domain", "freemail-free.txt", ['"404:" is not a name']),
         (
@@ -68,12 +68,12 @@ def test_lists_that_are_right(compiler: Compiler, kind: str, name: str) -> None:
         ("cidr", "rir-ip-by-country.cidr", ["/7 is wider than the /8", "/6 is wider than the /8"]),
     ],
 )
-def test_lists_that_are_wrong(compiler: Compiler, kind: str, name: str, complaints: list[str]) -> None:
+def test_lists_that_are_wrong(compiler: Compiler, kind: str, name: str, diagnostics: list[str]) -> None:
     """A download's error message, regular expressions and networks among names, networks of half a continent."""
     outcome = compiler.one(kind, (DATA / name).read_bytes())
     assert outcome.status == 78
-    for complaint in complaints:
-        assert complaint in outcome.err
+    for diagnostic in diagnostics:
+        assert diagnostic in outcome.err
     assert compiler.files() == set()
 
 

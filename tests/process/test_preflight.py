@@ -114,13 +114,13 @@ def test_check_reports_what_serve_refuses(make_server, capsys, condition, spoil,
     spoil(server)
     # In this process: a start for each condition is slow enough.
     assert main(["check", "--postfix", "none", "-c", str(server.settings)]) == 1
-    (complaint,) = [line for line in capsys.readouterr().out.splitlines() if told in line]
-    assert complaint.startswith(f"{server.settings}:")
+    (diagnostic,) = [line for line in capsys.readouterr().out.splitlines() if told in line]
+    assert diagnostic.startswith(f"{server.settings}:")
     started = subprocess.run(
         [*FORKPOLICY, "serve", "-c", str(server.settings)], capture_output=True, text=True, timeout=120, check=False
     )
     assert started.returncode == 78
-    assert complaint in started.stderr.splitlines()
+    assert diagnostic in started.stderr.splitlines()
     assert not [path for path in server.directory.rglob("*") if path.is_socket()]
 
 
@@ -133,7 +133,7 @@ def test_each_condition_is_started_with():
 @pytest.mark.skipif(not AS_ROOT or not shutil.which("unshare"), reason="only root can hide /proc")
 @pytest.mark.parametrize(("command", "status"), [("serve", 78), ("check", 1)])
 def test_without_proc(make_server, command, status):
-    """One complaint that names /proc, and no start whose workers die of it."""
+    """One diagnostic that names /proc, and no start whose workers die of it."""
     server = make_server("acl a sender @a.example\naction no REJECT no\naccess a no\n")
     hidden = 'mount -t tmpfs none /proc && exec "$@"'
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hidden, "sh"]
@@ -159,7 +159,7 @@ def test_a_server_that_runs_is_nothing_to_complain_about(make_server):
 
 
 def test_every_obstacle_in_one_run(make_server):
-    """Three mistakes of three settings, and one of the policy: four complaints."""
+    """Three mistakes of three settings, and one of the policy: four diagnostics."""
     server = make_server()
     replaced("target", 'target = "no/such/log"')(server)
     listening("inet:no-such-host.invalid:10040", "unix:control")(server)

@@ -127,7 +127,7 @@ def test_no_file_ends_the_master(server, client):
         server.write_policy(policy)
         done = server.obey("reload", 60)
         assert not done["ok"], make
-        assert why in "\n".join(done["complaints"]), (make, done["complaints"])
+        assert why in "\n".join(done["diagnostics"]), (make, done["diagnostics"])
         assert client.ask(FORGED) == REJECT
     server.write_policy(POLICY)
     text = server.settings.read_text()
@@ -136,10 +136,10 @@ def test_no_file_ends_the_master(server, client):
         server.settings.write_text(text.replace(old, new, 1))
         done = server.obey("reload", 60)
         assert not done["ok"], name
-        assert why in "\n".join(done["complaints"]), (name, done["complaints"])
+        assert why in "\n".join(done["diagnostics"]), (name, done["diagnostics"])
         assert client.ask(FORGED) == REJECT
     server.settings.unlink()
-    assert "no such file" in server.obey("reload", 60)["complaints"][0]
+    assert "no such file" in server.obey("reload", 60)["diagnostics"][0]
     server.settings.write_text(text)
     assert server.obey("reload", 60)["ok"]
     assert (server.status()["pid"], server.process.poll()) == (pid, None)
@@ -200,7 +200,7 @@ def test_no_fault_of_our_own_ends_the_master(make_server, monkeypatch):
             (server.directory / "fault").write_text(fault)
             done = server.obey("reload", 60)
             assert not done["ok"], fault
-            assert done["complaints"], fault
+            assert done["diagnostics"], fault
             assert client.ask(FORGED) == REJECT
         said = server.said()
         assert said.count("event=bug") == sum("raise" in fault and "Memory" not in fault for fault in FAULTS)
@@ -265,7 +265,7 @@ def test_a_mount_that_hangs_stops_nobody(server, client, hung):
         server.write_policy(POLICY)
         told = answer(control)
         assert not told["ok"]
-        assert f"{hung}/list: could not be read within 10 s" in told["complaints"][0]
+        assert f"{hung}/list: could not be read within 10 s" in told["diagnostics"][0]
         assert answer(second.connect())["ok"]
     with PolicyClient(server.socket_path) as again:
         assert again.ask(FORGED) == REJECT
@@ -277,7 +277,7 @@ def test_a_stop_waits_for_no_mount(server, hung):
     with reloading(server, hung) as control:
         (loader,) = loaders(server)
         server.process.send_signal(signal.SIGTERM)
-        assert answer(control)["complaints"] == ["stopped meanwhile"]
+        assert answer(control)["diagnostics"] == ["stopped meanwhile"]
         assert server.process.wait(30) == 0
         ended(loader)
 
@@ -309,7 +309,7 @@ def test_a_working_directory_that_is_gone(make_server, folder):
     old = eventually(lambda: server.command("status").returncode == 0 and server.status()["pid"])
     shutil.rmtree(linked)
     server.write_policy(POLICY.replace("5.7.1", "5.7.2"))
-    assert server.obey("reload", 60)["complaints"] == []
+    assert server.obey("reload", 60)["diagnostics"] == []
     server.process.send_signal(signal.SIGUSR2)
     eventually(lambda: server.command("status").returncode == 0 and server.status()["pid"] != old)
     with PolicyClient(server.socket_path) as client:

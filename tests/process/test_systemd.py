@@ -35,7 +35,7 @@ def units(tmp_path_factory):
     return directory
 
 
-def complaints(command):
+def diagnostics(command):
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     # systemd reads whatever units a machine has and finds fault with those of other packages, too.
     lines = [line for line in result.stderr.splitlines() if "forkpolicy" in line and not KNOWN.fullmatch(line)]
@@ -50,7 +50,7 @@ def test_unit_is_valid(units, name):
 
 def verified(unit):
     """What systemd has to say of a unit of ours. Its exit status is about all units that ours ask for."""
-    return complaints(["systemd-analyze", "verify", "--man=no", str(unit)])[1]
+    return diagnostics(["systemd-analyze", "verify", "--man=no", str(unit)])[1]
 
 
 INSTANCE_OF = [
@@ -113,7 +113,7 @@ def test_exposure_of_the_compiler(units, unit):
 
 
 def exposure(unit):
-    code, said, out = complaints(
+    code, said, out = diagnostics(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", str(unit)]
     )
     assert not said
@@ -129,11 +129,11 @@ def test_user_and_directories_are_made(tmp_path):
         target.mkdir(parents=True)
         shutil.copy(UNITS / kind / "forkpolicy.conf", target)
     (tmp_path / "etc").mkdir()
-    code, said, _ = complaints(["systemd-sysusers", f"--root={tmp_path}"])
+    code, said, _ = diagnostics(["systemd-sysusers", f"--root={tmp_path}"])
     assert code == 0, said
     assert "forkpolicy:" in (tmp_path / "etc" / "passwd").read_text()
     if Path("/proc/self/uid_map").exists() and shutil.which("systemd-tmpfiles"):
-        code, said, _ = complaints(
+        code, said, _ = diagnostics(
             ["systemd-tmpfiles", "--create", f"--root={tmp_path}", "--prefix=/var", "--prefix=/etc"]
         )
         assert (tmp_path / "var/lib/forkpolicy/tables").is_dir(), said

@@ -8,7 +8,7 @@ import os
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
 from forkpolicy.policy.load import load_policy
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
@@ -77,7 +77,7 @@ class SealedFiles(Files):
 
     def read(self, path):
         if str(path) not in self.snapshot:
-            raise ConfigError([Complaint(str(path), 0, 0, "cannot be read")])
+            raise ConfigError([Diagnostic(str(path), 0, 0, "cannot be read")])
         return self.snapshot[str(path)]
 
     def glob(self, pattern):
@@ -85,22 +85,22 @@ class SealedFiles(Files):
 
 
 def load(raw):
-    """The policy, or the complaints."""
+    """The policy, or the diagnostics."""
     files = SealedFiles(raw)
     try:
         policy, warnings = load_policy(
             "policy.conf", lambda each: DictTable(each.name, each.kind, {"example.com": "v"}), files=files
         )
     except ConfigError as error:
-        return None, error.complaints, files
+        return None, error.diagnostics, files
     return policy, warnings, files
 
 
 def check(raw):
     """The contract."""
-    policy, complaints, files = load(raw)
-    assert policy or any(each.severity == "error" for each in complaints)
-    for each in complaints:
+    policy, diagnostics, files = load(raw)
+    assert policy or any(each.severity == "error" for each in diagnostics)
+    for each in diagnostics:
         assert each.path in files.snapshot
         lines = (
             files.snapshot[each.path]
@@ -185,5 +185,5 @@ def test_a_good_policy_with_slips(slips):
 
 def test_the_good_policy_is_good():
     """What the slips are made in does load: else they would prove nothing."""
-    policy, complaints, _ = load(GOOD.encode())
-    assert policy, complaints
+    policy, diagnostics, _ = load(GOOD.encode())
+    assert policy, diagnostics

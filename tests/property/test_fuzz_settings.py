@@ -38,17 +38,17 @@ def check(raw):
     try:
         found = load_settings("/etc/f.toml", TextFiles({"/etc/f.toml": raw}))
     except ConfigError as error:
-        check_complaints(error.complaints, raw)
+        check_diagnostics(error.diagnostics, raw)
     else:
         assert isinstance(found, Settings)
         assert found.policy.startswith("/")
 
 
-def check_complaints(complaints, raw):
+def check_diagnostics(diagnostics, raw):
     """There are some, and each names a line of the file."""
-    assert complaints
+    assert diagnostics
     lines = raw.decode("utf-8-sig", "replace").replace("\r\n", "\n").split("\n")
-    for each in complaints:
+    for each in diagnostics:
         assert each.path == "/etc/f.toml"
         assert 1 <= each.line <= len(lines) + 1
         assert each.column >= 0

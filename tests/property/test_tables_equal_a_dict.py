@@ -57,7 +57,7 @@ def compiled(kind: str, lines: list[str], asked: list[str]) -> list[tuple[str, s
         declaration = TableDeclaration("t", kind, ("list",), str(Path(directory) / "policy.conf"), 1, (1,))
         with locked(Path(directory) / "tables", print) as tables:
             result = compile_table(declaration, tables, Options(skip_bad=True))
-        assert result.state == "compiled", result.complaints
+        assert result.state == "compiled", result.diagnostics
         table = open_table(result.path, "t", kind)  # type: ignore[arg-type]
         try:
             raw = [table.find(text) for text in asked]

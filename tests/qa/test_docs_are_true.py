@@ -13,7 +13,7 @@ import pytest
 
 from forkpolicy.commands.main import make_parser
 from forkpolicy.compile import command as compile_command
-from tests.fakes import complaints_of
+from tests.fakes import diagnostics_of
 
 ROOT = Path(__file__).parent.parent.parent
 FENCED = re.compile(r"^ *```(\w*).*?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -126,7 +126,7 @@ def test_the_policy_of_the_manual_loads():
     text = (ROOT / "docs" / "policy.conf.5.md").read_text().split("\n## ")[0]
     statements = STATEMENT.findall(text)
     assert [line.split()[0] for line in statements].count("access") >= 2
-    assert complaints_of("\n".join(statements)) == []
+    assert diagnostics_of("\n".join(statements)) == []
 
 
 def test_the_architecture_names_files_that_are_there():

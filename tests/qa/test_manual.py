@@ -23,7 +23,7 @@ from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, VERBS
 from forkpolicy.settings import SECTIONS, Settings, declared
 from forkpolicy.tables.kinds import KINDS
-from tests.fakes import complaints_of
+from tests.fakes import diagnostics_of
 
 ROOT = Path(__file__).parent.parent.parent
 LANGUAGE = (ROOT / "docs" / "policy.conf.5.md").read_text()
@@ -200,7 +200,7 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     values |= {"unqualified": "sender", "mail_version": ">=3.9", "compatibility_level": ">=3.9"}
     values |= {"date": "12-24..01-06", "client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
-    assert complaints_of(f"acl x {name} {value}\naccess x\n") == []
+    assert diagnostics_of(f"acl x {name} {value}\naccess x\n") == []
 
 
 def test_the_manual_knows_when_attributes_are_known():
@@ -228,16 +228,16 @@ def test_the_manual_has_every_action():
     for row in rows:
         for verb in set(code_in(row[0])) & set(VERBS):
             needs_text = row[1] not in ("", "a text or none")
-            assert bool(complaints_of(f"action x {verb}\n")) is needs_text, verb
+            assert bool(diagnostics_of(f"action x {verb}\n")) is needs_text, verb
     assert f"A text is {MAX_TEXT_BYTES} bytes at most" in LANGUAGE
 
 
 @pytest.mark.parametrize("word", ["log done", "score 1"])
 def test_the_default_action_is_a_reply(word):
     """What goes on with the next line cannot stand where there is none."""
-    complaints = complaints_of(f"action default {word}\n")
-    assert len(complaints) == 1
-    assert 'policy.conf:1:16: "default" must be a reply' in complaints[0]
+    diagnostics = diagnostics_of(f"action default {word}\n")
+    assert len(diagnostics) == 1
+    assert 'policy.conf:1:16: "default" must be a reply' in diagnostics[0]
 
 
 def test_the_manual_has_what_makes_an_expression():
@@ -255,7 +255,7 @@ def test_the_manual_has_every_name_of_a_template():
 def test_the_example_of_the_manual_loads():
     """The policy at the top of the manual is one."""
     lines = re.search(r"(?:^    .*\n)+", LANGUAGE, re.MULTILINE)[0]
-    assert complaints_of(re.sub(r"^    ", "", lines, flags=re.MULTILINE)) == []
+    assert diagnostics_of(re.sub(r"^    ", "", lines, flags=re.MULTILINE)) == []
 
 
 def test_the_sample_policy_uses_documented_words_only():
@@ -266,7 +266,7 @@ def test_the_sample_policy_uses_documented_words_only():
     )
     assert used
     assert [word for word in used if f"`{word}`" not in LANGUAGE] == []
-    assert complaints_of(text) == []
+    assert diagnostics_of(text) == []
 
 
 @pytest.mark.parametrize(("text", "parser"), [(COMMANDS, make_parser()), (COMPILE, compile_command._parser())])

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from forkpolicy.commands import main
-from forkpolicy.commands.check import find_complaints
+from forkpolicy.commands.check import find_diagnostics
 from forkpolicy.compile.sources.registry import TextSource
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.tables.format import SUFFIX, TableInfo
 from tests.compiling import Compiler
 from tests.owners import owner_lines
@@ -28,14 +28,14 @@ def compiler(tmp_path, capsys):
 
 @pytest.fixture
 def checked(compiler, capsys):
-    """A function: exit status and complaints of `check`, those about unused names and names of examples left out."""
+    """A function: exit status and diagnostics of `check`, those about unused names and names of examples left out."""
 
     def check():
         capsys.readouterr()
         status = main(["check", "--postfix", "none", "--json", "-c", str(compiler.settings)])
-        complaints = json.loads(capsys.readouterr().out)["complaints"]
+        diagnostics = json.loads(capsys.readouterr().out)["diagnostics"]
         others = ("never used", "documentation", "has no access line")
-        return status, [each for each in complaints if not any(word in each["message"] for word in others)]
+        return status, [each for each in diagnostics if not any(word in each["message"] for word in others)]
 
     return check
 
@@ -51,10 +51,10 @@ def test_a_source_that_has_changed_is_a_warning(compiler, checked):
     """At the table, with what to do; compiling it again ends it."""
     compiler.one("domain", "example.com\nexample.net\n")
     compiler.source("list", "example.com\nexample.org\n")
-    status, (complaint,) = checked()
-    assert (status, complaint["severity"], complaint["line"]) == (0, "warning", 1)
-    assert 'table "t" was compiled from other contents of its sources' in complaint["message"]
-    assert complaint["hint"].startswith("forkpolicy-compile t ")
+    status, (diagnostic,) = checked()
+    assert (status, diagnostic["severity"], diagnostic["line"]) == (0, "warning", 1)
+    assert 'table "t" was compiled from other contents of its sources' in diagnostic["message"]
+    assert diagnostic["hint"].startswith("forkpolicy-compile t ")
     assert compiler.run().status == 0
     assert checked() == (0, [])
 
@@ -65,8 +65,8 @@ def test_a_changed_source_is_read_once(compiler, checked, monkeypatch):
     compiler.source("list", "example.org\n")
     read, really_read = [], TextSource.blocks
     monkeypatch.setattr(TextSource, "blocks", lambda source: read.append(source.name) or really_read(source))
-    status, (complaint,) = checked()
-    assert (status, "was compiled from other contents" in complaint["message"]) == (0, True)
+    status, (diagnostic,) = checked()
+    assert (status, "was compiled from other contents" in diagnostic["message"]) == (0, True)
     assert read == [str(compiler.directory / "list")]
 
 
@@ -78,9 +78,9 @@ def test_a_table_of_an_earlier_release_is_named_as_that(compiler, checked, monke
             TableInfo, "pack", lambda record: really_pack(replace(record, content_digest="", source_digest="1"))
         )
         compiler.one("domain", "example.com\n")
-    status, (complaint,) = checked()
-    assert (status, complaint["severity"]) == (0, "warning")
-    assert complaint["message"] == 'table "t" was compiled by an earlier release, in its format'
+    status, (diagnostic,) = checked()
+    assert (status, diagnostic["severity"]) == (0, "warning")
+    assert diagnostic["message"] == 'table "t" was compiled by an earlier release, in its format'
     assert compiler.run().status == 0
     assert checked() == (0, [])
 
@@ -101,18 +101,18 @@ def test_a_source_that_cannot_be_had_is_a_mistake(compiler, checked, source, tol
     (compiler.directory / "folder").mkdir()
     compiler.one("domain", "example.com\n")
     compiler.policy(f"table t domain {source}")
-    status, complaints = checked()
+    status, diagnostics = checked()
     assert status == 1
-    (complaint,) = [each for each in complaints if told in each["message"]]
-    assert (complaint["severity"], complaint["line"], complaint["column"]) == ("error", 1, 16)
+    (diagnostic,) = [each for each in diagnostics if told in each["message"]]
+    assert (diagnostic["severity"], diagnostic["line"], diagnostic["column"]) == ("error", 1, 16)
 
 
 def test_a_table_that_was_never_compiled_has_both_mistakes(compiler, checked):
     """The table and its source, in one run."""
     compiler.policy("table t domain gone")
-    status, complaints = checked()
+    status, diagnostics = checked()
     assert status == 1
-    assert len(complaints) == 2
+    assert len(diagnostics) == 2
 
 
 def test_standard_input_and_databases_are_not_read(compiler, checked, monkeypatch):
@@ -131,10 +131,10 @@ def test_sources_of_a_shadow_are_warnings(compiler, checked):
         "table t key gone\nacl a sender table:t\naction no REJECT\naccess a no\n"
     )
     compiler.settings.write_text('shadow = "trial.conf"\n' + compiler.settings.read_text())
-    status, complaints = checked()
+    status, diagnostics = checked()
     assert status == 0
-    assert {each["severity"] for each in complaints} == {"warning"}
-    assert len(complaints) == 2
+    assert {each["severity"] for each in diagnostics} == {"warning"}
+    assert len(diagnostics) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -143,19 +143,19 @@ def test_as_root_what_the_servers_user_may_not_read_is_a_warning(compiler, check
     compiler.policy("acl a sender example.com", "action no REJECT", "access a no")
     text = compiler.settings.read_text().replace('user = "root"\n', 'user = "nobody"\n', 1)
     compiler.settings.write_text(text)
-    status, complaints = checked()
+    status, diagnostics = checked()
     assert status == 0
-    warned = {each["path"] for each in complaints if "user nobody may not read it" in each["message"]}
+    warned = {each["path"] for each in diagnostics if "user nobody may not read it" in each["message"]}
     # Directories of pytest are their owner's alone.
     assert warned == {str(compiler.settings), str(compiler.directory / "policy.conf")}
 
 
 def test_a_compiled_table_that_is_damaged_is_not_compared(compiler, checked):
-    """One complaint about it is enough."""
+    """One diagnostic about it is enough."""
     compiler.one("domain", "example.com\n")
     (compiler.tables / f"t{SUFFIX}").write_bytes(b"nothing")
-    status, complaints = checked()
-    assert (status, len(complaints)) == (1, 1)
+    status, diagnostics = checked()
+    assert (status, len(diagnostics)) == (1, 1)
 
 
 def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
@@ -163,9 +163,9 @@ def test_a_setting_that_is_wrong_is_reported_once(tmp_path, monkeypatch):
     path = tmp_path / "forkpolicy.toml"
     path.write_text('policy = "policy.conf"\n[server]\nuser = 7\ngroup = "nobody"\n')
     (tmp_path / "policy.conf").write_text("acl a sender @a.example\naccess a\n")
-    met = [Complaint(str(path), line, 1, f"met at {line}") for line in (3, 4)]
+    met = [Diagnostic(str(path), line, 1, f"met at {line}") for line in (3, 4)]
     monkeypatch.setattr("forkpolicy.commands.check.find_obstacles", lambda _start: met)
-    said = [str(each) for each in find_complaints(str(path))[0]]
+    said = [str(each) for each in find_diagnostics(str(path))[0]]
     assert [each for each in said if "met at" in each] == [f"{path}:4:1: met at 4"]
     assert any(each.startswith(f"{path}:3:1: user: expected") for each in said)
 
@@ -175,11 +175,11 @@ def test_a_table_in_whose_place_something_else_stands(compiler, checked):
     compiler.one("domain", "example.org\n")
     path = compiler.table_path("t")
     path.write_bytes(path.read_bytes()[:20000])
-    _, (complaint,) = checked()
-    assert complaint["hint"] == "move that file away, then forkpolicy-compile t makes it from its sources"
+    _, (diagnostic,) = checked()
+    assert diagnostic["hint"] == "move that file away, then forkpolicy-compile t makes it from its sources"
     assert compiler.run().status == 73
     path.rename(path.with_suffix(".away"))
-    _, (complaint,) = checked()
-    assert complaint["hint"] == "forkpolicy-compile t makes it from its sources"
+    _, (diagnostic,) = checked()
+    assert diagnostic["hint"] == "forkpolicy-compile t makes it from its sources"
     assert compiler.run().status == 0
     assert checked() == (0, [])

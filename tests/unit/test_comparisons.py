@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import complaints_of, decide, policy_of
+from tests.fakes import decide, diagnostics_of, policy_of
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_two_attributes_are_compared_as_their_type_folds(acl, attributes, holds)
 @pytest.mark.parametrize("reply", ["{sender}", "REJE{sender} no", "{match.x} no", "DEFER{helo_name}"])
 def test_the_action_itself_is_written_out(reply):
     """What Postfix must do never comes from a request or a table; the message says so."""
-    told = complaints_of(f"table t key f\nacl x sender table:t\naction y {reply}\n")
+    told = diagnostics_of(f"table t key f\nacl x sender table:t\naction y {reply}\n")
     assert any("the action itself is written out" in each for each in told), told

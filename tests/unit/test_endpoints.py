@@ -14,7 +14,7 @@ def mistakes(text):
     try:
         load_settings("/etc/f.toml", TextFiles({"/etc/f.toml": text.encode()}))
     except ConfigError as error:
-        return [str(each) for each in error.complaints]
+        return [str(each) for each in error.diagnostics]
     return []
 
 

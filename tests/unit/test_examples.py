@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkpolicy.commands.check import find_complaints
+from forkpolicy.commands.check import find_diagnostics
 from forkpolicy.tables import examples
 from tests.compiling import Compiler
 
@@ -99,7 +99,7 @@ def test_the_compile_says_so_below_its_line(compiler: Compiler) -> None:
     assert outcome.err == ""
     found = compiler.run("--json").json
     assert [each["examples"] for each in found] == [2, 0]
-    assert found[0]["complaints"] == []
+    assert found[0]["diagnostics"] == []
 
 
 def test_check_warns(compiler: Compiler) -> None:
@@ -107,10 +107,10 @@ def test_check_warns(compiler: Compiler) -> None:
     compiler.policy("table t cidr list", "acl a client_address table:t", "access a")
     compiler.source("list", "10.0.0.0/8\n192.0.2.0/24 office\n")
     assert compiler.run().status == 0
-    complaints = find_complaints(str(compiler.settings))[0]
-    told = [each for each in complaints if "documentation" in each.message]
+    diagnostics = find_diagnostics(str(compiler.settings))[0]
+    told = [each for each in diagnostics if "documentation" in each.message]
     assert [(each.severity, each.place) for each in told] == [("warning", f"{compiler.directory}/list:2")]
     assert told[0].message.startswith("192.0.2.0/24 comes from the documentation's examples")
     compiler.source("list", "10.0.0.0/8\n")
     assert compiler.run().status == 0
-    assert not any("documentation" in each.message for each in find_complaints(str(compiler.settings))[0])
+    assert not any("documentation" in each.message for each in find_diagnostics(str(compiler.settings))[0])

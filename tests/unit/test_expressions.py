@@ -9,7 +9,7 @@ import pytest
 from forkpolicy.policy.matchers import regex
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
-from tests.fakes import ALWAYS, complaints_of, decide, policy_of, request_of
+from tests.fakes import ALWAYS, decide, diagnostics_of, policy_of, request_of
 
 LATIN_1 = b"b\xf6ss@example.com".decode("utf-8", "surrogateescape")
 
@@ -64,7 +64,7 @@ def test_what_re2_has_no_room_for_is_divided_or_reported(monkeypatch):
     matcher = regex.RegexMatcher("sender", policy_of(MANY).model.acls["x"].words)
     assert len(matcher.sets) > 1
     assert [matcher.matching(f"{'ab' * 20}{number}@") for number in range(12)] == [[number] for number in range(12)]
-    told = complaints_of("acl x sender /^(abcdefgh){1,90}x/\n")
+    told = diagnostics_of("acl x sender /^(abcdefgh){1,90}x/\n")
     regex._exact_size.cache_clear()
     assert told
     assert "too large" in told[0]
@@ -79,7 +79,7 @@ def test_expressions_too_large_together_are_a_mistake_where_it_begins(monkeypatc
     monkeypatch.setattr(regex, "MAX_SET_INSTRUCTIONS", 100)
     monkeypatch.setattr(regex, "MAX_INSTRUCTIONS", 300)
     acl = "acl x sender /^aaaaaaaaaa/ /^bbbbbbbbbb/ /" + "c" * 150 + "/ /^d/ /" + "e" * 200 + "/\n"
-    told = complaints_of(acl)
+    told = diagnostics_of(acl)
     assert told[0].startswith(f"policy.conf:1:{acl.index('/eee') + 1}: from here on")
     warnings = []
     policy_of(acl.partition(" /e")[0] + "\naction y OK\naccess x y\n", warnings=warnings)
@@ -121,7 +121,7 @@ DIALECT = [
 @pytest.mark.parametrize(("expression", "advice"), DIALECT, ids=[row[0] for row in DIALECT])
 def test_what_postfix_maps_read_otherwise_is_a_mistake(expression, advice):
     """An expression that would never fire here is refused, with the spelling that does."""
-    told = complaints_of(f"acl x sender /{expression}/\n")
+    told = diagnostics_of(f"acl x sender /{expression}/\n")
     assert told
     assert advice in told[0]
 
@@ -143,7 +143,7 @@ def test_what_only_looks_alike_is_taken(expression, text):
 )
 def test_flags_behind_an_expression_are_told(value, hint):
     """`/^news/i` is not a file, and flags of Postfix's maps have no other name here."""
-    told = complaints_of(f"acl x sender {value}\n")
+    told = diagnostics_of(f"acl x sender {value}\n")
     assert bool(told) is (value != "/news@/")
     assert hint in "".join(told)
     assert ("flags do not stand" in "".join(told)) is bool(hint)
@@ -175,7 +175,7 @@ def test_a_bounded_number_of_short_values_is_remembered():
 def test_every_wrong_expression_of_an_acl_is_reported_at_its_place():
     """Short ones, which are compiled together, as long ones, which are compiled alone; what is right is not."""
     acl = f"acl x sender /a(b/ /ok/ /c)d/ /x{{2,1}}/ /{'y' * 130}(/ *a+\n"
-    told = [each.split(": ")[0] for each in complaints_of(acl)]
+    told = [each.split(": ")[0] for each in diagnostics_of(acl)]
     assert told == [f"policy.conf:1:{acl.index(word) + 1}" for word in ("/a(b", "/c)d", "/x{2", "/yyy", "*a+")]
 
 

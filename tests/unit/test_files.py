@@ -80,7 +80,7 @@ def test_a_file_that_becomes_a_pipe_in_between_keeps_nobody_waiting(tmp_path, mo
     ids=["missing", "nul", "long", "loop", "below-a-file"],
 )
 def test_a_path_that_cannot_be_read_is_told(tmp_path, name, why):
-    """Whatever the system or Python raise for it is a complaint about that path."""
+    """Whatever the system or Python raise for it is a diagnostic about that path."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "list").write_text("")
     path = f"{tmp_path}/{name}"
@@ -89,7 +89,7 @@ def test_a_path_that_cannot_be_read_is_told(tmp_path, name, why):
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.ETIMEDOUT])
 @pytest.mark.parametrize("call", ["stat", "open"])
-def test_every_refusal_of_the_system_is_a_complaint(tmp_path, monkeypatch, number, call):
+def test_every_refusal_of_the_system_is_a_diagnostic(tmp_path, monkeypatch, number, call):
     """Broken disks, stale handles, rights, no descriptors: whichever call meets them."""
     (tmp_path / "list").write_text("")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import complaints_of, decide, policy_of
+from tests.fakes import decide, diagnostics_of, policy_of
 
 DECLARED = "acl x sender @example.com\naction y OK\n"
 
@@ -35,7 +35,7 @@ DECLARED = "acl x sender @example.com\naction y OK\n"
 def test_a_comment_behind_a_statement_is_a_mistake(statement, mark):
     """Its words never become values, sources, names, or text that clients read."""
     line = statement.format(mark)
-    told = complaints_of(f"{DECLARED}{line}\n", files={"other.conf": ""})
+    told = diagnostics_of(f"{DECLARED}{line}\n", files={"other.conf": ""})
     column = line.index(mark) + 1
     assert [each for each in told if each.startswith(f"policy.conf:3:{column}: ")], told
     assert "a comment stands on a line of its own" in "".join(told)
@@ -43,7 +43,7 @@ def test_a_comment_behind_a_statement_is_a_mistake(statement, mark):
 
 def test_a_comment_behind_a_continued_line_is_told_in_its_line():
     """The place is that of the mark, also where the statement began above."""
-    told = complaints_of("acl x sender a@example.com\n  b@example.com # and b\n")
+    told = diagnostics_of("acl x sender a@example.com\n  b@example.com # and b\n")
     assert told[0].startswith("policy.conf:2:17: ")
 
 
@@ -93,14 +93,14 @@ FOREIGN = [
 @pytest.mark.parametrize(("acl", "told"), FOREIGN, ids=[row[0] for row in FOREIGN])
 def test_what_another_language_would_read_otherwise_is_a_mistake(acl, told):
     """Each is reported with what to write instead."""
-    found = complaints_of(f"acl x {acl}\n")
+    found = diagnostics_of(f"acl x {acl}\n")
     assert found
     assert told in found[0]
 
 
 def test_the_same_holds_in_a_file_of_values():
     """A wildcard in a value file is reported with that file's line."""
-    told = complaints_of("acl x sender /lists/p", files={"/lists/p": "a@b.example\n*@example.com\n"})
+    told = diagnostics_of("acl x sender /lists/p", files={"/lists/p": "a@b.example\n*@example.com\n"})
     assert [each.split(": ")[0] for each in told] == ["/lists/p:2:1"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, TableError
+from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, TableError
 from forkpolicy.master import loader as module
 from forkpolicy.master.loader import Loader
 
@@ -45,9 +45,9 @@ def test_what_was_loaded_arrives():
 
 
 def test_mistakes_of_the_operator_are_reasons():
-    """Each complaint in its words, and no traceback."""
-    complaints = [Complaint("policy.conf", 3, 1, "unknown statement"), Complaint("list", 0, 0, "is a socket")]
-    outcome = outcome_of(raising(ConfigError(complaints)))
+    """Each diagnostic in its words, and no traceback."""
+    diagnostics = [Diagnostic("policy.conf", 3, 1, "unknown statement"), Diagnostic("list", 0, 0, "is a socket")]
+    outcome = outcome_of(raising(ConfigError(diagnostics)))
     assert outcome.reasons == ("policy.conf:3:1: unknown statement", "list: is a socket")
     assert (outcome.loaded, outcome.bug) == (None, "")
 

@@ -218,8 +218,8 @@ def test_commit_comes_when_all_are_prepared():
     assert two.reload.outcome == []
 
 
-def test_one_complaint_is_everybodys_abort():
-    """The same complaint of several workers is reported once."""
+def test_one_diagnostic_is_everybodys_abort():
+    """The same diagnostic of several workers is reported once."""
     two = Two()
     two.reload.prepared(11, ["missing table"], 1.0)
     two.reload.prepared(12, ["missing table"], 1.0)
@@ -555,7 +555,7 @@ def test_a_mute_master_is_not_waited_for_long(tmp_path, accepts):
 def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):
     """What a captured worker, or a file's name, has in it is shown as an escape; line ends stay."""
     path = str(tmp_path / "control")
-    said = {"complaints": ["a\x1b[2Jb\nc"], "tables": {"x\x07": {"refused": "\udcff\x9b"}}, "ok": False, "count": 3}
+    said = {"diagnostics": ["a\x1b[2Jb\nc"], "tables": {"x\x07": {"refused": "\udcff\x9b"}}, "ok": False, "count": 3}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -568,7 +568,7 @@ def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):
         thread = threading.Thread(target=answer)
         thread.start()
         shown = {
-            "complaints": ["a\\x1b[2Jb\nc"],
+            "diagnostics": ["a\\x1b[2Jb\nc"],
             "tables": {"x\\x07": {"refused": "\\udcff\\x9b"}},
             "ok": False,
             "count": 3,

@@ -9,7 +9,7 @@ import pytest
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import load_policy
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import ALWAYS, NEVER, DictTable, TextFiles, complaints_of, decide, policy_of, request_of
+from tests.fakes import ALWAYS, NEVER, DictTable, TextFiles, decide, diagnostics_of, policy_of, request_of
 
 FOUNDING = """
 acl wl client_address 192.0.2.0/24
@@ -404,7 +404,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("text", "place", "message", "hint"), MISTAKES, ids=[row[0][:40] for row in MISTAKES])
 def test_a_mistake_is_told_with_its_place(text, place, message, hint):
     """file:line:column, what is wrong, and the line with a caret; where one can guess, what was meant."""
-    told = complaints_of(text)
+    told = diagnostics_of(text)
     assert any(each.startswith(f"policy.conf:{place}: ") and message in each and hint in each for each in told), told
     assert any(re.search(r"\n    .*\n +\^", each) for each in told)
 
@@ -413,7 +413,7 @@ def test_all_mistakes_are_told_in_one_run():
     """Nobody has to run it ten times to hear of ten mistakes."""
     firsts = [row[0].split("\n")[0] for row in MISTAKES[:20]]
     text = "\n".join(first.replace("acl x", f"acl x{number}") for number, first in enumerate(firsts))
-    told = complaints_of(text)
+    told = diagnostics_of(text)
     assert {int(each.split(":")[1]) for each in told} == set(range(1, 21))
 
 
@@ -430,7 +430,7 @@ def test_values_may_stand_in_a_file():
     assert decide(policy) == "OK"
     assert decide(policy, sender="b@x.sub.example") == "OK"
     assert decide(policy, sender="b@example.com") == "DUNNO"
-    told = complaints_of("acl x sender /lists/p", files={"/lists/p": "a@b.example\nbad..name\ntwo words\n"})
+    told = diagnostics_of("acl x sender /lists/p", files={"/lists/p": "a@b.example\nbad..name\ntwo words\n"})
     assert [each.split(": ")[0] for each in told] == ["/lists/p:2:1", "/lists/p:3:5"]
 
 

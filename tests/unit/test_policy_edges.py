@@ -11,7 +11,7 @@ from forkpolicy.policy.load import check_on_error, declared_tables
 from forkpolicy.policy.matchers.matcher import Asking
 from forkpolicy.policy.matchers.table import TableMatcher
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import DictTable, TextFiles, complaints_of, decide, policy_of, request_of
+from tests.fakes import DictTable, TextFiles, decide, diagnostics_of, policy_of, request_of
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_acl_holds_at_its_edges(acl, attributes, holds):
     """On each side of each bound, compiled, indexed and exactly."""
     text = f"acl x {acl}\naction y OK\naccess x y\n"
     if holds is None:
-        assert complaints_of(text)
+        assert diagnostics_of(text)
     else:
         assert decide(policy_of(text), **attributes) == ("OK" if holds else "DUNNO")
 
@@ -181,7 +181,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("text", "message", "hint"), MISTAKES, ids=[row[0][:50] for row in MISTAKES])
 def test_what_a_mistake_says(text, message, hint):
     """Whole sentences, with the hint where something is near, and without one where nothing is."""
-    told = "".join(f"{each}\n" for each in complaints_of(text))
+    told = "".join(f"{each}\n" for each in diagnostics_of(text))
     warned = []
     if not message:
         policy_of(text.partition("\n")[0] + "\n", warnings=warned)
@@ -192,7 +192,9 @@ def test_what_a_mistake_says(text, message, hint):
 
 def test_a_value_file_takes_one_value_a_line():
     """Two words are a mistake, at the second; a comment behind a value is none."""
-    told = complaints_of("acl x sender /l", files={"/l": "a@b.example # one\nc@d.example e@f.example\ng@h.example;x\n"})
+    told = diagnostics_of(
+        "acl x sender /l", files={"/l": "a@b.example # one\nc@d.example e@f.example\ng@h.example;x\n"}
+    )
     assert told[0].startswith("/l:2:13: expected one value a line\n")
     assert len(told) == 2
 
@@ -388,14 +390,14 @@ def test_a_policy_that_is_wrong_declares_nothing_and_a_shadow_what_can_be_read()
 
 def test_a_comment_that_may_be_a_value_says_how_to_write_it():
     """`#x` among an ACL's values: the expression that has it; elsewhere, and for a mark alone, nothing of the kind."""
-    assert "if it is a value, write it as an expression: /^#x/" in complaints_of("acl x sender a@b.example #x\n")[0]
+    assert "if it is a value, write it as an expression: /^#x/" in diagnostics_of("acl x sender a@b.example #x\n")[0]
     for text in ("acl x sender a@b.example # x\n", "table t key f #x\n"):
-        assert "if it is a value" not in complaints_of(text)[0]
+        assert "if it is a value" not in diagnostics_of(text)[0]
 
 
 def test_what_a_client_may_not_choose_names_what_may_stand_there():
     """The whole list, as it is to be written."""
-    (told,) = complaints_of("action y BCC {sender}\n")
+    (told,) = diagnostics_of("action y BCC {sender}\n")
     allowed = "{match.ACL}, {sasl_username}, {policy_context}, {server_address}, {server_port}, {queue_id}\n"
     assert f"BCC with {{sender}} lets the client choose where mail goes: use {allowed}" in told
 
@@ -409,7 +411,7 @@ def test_a_score_that_holds_says_how_high_it_is():
 def test_mistakes_come_in_the_order_in_which_files_are_read():
     """The file that includes before the one that is included, each from its first line to its last."""
     files = {"policy.conf": "include a.conf\nacl x size ten\nacl y size ten\n", "a.conf": "acl z size ten\n"}
-    told = complaints_of(files["policy.conf"], files=files)
+    told = diagnostics_of(files["policy.conf"], files=files)
     assert [each.split(": ")[0] for each in told] == ["policy.conf:2:12", "policy.conf:3:12", "a.conf:1:12"]
 
 
@@ -418,11 +420,11 @@ def test_files_include_each_other_sixteen_deep():
     files = {f"{level}.conf": f"include {level + 1}.conf\n" for level in range(1, 16)}
     deepest = {**files, "16.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
     text = "include 1.conf\n"
-    assert complaints_of(text, files={"policy.conf": text, **deepest}) == []
+    assert diagnostics_of(text, files={"policy.conf": text, **deepest}) == []
     deeper = {**files, "16.conf": "include 17.conf\n", "17.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
-    (complaint,) = complaints_of(text, files={"policy.conf": text, **deeper})
-    assert complaint.startswith("16.conf:1:9: files include each other more than 16 deep: policy.conf -> 1.conf -> ")
-    assert "itself" not in complaint
+    (diagnostic,) = diagnostics_of(text, files={"policy.conf": text, **deeper})
+    assert diagnostic.startswith("16.conf:1:9: files include each other more than 16 deep: policy.conf -> 1.conf -> ")
+    assert "itself" not in diagnostic
 
 
 def test_the_paths_of_a_policy_are_all_its_files():

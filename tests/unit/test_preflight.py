@@ -61,7 +61,7 @@ def obstacles(nobody, folder, server="", log=""):
     ],
 )
 def test_what_a_user_may_not(nobody, folder, server, log, told):
-    """Each is one complaint that names the user, and the directory or file that is in the way."""
+    """Each is one diagnostic that names the user, and the directory or file that is in the way."""
     (folder / "mine").touch(mode=0o644)
     (said,) = obstacles(nobody, folder, server, log)
     assert said.endswith("user nobody " + told.format(folder=folder))
@@ -101,7 +101,7 @@ def test_who_asks_stays_who_it_is(nobody):
 
 
 def test_root_that_cannot_become_the_workers_user(folder, monkeypatch):
-    """As in a container without CAP_SETUID: a complaint, since the workers could not either."""
+    """As in a container without CAP_SETUID: a diagnostic, since the workers could not either."""
 
     def refuse(_identity):
         raise PermissionError

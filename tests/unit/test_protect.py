@@ -21,9 +21,9 @@ def refused(compiler: Compiler, kind: str, own: str, feed: str) -> list[str]:
     """The keys of a feed that are refused, in the order of its lines."""
     path = compiler.source("own", own)
     outcome = compiler.one(kind, feed, "--json", "--protect", str(path))
-    complaints = sorted(outcome.json[0]["complaints"], key=lambda each: each["line"])
-    assert bool(complaints) == (outcome.status == 78)
-    return [each["message"].partition(" must not")[0] for each in complaints]
+    diagnostics = sorted(outcome.json[0]["diagnostics"], key=lambda each: each["line"])
+    assert bool(diagnostics) == (outcome.status == 78)
+    return [each["message"].partition(" must not")[0] for each in diagnostics]
 
 
 @pytest.mark.parametrize("kind", ["address", "key"])

@@ -381,7 +381,7 @@ def test_a_file_that_cannot_be_read_is_told(settings, capsys, what):
 
 
 def test_a_candidate_that_does_not_load_is_the_operators_mistake(replay, settings):
-    """All complaints and the exit status of a wrong configuration, before the file is read."""
+    """All diagnostics and the exit status of a wrong configuration, before the file is read."""
     (settings.parent / "candidate.conf").write_text("acess x y\n")
     status, _, said = replay(CLEAN, against=True)
     assert status == 78

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import complaints_of, decide, policy_of, request_of
+from tests.fakes import decide, diagnostics_of, policy_of, request_of
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 TABLE = "table t key x\nacl v sasl_username table:t\nacl x protocol_state RCPT\n"
@@ -59,7 +59,7 @@ CHOSEN = [
 )
 def test_a_client_chooses_no_recipient_no_transport_and_no_header(action, name):
     """What a client sends is never where mail goes, nor the name of a header: a mistake when the policy is loaded."""
-    told = complaints_of(f"{TABLE}action y {action % name}\naccess x y\n")
+    told = diagnostics_of(f"{TABLE}action y {action % name}\naccess x y\n")
     assert "lets the client choose" in told[0]
     assert f"{{{name}}}" in told[0]
 
@@ -81,7 +81,7 @@ def test_a_client_chooses_no_recipient_no_transport_and_no_header(action, name):
 )
 def test_what_the_operator_has_chosen_may_be_put_in(action):
     """Values of tables, of Postfix itself and of a proved login are fine everywhere, the client's in texts."""
-    assert complaints_of(f"{TABLE}action y {action}\naccess x y\n") == []
+    assert diagnostics_of(f"{TABLE}action y {action}\naccess x y\n") == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from forkpolicy.postfix.addresses import PLAIN, REMEMBERED_DOMAINS, Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.settings import MailSettings, load_settings
 from forkpolicy.tables.keys import fold_domain
-from tests.fakes import ALWAYS, NEVER, complaints_of, decide, policy_of, request_of
+from tests.fakes import ALWAYS, NEVER, decide, diagnostics_of, policy_of, request_of
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "addresses.md"
 KNOWN = {
@@ -355,8 +355,8 @@ def test_with_myorigin_nothing_is_unqualified():
 
 def test_unqualified_is_asked_about_addresses_of_the_envelope():
     """Another value is a mistake with what is expected, and so is none."""
-    assert "expected sender or recipient" in complaints_of("acl x unqualified helo_name\naccess x\n")[0]
-    assert "unqualified needs a value" in complaints_of("acl x unqualified\naccess x\n")[0]
+    assert "expected sender or recipient" in diagnostics_of("acl x unqualified helo_name\naccess x\n")[0]
+    assert "unqualified needs a value" in diagnostics_of("acl x unqualified\naccess x\n")[0]
 
 
 def test_the_trace_names_what_was_rewritten():
@@ -409,7 +409,7 @@ def test_a_setting_that_cannot_be(tmp_path, line, words):
     """Each mistake says what was expected."""
     with pytest.raises(ConfigError) as refused:
         mail_settings(tmp_path, line)
-    assert words in str(refused.value.complaints[0])
+    assert words in str(refused.value.diagnostics[0])
 
 
 def test_the_shadow_sees_addresses_the_same_way(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from forkpolicy.commands import main
 from forkpolicy.compile import command as compile_command
-from forkpolicy.errors import Complaint, ConfigError, TableError, UsageError
+from forkpolicy.errors import ConfigError, Diagnostic, TableError, UsageError
 from forkpolicy.log import LogPipe
 from forkpolicy.secrets import masked, masked_at
 from tests.owners import owner_lines
@@ -57,18 +57,18 @@ def test_other_texts_are_left_alone(text):
 
 
 def test_masking_again_changes_nothing():
-    """A complaint that is masked goes into messages that are masked, too."""
+    """A diagnostic that is masked goes into messages that are masked, too."""
     assert masked("postgresql://u:***: expected USER@HOST") == "postgresql://u:***: expected USER@HOST"
     assert masked("postgresql://u:***@h/db") == "postgresql://u:***@h/db"
 
 
 def test_the_caret_stays_below_its_word():
-    """A complaint about what stands behind a masked password, in front of it, and in it."""
+    """A diagnostic about what stands behind a masked password, in front of it, and in it."""
     text = "table t key sql:postgresql://u:a-long-s3cret@h/db:SELECT x"
     for word in ("SELECT", "key", "h/db"):
         shown, at = masked_at(text, text.index(word))
         assert shown[at:].startswith(word)
-        _, row, caret = str(Complaint("p", 1, text.index(word) + 1, "no", text, len(word))).splitlines()
+        _, row, caret = str(Diagnostic("p", 1, text.index(word) + 1, "no", text, len(word))).splitlines()
         assert row[caret.index("^") :].startswith(word)
     shown, at = masked_at(text, text.index("s3cret"))
     assert shown[at:].startswith("***@h")
@@ -140,7 +140,7 @@ def test_no_event_of_the_log_shows_a_password(style):
 
 def test_no_error_shows_a_password():
     """Each kind, in words and for tools."""
-    complaint = Complaint(URL, 1, 1, f"{URL} is wrong", f"table t key {URL}", hint=f"write {URL}")
-    for each in (UsageError(URL), TableError(URL), ConfigError([complaint]), complaint):
+    diagnostic = Diagnostic(URL, 1, 1, f"{URL} is wrong", f"table t key {URL}", hint=f"write {URL}")
+    for each in (UsageError(URL), TableError(URL), ConfigError([diagnostic]), diagnostic):
         assert "s3cret" not in str(each)
-    assert "s3cret" not in json.dumps(complaint.as_json())
+    assert "s3cret" not in json.dumps(diagnostic.as_json())

@@ -17,7 +17,7 @@ def mistakes(section, name, value):
     try:
         load_settings(PATH, TextFiles({PATH: text}))
     except ConfigError as error:
-        return [str(complaint) for complaint in error.complaints]
+        return [str(diagnostic) for diagnostic in error.diagnostics]
     return []
 
 

@@ -343,15 +343,15 @@ def test_an_option_that_a_driver_does_not_know(compiler: Compiler, monkeypatch: 
     ],
 )
 def test_no_password_of_a_url_is_shown(url: str, shown: str) -> None:
-    """Neither where the source is named nor in complaints, wherever in the URL it stands; the query is left alone."""
+    """Neither where the source is named nor in diagnostics, wherever in the URL it stands; the query is left alone."""
     query = "SELECT 'a@b', '?password=x&y' AS x"
     assert sql.without_password(f"sql:{url}:{query}") == f"sql:{shown}:{query}"
     assert sql.without_password(url) == shown
     assert "s3cret" not in sql.without_password(f"sql:{url}:DROP it")
 
 
-def test_a_complaint_shows_no_password(compiler: Compiler) -> None:
-    """Nor does a mistake in a source: complaints go to logs and mails."""
+def test_a_diagnostic_shows_no_password(compiler: Compiler) -> None:
+    """Nor does a mistake in a source: diagnostics go to logs and mails."""
     pytest.importorskip("sqlalchemy", reason="the extra `sql` is not installed")
     compiler.policy("table t domain sql:postgresql://mail:s3cret@127.0.0.1:1/mail:SELECT 1")
     said = compiler.run().err
@@ -654,7 +654,7 @@ def test_everything_that_cannot_be_listed_is_told_in_one_run(
     compiler.policy("table t cidr postconf:mynetworks")
     outcome = compiler.run("--json")
     assert outcome.status == 78
-    assert [(each["path"].removeprefix(f"{tmp_path}/"), each["line"]) for each in outcome.json[0]["complaints"]] == [
+    assert [(each["path"].removeprefix(f"{tmp_path}/"), each["line"]) for each in outcome.json[0]["diagnostics"]] == [
         ("postconf:mynetworks", 0),
         ("nets", 3),
         ("more", 1),
@@ -688,7 +688,7 @@ def test_everything_that_cannot_be_listed_is_told_in_one_run(
 def test_entries_of_followed_files_name_them(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In complaints, and in the table: the file and its line, not the parameter that leads there."""
+    """In diagnostics, and in the table: the file and its line, not the parameter that leads there."""
     (tmp_path / "nets").write_text(f"# ours\n192.0.2.0/24\n{tmp_path}/more, texthash:{tmp_path}/th\n198.51.100.5/24\n")
     (tmp_path / "more").write_text("\n10.0.0.0/33\n")
     (tmp_path / "th").write_text("# x\n203.0.113.1 OK\n   goes on\n300.1.1.1 OK\n")
@@ -748,7 +748,7 @@ def test_relay_domains_name_what_is_below_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_no_name_has_nothing_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One mistake is one complaint, not one more for the names below it."""
+    """One mistake is one diagnostic, not one more for the names below it."""
     fake = FakePostconf(monkeypatch, relay_domains="bad..example -x.example 192.0.2.1 localhost")
     keys = [row.key for row in fake.rows("relay_domains")]
     assert keys == ["bad..example", "-x.example", "192.0.2.1", "localhost", ".localhost"]

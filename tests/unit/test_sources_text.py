@@ -184,8 +184,8 @@ def test_the_first_mistakes_of_a_big_file_are_shown(compiler: Compiler, monkeypa
     lines = [f"10.0.{n // 256}.{n % 256}" if n % 3 else "x" for n in range(3000)]
     lines[:600] = ["192.0.2.1"] * 600
     outcome = compiler.one("cidr", "\n".join(lines) + "\n", "--json")
-    complaints = outcome.json[0]["complaints"]
-    assert [each["line"] for each in complaints] == [601 + 3 * n for n in range(200)]
+    diagnostics = outcome.json[0]["diagnostics"]
+    assert [each["line"] for each in diagnostics] == [601 + 3 * n for n in range(200)]
     assert outcome.json[0]["errors"] == 800
 
 
@@ -194,7 +194,7 @@ def test_the_first_conflicts_of_a_big_file_are_shown(compiler: Compiler) -> None
     numbers = range(500)
     lines = [f"n{n:03}.example a" for n in numbers] + [f"n{499 - n:03}.example b" for n in numbers]
     outcome = compiler.one("domain", "\n".join(lines) + "\n", "--json")
-    assert [each["line"] for each in outcome.json[0]["complaints"]] == [501 + n for n in range(200)]
+    assert [each["line"] for each in outcome.json[0]["diagnostics"]] == [501 + n for n in range(200)]
     assert "table t: 500 errors (above, the first 200)" in outcome.err
 
 

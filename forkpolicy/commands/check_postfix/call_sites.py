@@ -17,7 +17,7 @@ from forkpolicy.commands.check_postfix.parameters import OPTION_CHECKS
 from forkpolicy.commands.check_postfix.reachability import line_findings
 from forkpolicy.commands.check_postfix.setup import GOOD_CALL, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.commands.check_postfix.socketfile import why_no_connection
-from forkpolicy.errors import Complaint, nearest
+from forkpolicy.errors import Diagnostic, nearest
 from forkpolicy.policy.checks.rules import may_permit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ENDING = frozenset({"permit", "reject", "defer"})
 NEARLY_OURS = 0.9
 
 
-def find_findings(setup: Setup) -> Iterator[Complaint]:
+def find_findings(setup: Setup) -> Iterator[Diagnostic]:
     """Every finding."""
     for site in setup.call_sites:
         yield from _without_type(setup, site)
@@ -82,7 +82,7 @@ def describe(setup: Setup) -> list[dict[str, object]]:
     return told
 
 
-def _asks_in_vain(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _asks_in_vain(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """A service that is asked, is not ours, and is not there: most often a typing error."""
     kind, _, rest = site.endpoint.partition(":")
     ours = sorted(listening(setup.settings))
@@ -108,7 +108,7 @@ def _in_words(site: CallSite) -> str:
     return f"{site.service}: {site.list_name} asks {site.endpoint} {when}{told}"
 
 
-def _without_type(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _without_type(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     endpoint = site.endpoint
     if not endpoint:
         message = "check_policy_service is the last word: smtpd answers 451 4.3.5 to everybody"
@@ -123,7 +123,7 @@ def _without_type(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield about(setup, site, site.list_name, message, f"write {meant}", "error")
 
 
-def _nobody_asks(setup: Setup) -> Complaint:
+def _nobody_asks(setup: Setup) -> Diagnostic:
     sockets = ", ".join(setup.settings.server.listen)
     message = f"no smtpd service asks this policy: no check_policy_service names {sockets}"
     queue = setup.postfix.parameters["queue_directory"]
@@ -138,7 +138,7 @@ def _nobody_asks(setup: Setup) -> Complaint:
     return Finding(path, 0, 0, message, "", 1, hint, "warning", "smtpd_recipient_restrictions")
 
 
-def _order(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _order(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     for word in dict.fromkeys(site.before):
         if word in ENDING:
             message = f"{word} stands before check_policy_service: no request ever reaches it"
@@ -149,7 +149,7 @@ def _order(setup: Setup, site: CallSite) -> Iterator[Complaint]:
             yield about(setup, site, site.list_name, f"{word} stands before check_policy_service: {told}", hint)
 
 
-def _open_relay(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _open_relay(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if not (site.relay_is_open and setup.model):
         return
     lets_in = next((line for line in (*setup.model.rules, setup.model.default_rule) if may_permit(line.action)), None)
@@ -160,7 +160,7 @@ def _open_relay(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield about(setup, site, site.list_name, message, hint, "error")
 
 
-def _chroot(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _chroot(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     inside = Path(setup.postfix.parameters["queue_directory"] + site.endpoint.removeprefix("unix:"))
     if site.chrooted and site.endpoint.startswith("unix:/") and str(inside) not in listening(setup.settings):
         message = f"{site.service} runs in a chroot, where the absolute path {site.endpoint} does not exist"
@@ -168,7 +168,7 @@ def _chroot(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield about(setup, site, site.list_name, message, hint, "error")
 
 
-def _asked_twice(setup: Setup) -> Iterator[Complaint]:
+def _asked_twice(setup: Setup) -> Iterator[Diagnostic]:
     """Several lists at one state, which the policy cannot tell apart."""
     seen: dict[tuple[str, str, str], CallSite] = {}
     told = set()
@@ -181,7 +181,7 @@ def _asked_twice(setup: Setup) -> Iterator[Complaint]:
                 yield about(setup, site, site.list_name, message, "one is enough, or tell them apart by policy_context")
 
 
-def _rights(setup: Setup) -> Iterator[Complaint]:
+def _rights(setup: Setup) -> Iterator[Diagnostic]:
     owner, root = setup.postfix.parameters["mail_owner"], Path("/")
     told = set()
     for site in setup.ours:
@@ -195,18 +195,18 @@ def _rights(setup: Setup) -> Iterator[Complaint]:
         if why and why not in told:
             told.add(why)
             message, hint = why
-            yield Complaint(setup.settings.path, 0, 0, message, hint=hint)
+            yield Diagnostic(setup.settings.path, 0, 0, message, hint=hint)
 
 
-def _delimiter(setup: Setup) -> Iterator[Complaint]:
+def _delimiter(setup: Setup) -> Iterator[Diagnostic]:
     theirs, ours = setup.postfix.parameters["recipient_delimiter"], setup.settings.mail.recipient_delimiter
     if theirs != ours:
         message = f'recipient_delimiter is "{theirs}" in Postfix and "{ours}" here'
         hint = f'[mail] recipient_delimiter = "{theirs}"'
-        yield Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
+        yield Diagnostic(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
 
 
-CALL_SITE_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Complaint]], ...] = (
+CALL_SITE_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Diagnostic]], ...] = (
     _order,
     _open_relay,
     *OPTION_CHECKS,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkpolicy.commands.check_postfix.setup import Setup
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.model import Rule
     from forkpolicy.postfix.restrictions import CallSite
 
@@ -27,7 +27,7 @@ LASTING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
 ACTING_DESPITE_WARN_IF_REJECT = LASTING | {"DISCARD"}
 
 
-def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """One finding for a call site in front of what may still refuse a recipient, if a line that it asks for has such an
     action.
     """
@@ -42,7 +42,7 @@ def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     yield about(setup, site, site.list_name, message, hint)
 
 
-def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """One finding for a call site behind warn_if_reject, with the first line whose action takes effect all the same."""
     if site.before[-1:] != ("warn_if_reject",):
         return

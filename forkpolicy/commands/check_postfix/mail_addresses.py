@@ -13,7 +13,7 @@ from socket import AF_INET6, inet_ntop
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import about
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.postfix.lists import is_map, split_list
 from forkpolicy.tables.keys import fold_domain, ip_key
 from forkpolicy.tables.kinds import KINDS
@@ -45,7 +45,7 @@ DOMAINS = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains", 
 ADDRESSES = frozenset({"sender", "recipient"})
 
 
-def address_findings(setup: Setup) -> Iterator[Complaint]:
+def address_findings(setup: Setup) -> Iterator[Diagnostic]:
     """Every finding; none where the policy asks about no address."""
     model = setup.model
     if model and ADDRESSES.isdisjoint(name for acl in model.acls.values() for name in acl.attributes):
@@ -61,11 +61,11 @@ def address_findings(setup: Setup) -> Iterator[Complaint]:
         yield from _tables(setup, model)
 
 
-def _warning(setup: Setup, message: str, hint: str) -> Complaint:
-    return Complaint(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
+def _warning(setup: Setup, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(setup.settings.path, 0, 0, message, hint=hint, severity="warning")
 
 
-def _in_front(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _in_front(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """Addresses without a full domain that reach the policy."""
     if site.list_name not in LISTS or "RCPT" not in site.states:
         return
@@ -84,7 +84,7 @@ def _in_front(setup: Setup, site: CallSite) -> Iterator[Complaint]:
             return
 
 
-def _settings(setup: Setup) -> Iterator[Complaint]:
+def _settings(setup: Setup) -> Iterator[Diagnostic]:
     parameters, mail = setup.postfix.parameters, setup.settings.mail
     for name, assumed in ASSUMED.items():
         value = parameters.get(name, assumed)
@@ -104,7 +104,7 @@ def _settings(setup: Setup) -> Iterator[Complaint]:
     yield from _lists(setup)
 
 
-def _lists(setup: Setup) -> Iterator[Complaint]:
+def _lists(setup: Setup) -> Iterator[Diagnostic]:
     parameters, mail = setup.postfix.parameters, setup.settings.mail
     listed = split_list(parameters["mydestination"])
     names = [word for word in listed if _is_name(word)]
@@ -172,7 +172,7 @@ def _proc(path: str) -> str:
         return ""
 
 
-def _tables(setup: Setup, model: Model) -> Iterator[Complaint]:
+def _tables(setup: Setup, model: Model) -> Iterator[Diagnostic]:
     """Domains of Postfix that a table of local domains lacks: one that is asked about senders and recipients."""
     asked: dict[str, set[str]] = {}
     slots: dict[str, LiveTable] = {}
@@ -200,7 +200,7 @@ def _domains(setup: Setup) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iterator[Complaint]:
+def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iterator[Diagnostic]:
     for domain, parameter in missing:
         message = (
             f'{parameter} has {domain}, and table "{table}" does not: mail from and to it is not local to the policy'

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import GOOD_CALL, about
-from forkpolicy.errors import Complaint, nearest
+from forkpolicy.errors import Diagnostic, nearest
 from forkpolicy.postfix.lists import split_list
 from forkpolicy.protocol.reply import parse_reply
 
@@ -26,7 +26,7 @@ TIMES = frozenset({"timeout", "max_idle", "max_ttl", "retry_delay"})
 KNOWN = TIMES | {"request_limit", "try_limit", "default_action", "policy_context"}
 
 
-def _fatal(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _fatal(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     for name in sorted(site.in_braces - KNOWN):
         near = nearest(name, KNOWN)
         hint = f'did you mean "{near}"?' if near else f"known are {', '.join(sorted(KNOWN))}"
@@ -38,14 +38,14 @@ def _fatal(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}", "error")
 
 
-def _timeout(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _timeout(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     timeout_s = _seconds(site.option("timeout"))
     if timeout_s > LONGEST_SANE_TIMEOUT_S:
         message = f"a server that does not answer holds each smtpd for {2 * timeout_s + 1} s (timeout {timeout_s} s)"
         yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}")
 
 
-def _tries(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _tries(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if site.option("try_limit") == "1":
         message = "try_limit 1: a lost connection is not opened again within an SMTP session, so that every further"
         message += " recipient gets the default action"
@@ -57,7 +57,7 @@ def _tries(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield about(setup, site, site.parameter_of("request_limit"), message, hint)
 
 
-def _default_action(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _default_action(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     action, parameter = site.option("default_action"), site.parameter_of("default_action")
     if action.startswith("{"):
         message = f"default_action {action} is an unknown restriction to Postfix: clients get 451 4.3.5"
@@ -71,7 +71,7 @@ def _default_action(setup: Setup, site: CallSite) -> Iterator[Complaint]:
         yield from _odd_action(setup, site, action, parameter)
 
 
-def _odd_action(setup: Setup, site: CallSite, action: str, parameter: str) -> Iterator[Complaint]:
+def _odd_action(setup: Setup, site: CallSite, action: str, parameter: str) -> Iterator[Diagnostic]:
     classes = split_list(setup.postfix.parameters["smtpd_restriction_classes"])
     if action.partition(" ")[0] in classes:
         return
@@ -85,7 +85,7 @@ def _odd_action(setup: Setup, site: CallSite, action: str, parameter: str) -> It
         yield about(setup, site, parameter, message, "DUNNO lets mail pass and goes on with them")
 
 
-def _idle(setup: Setup, site: CallSite) -> Iterator[Complaint]:
+def _idle(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     idle_s, kept_s = (
         setup.settings.server.idle_timeout,
         _seconds(setup.postfix.parameters["smtpd_policy_service_max_idle"]),
@@ -93,12 +93,12 @@ def _idle(setup: Setup, site: CallSite) -> Iterator[Complaint]:
     if idle_s <= kept_s and site is setup.ours[0]:
         message = f"idle_timeout ends a connection after {idle_s:g} s, and Postfix keeps it for {kept_s} s: "
         hint = f"[server] idle_timeout above {kept_s}"
-        yield Complaint(
+        yield Diagnostic(
             setup.settings.path, 0, 0, message + "each costs its smtpd a second", hint=hint, severity="warning"
         )
 
 
-OPTION_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Complaint]], ...] = (
+OPTION_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Diagnostic]], ...] = (
     _fatal,
     _timeout,
     _tries,

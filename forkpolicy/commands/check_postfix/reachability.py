@@ -18,7 +18,7 @@ from forkpolicy.tables.keys import parse_network_spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.model import Acl, Model, Rule
     from forkpolicy.postfix.parameters import Postfix
     from forkpolicy.postfix.restrictions import CallSite
@@ -30,7 +30,7 @@ AT_END = "END-OF-MESSAGE"
 BEFORE_MAIL = frozenset({"CONNECT", "EHLO", "HELO"})
 
 
-def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model) -> Iterator[Complaint]:
+def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model) -> Iterator[Diagnostic]:
     """Every finding about lines; they are not asked for one by one, so that ten thousand cost little."""
     inside = _Inside(postfix)
     version = _version(postfix.parameters.get("mail_version", ""))
@@ -136,7 +136,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", text)[:2])
 
 
-def _unheeded(line: Rule, asked: list[CallSite]) -> Iterator[Complaint]:
+def _unheeded(line: Rule, asked: list[CallSite]) -> Iterator[Diagnostic]:
     verb = line.action.verb
     if all(BEFORE_MAIL.issuperset(site.states) for site in asked):
         message = f"Postfix does not heed {verb} in {', '.join(sorted({site.list_name for site in asked}))}"
@@ -145,7 +145,7 @@ def _unheeded(line: Rule, asked: list[CallSite]) -> Iterator[Complaint]:
         yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
 
 
-def _too_late(line: Rule, states: set[str], asked: list[CallSite]) -> Iterator[Complaint]:
+def _too_late(line: Rule, states: set[str], asked: list[CallSite]) -> Iterator[Diagnostic]:
     """A header that comes after the message. Of a line that fires nowhere else every check says so."""
     if states != {AT_END} and all(states.intersection(site.states) == {AT_END} for site in asked):
         message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.addresses import unix_path
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.postfix.restrictions import find_call_sites
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ GOOD_CALL = "check_policy_service { unix:private/policy, timeout=10s, { default_
 
 
 @dataclass(frozen=True, slots=True)
-class Finding(Complaint):
-    """A complaint about a Postfix parameter."""
+class Finding(Diagnostic):
+    """A diagnostic about a Postfix parameter."""
 
     parameter: str = ""
 
     def as_json(self) -> dict[str, object]:
         """The same for `--json`."""
-        return {**Complaint.as_json(self), "parameter": self.parameter}
+        return {**Diagnostic.as_json(self), "parameter": self.parameter}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def about(
     message: str,
     hint: str = "",
     severity: Literal["error", "warning"] = "warning",
-) -> Complaint:
+) -> Diagnostic:
     """A finding about a parameter, as it counts for a call site."""
     path, line, source = spot_of(setup, site, parameter)
     text = f"{site.service}: {parameter}: {message}"

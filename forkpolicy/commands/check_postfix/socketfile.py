@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def why_no_connection(path: Path, below: Path, user_name: str, server: ServerSet
     return _by_settings(user_name, server)
 
 
-def unlike_settings(path: Path, settings: Settings) -> Iterator[Complaint]:
+def unlike_settings(path: Path, settings: Settings) -> Iterator[Diagnostic]:
     """A warning about a socket file whose owner, group or mode is not that of the settings; it may be systemd's."""
     found, server = _stat(path), settings.server
     if not found or not stat.S_ISSOCK(found.st_mode):
@@ -73,7 +73,7 @@ def unlike_settings(path: Path, settings: Settings) -> Iterator[Complaint]:
         )
         meant = f"{server.socket_user}, {server.socket_group}, {server.socket_mode}"
         hint = "restart the server, or set SocketUser=, SocketGroup= and SocketMode= of systemd's socket unit"
-        yield Complaint(str(path), 0, 0, f"the socket has {is_now}; expected {meant}", hint=hint, severity="warning")
+        yield Diagnostic(str(path), 0, 0, f"the socket has {is_now}; expected {meant}", hint=hint, severity="warning")
 
 
 def _name(look_up: Callable[[int], tuple[object, ...]], number: int) -> str:

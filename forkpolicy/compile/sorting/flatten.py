@@ -3,7 +3,7 @@
 One pass, a block of records at a time, memory for no more than the networks around the present one. The most specific
 network wins: where networks nest, the outer one's range is cut into the pieces that the inner ones leave. An inner one
 with its outer one's value says nothing new and is dropped. The same network or key twice is one entry; with two values
-it is a mistake, reported with both lines. `Tally` holds the counts, complaints and traits.
+it is a mistake, reported with both lines. `Tally` holds the counts, diagnostics and traits.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgpack
 
-from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.diagnostics import FirstDiagnostics
 from forkpolicy.compile.sorting.sort_records import HEAD_CHARS
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.tables import keys
 from forkpolicy.tables.kinds import KINDS
 
@@ -49,8 +49,8 @@ class Tally:
     ranges: int = 0
     skipped: int = 0
     out_of_order: int = 0
-    conflicts: FirstComplaints = field(default_factory=FirstComplaints)
-    order_examples: list[Complaint] = field(default_factory=list)
+    conflicts: FirstDiagnostics = field(default_factory=FirstDiagnostics)
+    order_examples: list[Diagnostic] = field(default_factory=list)
     wildcard_labels: set[int] = field(default_factory=set)
     forms: set[str] = field(default_factory=set)
 
@@ -76,10 +76,10 @@ class Tally:
         # Heads compare as their sources and lines do.
         self.conflicts.add(tail[:_LINE_END], lambda: self._conflict(key, Tail.parse(tail), Tail.parse(before)))
 
-    def _conflict(self, key: str, entry: Tail, other: Tail) -> Complaint:
+    def _conflict(self, key: str, entry: Tail, other: Tail) -> Diagnostic:
         message = f"{key} has the value {entry.shown} here and {other.shown} at {self.place(other)}"
         hint = "remove one of the two lines"
-        return Complaint(self.source_names[entry.source], entry.line, 0, message, hint=hint)
+        return Diagnostic(self.source_names[entry.source], entry.line, 0, message, hint=hint)
 
     def order(self, key: str, tail: str, outer: _Open) -> None:
         """A network inside one of another value that stands earlier in the same file: cidr_table(5) differs there."""
@@ -92,7 +92,7 @@ class Tally:
                 "it: here the most specific network wins, in cidr_table(5) the first"
             )
             self.order_examples.append(
-                Complaint(self.source_names[entry.source], entry.line, 0, message, severity="warning")
+                Diagnostic(self.source_names[entry.source], entry.line, 0, message, severity="warning")
             )
 
     def place(self, tail: Tail) -> str:

@@ -8,7 +8,7 @@ table is two `bytes.fromhex` an entry:
     the others   folded key as UTF-8, NUL, entry
 
 Common lines take a short way; whatever looks in the least unusual goes through `lines.split_line` and the strict
-parsers of `forkpolicy.tables.kinds`. Complaints are collected, never raised.
+parsers of `forkpolicy.tables.kinds`. Diagnostics are collected, never raised.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.complaints import FirstComplaints
+from forkpolicy.compile.diagnostics import FirstDiagnostics
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line
 from forkpolicy.compile.sorting.joined import refuse_never_equal
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.tables import keys
 from forkpolicy.tables.format import pack_value
 from forkpolicy.tables.kinds import KINDS
@@ -45,7 +45,7 @@ class Parsed:
 
     records: list[str] = field(default_factory=list)
     # The lines that are wrong, in the order of sources and lines.
-    bad: FirstComplaints = field(default_factory=FirstComplaints)
+    bad: FirstDiagnostics = field(default_factory=FirstDiagnostics)
     # What deserves one warning for the whole source: note -> (how often, first line).
     notes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -88,8 +88,8 @@ class RecordParser:
         except ValueError as error:
             # Without a line there is no other place for it than the sentence.
             message = str(error) if line or key in str(error) else f"{key}: {error}"
-            complaint = Complaint(self.source_name, line, 1 if line else 0, message, key, len(key))
-            parsed.bad.add((self.source, line), lambda: complaint)
+            diagnostic = Diagnostic(self.source_name, line, 1 if line else 0, message, key, len(key))
+            parsed.bad.add((self.source, line), lambda: diagnostic)
 
     def parse_exactly(self, lines: list[str], at: int, first_line: int, parsed: Parsed) -> None:
         """The slow and strict way for one line, `lines[at]`."""
@@ -105,7 +105,7 @@ class RecordParser:
                 parsed.records += self.records_of(item, number, parsed)
         except ValueError as error:
             wrong = error
-            parsed.bad.add((self.source, number), lambda: self._complaint(wrong, raw, number, item))
+            parsed.bad.add((self.source, number), lambda: self._diagnostic(wrong, raw, number, item))
 
     def _is_begin_of_list(self, raw: str) -> bool:
         """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
@@ -123,7 +123,7 @@ class RecordParser:
                 "join the two lines, or take the indentation away"
             )
 
-    def _complaint(self, error: ValueError, raw: str, number: int, item: Item | None) -> Complaint:
+    def _diagnostic(self, error: ValueError, raw: str, number: int, item: Item | None) -> Diagnostic:
         column, width = (item.column, len(item.key)) if item else (0, 1)
         if isinstance(error, LineError):
             column, width = error.column or column, error.width
@@ -131,7 +131,7 @@ class RecordParser:
             shown = decode_line(raw)
         except LineError:
             shown = raw
-        return Complaint(self.source_name, number, column or 1, str(error), shown.rstrip(), width)
+        return Diagnostic(self.source_name, number, column or 1, str(error), shown.rstrip(), width)
 
     def records_of(self, item: Item, line: int, parsed: Parsed) -> list[str]:
         """The strictly parsed records of one entry. Raises ValueError."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.lines import LineError, decode_line
-from forkpolicy.errors import Complaint, ConfigError, nearest
+from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
@@ -78,17 +78,17 @@ class CsvSource:
             self.warnings.append(f"rows without a key are left out ({without_key})")
 
 
-def _where_not_utf8(path: str) -> Complaint:
+def _where_not_utf8(path: str) -> Diagnostic:
     """Found by reading once more: a decoder knows the place in its buffer only."""
     with Path(path).open(encoding="latin-1") as lines:
         for number, line in enumerate(lines, 1):
             if number == 1 and line.startswith(_UTF16_BOMS):
-                return Complaint(path, 1, 0, "this is UTF-16: save the file as UTF-8")
+                return Diagnostic(path, 1, 0, "this is UTF-16: save the file as UTF-8")
             try:
                 decode_line(line)
             except LineError as error:
-                return Complaint(path, number, error.column, str(error), line.rstrip())
-    return Complaint(path, 0, 0, "this was not UTF-8, and is by now: compile it again")
+                return Diagnostic(path, number, error.column, str(error), line.rstrip())
+    return Diagnostic(path, 0, 0, "this was not UTF-8, and is by now: compile it again")
 
 
 def _position(column: str, header: list[str] | None) -> int:

@@ -2,7 +2,7 @@
 
 The value comes expanded from postconf(1). Files are read, maps are listed, each entry knows in which it stands, and
 each becomes what Postfix matches with it (`postfix_members`). What Postfix can ask but no program can list (ldap, sql,
-regexp ...) is a complaint that names it, because a table that silently held less or more than Postfix means would be
+regexp ...) is a diagnostic that names it, because a table that silently held less or more than Postfix means would be
 worse than none; an exclusion (`!pattern`) is taken off what stands behind it. What postconf(1) and postmap(1) warn of
 are warnings of the source, but for parameters that nothing uses. ConfigError has all of these in one run, each with
 its file and line; ValueError is for what keeps the parameter from being read. An empty parameter is a list without
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.postfix import maps, postconf
 from forkpolicy.postfix.exclusions import Exclusions
 from forkpolicy.postfix.folding import warnings_for
@@ -46,7 +46,7 @@ class PostconfSource:
     # Of the table that it is for.
     kind: TableKind = field(default_factory=DomainKind)
     warnings: list[str] = field(default_factory=list)
-    _mistakes: list[Complaint] = field(default_factory=list)
+    _diagnostics: list[Diagnostic] = field(default_factory=list)
     _excluded: Exclusions = field(init=False)
     _is_excluding: bool = False
 
@@ -64,8 +64,8 @@ class PostconfSource:
         with_subdomains = self.parameter in re.split(r"[\s,]+", self._answer(postconf.value_of(_PARENTS)))
         members = Members(self.parameter, self.kind, with_subdomains)
         yield from self._expand(members, value, self.name, 0, ())
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
+        if self._diagnostics:
+            raise ConfigError(self._diagnostics)
         self.warnings += members.warnings
 
     def _expand(self, members: Members, value: str, place: str, line: int, within: tuple[str, ...]) -> Iterator[Placed]:
@@ -148,7 +148,7 @@ class PostconfSource:
         return text
 
     def _note(self, place: str, line: int, mistake: str) -> None:
-        self._mistakes.append(Complaint(place, line, 0, mistake))
+        self._diagnostics.append(Diagnostic(place, line, 0, mistake))
 
 
 def open_source(argument: str, _base: Path) -> PostconfSource:

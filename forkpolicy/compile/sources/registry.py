@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.compile.sources import csvfile, interfaces, lmdbmap, postconf, sql
-from forkpolicy.errors import Complaint, ConfigError, nearest
+from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.postfix import maps
 from forkpolicy.tables.kinds import KINDS
 
@@ -106,7 +106,7 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
         if colon and not (base / word).exists():
             _refuse_what_is_not_a_path(word, prefix)
     except ValueError as error:
-        raise ConfigError([complaint_at(declaration, index, str(error))]) from error
+        raise ConfigError([diagnostic_at(declaration, index, str(error))]) from error
     if word == STDIN:
         return TextSource("standard input", STDIN)
     path = str(base / word)
@@ -130,12 +130,12 @@ def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:
     return replace(declaration, sources=sources, source_columns=declaration.source_columns[: at + 1])
 
 
-def complaint_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Complaint:
-    """A complaint at the word of a policy that names a source."""
+def diagnostic_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Diagnostic:
+    """A diagnostic at the word of a policy that names a source."""
     word = declaration.sources[index]
     column = declaration.source_columns[index] if index < len(declaration.source_columns) else 0
     text = f"{' '.join(sql.without_password(word).split())}: {message}"
-    return Complaint(declaration.path, declaration.line, column, text, "", len(word), hint)
+    return Diagnostic(declaration.path, declaration.line, column, text, "", len(word), hint)
 
 
 def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
@@ -160,10 +160,10 @@ def _blocks(stream: IO[bytes], name: str) -> Iterator[Block]:
 def _refuse_other_formats(data: bytes, name: str) -> None:
     """What would be one mistake a line. Raises ConfigError, which --skip-bad does not skip."""
     if data.startswith(_UTF16_BOMS):
-        raise ConfigError([Complaint(name, 1, 0, "this is UTF-16: save the file as UTF-8")])
+        raise ConfigError([Diagnostic(name, 1, 0, "this is UTF-16: save the file as UTF-8")])
     if _JSON.match(data.removeprefix(_BOM)):
         hint = "jq -r '.[]' writes the texts of a list so"
-        raise ConfigError([Complaint(name, 1, 0, "this is JSON: a source has one entry a line", hint=hint)])
+        raise ConfigError([Diagnostic(name, 1, 0, "this is JSON: a source has one entry a line", hint=hint)])
 
 
 def _safe_cut(data: bytes) -> int:

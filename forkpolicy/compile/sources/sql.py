@@ -138,7 +138,7 @@ def _import_sqlalchemy() -> Any:
 
 
 def without_password(text: str) -> str:
-    """A text with a URL in it, to be shown: entries and complaints show the name of their source."""
+    """A text with a URL in it, to be shown: entries and diagnostics show the name of their source."""
     found = _FORM.fullmatch(text)
     # The query is not part of the URL, even if it contains `@` and `?`.
     end = found.end("url") if found else len(text)

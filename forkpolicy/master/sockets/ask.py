@@ -158,7 +158,7 @@ def _parse_answer(line: bytearray, path: str) -> dict[str, Any]:
 
 def _harmless(value: object) -> Any:
     """A value of an answer with its texts as a terminal may have them: names of files and requests, and a captured
-    worker, send escape sequences too. Line ends stay: complaints have several lines.
+    worker, send escape sequences too. Line ends stay: diagnostics have several lines.
     """
     if isinstance(value, str):
         return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in value)

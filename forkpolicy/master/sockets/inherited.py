@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from forkpolicy.errors import Complaint, ConfigError
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.master.signals import CAUGHT, HELD
 from forkpolicy.master.sockets.listener import Listener, adopt
 
@@ -95,7 +95,7 @@ def _state(text: str, handover: int) -> dict[str, Any]:
         known = f"state {STATE_VERSION} with handover {handover}"
         message = f"the running master passes {seen}, this release knows {known}"
         hint = "stop the running master and start this release, which no upgrade in place can replace"
-        raise ConfigError([Complaint("upgrade", 0, 0, message, hint=hint)])
+        raise ConfigError([Diagnostic("upgrade", 0, 0, message, hint=hint)])
     assert isinstance(state, dict)
     return state
 

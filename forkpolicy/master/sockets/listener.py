@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import MAX_PATH_BYTES, inet_name
-from forkpolicy.errors import CannotWriteError, Complaint, ConfigError, ForkpolicyError
+from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, ForkpolicyError
 from forkpolicy.lock import locked
 
 if TYPE_CHECKING:
@@ -211,4 +211,4 @@ def _identity(name: str, directory: int) -> tuple[int, int]:
 
 def wrong(what: str, message: str) -> ConfigError:
     """A mistake of the operator's, and where it is."""
-    return ConfigError([Complaint(what, 0, 0, message)])
+    return ConfigError([Diagnostic(what, 0, 0, message)])

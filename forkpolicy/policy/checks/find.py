@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.policy.checks.reports import report_warnings
 from forkpolicy.policy.checks.rules import RULE_CHECKS, about
 from forkpolicy.policy.checks.values import value_warnings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import TableDeclaration
 
 
-def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Complaint]:
+def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Diagnostic]:
     """Every warning about a policy, in the order of its lines."""
     implication = Implication.of(model.acls.values())
     warnings = [warning for check in RULE_CHECKS for warning in check(model, implication)]
@@ -34,7 +34,7 @@ def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) ->
     return sorted(warnings, key=lambda each: (paths.index(each.path), each.line, each.column))
 
 
-def _unused(model: Model) -> Iterator[Complaint]:
+def _unused(model: Model) -> Iterator[Diagnostic]:
     used = {acl.name for line in model.rules for acl, _ in line.terms}
     used |= {name for action in model.actions.values() if action.template for name in action.template.matches}
     for acl in model.acls.values():
@@ -45,17 +45,17 @@ def _unused(model: Model) -> Iterator[Complaint]:
         if action.name not in fired and action.name != DEFAULT_ACTION and action.place:
             place = action.place
             message = f'action "{action.name}" is never used'
-            yield Complaint(place.path, place.line, place.column, message, place.source, 1, "", "warning")
+            yield Diagnostic(place.path, place.line, place.column, message, place.source, 1, "", "warning")
 
 
-def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -> Iterator[Complaint]:
+def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -> Iterator[Diagnostic]:
     asked = {each.lookup.name for acl in model.acls.values() for each in acl.matchers if each.lookup}
     for name, declared in declarations.items():
         if name not in asked:
-            yield Complaint(declared.path, declared.line, 0, f'table "{name}" is never used', severity="warning")
+            yield Diagnostic(declared.path, declared.line, 0, f'table "{name}" is never used', severity="warning")
 
 
-def _scores(model: Model) -> Iterator[Complaint]:
+def _scores(model: Model) -> Iterator[Diagnostic]:
     adds = [line for line in model.rules if line.action.kind == "score"]
     asks = [line for line in model.rules if any(acl.is_score for acl, _ in line.terms)]
     if adds and not asks:
@@ -68,4 +68,4 @@ def _scores(model: Model) -> Iterator[Complaint]:
             yield about(line, "a score is added, and no line below asks for it")
 
 
-MODEL_CHECKS: tuple[Callable[[Model], Iterator[Complaint]], ...] = (_unused, _scores, value_warnings, report_warnings)
+MODEL_CHECKS: tuple[Callable[[Model], Iterator[Diagnostic]], ...] = (_unused, _scores, value_warnings, report_warnings)

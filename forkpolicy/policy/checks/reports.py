@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ _ENDS = re.compile("[:;,]")
 _NAMED = 3
 
 
-def report_warnings(model: Model) -> Iterator[Complaint]:
+def report_warnings(model: Model) -> Iterator[Diagnostic]:
     """One warning for all texts that are cut, one for all that are not shown; each at the first such action."""
     used = {line.action.name for line in model.rules}
     actions = [each for each in model.actions.values() if each.kind == "reply" and each.place and each.name in used]
@@ -46,7 +46,7 @@ def _names(actions: list[Action]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _about(action: Action, message: str, hint: str) -> Complaint:
+def _about(action: Action, message: str, hint: str) -> Diagnostic:
     place = action.place
     assert place is not None
-    return Complaint(place.path, place.line, place.column, message, place.source, 1, hint, "warning")
+    return Diagnostic(place.path, place.line, place.column, message, place.source, 1, hint, "warning")

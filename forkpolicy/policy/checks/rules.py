@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from forkpolicy.errors import Complaint
+from forkpolicy.errors import Diagnostic
 from forkpolicy.policy.matchers.guards import Exact
 from forkpolicy.protocol.attributes import STATES, states_of
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
@@ -35,7 +35,7 @@ CLIENTS_OWN = frozenset({"sasl_username", "sasl_method", "sasl_sender", "ccert_f
 NULL = ("sender", NULL_SENDER)
 
 
-def contradictions(model: Model, implication: Implication) -> Iterator[Complaint]:
+def contradictions(model: Model, implication: Implication) -> Iterator[Diagnostic]:
     """Lines that ask for what cannot be."""
     for line in model.rules:
         for (acl, negated), (other, other_negated) in combinations(line.terms, 2):
@@ -61,7 +61,7 @@ def _opposed(implication: Implication, asked: Acl, excluded: Acl) -> str | None:
     return None
 
 
-def shadowed(model: Model, implication: Implication) -> Iterator[Complaint]:
+def shadowed(model: Model, implication: Implication) -> Iterator[Diagnostic]:
     """Lines that an earlier one always forestalls: whatever makes them fire makes it fire."""
     counts = Counter(clause for line in model.rules for clause in _clauses(line, implication))
     # Under its rarest clause, so that a clause that stands in every line does not make this quadratic.
@@ -84,7 +84,7 @@ def _forestalling(earlier: dict[Clause, dict[frozenset[Clause], Rule]], implied:
     return min(found, key=lambda line: line.number, default=None)
 
 
-def _shadow(line: Rule, first: Rule) -> Complaint:
+def _shadow(line: Rule, first: Rule) -> Diagnostic:
     hint = f"{first.where}: {first.text}"
     if line.action.name != first.action.name:
         hint += "; an exception stands above the line that it is an exception from"
@@ -94,7 +94,7 @@ def _shadow(line: Rule, first: Rule) -> Complaint:
     return about(line, f"this line never fires: whenever it could, {where} has decided before", hint)
 
 
-def impossible_states(model: Model, _: Implication) -> Iterator[Complaint]:
+def impossible_states(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """Lines that need what no protocol state has together."""
     for line in model.rules:
         if not states_of_line(line):
@@ -130,7 +130,7 @@ def _named_states(acl: Acl) -> set[str]:
     return {key.upper() for each in exact for key in each.keys} if len(exact) == len(guards) else set()
 
 
-def useless_actions(model: Model, _: Implication) -> Iterator[Complaint]:
+def useless_actions(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """Actions at a state where Postfix does not heed them, or that reach further than the line that has them."""
     for line in model.rules:
         verb = line.action.verb
@@ -143,7 +143,7 @@ def useless_actions(model: Model, _: Implication) -> Iterator[Complaint]:
             yield about(line, message, "no result of access(5) does that for one recipient only")
 
 
-def permits(model: Model, _: Implication) -> Iterator[Complaint]:
+def permits(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
     for line in model.rules:
         if may_permit(line.action):
@@ -157,7 +157,7 @@ def may_permit(action: Action) -> bool:
     return action.verb in PERMITTING or (action.verb == "restriction" and action.reply.text.startswith("permit"))
 
 
-def null_sender(model: Model, implication: Implication) -> Iterator[Complaint]:
+def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
     """Lines that ask about the sender and turn mail away, and do so to bounces too."""
     for line in model.rules:
         about_sender = [(acl, negated) for acl, negated in line.terms if "sender" in acl.attributes]
@@ -191,11 +191,11 @@ def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
     return (acl.find(values) is not None) is not negated
 
 
-def about(line: Rule, message: str, hint: str = "") -> Complaint:
+def about(line: Rule, message: str, hint: str = "") -> Diagnostic:
     """A warning about a whole line."""
     place = line.place
     assert place is not None, "only lines of the policy are checked"
-    return Complaint(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
+    return Diagnostic(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
 
 
 def _clauses(line: Rule, implication: Implication) -> frozenset[Clause]:
@@ -210,7 +210,7 @@ def _words(states: set[str]) -> str:
     return ", ".join(state for state in STATES if state in states)
 
 
-RULE_CHECKS: tuple[Callable[[Model, Implication], Iterator[Complaint]], ...] = (
+RULE_CHECKS: tuple[Callable[[Model, Implication], Iterator[Diagnostic]], ...] = (
     contradictions,
     shadowed,
     impossible_states,

@@ -9,11 +9,11 @@ from forkpolicy.policy.matchers.types import type_named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.model import Model
 
 
-def value_warnings(model: Model) -> Iterator[Complaint]:
+def value_warnings(model: Model) -> Iterator[Diagnostic]:
     """Warnings about the values of every ACL."""
     for acl in model.acls.values():
         yield from type_named(acl.type_name).warnings(acl.words)

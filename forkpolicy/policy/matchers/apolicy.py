@@ -11,7 +11,7 @@ from forkpolicy.policy.matchers.regex import is_regex
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.nodes import Word
 
 # `bar.com` inside an expression: a dot between a name and what looks like a label.
@@ -22,7 +22,7 @@ LITERAL = re.compile(r"(?P<local>[^\s\[\]]+@)?\[(?:IPv6:)?[0-9A-Fa-f:.]+\]", re.
 WHOLE_NAMES = frozenset({"unknown", "localhost", "<>"})
 
 
-def searched_for_warnings(words: Sequence[Word]) -> Iterator[Complaint]:
+def searched_for_warnings(words: Sequence[Word]) -> Iterator[Diagnostic]:
     """Warnings about the values of an ACL, as they stand in the policy."""
     for word in words:
         text = word.text
@@ -40,7 +40,7 @@ def _escaped(literal: str) -> str:
     return "/^" + re.sub(r"([\[\].+])", r"\\\1", literal) + "$/"
 
 
-def _dots(word: Word) -> Iterator[Complaint]:
+def _dots(word: Word) -> Iterator[Diagnostic]:
     pieces = PIECES.findall(word.text)
     for at, piece in enumerate(pieces):
         if piece == "." and at and BEFORE_DOT.fullmatch(pieces[at - 1][-1]) and not pieces[at - 1].startswith("\\"):

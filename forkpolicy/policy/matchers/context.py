@@ -12,7 +12,7 @@ from forkpolicy.protocol.attributes import ATTRIBUTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.files import Files
     from forkpolicy.policy.matchers.matcher import Lookup, Matcher
     from forkpolicy.policy.nodes import Word
@@ -30,11 +30,11 @@ class BuildContext:
     tables: Mapping[str, Lookup]
     delimiter: str = ""
     clock: Callable[[], float] = time.time
-    complaints: list[Complaint] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def wrong(self, word: Word, message: str, hint: str = "") -> None:
         """A mistake at a word."""
-        self.complaints.append(word.complaint(message, hint))
+        self.diagnostics.append(word.error(message, hint))
 
     def parsed(self, words: list[Word], parse: Callable[[str], T]) -> list[tuple[T, Word]]:
         """What `parse` makes of each word; what it raises ValueError for is a mistake."""
@@ -68,7 +68,7 @@ class BuildContext:
         return False
 
 
-def _no_warnings(_words: Sequence[Word]) -> Iterator[Complaint]:
+def _no_warnings(_words: Sequence[Word]) -> Iterator[Diagnostic]:
     return iter(())
 
 
@@ -78,4 +78,4 @@ class AclType:
 
     build: Build
     takes_values: bool = True
-    warnings: Callable[[Sequence[Word]], Iterator[Complaint]] = _no_warnings
+    warnings: Callable[[Sequence[Word]], Iterator[Diagnostic]] = _no_warnings

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
 
 FORM = "2026-12-24, 2026-12-24..2027-01-06, or for each year 12-24..01-06"
 DAY = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})", re.ASCII)
@@ -106,7 +106,7 @@ class DateMatcher(ClockMatcher[Dates]):
     def _space(self, dates: Dates) -> str:
         return f"{'each year' if dates.each_year else 'date'} {self.zone_name}"
 
-    def warnings(self) -> Iterator[Complaint]:
+    def warnings(self) -> Iterator[Diagnostic]:
         """Dates that are over."""
         today = self.now().toordinal()
         for dates, word in self.values:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.extent import Extent
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Place
@@ -135,7 +135,7 @@ class Matcher:
         """What it holds for, as the analysis of rules compares it."""
         raise NotImplementedError
 
-    def warnings(self) -> Iterator[Complaint]:
+    def warnings(self) -> Iterator[Diagnostic]:
         """What `check` says about its values."""
         return iter(())
 

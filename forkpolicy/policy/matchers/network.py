@@ -15,7 +15,7 @@ from forkpolicy.tables.kinds.kind import Subject
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.extent import Span
     from forkpolicy.policy.matchers.guards import Guard
@@ -60,7 +60,7 @@ class NetworkMatcher(Matcher):
         )
         return Extent(spans=spans, space=name, around=_networks_around)
 
-    def warnings(self) -> Iterator[Complaint]:
+    def warnings(self) -> Iterator[Diagnostic]:
         """Networks that stand in the list twice, or within another one."""
         widest: tuple[bytes, Word] | None = None
         for (first, last), word in sorted(self.ranges, key=lambda each: (each[0][0], _descending(each[0][1]))):

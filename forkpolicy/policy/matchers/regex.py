@@ -157,7 +157,7 @@ def _matchers(name: str, words: list[Word], context: BuildContext) -> list[Match
     if len(matcher.sets) > 1:
         sets = f"{len(matcher.sets)} sets of up to 48 MB each"
         message = f"{len(words)} expressions are so large that each worker keeps {sets}"
-        context.complaints.append(words[0].warning(message, "plain values and tables take far less"))
+        context.diagnostics.append(words[0].warning(message, "plain values and tables take far less"))
     return [matcher]
 
 

@@ -24,7 +24,7 @@ from forkpolicy.policy.matchers import (
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
 if TYPE_CHECKING:
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.context import AclType, BuildContext
     from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.policy.nodes import Word
@@ -68,7 +68,7 @@ def type_named(name: str) -> AclType:
     return pair.TYPE if name.startswith(TABLE_PREFIX) else TYPES.get(name, text.TYPE)
 
 
-def type_complaint(word: Word) -> Complaint | None:
+def type_diagnostic(word: Word) -> Diagnostic | None:
     """What is wrong with a type that is not an attribute of a Postfix known today.
 
     An error where it is a known one misspelt; any other may be one that a newer Postfix sends: a warning.
@@ -79,7 +79,7 @@ def type_complaint(word: Word) -> Complaint | None:
     known = [*ATTRIBUTES, *(each for each in TYPES if each not in ATTRIBUTES)]
     meant = nearest(name, known, MISSPELT)
     if meant:
-        return word.complaint(f'unknown type of ACL "{word.text}"', f'did you mean "{meant}"?')
+        return word.error(f'unknown type of ACL "{word.text}"', f'did you mean "{meant}"?')
     near = OTHER_NAMES.get(name) or nearest(name, known)
     if near:
         return word.warning(f'no Postfix known today sends an attribute "{word.text}"', f'did you mean "{near}"?')

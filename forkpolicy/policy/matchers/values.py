@@ -20,7 +20,7 @@ from forkpolicy.policy.nodes import Word
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
 
 if TYPE_CHECKING:
-    from forkpolicy.errors import Complaint
+    from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.tables.kinds.kind import Subject
 
@@ -35,7 +35,7 @@ class AttributeType:
     plain: Plain
     fold: Callable[[str], str]
     has_expressions: bool = True
-    warnings: Callable[[Sequence[Word]], Iterator[Complaint]] | None = None
+    warnings: Callable[[Sequence[Word]], Iterator[Diagnostic]] | None = None
 
     @property
     def acl_type(self) -> AclType:
@@ -98,7 +98,7 @@ class _Values:
             lines = read_lines(word.text, self.context.files)
         except ConfigError as error:
             hint = flags_hint(word.text)
-            for each in error.complaints:
+            for each in error.diagnostics:
                 self.context.wrong(word, f"{each.path} {each.message}", hint)
             return
         for number, line in enumerate(lines, 1):
