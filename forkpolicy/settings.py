@@ -93,7 +93,7 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """`[mail]`: what has to be as in Postfix."""
+    """`[mail]`: what must be as in Postfix."""
 
     recipient_delimiter: str = setting(
         "",
@@ -169,7 +169,7 @@ class Settings:
     )
     # For the same reason no section [tables] has it.
     watch_interfaces: bool = setting(
-        False, "Compile tables with `interfaces:` sources anew whenever addresses or routes of this machine change."
+        False, "Compile tables with `interfaces:` sources again whenever addresses or routes of this machine change."
     )
     server: ServerSettings = field(default_factory=ServerSettings)
     mail: MailSettings = field(default_factory=MailSettings)
@@ -196,7 +196,7 @@ def load_settings(path: str | Path, files: Files | None = None) -> Settings:
 
 def read_settings(path: str | Path, files: Files | None = None) -> tuple[Settings, list[Diagnostic]]:
     """The settings with every good value of the file, defaults for the rest, and the mistakes: for `check`, which
-    goes on to the policy whatever is wrong here. Raises ConfigError only for what is no readable TOML at all.
+    goes on to the policy whatever is wrong here. Raises ConfigError only for a file that is not TOML at all.
     """
     text = _decode(str(path), (files or Files()).read(path))
     reader = _Reader(str(path), text)

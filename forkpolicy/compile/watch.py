@@ -3,7 +3,7 @@ addresses, links or routes have changed.
 
 A process of its own (`watch_interfaces` in the settings), started by a master that may write the tables, or by systemd
 as a service next to one that may not (`forkpolicy-compile --watch-interfaces`); workers load the new tables by
-themselves. Events only wake it: what is true is listed anew, so a lost event (an overrun of the socket's buffer) is
+themselves. Events only wake it: the networks are listed again, so a lost event (an overrun of the socket's buffer) is
 one more reason to list, and never a wrong table. A listing that fails compiles nothing, and the previous table stays
 in use. A failure or a warning of the compile is logged when it is new, not at every attempt.
 Raises nothing but bugs.
@@ -194,5 +194,5 @@ def _drain(events: socket.socket) -> None:
         except BlockingIOError:
             return
         except OSError:
-            # ENOBUFS: the kernel had more to say than the buffer took. What it was is listed anew.
+            # ENOBUFS: more events than the buffer holds. The networks are listed again.
             continue

@@ -60,7 +60,7 @@ def load_policy(
 
 
 def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> list[TableDeclaration]:
-    """The tables that a policy declares, and those that only its shadow does, for whoever compiles them.
+    """The tables that a policy declares, and those that only its shadow does, for the compiler.
 
     Raises ConfigError for a policy that is wrong; a shadow that is gives what can be read of it.
     """

@@ -68,7 +68,7 @@ class Acl:
         for matcher in self.matchers:
             try:
                 found = matcher.find(*(values[name] or "" for name in matcher.attributes))
-            except Exception as error:  # noqa: BLE001 - one value that holds is enough, whatever fails beside it
+            except Exception as error:  # noqa: BLE001 - one value that holds is enough, whatever else fails
                 failure = error
                 continue
             if found:

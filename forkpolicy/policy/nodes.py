@@ -55,7 +55,7 @@ class TableStatement:
 
     @property
     def declaration(self) -> TableDeclaration:
-        """The same for whoever compiles or opens the table."""
+        """The same for the compiler and the loader of the table."""
         place = self.name.place
         texts = tuple(source.text for source in self.sources)
         columns = tuple(source.place.column for source in self.sources)

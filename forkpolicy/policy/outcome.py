@@ -1,4 +1,4 @@
-"""What a decision comes to: a rule, and what whoever serves keeps with it."""
+"""What a decision comes to: a rule, and what the worker keeps with it."""
 
 from __future__ import annotations
 

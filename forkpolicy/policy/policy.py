@@ -32,7 +32,7 @@ class Policy:
     """A loaded policy. `wanted`: the attributes that it reads, in the order in which `decide` takes their values.
 
     Values come as Postfix sent them; `views` (rewriting.py) say how the policy sees those that are addresses.
-    `on_failure` is told why an evaluation failed, each time; whoever sets it decides how often that is logged.
+    `on_failure` is called with the reason each time an evaluation failed; its owner decides how often that is logged.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Policy:
     ) -> None:
         self.model = model
         self.paths = paths
-        # In the order in which Postfix sends them: nothing has to be put in order for each request.
+        # In the order in which Postfix sends them: nothing must be put in order for each request.
         listed = list(ATTRIBUTES)
         asked = dict.fromkeys((*ALWAYS_WANTED, *_asked(model), *also_wanted))
         self.wanted = tuple(sorted(asked, key=lambda name: listed.index(name) if name in ATTRIBUTES else len(listed)))

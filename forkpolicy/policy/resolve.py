@@ -1,6 +1,6 @@
 """From statements to a model: names become what they name. Collects every mistake; order matters, as in apolicy.
 
-Whatever an `access` line or a value refers to has to be declared before it. The first declaration of a name stays
+Whatever an `access` line or a value refers to must be declared before it. The first declaration of a name stays
 the one that counts when there are two.
 """
 
@@ -228,7 +228,7 @@ def _amount(text: str) -> float:
 
 
 def _refuse_names_in_verb(verb: str) -> None:
-    # What Postfix is told to do must not come from a request or a table.
+    # What Postfix must do must not come from a request or a table.
     if "{" in verb.replace("{{", ""):
         raise ValueError(f'"{verb}": the action itself is written out, names in braces stand in its text')
 

@@ -24,7 +24,7 @@ IpRange = tuple[bytes, bytes]
 
 NULL_SENDER: Final = "<>"
 
-# RFC 1035 2.3.4: what is longer is no name, and no entry of a list or table has it.
+# RFC 1035 2.3.4: a longer text is not a name, and no entry of a list or table has it.
 MAX_NAME_CHARS: Final = 253
 # As long as the dot before the longest name, and a character that it may stand behind.
 PARENTS_WITHIN_CHARS: Final = MAX_NAME_CHARS + 2
@@ -320,7 +320,7 @@ def _pack_address(text: str, mask: str | None) -> tuple[bytes, bytes]:
 
 
 def _what_is_wrong(text: str, mask: str | None) -> str:
-    """Why a text is no address, with what was probably meant. Only ever asked about texts that are none."""
+    """Why a text is not an address, with what was probably meant. Only called for texts that are not one."""
     suffix = "" if mask is None else f"/{mask}"
     if "%" in text:
         bare = text.partition("%")[0]

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class InUseError(TableError):
-    """The file is not what it was, and cannot be opened anew before others have let it go."""
+    """The file is not what it was, and cannot be opened again before others have closed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """An open table file whose content is what was written. Whoever holds it closes `fd` or opens it as a Table."""
+    """An open table file whose content is what was written. Its holder closes `fd` or opens it as a Table."""
 
     path: str
     fd: int
@@ -155,7 +155,7 @@ def open_table(path: str, name: str, kind: Kind, *, delimiter: str = "") -> Tabl
 def verify_file(path: str) -> VerifiedFile:
     """Open a file and check its digest; touches no LMDB, so that it may run in any thread. Raises TableError."""
     try:
-        # Whatever stands there, opening it must not wait: the other tables are taken up after this one.
+        # Whatever the file is, opening it must not wait: the other tables are loaded after this one.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise TableError(f"{path} {_why_not_open(error)}") from error

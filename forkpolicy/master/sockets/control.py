@@ -46,7 +46,7 @@ class ControlClient:
         return self.sock.fileno()
 
     def commands(self) -> list[dict[str, Any]] | None:
-        """The commands that came; None when the client is gone or talks nonsense."""
+        """The commands that came; None when the client is gone or sent an invalid message."""
         try:
             data = self.sock.recv(MAX_COMMAND_BYTES)
         except BlockingIOError:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NetworkMatcher(Matcher):
-    """Ranges of addresses. What is no address (`unknown`) is in none of them."""
+    """Ranges of addresses. A value that is not an address (`unknown`) is in none of them."""
 
     def __init__(self, attribute: str, ranges: list[tuple[IpRange, Word]]) -> None:
         self.attributes = (attribute,)
@@ -95,7 +95,7 @@ def _number(key: bytes) -> int:
 
 
 def _networks_around(span: Span) -> Iterator[Span]:
-    """Every network that has this one; a range of a policy that is no network is not found."""
+    """Every network that has this one; a range of a policy that is not a network is not found."""
     kind, low, high = span[0], int(span[1]), int(span[2])
     yield span
     for bits in range((low ^ high).bit_length(), (32 if kind.endswith(" 4") else 128) + 1):

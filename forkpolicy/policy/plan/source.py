@@ -219,7 +219,7 @@ def _code_of(module: CodeType) -> CodeType:
 
 
 def _statements(text: str, line: int) -> list[ast.stmt]:
-    # `return` outside of a function is no mistake to ast.parse: compile() sees it inside.
+    # `return` outside of a function is not a mistake for ast.parse: compile() sees it inside.
     nodes = ast.parse(text).body
     for node in nodes if line else ():
         for each in ast.walk(node):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.tables.kinds.kind import Find, SourceKey, Traits, View
 
-# `if` and `endif` are words of cidr_table(5); whoever means keys writes them in quotes.
+# `if` and `endif` are words of cidr_table(5); as keys they must be in quotes.
 _COMMON: Final = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
 
 
