@@ -50,6 +50,8 @@ class DomainKind(TableKind):
         ask_parents = parent_asker(ask, traits) if traits.get("wildcard_labels") else None
 
         def find(text: str) -> bytes | None:
+            if not text:
+                return None
             if not text.isascii():
                 return find_international(text)
             name = text.lower() if text[-1:] != "." else fold_domain(text)
@@ -58,7 +60,7 @@ class DomainKind(TableKind):
                 if set_key(key):
                     return value() + key
             except lmdb.BadValsizeError:
-                # Empty, or longer than any key can be: a hostile request, of whose parents there may be an entry.
+                # Longer than any key can be, or nothing but a dot: a hostile request, of whose parents there may be an entry.
                 pass
             return ask_parents(name) if ask_parents else None
 
