@@ -16,7 +16,7 @@ import pytest
 
 from forkpolicy.commands import main
 from forkpolicy.commands.shared.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
-from forkpolicy.commands.shared.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, Recording
+from forkpolicy.commands.shared.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, RequestLog
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
 from forkpolicy.log import MAX_LINE_BYTES, LogPipe
@@ -420,7 +420,7 @@ def test_memory_does_not_grow_with_the_file(settings, tmp_path, form):
     path = tmp_path / "long"
     path.write_bytes(content)
     tracemalloc.start()
-    assert sum(1 for _ in Recording(str(path))) == 5000
+    assert sum(1 for _ in RequestLog(str(path))) == 5000
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < len(content) / 10

@@ -16,7 +16,7 @@ from forkpolicy.commands.explain.text import as_text, in_order, met, not_given, 
 from forkpolicy.commands.explain.words import request_of
 from forkpolicy.commands.shared.clock import Clock
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.commands.shared.request_log import Recorded, Recording
+from forkpolicy.commands.shared.request_log import PastRequest, RequestLog
 from forkpolicy.errors import EXIT_DONE, UsageError
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.evaluate import Answer
@@ -62,11 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _explain(policy: Policy, requests: Iterable[tuple[Recorded, Request]], *, as_json: bool, show_all: bool) -> None:
+def _explain(policy: Policy, requests: Iterable[tuple[PastRequest, Request]], *, as_json: bool, show_all: bool) -> None:
     clock = Clock()
     clock.put_into(policy)
-    for number, (recorded, request) in enumerate(requests):
-        clock.turn_to(recorded)
+    for number, (past, request) in enumerate(requests):
+        clock.turn_to(past)
         values = wanted_values(request, policy.wanted)
         trace = policy.trace(values, all_rules=show_all)
         text, failure = policy.result(trace.outcome, values)
@@ -144,7 +144,7 @@ def _finding_object(finding: Finding) -> dict[str, object]:
     return found
 
 
-def _requests(what: list[str], policy: Policy) -> Iterator[tuple[Recorded, Request]]:
+def _requests(what: list[str], policy: Policy) -> Iterator[tuple[PastRequest, Request]]:
     """The requests that the command line means."""
     if not what:
         return _from_file("-")
@@ -157,20 +157,20 @@ def _is_text(word: str) -> bool:
     return not {"=", "{"}.isdisjoint(word) or (" " in word and not os.path.lexists(word))
 
 
-def _from_words(words: list[str], policy: Policy) -> Iterator[tuple[Recorded, Request]]:
-    recorded = request_of(words, policy.wanted)
-    yield recorded, recorded.request()
+def _from_words(words: list[str], policy: Policy) -> Iterator[tuple[PastRequest, Request]]:
+    past = request_of(words, policy.wanted)
+    yield past, past.request()
 
 
-def _from_file(file: str) -> Iterator[tuple[Recorded, Request]]:
-    recording = Recording(file, in_part=True)
+def _from_file(file: str) -> Iterator[tuple[PastRequest, Request]]:
+    request_log = RequestLog(file, in_part=True)
     number = 0
-    for number, recorded in enumerate(recording, 1):
+    for number, past in enumerate(request_log, 1):
         try:
-            yield recorded, recorded.request()
+            yield past, past.request()
         except ProtocolError as error:
-            raise UsageError(f"{recording.name}: request {number}: {error}") from error
+            raise UsageError(f"{request_log.name}: request {number}: {error}") from error
     if not number:
-        raise UsageError(recording.why_nothing())
-    for why, count in recording.left_out.items():
+        raise UsageError(request_log.why_nothing())
+    for why, count in request_log.left_out.items():
         print(f"warning: {count} left out: {why}", file=sys.stderr)

@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.commands.shared.log_lines import read_line
-from forkpolicy.commands.shared.request_log import Recorded
+from forkpolicy.commands.shared.request_log import PastRequest
 from forkpolicy.errors import UsageError, nearest
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES, STATES
 from forkpolicy.protocol.request import REQUEST_NAME
@@ -27,14 +27,14 @@ NO_REQUEST: Final = "this line has no request: expected a decision of our log, o
 USUAL: Final = {"request": REQUEST_NAME, "protocol_state": "RCPT", "protocol_name": "ESMTP"}
 
 
-def request_of(words: list[str], read_by_policy: Collection[str]) -> Recorded:
+def request_of(words: list[str], read_by_policy: Collection[str]) -> PastRequest:
     """The request of `name=value` words, or of one word that is a line of a log. `read_by_policy`: attributes that
     may be given although no known Postfix sends them.
     """
     if len(words) == 1:
         line = read_line(words[0].encode("utf-8", "surrogateescape"))
         if line.attributes:
-            return Recorded(None, line.attributes, line.time)
+            return PastRequest(None, line.attributes, line.time)
         if _is_line(words[0]):
             raise UsageError(f'"{words[0]}": {NO_REQUEST}')
     attributes: dict[str, str] = {}
@@ -47,7 +47,7 @@ def request_of(words: list[str], read_by_policy: Collection[str]) -> Recorded:
         if wrong or name in attributes:
             raise UsageError(f'"{word}": {wrong or f"{name} is given twice"}')
         attributes[name] = value
-    return Recorded(None, {**USUAL, **attributes})
+    return PastRequest(None, {**USUAL, **attributes})
 
 
 def _is_line(word: str) -> bool:

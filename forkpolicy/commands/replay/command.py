@@ -17,7 +17,7 @@ from forkpolicy.commands.replay.replaying import Judge, Replay
 from forkpolicy.commands.replay.report import Report
 from forkpolicy.commands.shared.clock import Clock
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, Recording
+from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, RequestLog
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.loading import load_everything
 from forkpolicy.progress import Progress
@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
     other = _load(arguments.against, clock, judge.tables) if arguments.against else None
     replay = Replay(judge, other, clock)
     began_s = time.monotonic()
-    recording = Recording(arguments.file)
+    request_log = RequestLog(arguments.file)
     try:
         _open_tables(replay)
-        _read(recording, replay)
+        _read(request_log, replay)
     finally:
         for table in replay.tables:
             table.close()
-    report = Report(replay, recording, time.monotonic() - began_s)
+    report = Report(replay, request_log, time.monotonic() - began_s)
     print(report.as_json() if arguments.as_json else report.as_text())
     return EXIT_NO if replay.changed else EXIT_DONE
 
@@ -77,18 +77,18 @@ def _open_tables(replay: Replay) -> None:
             print(f'warning: table "{table.name}" cannot be used: {table.refused}', file=sys.stderr)
 
 
-def _read(recording: Recording, replay: Replay) -> None:
+def _read(request_log: RequestLog, replay: Replay) -> None:
     first_wrong = ""
     with Progress(sys.stderr) as progress:
-        progress.begin(recording.total_bytes, "requests")
-        for recorded in recording:
+        progress.begin(request_log.total_bytes, "requests")
+        for past in request_log:
             try:
-                replay.ask(recorded)
+                replay.ask(past)
             except ProtocolError as error:
                 first_wrong = first_wrong or f"{error}: {error.shown!r}"
-                recording.left_out[NOT_A_REQUEST] += 1
+                request_log.left_out[NOT_A_REQUEST] += 1
             if replay.requests % LOOK_EVERY == 0:
-                progress.at(recording.read_bytes, replay.requests)
+                progress.at(request_log.read_bytes, replay.requests)
     if not replay.requests:
-        wrong = f"{recording.name} has no policy request; the first thing that is none: {first_wrong}"
-        raise UsageError(wrong if first_wrong else recording.why_nothing())
+        wrong = f"{request_log.name} has no policy request; the first thing that is none: {first_wrong}"
+        raise UsageError(wrong if first_wrong else request_log.why_nothing())

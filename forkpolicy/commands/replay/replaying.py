@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.commands.shared.clock import Clock
-    from forkpolicy.commands.shared.request_log import Recorded
+    from forkpolicy.commands.shared.request_log import PastRequest
     from forkpolicy.policy.model import Rule
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.request import Request
@@ -97,9 +97,9 @@ class Replay:
         self.tables = list(dict.fromkeys(table for each in judges for table in each.tables.values()))
         self._layout: Layout | None = None
 
-    def ask(self, recorded: Recorded) -> None:
+    def ask(self, past: PastRequest) -> None:
         """One request. Raises ProtocolError for bytes that are not one."""
-        values = self._values(recorded)
+        values = self._values(past)
         self.requests += 1
         judge = self.judge
         mine = judge.pick(values)
@@ -110,13 +110,13 @@ class Replay:
         other_line = self.other.ask(theirs)
         text, other_text = judge.text(line, mine), self.other.text(other_line, theirs)
         if text != other_text:
-            self._changed(line, other_line, text, other_text, recorded)
+            self._changed(line, other_line, text, other_text, past)
 
-    def _changed(self, line: Rule, other_line: Rule, text: str, other_text: str, recorded: Recorded) -> None:
+    def _changed(self, line: Rule, other_line: Rule, text: str, other_text: str, past: PastRequest) -> None:
         self.changed += 1
         pair = line.number, other_line.number
         if pair not in self.changes:
-            self.changes[pair] = Change(line, other_line, text, other_text, self._example(recorded.request()))
+            self.changes[pair] = Change(line, other_line, text, other_text, self._example(past.request()))
         self.changes[pair].requests += 1
 
     def _example(self, request: Request) -> dict[str, str]:
@@ -126,16 +126,16 @@ class Replay:
         state = {"protocol_state": request.get("protocol_state")}
         return state | {name: request.attributes[name] for name in self.wanted if name in request.attributes}
 
-    def _values(self, recorded: Recorded) -> Values:
-        if recorded.attributes is not None:
-            self.clock.turn_to(recorded)
-            return wanted_values(recorded.request(), self.wanted)
-        assert recorded.raw is not None
+    def _values(self, past: PastRequest) -> Values:
+        if past.attributes is not None:
+            self.clock.turn_to(past)
+            return wanted_values(past.request(), self.wanted)
+        assert past.raw is not None
         if self._layout:
-            values = self._layout.values(recorded.raw.decode("utf-8", "surrogateescape"))
+            values = self._layout.values(past.raw.decode("utf-8", "surrogateescape"))
             if values is not None:
                 return values
-        request = recorded.request()
+        request = past.request()
         # As a connection does: the layout of the last request is that of most.
         names = request.layout
         self._layout = Layout(names, self.wanted) if names and learnable(names) else None

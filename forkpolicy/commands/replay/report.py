@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from forkpolicy.commands.replay.replaying import Change, Judge, Replay
-    from forkpolicy.commands.shared.request_log import Recording
+    from forkpolicy.commands.shared.request_log import RequestLog
     from forkpolicy.policy.model import Rule
 
 # A terminal is no place for ten thousand lines: `--json` has them all.
@@ -27,7 +27,7 @@ class Report:
     """One replay, over."""
 
     replay: Replay
-    recording: Recording
+    request_log: RequestLog
     took_s: float
 
     def as_json(self) -> str:
@@ -36,7 +36,7 @@ class Report:
         report: dict[str, Any] = {
             "requests": replay.requests,
             "seconds": round(self.took_s, 3),
-            "left_out": dict(self.recording.left_out),
+            "left_out": dict(self.request_log.left_out),
             **_judge_object(replay.judge),
         }
         if replay.other:
@@ -55,13 +55,13 @@ class Report:
 
     def _head(self, paint: Painter) -> Iterator[str]:
         replay = self.replay
-        yield paint.bold(f"{replay.requests:,} requests of {self.recording.name}") + f" in {self.took_s:.1f} s"
-        for why, count in self.recording.left_out.items():
+        yield paint.bold(f"{replay.requests:,} requests of {self.request_log.name}") + f" in {self.took_s:.1f} s"
+        for why, count in self.request_log.left_out.items():
             yield paint.colour("yellow", f"{count:,} left out: {why}")
         for judge in filter(None, (replay.judge, replay.other)):
             for why, count in judge.failures.most_common(SHOWN_LINES):
                 yield paint.red(f"{judge.settings_path}: {count:,} times on_error: {why}")
-        if replay.clock.asked_for and not self.recording.is_log:
+        if replay.clock.asked_for and not self.request_log.is_log:
             yield paint.colour("yellow", "days and times are the current ones: raw requests have no time")
 
     def _changes(self) -> list[Change]:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forkpolicy.commands.shared.request_log import Recorded
+    from forkpolicy.commands.shared.request_log import PastRequest
     from forkpolicy.policy.policy import Policy
 
 
@@ -32,7 +32,7 @@ class Clock:
                     matcher.clock = self
                     self.asked_for = True
 
-    def turn_to(self, recorded: Recorded) -> None:
+    def turn_to(self, past: PastRequest) -> None:
         """It is when that request was asked; when this began, where nobody knows."""
         if self.asked_for:
-            self.now_s = recorded.time_s() or self._began_s
+            self.now_s = past.time_s() or self._began_s

@@ -55,7 +55,7 @@ _OF_POSTFIX = re.compile(rb"(?:^|\s)(?:NOQUEUE|[0-9A-Za-z]{6,20}): [\w-]+: [A-Z-
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class PastRequest:
     """One request: the bytes that Postfix sent, or the attributes that were logged and when (seconds, as text)."""
 
     raw: bytes | None = None
@@ -77,7 +77,7 @@ class Recorded:
             return 0.0
 
 
-class Recording:
+class RequestLog:
     """What a file has, once, in order. `read_bytes` and `left_out` grow while it is iterated."""
 
     def __init__(self, file: str, *, in_part: bool = False) -> None:
@@ -98,7 +98,7 @@ class Recording:
             self._stream.close()
             raise
 
-    def __iter__(self) -> Iterator[Recorded]:
+    def __iter__(self) -> Iterator[PastRequest]:
         """Every usable request."""
         with self._stream:
             yield from self._from_log() if self.is_log else self._from_postfix()
@@ -136,7 +136,7 @@ class Recording:
             f"JSON: its first line is {first[:60].decode('ascii', 'backslashreplace')!r}"
         )
 
-    def _from_postfix(self) -> Iterator[Recorded]:
+    def _from_postfix(self) -> Iterator[PastRequest]:
         reader = RequestReader(MAX_REQUEST_BYTES)
         try:
             while data := self._stream.read1(READ_BYTES):
@@ -150,7 +150,7 @@ class Recording:
         except ProtocolError as error:
             raise UsageError(f"{self.name}: {error}") from error
 
-    def _from_log(self) -> Iterator[Recorded]:
+    def _from_log(self) -> Iterator[PastRequest]:
         while line := self._stream.readline(MAX_LINE_BYTES):
             self.read_bytes += len(line)
             if line.isspace():
@@ -161,7 +161,7 @@ class Recording:
             elif said.fields or (said.attributes and self._in_part):
                 yield from self._usable(said)
 
-    def _usable(self, said: LogLine) -> Iterator[Recorded]:
+    def _usable(self, said: LogLine) -> Iterator[PastRequest]:
         if "cut" in said.fields:
             self.left_out[CUT] += 1
         elif said.attributes is None or not (said.whole or self._in_part):
@@ -169,7 +169,7 @@ class Recording:
         elif said.attributes.get("request") != REQUEST_NAME:
             self.left_out[NOT_A_REQUEST] += 1
         else:
-            yield Recorded(None, said.attributes, said.time)
+            yield PastRequest(None, said.attributes, said.time)
 
 
 def _opened(file: str) -> BufferedReader:
@@ -177,8 +177,8 @@ def _opened(file: str) -> BufferedReader:
     return os.fdopen(0, "rb", closefd=False) if file == "-" else Path(file).open("rb")
 
 
-def _whole(reader: RequestReader) -> Iterator[Recorded]:
+def _whole(reader: RequestReader) -> Iterator[PastRequest]:
     while (raw := reader.next_request()) is not None:
         # More than one empty line between two requests.
         if not raw.isspace():
-            yield Recorded(raw)
+            yield PastRequest(raw)
