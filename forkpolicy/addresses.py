@@ -37,7 +37,7 @@ def inet_name(address: Address) -> str:
 
 
 def why_no_listening(endpoint: str, address: Address | None, error: Exception) -> str:
-    """What to say of an address of an `inet:` endpoint that cannot be listened on; None: it has no address."""
+    """The message for an address of an `inet:` endpoint that cannot be listened on; None: it has no address."""
     # What Python itself finds wrong with an address has no errno.
     reason = getattr(error, "strerror", None) or str(error)
     if address is None or inet_name(address) == endpoint:
@@ -45,7 +45,7 @@ def why_no_listening(endpoint: str, address: Address | None, error: Exception) -
     host = endpoint.removeprefix("inet:").rpartition(":")[0]
     return (
         f"cannot listen on {address[0]}, which is an address of {host}: {reason}; "
-        "correct the name's addresses, or name those addresses that are meant"
+        "correct the addresses of the name, or write the addresses that are meant"
     )
 
 

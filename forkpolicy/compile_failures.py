@@ -1,8 +1,8 @@
-"""Which tables of a directory failed to be compiled, when and why: what forkpolicy-compile leaves for `status` and the
-metrics, since it may be run by a timer whose failures nobody reads. A table that compiles is taken off the list.
+"""Which tables of a directory failed to compile, when and why: forkpolicy-compile writes it for `status` and the
+metrics, since it may run from a timer whose failures are not read. A table that compiles is removed from the list.
 
-A file of JSON beside the tables, replaced whole under the directory's lock. Writing raises OSError; reading returns
-nothing where there is no list, or none that can be read.
+A JSON file next to the tables, replaced as one under the directory's lock. Writing raises OSError; reading returns
+nothing where there is no list that can be read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE: Final = ".failures"
-# The first diagnostics say what is wrong; the compile has printed all of them.
+# The first diagnostics are enough; the compile has printed all of them.
 MAX_REASON_CHARACTERS: Final = 1000
 MAX_FILE_BYTES: Final = 1 << 22
 
@@ -38,7 +38,7 @@ def failures(directory: Path) -> Failures:
 
 
 def failures_of(status: dict[str, Any]) -> Failures:
-    """Those of the tables that are served, of the master's answer to `status`."""
+    """Those of the tables in use, from the master's reply to `status`."""
     served = {table["name"] for worker in status["workers"] for table in worker["tables"]}
     return {name: each for name, each in failures(Path(status["tables_directory"])).items() if name in served}
 

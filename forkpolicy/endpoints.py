@@ -1,7 +1,7 @@
 """Endpoints, networks and modes as settings write them: which texts are valid, and which two are the same socket.
 
 Each `..._mistake` returns in words what is wrong with one text, or an empty text. A number inside a text has the bounds
-of what it counts: the kernel takes a port modulo 65536, and port 0 is any free one, which nobody could be asked to use.
+of what it counts: the kernel takes a port modulo 65536, and port 0 is any free one, which no client could know.
 Opens nothing and resolves no name; raises nothing.
 """
 
@@ -42,7 +42,7 @@ def unix_mistake(text: str) -> str:
 
 
 def network_mistake(text: str) -> str:
-    """An address or a network that some peer can have."""
+    """An address or a network that a peer can have."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:
@@ -61,10 +61,12 @@ def address_mistake(text: str) -> str:
 
 
 def mode_mistake(text: str) -> str:
-    """The mode of a socket file, in octal; one that lets nobody connect is a mistake."""
+    """The mode of a socket file, in octal; one with which no process could connect is refused."""
     if not re.fullmatch("0?[0-7]{3}", text):
         return f'expected three octal digits such as "0660", got "{text}"'
-    return "" if int(text, 8) & _ANY_WRITE else f'with mode "{text}" nobody may write to the socket: expected "0660"'
+    return (
+        "" if int(text, 8) & _ANY_WRITE else f'with mode "{text}" no process may write to the socket: expected "0660"'
+    )
 
 
 def _host_mistake(host: str) -> str:

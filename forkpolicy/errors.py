@@ -1,12 +1,12 @@
 """The three kinds of failure and what each leads to.
 
 * Our bug: any other exception. Let it raise; a worker dies of it and the master starts another.
-* The operator's mistake: `ConfigError` with every `Diagnostic` found, `UsageError`. Commands print it and exit;
+* The operator's error: `ConfigError` with every `Diagnostic` found, `UsageError`. Commands print it and exit;
   a reload keeps what serves.
 * The world's fault: `TableError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
 
-Exit codes follow sysexits(3), as the commands' documentation lists them. No traceback ever reaches a user for
-a mistake of theirs: `forkpolicy.commands` prints `str(error)` and exits with `error.exit_code`.
+Exit codes follow sysexits(3), as the commands' documentation lists them. No user ever sees a traceback for
+an error of theirs: `forkpolicy.commands` prints `str(error)` and exits with `error.exit_code`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ EXIT_NOT_RUNNING = 69
 EXIT_CANNOT_WRITE = 73
 EXIT_CONFIG = 78
 
-# A caret under column 300 of a pasted line helps nobody; the line is cut around its mistake.
+# A caret under column 300 of a pasted line does not help; the line is cut around the error.
 SHOWN_COLUMNS = 100
-# More names than these are not compared one by one with a name that is unknown.
+# More names than this are not compared one by one with an unknown name.
 MANY_NAMES = 1000
 
 
@@ -56,7 +56,7 @@ class Diagnostic:
         return ":".join([self.path, *(str(number) for number in (self.line, self.column) if number)])
 
     def __str__(self) -> str:
-        """Say it in one line, then show the source line with a caret and the hint where there are any."""
+        """One line, then the source line with a caret and the hint, where there are any."""
         label = "warning: " if self.severity == "warning" else ""
         lines = [masked(f"{self.place}: {label}{self.message}")]
         if self.source and self.column:
@@ -92,7 +92,7 @@ class ForkpolicyError(Exception):
     exit_code = EXIT_NO
 
     def __str__(self) -> str:
-        """The words, without passwords."""
+        """The message, without passwords."""
         return masked(super().__str__())
 
 
@@ -103,7 +103,7 @@ class UsageError(ForkpolicyError):
 
 
 class NotRunningError(ForkpolicyError):
-    """No master answers on the control socket."""
+    """No master replies on the control socket."""
 
     exit_code = EXIT_NOT_RUNNING
 
@@ -129,7 +129,7 @@ class ConfigError(ForkpolicyError):
     exit_code = EXIT_CONFIG
 
     def __str__(self) -> str:
-        """All diagnostics, one below the other."""
+        """All diagnostics, one below another."""
         return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
 
 
@@ -137,7 +137,7 @@ def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     """The known name that `word` was probably meant to be, or None. `likeness`: 1.0 is equal, as difflib measures."""
     names = list(known)
     if len(names) > MANY_NAMES:
-        # A policy of thousands of names has mistakes by the hundred, and a comparison takes 10 us.
+        # A policy of thousands of names may have errors by the hundred, and a comparison takes 10 us.
         names = [name for name in names if name[:1] == word[:1] and abs(len(name) - len(word)) <= 2][:MANY_NAMES]
     found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=likeness)
     return found[0] if found else None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-# A key that no path can have marks the answer to a glob in a snapshot.
+# A key that no path can have marks the result of a glob in a snapshot.
 GLOB_PREFIX = "glob\0"
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -48,7 +48,7 @@ class Files:
         self._reading = reading
 
     def read(self, path: str | Path) -> bytes:
-        """The bytes of a file; the same bytes however often it is asked for."""
+        """The bytes of a file; the same bytes at every call."""
         name = str(path)
         if name not in self.snapshot:
             self._reading(name)
@@ -60,8 +60,8 @@ class Files:
         return self.snapshot[name]
 
     def glob(self, pattern: str) -> list[str]:
-        """The paths that match, sorted; there may be none. A directory that may not be listed is a mistake, since
-        rules would be missing without a word.
+        """The paths that match, sorted; there may be none. A directory that may not be listed is an error, since
+        rules would be missing unnoticed.
         """
         self._reading(pattern)
         try:
@@ -116,7 +116,7 @@ def _cannot_read(name: str, error: OSError | ValueError) -> ConfigError:
 
 
 def _matching(pattern: str) -> list[str]:
-    """As the shell does it: `*`, `?` and `[...]` in any part of the path, hidden names only where that is asked for."""
+    """As the shell does it: `*`, `?` and `[...]` in any part of the path, hidden names only with a dot."""
     if not WILDCARD.search(pattern):
         return [pattern] if os.path.lexists(pattern) else []
     head, name = os.path.split(pattern)

@@ -1,7 +1,7 @@
 """Settings, policy and tables as one generation, loaded from files or from a snapshot of them.
 
 The start loads before it forks. A reload loads in a child of the master, to check, and hands the master an `Outline`:
-what it has to know, and the bytes that workers load from. Commands load to check and explain. Tables are named here,
+what it must know, and the bytes that workers load from. Commands load to check and explain. Tables are named here,
 not opened: LMDB is opened after the fork. Raises ConfigError with every mistake of settings and policy.
 """
 
@@ -64,9 +64,9 @@ class Loaded:
 
     @property
     def line_texts(self) -> list[str]:
-        """Every access line with its place, then the end of the policy and failures: what hits are counted by."""
-        model = self.policy.model
-        return [f"{line.where}: {line.text}" for line in model.all_rules]
+        """Every rule with its place, then the end of the policy and failures: hits are counted by these."""
+        rules = [f"{line.where}: {line.text}" for line in self.policy.model.rules]
+        return [*rules, "default: no rule fired", "on_error: an evaluation failed"]
 
     @property
     def outline(self) -> dict[str, Any]:
@@ -81,10 +81,10 @@ class Loaded:
 
     @property
     def summary(self) -> dict[str, object]:
-        """What the start and the reload line of the log say about it."""
+        """What the log's lines of the start and the reload have about it."""
         model = self.policy.model
         wanted = self.settings.shadow
-        shadow = {"shadow": wanted if self.shadow else f"{wanted} is left out: it does not load"} if wanted else {}
+        shadow = {"shadow": wanted if self.shadow else f"{wanted} is left out: it failed to load"} if wanted else {}
         return {
             "policy": self.settings.policy,
             **shadow,
@@ -108,7 +108,7 @@ class Outline:
 
     @classmethod
     def of(cls, settings_path: str, outline: dict[str, Any]) -> Outline:
-        """From what `Loaded.outline` gave. Raises ConfigError for settings that were no good there either."""
+        """From what `Loaded.outline` gave. Raises ConfigError for settings that were wrong there, too."""
         fields = {**outline, "table_paths": tuple(outline["table_paths"])}
         return cls(load_settings(settings_path, SnapshotFiles(outline["snapshot"])), **fields)
 
@@ -153,7 +153,7 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
     """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already."""
     check_on_error(settings.server.on_error, settings.path)
     tables = _LiveTables(settings, before)
-    # The shadow first: the real policy reads of each request what the shadow reads, too.
+    # The shadow first: the real policy also reads the attributes that the shadow reads.
     shadow, warnings = _load_shadow(settings, files, tables)
     declarations = tables.begin()
     policy, own_warnings = load_policy(
@@ -177,14 +177,14 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
 
 
 def _no_line(policy: Policy) -> Iterator[Diagnostic]:
-    """Such as after an editor met a full disk and left the file empty."""
+    """A policy without a rule, such as an editor leaves when the disk is full."""
     if not policy.model.rules:
-        message = f"has no access line: every request gets the action {DEFAULT_ACTION}"
+        message = f"has no access rule: every request gets the action {DEFAULT_ACTION}"
         yield Diagnostic(policy.paths[0], 0, 0, message, severity="warning")
 
 
 def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple[Shadow | None, list[Diagnostic]]:
-    """The shadow policy. One that does not load is reported and left out: what counts is the real one."""
+    """The shadow policy. One that fails to load is reported and left out."""
     if not settings.shadow:
         return None, []
     declarations = tables.begin()
@@ -197,7 +197,7 @@ def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple
             views=views_of(settings.mail),
         )
     except ConfigError as error:
-        left_out = Diagnostic(settings.shadow, 0, 0, "the shadow policy is left out: it does not load")
+        left_out = Diagnostic(settings.shadow, 0, 0, "the shadow policy is left out: it failed to load")
         return None, [replace(each, severity="warning") for each in (*error.diagnostics, left_out)]
     return Shadow(policy, tables.made, declarations), []
 

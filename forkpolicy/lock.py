@@ -1,12 +1,12 @@
-"""Locks that no other user can hold: a file of mode 0600 that is there while somebody works.
+"""Locks that no other user can hold: a file of mode 0600 that exists while a process works.
 
 flock(2) asks for no more than an open descriptor. On a directory, or on a file that others may read, any local user
 could hold it for ever; a file of mode 0600 can be opened by its owner and root alone. One that belongs to another
-user, or that others may open, is refused at once. Nobody waits without end: `patience_s`, then the process that holds
-the lock is named. The file is removed under the lock, so that nothing is left of it; a waiter that got a removed one
-begins anew.
+user, or that others may open, is refused at once. No process waits without end: after `patience_s` the process that
+holds the lock is named. The file is removed under the lock, so that nothing is left of it; a waiter that got a
+removed one starts again.
 
-Raises CannotWriteError with the reason, and of it LockHeldError for a lock that was waited for in vain.
+Raises CannotWriteError with the reason, and of it LockHeldError for a lock that was not free in time.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from forkpolicy.errors import CannotWriteError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LOOK_AGAIN_S: Final = 0.02
+RETRY_S: Final = 0.02
 _TRY_AGAIN: Final = "try again when it has ended, or end it"
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LockHeldError(CannotWriteError):
-    """Another process has the lock, and keeps it."""
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
 def locked(
     path: Path, patience_s: float, wait: Callable[[str], None] | None = None, directory: int | None = None
 ) -> Iterator[None]:
-    """Hold the lock of a path meanwhile. `wait` is called with the holder's name if it has to be waited for;
+    """Hold the lock of a path meanwhile. `wait` is called with the holder's name before waiting for it;
     `directory` is the descriptor of the path's directory, if there is one already.
     """
     where = str(path) if directory is None else path.name
@@ -60,11 +60,11 @@ def take(path: Path, fd: int, lock: Callable[[int, int], None], kind: int, patie
     while not _got(fd, lock, kind):
         if time.monotonic() >= until_s:
             raise LockHeldError(f"{path} is locked by {holder(fd)}: {_TRY_AGAIN}")
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(RETRY_S)
 
 
 def holder(fd: int) -> str:
-    """Who holds a lock on an open file, as far as /proc/locks says (proc(5))."""
+    """Which process holds a lock on an open file, as far as /proc/locks shows it (proc(5))."""
     inode = f":{os.fstat(fd).st_ino}"
     with contextlib.suppress(OSError):
         for line in Path("/proc/locks").read_text().splitlines():
@@ -93,7 +93,7 @@ def _locked_file(
         finally:
             if fd >= 0:
                 os.close(fd)
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(RETRY_S)
 
 
 def _opened(path: Path, where: str, directory: int | None) -> int:
@@ -113,14 +113,14 @@ def _refuse_foreign(path: Path, found: os.stat_result) -> None:
     except KeyError:
         owner = str(found.st_uid)
     what = f"a file of {owner} with mode {stat.S_IMODE(found.st_mode):04o}"
-    raise CannotWriteError(f"{path} is {what}, which another user can lock for ever: remove it")
+    raise CannotWriteError(f"{path} is {what}, which another user could lock for ever: remove it")
 
 
 def _got(fd: int, lock: Callable[[int, int], None], kind: int) -> bool:
     try:
         lock(fd, kind | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        # lockf(3) may say either.
+        # lockf(3) may raise either.
         return False
     return True
 

@@ -1,11 +1,11 @@
 """Log lines that never delay a decision: one atomic write to a pipe; a small process does the rest.
 
 `LogPipe` belongs to every process that logs. A line is at most PIPE_BUF bytes, so that one non-blocking write puts
-the whole of it into the pipe or nothing; a line that finds the pipe full is dropped and counted, for the master in a
+the whole of it into the pipe or nothing; a line for which the pipe is full is dropped and counted, for the master in a
 `Tally`, and the next one that gets through is preceded by the count. `master/processes/logger.py` reads the pipe.
 
 Values come from outside: whatever is not a printable character is escaped, so that one event is one line and a
-terminal that shows it does nothing but show it. Nothing leaves this module but bugs.
+terminal that shows it does nothing but show it. Raises nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SYSLOG_SOCKET = "/dev/log"
 # Linux's PIPE_BUF: up to here a write to a pipe is atomic (pipe(7)).
 MAX_LINE_BYTES = select.PIPE_BUF
-# An hour of a busy server's refusals fits while the target is away; it is what an unprivileged process may ask for.
+# An hour of a busy server's refusals fits while the target is down; it is what an unprivileged process may have.
 PIPE_BYTES = 1 << 20
 # syslog(3) severities; the first byte of a line in the pipe.
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
@@ -46,7 +46,7 @@ class Tally:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def add(self, count: int) -> None:
-        """Count on. Nothing is waited for: 2^64 is full."""
+        """Add to it, without waiting: it is full at 2^64."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_write(self.fd, count)
 
@@ -84,7 +84,7 @@ class LogPipe:
         return (self.fd, self.lost.fd) if self.lost else (self.fd,)
 
     def named(self, **fields: object) -> LogPipe:
-        """The same pipe for another process: its lines say whose they are."""
+        """The same pipe for another process, with fields that name it."""
         return LogPipe(self.fd, self.style, {**self.fields, **fields}, self.lost)
 
     def event(self, level: str, event: str, **fields: object) -> None:
@@ -96,7 +96,7 @@ class LogPipe:
         self._write("info", {"event": "decision", **self.fields, **fields})
 
     def line(self, level: str, event: str, **fields: object) -> bytes:
-        """The line of an event, for who writes it otherwise than through the pipe; without its newline."""
+        """The line of an event, without its newline, for a caller that does not write it to the pipe."""
         head = {"time": self._now(), "level": level, "event": event}
         return self._fitting(PRIORITY[level], {**head, **self.fields, **_without_passwords(fields)})[:-1]
 
@@ -115,7 +115,7 @@ class LogPipe:
         except BlockingIOError:
             return False
         except BrokenPipeError:
-            # The logger is gone; the master starts another. What is said meanwhile is counted.
+            # The logger has ended; the master starts another. Lines lost meanwhile are counted.
             return False
         return True
 

@@ -1,11 +1,11 @@
 """What `status` knows, as Prometheus text (exposition format 0.0.4).
 
-Pure: the answer of the master's `status` command in, text out. Every metric is declared once in METRICS; a test
+Pure: the reply of the master's `status` command in, text out. Every metric is declared once in METRICS; a test
 compares contrib/grafana with it.
 
-Counters carry the worker's slot as a label: they only grow within a slot, also over a worker's death, except the hits
-of lines and the counts of a shadow policy, which begin anew with each worker and each generation of the policy; rate()
-and increase() see that.
+Counters carry the worker's slot as a label: they only grow within a slot, also when a worker is replaced, except the
+hits of rules and the counts of a shadow policy, which restart with each worker and each generation of the policy;
+rate() and increase() handle that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Metric:
 
 
 METRICS: Final = (
-    Metric("forkpolicy_info", "gauge", "Always 1; the version that runs."),
+    Metric("forkpolicy_info", "gauge", "Always 1; the running version."),
     Metric("forkpolicy_uptime_seconds", "gauge", "Time since the master began; counters of workers count since then."),
     Metric("forkpolicy_helper_running", "gauge", "0 while a helper process (log, metrics, networks) is missing."),
     Metric("forkpolicy_helper_ended_total", "counter", "How often that helper process has ended."),
@@ -50,23 +50,23 @@ METRICS: Final = (
     Metric("forkpolicy_connections_accepted_total", "counter", "Connections accepted."),
     Metric("forkpolicy_connections_taken_total", "counter", "Connections taken over from other workers."),
     Metric("forkpolicy_connections_given_total", "counter", "Connections handed over to other workers."),
-    Metric("forkpolicy_requests_total", "counter", "Requests answered."),
-    Metric("forkpolicy_replies_total", "counter", "Replies by their first word; log and score lines that fired."),
-    Metric("forkpolicy_errors_total", "counter", "Requests answered with on_error, and bugs."),
-    Metric("forkpolicy_protocol_errors_total", "counter", "Connections ended because they sent no policy request."),
-    Metric("forkpolicy_log_dropped_total", "counter", "Log lines lost: the pipe was full, or the target took none."),
-    Metric("forkpolicy_log_waiting_bytes", "gauge", "Log lines that the target has not taken yet."),
+    Metric("forkpolicy_requests_total", "counter", "Requests replied to."),
+    Metric("forkpolicy_replies_total", "counter", "Replies by their first word; log and score rules that fired."),
+    Metric("forkpolicy_errors_total", "counter", "Requests that got on_error, and bugs."),
+    Metric("forkpolicy_protocol_errors_total", "counter", "Connections ended because of an invalid request."),
+    Metric("forkpolicy_log_dropped_total", "counter", "Log lines lost: the pipe was full, or the target refused them."),
+    Metric("forkpolicy_log_waiting_bytes", "gauge", "Bytes of log lines that are not written to the target yet."),
     Metric("forkpolicy_busy_seconds_total", "counter", "Time spent on requests, from read to reply."),
     Metric("forkpolicy_cpu_seconds_total", "counter", "CPU time of the worker, its loop included."),
     Metric("forkpolicy_request_duration_seconds", "histogram", "Time of a request in the server, from read to reply."),
-    Metric("forkpolicy_line_hits_total", "counter", "How often each access line fired; 0 for ever is a dead one."),
-    Metric("forkpolicy_sampled_requests_total", "counter", "Requests that were looked at closely, about two a second."),
-    Metric("forkpolicy_exempted_requests_total", "counter", "Sampled requests that the first ACL of a line exempted."),
-    Metric("forkpolicy_shadow_compared_total", "counter", "Requests that the shadow policy was asked about, too."),
-    Metric("forkpolicy_shadow_differs_total", "counter", "Of those, requests that it would have answered otherwise."),
-    Metric("forkpolicy_shadow_failed_total", "counter", "Of those, requests that one of the two could not answer."),
-    Metric("forkpolicy_shadow_pair_differs_total", "counter", "Differences by the pair of lines responsible."),
-    Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker serves from."),
+    Metric("forkpolicy_line_hits_total", "counter", "How often each rule fired; one that stays at 0 never fires."),
+    Metric("forkpolicy_sampled_requests_total", "counter", "Requests of which a sample was taken, about two a second."),
+    Metric("forkpolicy_exempted_requests_total", "counter", "Sampled requests that the first ACL of a rule exempted."),
+    Metric("forkpolicy_shadow_compared_total", "counter", "Requests that the shadow policy evaluated, too."),
+    Metric("forkpolicy_shadow_differs_total", "counter", "Of those, requests with a different reply."),
+    Metric("forkpolicy_shadow_failed_total", "counter", "Of those, requests on which one of the two failed."),
+    Metric("forkpolicy_shadow_pair_differs_total", "counter", "Differences by the pair of rules responsible."),
+    Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker uses."),
     Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
     Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
 )
@@ -87,7 +87,7 @@ _COUNTERS: Final = {
 
 
 def render(status: Status) -> str:
-    """The whole page."""
+    """The page."""
     samples: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
     for name, suffix, labels, value in _samples(status):
         samples[name].append(f"{name}{suffix}{_labels(labels)} {_number(value)}\n")
@@ -154,13 +154,13 @@ def _of_histogram(worker: Status, labels: Labels) -> Iterator[Sample]:
 
 
 def _of_lines(worker: Status, labels: Labels, lines: Sequence[str]) -> Iterator[Sample]:
-    """`lines` are `file:line: access ...`, in the order of the hits."""
+    """`lines` are `file:line: access ...`, in the order of the hits, then the end of the policy and failures."""
     for number, line in enumerate(lines[: len(worker["line_hits"])]):
         where, _, text = line.partition(": ")
         more = {**labels, "line": where}
         yield "forkpolicy_line_hits_total", "", {**more, "text": text}, worker["line_hits"][number]
-        _, first, *rest = text.split()
-        if rest and number < len(worker.get("exempted", ())):
+        statement, first, *_ = text.split()
+        if statement == "access" and number < len(worker.get("exempted", ())):
             yield "forkpolicy_exempted_requests_total", "", {**more, "acl": first}, worker["exempted"][number]
 
 
@@ -190,7 +190,7 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    # A lone surrogate (a byte that was no UTF-8 in a policy) cannot be sent as UTF-8.
+    # A lone surrogate (a byte that was not UTF-8 in a policy) cannot be sent as UTF-8.
     return (
         value.encode("utf-8", "backslashreplace")
         .decode()

@@ -2,7 +2,7 @@
 
 `serve` refuses to start where one does not hold, and `check` reports the same diagnostics, so that the two cannot
 differ. Each condition is judged for the user that runs `serve` or `check`. What only the attempt can
-show (another server on a socket, a port in use) is not here: while the server runs, that is as it should be.
+show (another server on a socket, a port in use) is not here: while the server runs, that is expected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start that is planned. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed."""
+    """A planned start. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed."""
 
     settings: Settings
     tables: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Start:
 
 
 def find_obstacles(start: Start) -> list[Diagnostic]:
-    """Everything that keeps a master from starting; empty when nothing does."""
+    """Everything that prevents a master from starting; empty when nothing does."""
     return [diagnostic for condition in CONDITIONS for diagnostic in condition(start)]
 
 
@@ -80,7 +80,7 @@ def control_path(settings: Settings) -> str:
 
 
 def unreadable(identity: Identity, paths: Iterable[str]) -> list[tuple[str, str]]:
-    """The files among `paths` that a user may not read, each with what is in the way. As root only."""
+    """The files among `paths` that a user may not read, each with the reason. As root only."""
     wanted = [path for path in paths if Path(path).exists()]
     return [(path, why) for path, why in zip(wanted, answer_as(identity, _why_each, wanted), strict=True) if why]
 
@@ -88,7 +88,7 @@ def unreadable(identity: Identity, paths: Iterable[str]) -> list[tuple[str, str]
 def _proc(_start: Start) -> Iterator[Diagnostic]:
     """The kernel's files about processes must be there."""
     if not Path("/proc/self/fd").is_dir():
-        message = "is not mounted: sockets are made, tables opened and memory is measured by what stands there"
+        message = "is not mounted: it is needed to make sockets, open tables and measure memory"
         yield Diagnostic("/proc", 0, 0, message, hint="mount -t proc proc /proc")
 
 
@@ -107,7 +107,7 @@ def _users(start: Start) -> Iterator[Diagnostic]:
 
 
 def _log(start: Start) -> Iterator[Diagnostic]:
-    """The log's target must take what is written to it."""
+    """The log's target must be writable."""
     target = log_target(start.settings)
     if target == "stderr":
         return
@@ -117,14 +117,14 @@ def _log(start: Start) -> Iterator[Diagnostic]:
 
 
 def _why_no_syslog() -> str:
-    return "" if Path(SYSLOG_SOCKET).is_socket() else f"there is no {SYSLOG_SOCKET}: is a syslog daemon running here?"
+    return "" if Path(SYSLOG_SOCKET).is_socket() else f"{SYSLOG_SOCKET} does not exist: is a syslog daemon running?"
 
 
 def _why_no_log_file(path: Path) -> str:
     if not _exists(path.parent) or not path.parent.is_dir() or not _may(path.parent, os.X_OK):
         return _why_nothing_made_in(path.parent)
     if path.is_symlink():
-        return f"{path} is a link, which is not followed: name the file itself"
+        return f"{path} is a symbolic link, which is not followed: name the file itself"
     if path.is_dir():
         return f"{path} is a directory: name a file in it"
     if not path.exists():
@@ -145,7 +145,7 @@ def _why_nothing_made_in(directory: Path) -> str:
 
 
 def _unix_sockets(start: Start) -> Iterator[Diagnostic]:
-    """A UNIX socket's path must fit, its directory be there, and nothing else be in its place."""
+    """A UNIX socket's path must fit, its directory must exist, and nothing else may be in its place."""
     for section, key, endpoint in start.endpoints:
         if endpoint.startswith("unix:"):
             path = unix_path(endpoint, start.base)
@@ -157,19 +157,19 @@ def _unix_sockets(start: Start) -> Iterator[Diagnostic]:
 def _why_no_socket(path: Path, *, makes_directory: bool) -> str:
     size_bytes = len(os.fsencode(path))
     if size_bytes > MAX_PATH_BYTES:
-        return f"{path} has {size_bytes} bytes: the path of a socket has {MAX_PATH_BYTES} at most"
+        return f"{path} has {size_bytes} bytes: the path of a socket may have {MAX_PATH_BYTES}"
     directory = path.parent
     if makes_directory:
         directory = next(each for each in path.parents if _exists(each))
     if why := _why_nothing_made_in(directory):
         return why
     if path.exists() and not path.is_socket():
-        return f"{path} is there and is not a socket: move it away, or choose another path"
+        return f"{path} exists and is not a socket: move it away, or choose another path"
     return ""
 
 
 def _inet_sockets(start: Start) -> Iterator[Diagnostic]:
-    """A host must be known and be this machine, and the port be one that the starter may take."""
+    """A host must be known and be this machine, and the port one that this user may use."""
     for section, key, endpoint in start.endpoints:
         if not endpoint.startswith("unix:") and (why := _why_not_ours(endpoint)):
             yield start.error(section, key, f"{key}: {endpoint}: {why}")
@@ -183,7 +183,7 @@ def _why_not_ours(endpoint: str) -> str:
     for family, address in found:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
-                # Bound for a moment and never listening: in nobody's way.
+                # Bound for a moment and never listening: it is in no other process's way.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -195,7 +195,7 @@ def _why_not_ours(endpoint: str) -> str:
 
 
 def _different_hosts(start: Start) -> Iterator[Diagnostic]:
-    """No two names of hosts may lead to one address; equal texts and paths are refused with the settings."""
+    """No two host names may have one address; equal texts and paths are refused with the settings."""
     seen: dict[str, str] = {}
     for section, key, endpoint in start.endpoints:
         for name in () if endpoint.startswith("unix:") else _names(endpoint):
@@ -214,7 +214,7 @@ def _names(endpoint: str) -> list[str]:
 
 
 def _tables(start: Start) -> Iterator[Diagnostic]:
-    """The workers must be able to read the tables that are there."""
+    """The workers must be able to read the tables that exist."""
     try:
         identity = worker_identity(start.settings)
     except KeyError:
@@ -224,11 +224,11 @@ def _tables(start: Start) -> Iterator[Diagnostic]:
     try:
         closed = unreadable(identity, start.tables)
     except OSError:
-        message = f"user: no process of ours can become user {identity.user}"
+        message = f"user: this process may not become user {identity.user}"
         yield start.error("server", "user", message, "give it CAP_SETUID and CAP_SETGID, or start it as that user")
         return
     for path, why in closed:
-        hint = f"make it readable for user {identity.user} (chmod, chown), or let tables be compiled elsewhere"
+        hint = f"make it readable for user {identity.user} (chmod, chown), or have tables compiled elsewhere"
         yield start.error("", "tables", f"tables: user {identity.user} may not read {path}: {why}", hint)
 
 
@@ -258,7 +258,7 @@ def _why_unreadable(path: Path) -> str:
 
 
 def _exists(path: Path) -> bool:
-    """Whether it is there for us to see: `Path.exists` raises PermissionError until Python 3.14."""
+    """Whether it exists and we may see it: `Path.exists` raises PermissionError until Python 3.14."""
     try:
         path.stat()
     except OSError:

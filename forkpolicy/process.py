@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Whatever the master catches: its children ignore these or give them a meaning of their own.
+# The signals that the master catches: its children ignore these or give them another meaning.
 SIGNALS_OF_MASTER = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -87,7 +87,7 @@ def die_with_parent(signum: int, parent: int) -> None:
 
 
 def leave_no_core() -> None:
-    """No core file, no ptrace by our own user: the memory holds what people write to each other."""
+    """No core file, no ptrace by our own user: the memory holds people's addresses."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)
 
@@ -129,7 +129,7 @@ def answer_as(identity: Identity, question: Callable[[list[str]], list[str]], ab
         answer = pipe.read()
     os.waitpid(pid, 0)
     if not answer:
-        raise OSError(f"nothing can be asked as user {identity.user}")
+        raise OSError(f"cannot become user {identity.user}")
     answers: list[str] = json.loads(answer)
     return answers
 

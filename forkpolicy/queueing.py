@@ -1,4 +1,4 @@
-"""How many workers: what to expect of N-1, N, N+1 of them, from what was measured of the ones that run.
+"""How many workers: what to expect of N-1, N, N+1 of them, from what was measured of the running ones.
 
 A connection stays with its worker, so N workers are N queues, not one queue with N servers: a request waits behind
 those of its own worker even while another is idle. Each is an M/G/1 queue: requests come at random, one after
@@ -49,7 +49,7 @@ class ServiceTimes:
         return max(0.0, square / self.mean_s**2 - 1)
 
     def with_mean(self, mean_s: float) -> ServiceTimes:
-        """The same distribution with another mean: what the loop costs beside the handler costs every request."""
+        """The same distribution with another mean: the cost of the loop is added to every request."""
         added_s = mean_s - self.mean_s
         if added_s <= 0:
             return self

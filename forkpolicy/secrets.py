@@ -1,4 +1,4 @@
-"""The one place that masks passwords in what people get to see: messages, logs, reports.
+"""The one place that masks passwords in what people can read: messages, logs, reports.
 
 `masked` takes any text. A password stands in a URL, as in `sql:` sources and in addresses of servers, or in one of its
 options; everything else is left as it is. Where it is not clear how much is the password, more is masked and not less.

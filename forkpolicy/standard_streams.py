@@ -1,7 +1,7 @@
-"""Standard input, output and error as a command finds them: closed, on a full disk, or with nobody at the other end.
+"""Standard input, output and error as a command finds them: closed, on a full disk, or without a reader.
 
 `fill_closed` keeps the descriptors 0 to 2 from being taken by the next file that is opened, such as a table that would
-then be read as standard input. `why_unwritable` tells standard output's failures from those of other files.
+then be read as standard input. `why_unwritable` distinguishes failures of standard output from those of other files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STANDARD_ERROR = 2
 
 def fill_closed() -> None:
     """Put /dev/null where a standard descriptor is closed: one that cannot be read or written, so that using it fails
-    as it did; but what goes to standard error is lost, since nobody could be told. `sys.stdin` stays None.
+    as it did; but what goes to standard error is lost. `sys.stdin` stays None.
     """
     if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
         return
@@ -36,7 +36,7 @@ def fill_closed() -> None:
 
 
 def why_unwritable() -> str:
-    """Why nothing can be written to standard output, for somebody whose write just failed; empty if that works."""
+    """Why nothing can be written to standard output, for a caller whose write just failed; empty if that works."""
     try:
         # An empty line, since what was meant to be written may have been lost with the failure.
         print(flush=True)
@@ -46,12 +46,12 @@ def why_unwritable() -> str:
 
 
 def why(error: OSError) -> str:
-    """What kept something from being written, in words."""
+    """Why a write failed, in words."""
     return "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
 
 
 def discard_output() -> None:
-    """Let go what standard output still holds, which would fail again when Python ends."""
+    """Discard what standard output still holds, which would fail again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,7 +1,7 @@
-"""`forkpolicy advise`: looks at a running server for some seconds and says what to expect of more and fewer workers.
+"""`forkpolicy advise`: watches a running server for some seconds and shows what to expect of more and fewer workers.
 
-Reads the master's `status` twice a second and this machine's CPU times, hands what it saw to the queueing model and
-prints the table. The rate that counts is that of the busiest half second.
+Reads the master's `status` twice a second and this machine's CPU times, gives both to the queueing model and prints
+the table. The rate that counts is that of the busiest half second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Status = dict[str, Any]
 # The workers' beat: numbers change no more often.
 LOOK_EVERY_S = 0.5
-# Fewer say nothing about a p99.
+# With fewer a p99 means nothing.
 FEWEST_REQUESTS = 100
 
 
@@ -40,13 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     add_settings(parser)
     parser.add_argument(
-        "--seconds", metavar="N", type=float, default=10.0, help="how long to look (default: %(default)s)"
+        "--seconds", metavar="N", type=float, default=10.0, help="how long to measure (default: %(default)s)"
     )
     parser.add_argument(
         "--target", metavar="MS", type=float, default=5.0, help="p99 to keep, in milliseconds (default: %(default)s)"
     )
     parser.add_argument(
-        "--rate", metavar="N", type=float, default=0.0, help="what if N requests came a second (default: as measured)"
+        "--rate",
+        metavar="N",
+        type=float,
+        default=0.0,
+        help="the requests a second to compute for (default: as measured)",
     )
     parser.add_argument(
         "--burstiness",
@@ -70,7 +74,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything seen: status answers in order, and the machine's idle share meanwhile."""
+    """Everything seen: the status replies in order, and the machine's idle share meanwhile."""
 
     looks: Sequence[Status]
     cores: float
@@ -80,7 +84,7 @@ class Observation:
 def run(arguments: argparse.Namespace) -> int:
     """Watch the running master, and advise."""
     if arguments.seconds < 1 or arguments.target <= 0 or arguments.rate < 0 or arguments.burstiness < 1:
-        raise UsageError("advise: --seconds and --burstiness from 1 on, --target above 0, --rate not below 0")
+        raise UsageError("advise: --seconds and --burstiness must be at least 1, --target above 0, --rate 0 or more")
     path = control_socket(arguments)
     wish = Wish(arguments.seconds, arguments.target / 1000, arguments.rate, arguments.burstiness)
     return advise_on(lambda: look(path, REPLY_TIMEOUT_S), wish, as_json=arguments.as_json)
@@ -91,7 +95,7 @@ def advise_on(look: Callable[[], Status], wish: Wish, *, as_json: bool) -> int:
     seen = watch(look, wish.seconds)
     load = load_of(seen, wish)
     if load is None:
-        print(f"fewer than {FEWEST_REQUESTS} requests in {wish.seconds:g} s: nothing to compute from; look longer")
+        print(f"fewer than {FEWEST_REQUESTS} requests in {wish.seconds:g} s: too few to compute from (see --seconds)")
         return EXIT_NO
     advice = advise(load, int(seen.looks[-1]["wanted_workers"]), wish.target_s)
     print(as_object(load, advice) if as_json else as_text(load, advice, seen, wish))
@@ -113,7 +117,7 @@ def watch(look: Callable[[], Status], seconds: float) -> Observation:
 
 
 def load_of(seen: Observation, wish: Wish) -> Load | None:
-    """What the model needs, out of what was seen; None when that is too little."""
+    """What the model needs, from what was seen; None when that is too little."""
     first, last = _by_slot(seen.looks[0]), _by_slot(seen.looks[-1])
     moved = [(first[slot], last[slot]) for slot in first.keys() & last.keys()]
     requests = [after["counters"]["requests"] - before["counters"]["requests"] for before, after in moved]
@@ -146,7 +150,7 @@ def _rates(before: Status, after: Status) -> Iterator[float]:
 
 
 def _service_of(moved: Sequence[tuple[Status, Status]], requests: int) -> ServiceTimes | None:
-    """Service times from read to reply, and what the loop and the kernel cost beside that, by CPU time."""
+    """Service times from read to reply, and what the loop and the kernel cost in addition, by CPU time."""
     counts: dict[float, int] = {}
     for before, after in moved:
         for bucket, (was, now) in enumerate(zip(before["latency"], after["latency"], strict=True)):
@@ -192,7 +196,7 @@ def as_object(load: Load, advice: Advice) -> str:
 
 
 def _idle_s() -> float:
-    """Idle and I/O-waiting time of all cores since the boot."""
+    """Idle and I/O-waiting time of all cores since boot."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,6 @@
-"""`forkpolicy check`: every mistake of settings, policy and tables in one run, and what may surprise their author.
+"""`forkpolicy check`: every error in settings, policy and tables in one run, and warnings of what may surprise.
 
-Returns the exit status: 0 nothing wrong (warnings or not), 1 a mistake was found. Results go to standard output.
+Returns the exit status: 0 no error (warnings or not), 1 an error was found. Results go to standard output.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything that the settings name and print the diagnostics."""
+    """Check everything that the settings name and print what was found."""
     return check(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
 
 
@@ -63,15 +63,15 @@ def check(settings_path: str, *, as_json: bool, postfix: str | None) -> int:
         setup = _set_up(postfix, settings, loaded)
     except BrokenPostfixError as error:
         setup = None
-        # Nobody asked for this Postfix: it need not be the one that asks us.
+        # This Postfix was not named: it need not be the one that asks us.
         severity: Literal["error", "warning"] = "error" if postfix else "warning"
         diagnostics.append(Diagnostic(error.path, 0, 0, str(error), severity=severity))
     call_sites = describe(setup) if setup else []
     diagnostics += find_findings(setup) if setup else []
     errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if as_json:
-        told = [each.as_json() for each in diagnostics]
-        json.dump({"ok": not errors, "diagnostics": told, "postfix": call_sites}, sys.stdout)
+        found = [each.as_json() for each in diagnostics]
+        json.dump({"ok": not errors, "diagnostics": found, "postfix": call_sites}, sys.stdout)
         sys.stdout.write("\n")
     else:
         for text in (*diagnostics, *(site["text"] for site in call_sites)):
@@ -88,7 +88,7 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
     except BrokenPostfixError:
         raise
     except PostfixError:
-        # Nobody asked for it: a machine without a configured Postfix is nothing to complain about.
+        # It was not named, and a machine may be without a configured Postfix.
         if postfix is None:
             return None
         raise
@@ -125,7 +125,7 @@ def _table_diagnostics(loaded: Loaded) -> Iterator[Diagnostic]:
         return
     for name, table in shadow.tables.items():
         if name not in loaded.tables:
-            # Without it the shadow fails, and nothing else does.
+            # Without it only the shadow fails.
             for diagnostic in _of_table(table, shadow.declarations[name]):
                 yield replace(diagnostic, severity="warning")
 
@@ -143,11 +143,14 @@ def _of_table(table: LiveTable, declared: TableDeclaration) -> Iterator[Diagnost
 
 
 def _how_to_make(table: LiveTable) -> str:
-    how = f"forkpolicy-compile {table.name} makes it from its sources"
-    if not os.path.lexists(table.path):
-        return how
-    # What may not be read says so itself. The compile replaces nothing that is not a table of ours from its end.
-    return f"move that file away, then {how}" if os.access(table.path, os.R_OK) else ""
+    """What to do about a file that is not a table. That it does not exist or may not be read is in the reason, with
+    what to do; and the compile replaces no file that is not a table of ours.
+    """
+    return (
+        f"move that file away, then compile it: forkpolicy-compile {table.name}"
+        if os.access(table.path, os.R_OK)
+        else ""
+    )
 
 
 def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
@@ -162,7 +165,7 @@ def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
         # Reported as what keeps the server from starting.
         return
     for path, why in closed:
-        hint = f"needed where the server starts as user {settings.server.user}, as under the shipped unit, not as root"
+        hint = f"needed where the server starts as user {settings.server.user}, as the shipped unit does, not as root"
         message = f"user {settings.server.user} may not read it: {why}"
         yield Diagnostic(path, 0, 0, message, hint=hint, severity="warning")
     for endpoint in settings.server.listen:
@@ -171,9 +174,9 @@ def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
 
 
 def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:
-    counted = f"{errors} mistake{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     if loaded is None or errors:
         return counted
     model = loaded.policy.model
-    sizes = f"{len(model.rules)} access lines, {len(model.acls)} ACLs, {len(model.tables)} tables"
+    sizes = f"{len(model.rules)} rules, {len(model.acls)} ACLs, {len(model.tables)} tables"
     return f"{counted}: {loaded.settings.policy} has {sizes}"

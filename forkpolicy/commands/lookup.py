@@ -1,4 +1,4 @@
-"""`forkpolicy lookup TABLE KEY`: what a compiled table returns, with the source file and line of the entry."""
+"""`forkpolicy lookup TABLE KEY`: what a compiled table has for a key, with the source file and line of the entry."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look one key up and print what was found. Exit status 1: nothing was."""
     table = _table(arguments.settings, arguments.table)
-    view = KINDS[table.kind].asked_for.get(Subject.TEXT)
-    raw = table.find(view(arguments.key) if view else arguments.key)
-    entry = table.entry(raw) if raw is not None else None
+    try:
+        view = KINDS[table.kind].asked_for.get(Subject.TEXT)
+        raw = table.find(view(arguments.key) if view else arguments.key)
+        entry = table.entry(raw) if raw is not None else None
+    finally:
+        table.close()
     print(_as_json(arguments, entry) if arguments.as_json else _as_text(arguments, entry))
     return EXIT_DONE if entry else EXIT_NO
 

@@ -1,9 +1,9 @@
 """Arguments in, exit status out: the table of commands, and what becomes of their errors.
 
 A command is a module with two functions, `add_arguments(parser)` and `run(arguments)`, and a line in COMMANDS. It is
-imported when its name is among the arguments and not before: `forkpolicy --help` pays for none of them.
+imported only when its name is among the arguments, so that `forkpolicy --help` stays fast.
 
-What an operator did wrong leaves as a message on standard error and the exit status of `forkpolicy.errors`; a
+An operator's error leaves as a message on standard error and the exit status of `forkpolicy.errors`; a
 traceback means a bug of ours.
 """
 
@@ -25,7 +25,7 @@ Policy server for Postfix (check_policy_service): a master, pre-forked workers, 
 Tables are compiled by forkpolicy-compile."""
 EPILOG = """\
 exit status:
-  0 done; 1 done, and the answer is no; 2 wrong usage; 69 the master isn't running;
+  0 done; 1 done, and the answer is no; 2 wrong usage; 69 the master is not running;
   73 a file cannot be written, or another server listens there; 78 the configuration is wrong;
   130 interrupted from the terminal
 
@@ -41,18 +41,20 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "serve": Command("forkpolicy.commands.serve.command", "run the master in the foreground until it is stopped"),
-    "status": Command("forkpolicy.commands.status", "look at the running master and its workers"),
+    "status": Command("forkpolicy.commands.status", "show the running master and its workers"),
     "top": Command("forkpolicy.commands.top", "the same, live, on a terminal"),
     "reload": Command(
         "forkpolicy.commands.reload", "read settings and policy again; returns once every worker uses them"
     ),
     "scale": Command("forkpolicy.commands.scale", "run N workers from now on"),
     "stop": Command("forkpolicy.commands.stop", "stop the running master gracefully"),
-    "advise": Command("forkpolicy.commands.advise", "measure the running server and say how many workers it needs"),
-    "check": Command("forkpolicy.commands.check", "find every mistake in settings, policy and tables"),
-    "explain": Command("forkpolicy.commands.explain.command", "show the action that a policy request gets, and why"),
-    "replay": Command("forkpolicy.commands.replay.command", "ask a policy again about requests of the past"),
-    "lookup": Command("forkpolicy.commands.lookup", "look a key up in a compiled table"),
+    "advise": Command("forkpolicy.commands.advise", "measure the running server and recommend a number of workers"),
+    "check": Command("forkpolicy.commands.check", "report every error in settings, policy and tables"),
+    "explain": Command("forkpolicy.commands.explain.command", "show which action a request gets, and why"),
+    "replay": Command(
+        "forkpolicy.commands.replay.command", "evaluate past requests with the policy, and compare with another one"
+    ),
+    "lookup": Command("forkpolicy.commands.lookup", "look up a key in a compiled table"),
 }
 
 

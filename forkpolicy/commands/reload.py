@@ -1,4 +1,4 @@
-"""`forkpolicy reload`: have the running master read settings and policy again, and say what came of it."""
+"""`forkpolicy reload`: have the running master read settings and policy again, and report the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reload. Exit status 1: refused, and the policy of before serves."""
+    """Reload. Exit status 1: refused, and the previous policy stays in use."""
     reply = ask_master(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
     for diagnostic in reply["diagnostics"]:
         print(diagnostic, file=sys.stderr)
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in reply["notes"]:
         print(f"note: {note}", file=sys.stderr)
     if not reply["ok"]:
-        print(f"reload refused: generation {reply['generation']} goes on serving", file=sys.stderr)
+        print(f"reload refused: generation {reply['generation']} stays in use", file=sys.stderr)
         return EXIT_NO
-    print(f"every worker serves generation {reply['generation']}")
+    print(f"every worker uses generation {reply['generation']}")
     return EXIT_DONE

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Stop. Exit status 1: the master has not ended in time."""
+    """Stop. Exit status 1: the master did not end in time."""
     if not wait_for_end(control_socket(arguments), {"command": "stop"}, REPLY_TIMEOUT_S, END_TIMEOUT_S):
-        print(f"the master is stopping, and has not ended within {END_TIMEOUT_S:g} s: see its log", file=sys.stderr)
+        print(f"the master is stopping, and did not end within {END_TIMEOUT_S:g} s: see its log", file=sys.stderr)
         return EXIT_NO
     return EXIT_DONE

@@ -1,1 +1,1 @@
-"""What is known of Postfix: how it is configured, asked, restricted, and how it reads lists, maps and addresses."""
+"""What forkpolicy knows about Postfix: its parameters and restrictions, and how it reads lists, maps and addresses."""

@@ -14,7 +14,7 @@ with a running Postfix by tests/postfix/test_rewriting.py:
 
 The common address (one `@`, no `!` and `%`, a dot in its domain) is what it is: `PLAIN` finds it, in a quarter of a
 microsecond, and where its domain alone is asked for, `View.known_domain` in less than taking the domain out costs.
-Pure, and never raises: what nobody can make sense of stays as it is.
+Pure, and never raises: what cannot be parsed stays as it is.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ _PLAIN_DOMAIN: Final = re.compile(_DOMAIN).fullmatch
 PLAIN: Final = re.compile(f"[^@!%]++@{_DOMAIN}").fullmatch
 # A worker meets the same domains again and again; those that are too long to be one are not remembered.
 REMEMBERED_DOMAINS: Final = 4096
-# Step 2 takes turns. Postfix takes as many as it needs; a policy has other requests to serve, and nobody nests twenty.
-# What is still at a local domain then is local.
+# Step 2 takes turns. Postfix takes as many as it needs; a policy has other requests to serve, and no real address
+# nests twenty. What is still at a local domain then is local.
 MAX_TURNS: Final = 20
 # RFC 822: a local part that is not a dot-string stands in quotes while Postfix works on it (quote_822_local.c).
 _QUOTED: Final = re.compile(r'[\x00-\x20\x7f()<>@,;:\\"\[\]]|\A\.|\.\.|\.\Z').search
@@ -113,7 +113,7 @@ class Rewriting:
         local_domains: Iterable[str] = (),
         local_addresses: Iterable[str] = (),
     ) -> None:
-        """`local_domains`: mydestination; `local_addresses`: this machine's own, beside 127.0.0.0/8 and ::1."""
+        """`local_domains`: mydestination; `local_addresses`: this machine's own, except 127.0.0.0/8 and ::1."""
         self._mydomain = mydomain
         self._origin = self._whole(myorigin)
         names = {fold_domain(name) for name in local_domains}
@@ -125,7 +125,7 @@ class Rewriting:
         self.views: Views = {"sender": sender, "recipient": recipient, "sasl_sender": sender}
 
     def recipient(self, address: str) -> str:
-        """The address that mail to `address` will be delivered to; without an `@` where only myorigin could tell."""
+        """The address that mail to `address` will be delivered to; without an `@` where myorigin is not known."""
         if not address or PLAIN(address):
             return address
         return self._at_origin(self._resolved(self._rewritten(address))) or address
@@ -133,7 +133,7 @@ class Rewriting:
     def sender(self, address: str) -> str:
         """The address that mail from `address` claims to be from: the one that is answered to.
 
-        Where that is none of ours but `address` stands at a name of ours (`user%example.org@example.com`), it stays
+        Where that is not one of ours but `address` is at a name of ours (`user%example.org@example.com`), it stays
         there: that is what the mail will show.
         """
         if not address or PLAIN(address):
@@ -221,7 +221,7 @@ class Rewriting:
             return False
         tagged = domain[1:6].lower() == "ipv6:"
         key = ip_key(domain[6:-1] if tagged else domain[1:-1]) or _octal_key(domain[1:-1])
-        # A mapped address is none of Postfix's own, and IPv6 without its tag none at all.
+        # A mapped address is not one of Postfix's own, and IPv6 without its tag is not an address.
         if key is None or tagged is not (key[:1] == b"6"):
             return False
         return key.startswith(_OWN_V4) or key == _OWN_V6 or key in self._addresses

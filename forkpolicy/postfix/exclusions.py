@@ -1,7 +1,8 @@
-"""What the exclusions of a Postfix list (`!pattern`) leave of the members behind them.
+"""What the exclusions of a Postfix list (`!pattern`) leave of the members after them.
 
-The first member of a list that matches decides, and a table has no order: so what was excluded is taken off. Of a
-network that leaves smaller ones; of "everything below a name" nothing that a table could hold, which ValueError says.
+The first member of a list that matches decides, and a table has no order: so what was excluded is subtracted. Of a
+network that leaves smaller ones; of "everything below a name" it leaves nothing that a table could hold, and
+ValueError is raised.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Exclusions:
     _names: set[str] = field(default_factory=set)
 
     def add(self, key: str) -> None:
-        """From now on, without it. Raises ValueError for what is not a network."""
+        """Exclude it from later members. Raises ValueError for what is not a network."""
         if self.are_networks:
             self._ranges.append(parse_network(key, allow_wide=True))
         else:
@@ -44,7 +45,7 @@ class Exclusions:
             return []
         below = next((each for each in self._names if name.startswith(".") and each.endswith(name)), None)
         if below:
-            raise ValueError(f"{below} is excluded from what is below {key[1:]}: list the names that are meant")
+            raise ValueError(f"{below} is excluded from the names below {key[1:]}: list the names that are meant")
         return [key]
 
     def _networks_without(self, key: str) -> list[str]:
@@ -66,11 +67,11 @@ def _difference(one: IpRange, other: IpRange) -> Iterator[IpRange]:
         yield one
         return
     if one[0] < other[0]:
-        yield one[0], _beside(other[0], -1)
+        yield one[0], _neighbour(other[0], -1)
     if other[1] < one[1]:
-        yield _beside(other[1], 1), one[1]
+        yield _neighbour(other[1], 1), one[1]
 
 
-def _beside(address: bytes, step: int) -> bytes:
-    """The address before or behind one; never asked at an end of its family."""
+def _neighbour(address: bytes, step: int) -> bytes:
+    """The address before or after one; never called at an end of its family."""
     return (int.from_bytes(address, "big") + step).to_bytes(len(address), "big")

@@ -1,7 +1,7 @@
 """Keys that postmap(1) folds into another domain: case folding makes ss of ß, and in IDNA 2008 they are two letters.
 
-postmap writes `faß.example` as `fass.example`, which is somebody else's domain, and a request for the first by its
-A-label finds nothing. The map has lost which of them was meant; the text beside it, if it is there, has not.
+postmap writes `faß.example` as `fass.example`, which is another domain, and a lookup of the first by its A-label finds
+nothing. The map no longer says which of them was meant; the text next to it, if there is one, does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warnings_for(text: Path) -> list[str]:
-    """What to say of the map that was made of a text; nothing where the text is out of reach, or is not a file."""
+    """The warnings about the map that was made of a text; none where the text cannot be read or is not a file."""
     try:
         found = list(_folded_otherwise(text)) if text.is_file() else []
     except OSError:
@@ -25,10 +25,8 @@ def warnings_for(text: Path) -> list[str]:
         return []
     number, key = found[0]
     count = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    made = (
-        f"postmap made {key.casefold()} of {key}{count}: other domains than were written, since ß is not ss in a domain"
-    )
-    return [f"{text}:{number}: {made}; name the text itself as source"]
+    made = f"postmap made {key.casefold()} of {key}{count}: another domain, since ß is not ss in a domain"
+    return [f"{text}:{number}: {made}; name the text itself as the source"]
 
 
 def _folded_otherwise(text: Path) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,8 @@
-"""Maps of Postfix that its lists lead to: which can be listed, and what stands in them.
+"""Maps of Postfix that its lists name: which can be listed, and what they contain.
 
-Indexed ones are listed by postmap(1), texts are parsed as Postfix reads them. `refuse_map` says what to write instead
-of a map that is named as a source. ValueError says what cannot be listed, or which line is not of the map's language.
+Indexed ones are listed by postmap(1), texts are parsed as Postfix reads them. `refuse_map` reports what to write
+instead of a map that is named as a source. Raises ValueError for what cannot be listed, and for a line that is not in
+the map's syntax.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ _ASKED_ONLY: Final = {
     "nisplus": "a server",
     "netinfo": "a server",
     "unix": "the system's user lists",
-    "static": "an answer to everything",
+    "static": "one value for every key",
     "pipemap": "a pipeline of maps",
     "unionmap": "a union of maps",
     "randmap": "a random choice",
     "fail": "a failure",
 }
 
-# As Postfix reads a key: up to the first blank that stands neither in quotes nor behind a backslash.
+# As Postfix reads a key: up to the first blank that is neither in quotes nor after a backslash.
 _KEY: Final = re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^\s"\\])+', re.ASCII)
 
 
 def split_map(word: str) -> tuple[str, str]:
-    """Type and name of a map; `proxy:` says who opens it, and no more."""
+    """Type and name of a map; `proxy:` only says which process opens it."""
     map_type, _, name = word.removeprefix("proxy:").partition(":")
     return map_type, name
 
@@ -66,7 +67,7 @@ def parser_of(word: str) -> Callable[[str], tuple[str, str]]:
     """What makes key and value of one text of a map. Raises ValueError where it cannot be listed."""
     map_type = split_map(word)[0]
     if map_type not in _PARSERS:
-        what = _ASKED_ONLY.get(map_type, "a kind of map that is not known here")
+        what = _ASKED_ONLY.get(map_type, "a type of map that forkpolicy does not know")
         raise ValueError(f"{word} cannot be listed: {map_type} is {what}")
     return _PARSERS[map_type]
 
@@ -92,7 +93,7 @@ def _words(text: str) -> tuple[str, str]:
     found = _KEY.match(text)
     end = found.end() if found else 0
     if text[end : end + 1].strip():
-        raise ValueError(f"a quote that is not closed, or a backslash that nothing follows: {text}")
+        raise ValueError(f"a quote that is not closed, or a backslash at the end: {text}")
     return text[:end], text[end:].strip()
 
 
@@ -101,7 +102,7 @@ def _rule(text: str) -> tuple[str, str]:
     if re.match(r"(if|endif)\b", text, re.IGNORECASE):
         raise ValueError("if and endif of cidr_table(5) cannot be listed: write the networks that are meant")
     if text.startswith("!"):
-        raise ValueError(f"the exclusion {_words(text)[0]} cannot be part of a table: list what is meant")
+        raise ValueError(f"the exclusion {_words(text)[0]} cannot be part of a table: list the networks that are meant")
     return _words(text)
 
 
@@ -133,7 +134,7 @@ _PARSERS: Final[dict[str, Callable[[str], tuple[str, str]]]] = {"texthash": _wor
 
 
 def refuse_map(word: str) -> None:
-    """Say what to write where a map of Postfix stands for a source. Raises ValueError; nothing for what is none."""
+    """Raise ValueError, with what to write, for a source that is a map of Postfix."""
     kind, name = split_map(word)
     if kind in _ASKED_ONLY:
         raise ValueError(f"a {kind} map of Postfix cannot be listed: it is {_ASKED_ONLY[kind]}")

@@ -1,7 +1,7 @@
 """What Postfix matches with the members of its lists, and which keys of a table match the same.
 
 Postfix compares in different ways, by the parameter and by where a member stands, and a table that held more would
-let in whom Postfix does not. As Postfix 3.7 does it, which tests/postfix/test_postconf_lists.py asks:
+accept clients that Postfix does not. As Postfix 3.7 does it, shown by tests/postfix/test_postconf_lists.py:
 
 * `mydestination` and `virtual_..._domains`: names alone. `.example.com` and `example.com.` match nothing.
 * other lists of names (`relay_domains`): where `parent_domain_matches_subdomains` has the parameter, a name matches
@@ -12,7 +12,8 @@ let in whom Postfix does not. As Postfix 3.7 does it, which tests/postfix/test_p
   there a key with capitals matches nothing.
 * maps of addresses (`virtual_alias_maps`): a key without `@` is a local part of Postfix's own domains, and no domain.
 
-What matches nothing is left out and counted. ValueError says what Postfix would fail at, and what no table can hold.
+What matches nothing is left out and counted. Raises ValueError for what Postfix would fail at, and for what no table
+can hold.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _NAMES_ALONE: Final = ("mydestination", "virtual_alias_domains", "virtual_mailbo
 # Of the parameters that are maps, these have domains as keys.
 _DOMAINS_AS_KEYS: Final = ("transport_maps",)
 
-_WHOLE_ADDRESSES: Final = "networks in maps that Postfix asks for the client's whole address,"
+_WHOLE_ADDRESSES: Final = "networks in maps in which Postfix looks up the client's whole address,"
 _LITERALS: Final = "address literals"
 _ADDRESSES: Final = "mail addresses in maps"
 _LOCAL_PARTS: Final = "keys without @, which are local parts of Postfix's own domains,"
 _CAPITALS: Final = "keys with capitals, which Postfix does not fold in texthash: and inline: maps of a list,"
-_NOTHING: Final = "names that Postfix matches nothing with, by a dot in front or at the end,"
+_NOTHING: Final = "names with a dot at the front or the end, which match nothing in Postfix,"
 
 
 @dataclass(slots=True)
@@ -51,12 +52,12 @@ class Members:
 
     @property
     def has_values(self) -> bool:
-        """Whether what stands behind a key counts."""
+        """Whether the value of a key counts."""
         return self.parameter.endswith("_maps")
 
     @property
     def warnings(self) -> list[str]:
-        """What was left out."""
+        """What was left out, and how often."""
         return [f"{what} are left out ({count}, first {first})" for what, (count, first) in self._left_out.items()]
 
     def keys_of_word(self, word: str) -> list[str]:
@@ -106,13 +107,13 @@ def _network(word: str) -> str:
     key = ip_key(address)
     if key is None:
         if "-" in word and ip_key(word.partition("-")[0]):
-            raise ValueError(f"{word} is a range, which Postfix matches nothing with: write networks")
+            raise ValueError(f"{word} is a range, which matches nothing in Postfix: write networks")
         if re.search(r"[A-Za-z]", word):
             raise ValueError(_host_name(word))
     elif ":" in address and key.startswith(b"4"):
         raise ValueError(f"{word} matches nothing in Postfix: did you mean {ip_text(key)}?")
     elif slash and not length.isdecimal():
-        raise ValueError(f"{word} is refused by Postfix: write a prefix length behind the slash")
+        raise ValueError(f"{word} is refused by Postfix: write a prefix length after the slash")
     return bare
 
 
@@ -124,7 +125,7 @@ def _host_name(word: str) -> str:
 
 
 def _is_name(key: str) -> bool:
-    """Whether there are names below it; of what is none, one diagnostic is enough."""
+    """Whether there are names below it; for what is not a name, one diagnostic is enough."""
     try:
         return not key.startswith(".") and not NUMERIC_TOP.search(parse_host_pattern(key))
     except ValueError:

@@ -35,7 +35,7 @@ class BrokenPostfixError(PostfixError):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a parameter is set: file and line, 0 where nobody sets it and the default counts."""
+    """Where a parameter is set: file and line, 0 where it is not set and the default counts."""
 
     path: str
     line: int
@@ -104,7 +104,7 @@ def read_postfix(directory: str | None) -> Postfix:
     try:
         return _read_directory(directory)
     except RefusedError as error:
-        # The default of nearly every build; elsewhere a broken one is taken for none.
+        # The default of nearly every build; elsewhere a broken configuration counts as none.
         main = f"{directory or os.environ.get('MAIL_CONFIG') or '/etc/postfix'}/main.cf"
         if os.path.lexists(main):
             raise BrokenPostfixError(main, f"postconf cannot read this configuration: {error.reason}") from error

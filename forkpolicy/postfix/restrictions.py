@@ -37,7 +37,7 @@ DELAYED = {
     "smtpd_sender_restrictions": ("RCPT", "VRFY"),
 }
 RELAYING = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
-# What keeps a list from letting mail to anywhere through.
+# What keeps a list from accepting mail for any destination.
 CLOSING = frozenset({"reject_unauth_destination", "defer_unauth_destination", "reject", "defer"})
 # In the order in which they are evaluated for a recipient.
 AT_RCPT = (*DELAYED, *RELAYING)
@@ -50,7 +50,7 @@ CHECK = "check_policy_service"
 class CallSite:
     """One `check_policy_service` in one list, of every service that has it so.
 
-    `before`: the words in front of it; `in_braces`: options that stand beside the endpoint; `own`: parameters that
+    `before`: the words before it; `in_braces`: options next to the endpoint; `own`: parameters that
     the services set in master.cf. `list_name` is a restriction class where only an access table leads to it.
     """
 
@@ -65,7 +65,7 @@ class CallSite:
     chrooted: bool
     relay_is_open: bool
     proxied: bool
-    # What may still refuse a recipient when the policy has answered, at the same command.
+    # What may still refuse a recipient after the policy's reply, at the same command.
     refusing_after: tuple[str, ...] = ()
 
     @property
@@ -83,7 +83,7 @@ class CallSite:
 
 
 def find_call_sites(postfix: Postfix) -> list[CallSite]:
-    """Every call site; what several services have alike, once."""
+    """Every call site; one that several services share, once."""
     merged: dict[CallSite, list[str]] = {}
     for service in postfix.services:
         for site in _call_sites_of(service):
@@ -107,7 +107,7 @@ def _call_sites_of(service: Smtpd) -> Iterator[CallSite]:
 
 def _expanded(words: Iterable[str], classes: Mapping[str, list[str]], depth: int = 0) -> Iterator[str]:
     for word in words:
-        # smtpd follows classes in classes, too; one that contains itself is its mistake to report.
+        # smtpd follows classes in classes, too; one that contains itself is for Postfix to report.
         if word in classes and depth < len(classes):
             yield from _expanded(classes[word], classes, depth + 1)
         else:
@@ -122,7 +122,7 @@ def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[
         endpoint, braces = parse_service(words[at + 1] if at + 1 < len(words) else "")
         options = tuple((each, braces.get(each, values.get(f"smtpd_policy_service_{each}", ""))) for each in OPTIONS)
         before = tuple(each.lower() for each in words[:at])
-        told = {name, "smtpd_delay_reject", *(f"smtpd_policy_service_{each}" for each in OPTIONS)}
+        relevant = {name, "smtpd_delay_reject", *(f"smtpd_policy_service_{each}" for each in OPTIONS)}
         yield CallSite(
             services=(),
             list_name=name,
@@ -131,7 +131,7 @@ def _in_list(service: Smtpd, name: str, words: list[str], other_words: Iterable[
             in_braces=frozenset(braces),
             before=before,
             states=_states(name, values),
-            own=service.own & told,
+            own=service.own & relevant,
             chrooted=service.chrooted,
             relay_is_open=name in RELAYING and CLOSING.isdisjoint((*before, *other_words)),
             proxied=bool(values.get("smtpd_proxy_filter")),

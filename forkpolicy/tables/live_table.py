@@ -54,8 +54,8 @@ class LiveTable:
         try:
             identity = reader.identity_of(os.stat(self.path))  # noqa: PTH116 - asked every second by every worker
         except OSError as error:
-            # Gone or out of reach: what serves goes on serving, and status shows why nothing newer can come.
-            self._refuse(None, f"{self.path} is out of reach: {error.strerror}")
+            # The table in use stays, and status shows why no newer one can be loaded.
+            self._refuse(None, self._why_unreadable(error))
             return False
         if self.table and identity == self.table.identity:
             self._refuse(None, "")
@@ -72,8 +72,13 @@ class LiveTable:
         except TableError as error:
             self._refuse(identity, str(error))
         except OSError as error:
-            self._refuse(None, f"{self.path} is out of reach: {error.strerror}")
+            self._refuse(None, self._why_unreadable(error))
         return None
+
+    def _why_unreadable(self, error: OSError) -> str:
+        if isinstance(error, FileNotFoundError):
+            return f"{self.path} does not exist: compile it with forkpolicy-compile {self.name}"
+        return f"{self.path} cannot be read: {error.strerror}"
 
     def take(self, file: VerifiedFile) -> bool:
         """Serve from a verified file from now on; False, with `refused` saying why, if it cannot be."""

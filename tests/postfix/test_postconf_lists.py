@@ -222,4 +222,4 @@ def test_an_exclusion_below_a_name_is_refused(compiler: Compiler, drawn: Path, m
     compiler.policy("table t domain postconf:relay_domains")
     outcome = compiler.run()
     assert outcome.status == 78
-    assert "b.a.test is excluded from what is below a.test: list the names that are meant" in outcome.err
+    assert "b.a.test is excluded from the names below a.test: list the names that are meant" in outcome.err

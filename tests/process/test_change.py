@@ -24,7 +24,7 @@ def test_a_reload_serves_open_connections_with_the_new_policy(server, client):
     assert client.ask(FORGED) == REJECT
     server.write_policy(POLICY.replace("REJECT 5.7.1 authenticate first", "450 4.7.1 later"))
     done = server.reload()
-    assert (done.returncode, done.stdout.strip()) == (0, "every worker serves generation 2")
+    assert (done.returncode, done.stdout.strip()) == (0, "every worker uses generation 2")
     assert client.ask(FORGED) == "450 4.7.1 later"
     assert {worker["generation"] for worker in server.status()["workers"]} == {2}
 
@@ -46,7 +46,7 @@ def test_a_broken_policy_leaves_the_old_one_serving(server, client, policy, told
     done = server.reload()
     assert done.returncode == 1
     assert told in done.stderr
-    assert "generation 1 goes on serving" in done.stderr
+    assert "generation 1 stays in use" in done.stderr
     assert client.ask(FORGED) == REJECT
     server.write_policy(POLICY)
     assert server.reload().returncode == 0
@@ -79,7 +79,7 @@ def test_warnings_are_told_with_the_reload(server):
     (server.directory / "candidate.conf").write_text("acces x\n")
     server.settings.write_text(f'shadow = "candidate.conf"\n{server.settings.read_text()}')
     done = server.reload()
-    assert (done.returncode, done.stdout.strip()) == (0, "every worker serves generation 2")
+    assert (done.returncode, done.stdout.strip()) == (0, "every worker uses generation 2")
     assert 'candidate.conf:1:1: warning: unknown statement "acces"' in done.stderr
     assert "candidate.conf: warning: the shadow policy is left out" in done.stderr
 

@@ -204,4 +204,4 @@ def test_everything_looks_local_shows(server):
     assert total(found, "forkpolicy_exempted_requests_total", acl="inside") == count
     line = server.status()["lines"][0]
     assert line["exempted_share"] == 1.0
-    assert "100.0%  of requests are left alone by inside" in server.command("status").stdout
+    assert "100.0%  of requests exempted from" in server.command("status").stdout

@@ -73,16 +73,16 @@ CASES = [
     ("_log", replaced("target", 'target = "no/such/log"'), "no/such does not exist: create it"),
     ("_log", replaced("target", 'target = "{directory}"'), "is a directory: name a file in it"),
     ("_log", replaced("target", 'target = "policy.conf/log"'), "policy.conf is not a directory"),
-    ("_log", link_for_a_log, "log is a link, which is not followed"),
+    ("_log", link_for_a_log, "log is a symbolic link, which is not followed"),
     pytest.param(
         "_log",
         replaced("target", 'target = "syslog"'),
-        "target: there is no /dev/log",
+        "target: /dev/log does not exist",
         marks=pytest.mark.skipif(pathlib.Path("/dev/log").exists(), reason="a syslog daemon runs here"),
     ),
     ("_unix_sockets", listening("unix:no/such/policy"), "no/such does not exist: create it"),
-    ("_unix_sockets", listening("unix:policy.conf"), "policy.conf is there and is not a socket"),
-    ("_unix_sockets", listening("unix:" + "x" * 108), "bytes: the path of a socket has 107 at most"),
+    ("_unix_sockets", listening("unix:policy.conf"), "policy.conf exists and is not a socket"),
+    ("_unix_sockets", listening("unix:" + "x" * 108), "bytes: the path of a socket may have 107"),
     ("_unix_sockets", replaced("control", f'control = "unix:{"x" * 108}"'), "control: "),
     ("_unix_sockets", replaced("control", 'control = "unix:policy.conf/control"'), "policy.conf is not a directory"),
     ("_unix_sockets", with_metrics("unix:no/such/metrics"), "no/such does not exist: create it"),
@@ -167,11 +167,11 @@ def test_every_obstacle_in_one_run(make_server):
         policy.write("access nobody prove_it\n")
     checked = server.command("check")
     assert checked.returncode == 1
-    assert "4 mistakes" in checked.stdout
+    assert "4 errors" in checked.stdout
 
 
 def test_a_wrong_setting_is_reported_once(make_server):
     """Its default, which would take its place, is nobody's choice and not judged."""
     server = make_server()
     replaced("control", "control = 7")(server)
-    assert "1 mistake" in server.command("check").stdout
+    assert "1 error" in server.command("check").stdout

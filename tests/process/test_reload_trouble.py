@@ -323,7 +323,7 @@ def test_a_policy_that_was_cut_to_nothing_is_told(server):
     """As an editor leaves it on a full disk: valid, and since 0.1.0 loaded without a word."""
     server.write_policy("")
     done = server.reload()
-    told = f"{server.directory}/policy.conf: warning: has no access line: every request gets the action default\n"
+    told = f"{server.directory}/policy.conf: warning: has no access rule: every request gets the action default\n"
     assert (done.returncode, done.stderr) == (0, told)
     assert told in server.command("check", "--postfix", "none").stdout
     server.write_policy(POLICY)

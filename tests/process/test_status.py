@@ -58,7 +58,7 @@ def test_counters_say_since_when_they_count(server):
     assert (found["counted_since"]["workers"], found["counted_since"]["lines"]) == ("start", "generation")
     text = server.command("status").stdout
     assert re.search(r"^requests and actions since the start, [\d:]+ ago", text, re.MULTILINE)
-    assert re.search(r"^hits of lines since the last reload, [\d:]+ ago", text, re.MULTILINE)
+    assert re.search(r"^hits of rules since the last reload, [\d:]+ ago", text, re.MULTILINE)
 
 
 def test_a_failing_compile_shows_until_one_succeeds(measured):

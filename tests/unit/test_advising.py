@@ -59,7 +59,7 @@ def test_too_little_to_see_is_said(capsys):
     still = look(1.0, worker(0, 1.0, 50))
     assert load_of(observed(still, still), WISH) is None
     assert advise_on(lambda: look(1.0, worker(0, 1.0, 50)), Wish(0.01, 0.005), as_json=False) == 1
-    assert "look longer" in capsys.readouterr().out
+    assert "too few to compute from" in capsys.readouterr().out
 
 
 def test_output_for_people_and_for_tools():

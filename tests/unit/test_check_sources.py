@@ -34,7 +34,7 @@ def checked(compiler, capsys):
         capsys.readouterr()
         status = main(["check", "--postfix", "none", "--json", "-c", str(compiler.settings)])
         diagnostics = json.loads(capsys.readouterr().out)["diagnostics"]
-        others = ("never used", "documentation", "has no access line")
+        others = ("never used", "documentation", "has no access rule")
         return status, [each for each in diagnostics if not any(word in each["message"] for word in others)]
 
     return check
@@ -176,10 +176,10 @@ def test_a_table_in_whose_place_something_else_stands(compiler, checked):
     path = compiler.table_path("t")
     path.write_bytes(path.read_bytes()[:20000])
     _, (diagnostic,) = checked()
-    assert diagnostic["hint"] == "move that file away, then forkpolicy-compile t makes it from its sources"
+    assert diagnostic["hint"] == "move that file away, then compile it: forkpolicy-compile t"
     assert compiler.run().status == 73
     path.rename(path.with_suffix(".away"))
     _, (diagnostic,) = checked()
-    assert diagnostic["hint"] == "forkpolicy-compile t makes it from its sources"
+    assert diagnostic["message"].endswith("t.lmdb does not exist: compile it with forkpolicy-compile t")
     assert compiler.run().status == 0
     assert checked() == (0, [])

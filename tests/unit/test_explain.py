@@ -173,7 +173,7 @@ def test_a_table_that_cannot_be_read_is_told(explain):
     said = rows(text)
     assert said[0] == "action=DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
     assert said[1].startswith("answered with on_error: acl listed: /")
-    assert said[1].endswith("gone.lmdb is out of reach: No such file or directory")
+    assert said[1].endswith("gone.lmdb does not exist: compile it with forkpolicy-compile gone")
     assert any(row.endswith("access listed to_us busy <- decided") for row in said)
     assert any(row.startswith("listed failed /") for row in said)
 
@@ -330,7 +330,7 @@ def test_an_attribute_given_twice_is_refused(explain):
 def test_what_was_not_given_is_said(explain):
     """Of the attributes that the decision asked for: they are taken as empty, and a real request may say more."""
     _, text, _ = explain(*FORGED, "size=1", "helo_name=x")
-    assert rows(text)[-1] == "not given, so taken as empty: sasl_username, sasl_method"
+    assert rows(text)[-1] == "not given, taken as empty: sasl_username, sasl_method"
     assert json.loads(explain(*FORGED, "--json")[1])["not_given"] == [
         "size",
         "helo_name",
@@ -360,7 +360,7 @@ def test_a_decision_without_its_request(explain, style, way):
         line = json.dumps({"__REALTIME_TIMESTAMP": "1795837379198612", "MESSAGE": list(line)}).encode()
     _, text, _ = explain(line.decode()) if way == "argument" else explain(typed=line + b"\n")
     assert rows(text)[0] == "action=REJECT 5.7.1 Authentication required to send as example.com"
-    assert rows(text)[-1] == "not given, so taken as empty: size, helo_name, sasl_method"
+    assert rows(text)[-1] == "not given, taken as empty: size, helo_name, sasl_method"
 
 
 REJECTED = (
@@ -440,7 +440,7 @@ def test_long_policies_show_what_matters(explain):
     lines = "".join(f"acl r{n} recipient r{n}@example.org\naccess r{n} pass\n" for n in range(50))
     (explain.folder / "policy.conf").write_text("action pass DUNNO\n" + lines)
     _, text, _ = explain("recipient=r40@example.org")
-    assert "(40 lines more whose first term is not met)" in text
+    assert "(40 more rules whose first term is not met)" in text
     assert len(text.splitlines()) == 4
 
 
@@ -483,7 +483,7 @@ def test_a_terminal_gets_colours_and_a_pipe_does_not(explain):
 )
 def test_a_pasted_line_without_a_request_is_no_file_and_no_attribute(explain, line):
     """Since lines can be pasted it was reported as a file that is not there, or as an unknown attribute "time"."""
-    expected = "this line has no request: expected a decision of our log, or a reject line of Postfix's"
+    expected = "this line has no request: expected a decision of forkpolicy's log, or a reject line of Postfix"
     assert explain(line) == (2, "", f'"{line}": {expected}\n')
 
 

@@ -69,7 +69,7 @@ def test_a_file_that_others_can_open_is_no_lock(tmp_path, mode):
     path.chmod(mode)
     with path.open() as stranger:
         fcntl.flock(stranger, fcntl.LOCK_EX)
-        refused = f"with mode {mode:04o}, which another user can lock for ever"
+        refused = f"with mode {mode:04o}, which another user could lock for ever"
         with pytest.raises(CannotWriteError, match=refused), locked(path, 60):
             pass
 

@@ -23,7 +23,7 @@ def status(**worker):
         "helpers": [{"name": "networks", "pid": 0, "ended": 2, "how": "signal SIGKILL"}],
         "failed_compiles": {"nets": {"at": 1700000000.5, "reason": "no such file"}},
         "log": {"target": "log", "lost": {"pipe": 2, "target": 3}, "waiting_bytes": 4096},
-        "lines": ['policy.conf:4: access !inside "a\\b"', "default: access default", "on_error: access on_error"],
+        "lines": ['policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed"],
         "workers": [
             {
                 "slot": 0,

@@ -90,7 +90,7 @@ def test_a_child_that_cannot_answer_is_an_error(nobody):
     def die(_):
         os._exit(1)
 
-    with pytest.raises(OSError, match="as user nobody"):
+    with pytest.raises(OSError, match="cannot become user nobody"):
         answer_as(nobody, die, [])
 
 
@@ -110,4 +110,4 @@ def test_root_that_cannot_become_the_workers_user(folder, monkeypatch):
     path = folder / "forkpolicy.toml"
     path.write_text(f'[server]\nlisten = ["unix:open/policy"]\ncontrol = "unix:open/control"\n{owner_lines()}')
     (said,) = find_obstacles(Start(load_settings(path), (str(path),)))
-    assert "no process of ours can become user" in said.message
+    assert "this process may not become user" in said.message

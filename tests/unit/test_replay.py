@@ -322,7 +322,7 @@ def test_a_table_that_cannot_be_read_is_told(replay, settings):
     status, text, said = replay(CLEAN * 3)
     assert status == 0
     assert 'warning: table "gone" cannot be used' in said
-    assert "3 times on_error: acl in_it" in text
+    assert "3 requests got on_error: acl in_it" in text
 
 
 def test_requests_may_be_typed_by_hand(replay):
@@ -340,7 +340,7 @@ def test_requests_may_be_typed_by_hand(replay):
         (gzip.compress(CLEAN), "is compressed: give `-` for the file and zcat"),
         (b"From: someone\nTo: somebody\n\nhello\n", "its first line is 'From: someone'"),
         (b"\x7fELF\x02\x01\x01\x00\xff\n", "neither policy requests"),
-        (b"sender=a@example.com\n\n", "no policy request; the first thing that is none: expected a line request="),
+        (b"sender=a@example.com\n\n", "no policy request; the first entry that is not one: expected a line request="),
         (b"time=2026-11-25T09:00:00.000Z level=info event=decision action=DUNNO\n", "is a log in logfmt"),
         (b'{"time":"2026-11-25T09:00:00.000Z","event":"started"}\n', "has no decision: requests are logged with [log]"),
         (b'{\n\t"MESSAGE" : "x"\n}\n', "is JSON over several lines: expected one object a line (journalctl -o json)"),
@@ -433,5 +433,5 @@ def test_the_text_lists_each_pair_of_lines_once(replay):
     head = next(number for number, row in enumerate(rows) if "changes the verdict of 4 (50.00%)" in row)
     assert rows[head + 2].startswith("3  REJECT 5.7.1")
     assert rows[head + 3].endswith("policy.conf:11: access from_us to_us !signed_in prove_it")
-    assert rows[head + 4] == "-> (default: no access line fired)"
+    assert rows[head + 4] == "-> (default: no rule fired)"
     assert rows[head + 7].startswith("1  DUNNO -> REJECT")

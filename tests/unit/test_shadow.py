@@ -194,4 +194,4 @@ def test_check_opens_the_tables_of_a_shadow(tmp_path, capsys):
     assert check(str(tmp_path / "forkpolicy.toml"), as_json=False, postfix="none") == 0
     told = capsys.readouterr().out
     assert f'{tmp_path}/candidate.conf:2: warning: table "trial" cannot be used' in told
-    assert "forkpolicy-compile trial makes it" in told
+    assert "compile it with forkpolicy-compile trial" in told

@@ -121,7 +121,7 @@ def test_a_file_that_is_gone(compiler: Compiler, monkeypatch: pytest.MonkeyPatch
     """Before it is looked at, or between two looks: status says so, and when it is back it is loaded."""
     slot = slot_of(compiler)
     kept = compiler.table_path().rename(compiler.tables / "kept")
-    gone = f"{compiler.table_path()} is out of reach: No such file or directory"
+    gone = f"{compiler.table_path()} does not exist: compile it with forkpolicy-compile t"
     assert slot.changed() is False
     assert slot.refused == gone
     slot.refused = ""

@@ -833,7 +833,7 @@ def test_excluded_names(monkeypatch: pytest.MonkeyPatch, parameter: str, value: 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("!b.a.example a.example", "b.a.example is excluded from what is below a.example: list the names"),
+        ("!b.a.example a.example", "b.a.example is excluded from the names below a.example: list the names"),
         ("!!a.example", "!a.example is an exclusion within an exclusion"),
     ],
 )
@@ -860,12 +860,12 @@ def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ldap:/etc/postfix/ldap.cf", "ldap is a directory"),
         ("proxy:mysql:/etc/postfix/my.cf", "use a sql: source"),
         ("pcre:/etc/postfix/x", "write them as /regex/ into an acl"),
-        ("newkind:/x", "a kind of map that is not known here"),
+        ("newkind:/x", "a type of map that forkpolicy does not know"),
         ("192.0.2.1 # 192.0.2.2 x", '"# 192.0.2.2 x" is not a comment for every Postfix'),
         ("mail.example.com", "mail.example.com is a host name, which Postfix compares with the client's name"),
         ("inline:{.example.com=x}", ".example.com is a host name"),
         ("fd::/8", 'fd::/8 is a map of type "fd" for Postfix: did you mean [fd::]/8?'),
-        ("192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9 is a range, which Postfix matches nothing with"),
+        ("192.0.2.1-192.0.2.9", "192.0.2.1-192.0.2.9 is a range, which matches nothing in Postfix"),
         ("192.0.2.0/255.255.255.0", "192.0.2.0/255.255.255.0 is refused by Postfix"),
         ("[::ffff:192.0.2.1]", "did you mean 192.0.2.1?"),
     ],

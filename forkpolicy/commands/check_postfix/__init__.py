@@ -1,1 +1,1 @@
-"""What `forkpolicy check --postfix` finds: a Postfix and a policy looked at together, one question a file."""
+"""What `forkpolicy check --postfix` finds: a Postfix and a policy examined together, one question a file."""

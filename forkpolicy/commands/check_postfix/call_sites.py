@@ -1,7 +1,7 @@
 """Whether a Postfix asks this policy where it should: findings of `forkpolicy check --postfix`, an ordered list.
 
-Every finding names the file and the parameter, says what happens, and what to write instead. `reachability` has what is
-said about lines of the policy. Reads the socket's file and directories, nothing else.
+Every finding names the file and the parameter, what happens, and what to write instead. `reachability` has the
+findings about rules of the policy. Reads the socket's file and directories, nothing else.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 PERMITTING = {
     "permit_mynetworks": "requests from mynetworks never reach it",
     "permit_inet_interfaces": "requests from this machine never reach it",
-    "permit_sasl_authenticated": "requests of clients that have authenticated never reach it",
+    "permit_sasl_authenticated": "requests of authenticated clients never reach it",
     "permit_tls_clientcerts": "requests of clients with a certificate in relay_clientcerts never reach it",
     "permit_tls_all_clientcerts": "requests of clients with a certificate never reach it",
     "permit_auth_destination": "requests about mail to your own domains never reach it",
 }
 ENDING = frozenset({"permit", "reject", "defer"})
-# One or two characters of a socket of ours are wrong, as difflib measures it.
+# One or two characters differ from a socket of ours, as difflib measures it.
 NEARLY_OURS = 0.9
 
 
 def find_findings(setup: Setup) -> Iterator[Diagnostic]:
-    """Every finding."""
+    """Every finding, in order."""
     for site in setup.call_sites:
         yield from _without_type(setup, site)
         if site not in setup.ours:
             yield from _asks_in_vain(setup, site)
     if not setup.ours:
-        yield _nobody_asks(setup)
+        yield _never_asked(setup)
         return
     for site in setup.ours:
         for check in CALL_SITE_CHECKS:
@@ -60,10 +60,10 @@ def find_findings(setup: Setup) -> Iterator[Diagnostic]:
 
 
 def describe(setup: Setup) -> list[dict[str, object]]:
-    """Whom each smtpd service of master.cf asks, and when; that it asks nobody, too."""
+    """Which server each smtpd service of master.cf asks, and when; also that it asks none."""
     asking = {name for site in setup.call_sites for name in site.services}
     silent = [each.name for each in setup.postfix.services if each.name not in asking]
-    told: list[dict[str, object]] = [
+    described: list[dict[str, object]] = [
         {
             "services": list(site.services),
             "file": spot_of(setup, site, site.list_name)[0],
@@ -77,13 +77,18 @@ def describe(setup: Setup) -> list[dict[str, object]]:
         for site in setup.call_sites
     ]
     if silent:
-        nobody = {"services": silent, "endpoint": "", "ours": False, "text": f"{', '.join(silent)}: asks nobody"}
-        told.append(nobody)
-    return told
+        asks_none = {
+            "services": silent,
+            "endpoint": "",
+            "ours": False,
+            "text": f"{', '.join(silent)}: asks no policy server",
+        }
+        described.append(asks_none)
+    return described
 
 
 def _asks_in_vain(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
-    """A service that is asked, is not ours, and is not there: most often a typing error."""
+    """A server that is asked, is not ours, and does not exist: most often a typing error."""
     kind, _, rest = site.endpoint.partition(":")
     ours = sorted(listening(setup.settings))
     if kind == "inet":
@@ -93,43 +98,43 @@ def _asks_in_vain(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
             yield about(setup, site, site.list_name, message, f'did you mean "inet:{near}"?')
     elif kind == "unix" and rest:
         path = Path(setup.postfix.parameters["queue_directory"], rest.lstrip("/") if site.chrooted else rest)
-        # What nobody shows us may be there.
+        # It may exist where we may not look.
         if os.access(path.parent, os.X_OK) and not path.exists():
             near = nearest(str(path), ours, NEARLY_OURS)
             hint = f"did you mean {near}?" if near else f"this policy listens on {', '.join(ours)}"
-            message = f"{site.endpoint} leads to {path}, and nothing is there: clients get the default action"
+            message = f"{site.endpoint} is {path}, which does not exist: clients get the default action"
             yield about(setup, site, site.list_name, message, hint)
 
 
 def _in_words(site: CallSite) -> str:
     context = site.option("policy_context")
-    told = f", policy_context {context}" if context else ""
+    with_context = f", policy_context {context}" if context else ""
     when = f"at {', '.join(site.states)}" if site.list_name.startswith("smtpd_") else "when an access table says so"
-    return f"{site.service}: {site.list_name} asks {site.endpoint} {when}{told}"
+    return f"{site.service}: {site.list_name} asks {site.endpoint} {when}{with_context}"
 
 
 def _without_type(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     endpoint = site.endpoint
     if not endpoint:
-        message = "check_policy_service is the last word: smtpd answers 451 4.3.5 to everybody"
+        message = "check_policy_service has no server after it: smtpd replies 451 4.3.5 to every client"
         yield about(setup, site, site.list_name, message, f"write {GOOD_CALL}", "error")
     elif endpoint.startswith("{"):
         # fatal: policy service syntax error (3.7.11).
-        message = f"no brace closes {endpoint}: smtpd does not start, and nobody is served"
+        message = f"no brace closes {endpoint}: smtpd does not start, and no client is served"
         yield about(setup, site, site.list_name, message, f"write {GOOD_CALL}", "error")
     elif not re.match(r"(unix|inet):.", endpoint):
-        message = f'"{endpoint}" has no type: smtpd ends with "fatal:" and no client gets an answer'
+        message = f'"{endpoint}" has no type: smtpd ends with "fatal:" and no client gets a reply'
         meant = f"inet:{endpoint}" if re.search(r":\d+$", endpoint) else f"unix:{endpoint}"
         yield about(setup, site, site.list_name, message, f"write {meant}", "error")
 
 
-def _nobody_asks(setup: Setup) -> Diagnostic:
+def _never_asked(setup: Setup) -> Diagnostic:
     sockets = ", ".join(setup.settings.server.listen)
     message = f"no smtpd service asks this policy: no check_policy_service names {sockets}"
     queue = setup.postfix.parameters["queue_directory"]
     if setup.call_sites:
         others = ", ".join(dict.fromkeys(f"{site.endpoint} ({site.list_name})" for site in setup.call_sites))
-        hint = f"asked are: {others}; relative paths are below {queue}"
+        hint = f"asked instead: {others}; relative paths are below {queue}"
         first = setup.call_sites[0]
         path, line, source = spot_of(setup, first, first.list_name)
         return Finding(path, line, 0, message, source, 1, hint, "warning", first.list_name)
@@ -142,11 +147,11 @@ def _order(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     for word in dict.fromkeys(site.before):
         if word in ENDING:
             message = f"{word} stands before check_policy_service: no request ever reaches it"
-            yield about(setup, site, site.list_name, message, f"put check_policy_service in front of {word}", "error")
+            yield about(setup, site, site.list_name, message, f"put check_policy_service before {word}", "error")
         elif word.startswith("permit_"):
-            told = PERMITTING.get(word, f"requests that {word} permits never reach it")
-            hint = f"if the policy is meant for them, too, put check_policy_service in front of {word}"
-            yield about(setup, site, site.list_name, f"{word} stands before check_policy_service: {told}", hint)
+            consequence = PERMITTING.get(word, f"requests that {word} permits never reach it")
+            hint = f"if the policy should decide about them, put check_policy_service before {word}"
+            yield about(setup, site, site.list_name, f"{word} stands before check_policy_service: {consequence}", hint)
 
 
 def _open_relay(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
@@ -154,9 +159,9 @@ def _open_relay(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
         return
     lets_in = next((line for line in (*setup.model.rules, setup.model.default_rule) if may_permit(line.action)), None)
     if lets_in:
-        message = f"nothing rejects foreign destinations before the policy, and {lets_in.where} may say "
+        message = f"nothing rejects foreign destinations before the policy, and {lets_in.where} may reply "
         message += f"{lets_in.action.reply.text.split()[0]}: an open relay"
-        hint = "put reject_unauth_destination in front of check_policy_service, or let the policy say DUNNO"
+        hint = "put reject_unauth_destination before check_policy_service, or let the policy reply DUNNO"
         yield about(setup, site, site.list_name, message, hint, "error")
 
 
@@ -169,31 +174,33 @@ def _chroot(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
 
 
 def _asked_twice(setup: Setup) -> Iterator[Diagnostic]:
-    """Several lists at one state, which the policy cannot tell apart."""
+    """Several lists at one state, which the policy cannot distinguish."""
     seen: dict[tuple[str, str, str], CallSite] = {}
-    told = set()
+    reported = set()
     for site in setup.ours:
         for service in site.services:
             first = seen.setdefault((service, site.states[0], site.option("policy_context")), site)
-            if first is not site and site not in told and site.list_name.startswith("smtpd_"):
-                told.add(site)
-                message = f"{first.list_name} asks at {site.states[0]}, too: every request is made twice"
-                yield about(setup, site, site.list_name, message, "one is enough, or tell them apart by policy_context")
+            if first is not site and site not in reported and site.list_name.startswith("smtpd_"):
+                reported.add(site)
+                message = f"{first.list_name} asks at {site.states[0]}, too: every request is sent twice"
+                yield about(
+                    setup, site, site.list_name, message, "one is enough, or give them different policy_context values"
+                )
 
 
 def _rights(setup: Setup) -> Iterator[Diagnostic]:
     owner, root = setup.postfix.parameters["mail_owner"], Path("/")
-    told = set()
+    reported = set()
     for site in setup.ours:
         socket = socket_of(site, setup.postfix, setup.settings)
         if not socket.startswith("/"):
             continue
         relative = not site.endpoint.startswith("unix:/")
-        # smtpd stands in the queue directory, and has passed what is above it as root.
+        # smtpd works in the queue directory, and has entered it as root.
         below = Path(setup.postfix.parameters["queue_directory"]) if relative else root
         why = why_no_connection(Path(socket), below, owner, setup.settings.server)
-        if why and why not in told:
-            told.add(why)
+        if why and why not in reported:
+            reported.add(why)
             message, hint = why
             yield Diagnostic(setup.settings.path, 0, 0, message, hint=hint)
 

@@ -1,8 +1,8 @@
 """Actions that act on a message where their author may not expect it: findings of `forkpolicy check --postfix`.
 
-FILTER, HOLD, REDIRECT, BCC and PREPEND are said about one recipient and act on the message. When a restriction behind
-the policy then refuses that recipient, Postfix keeps the action for the others (3.7.11; tests/postfix shows it). And
-warn_if_reject in front of the policy makes warnings of refusals alone: these and DISCARD act as ever (3.7.11;
+FILTER, HOLD, REDIRECT, BCC and PREPEND are the reply for one recipient and act on the message. When a restriction after
+the policy refuses that recipient, Postfix keeps the action for the others (3.7.11; tests/postfix shows it). And
+warn_if_reject before the policy turns only refusals into warnings: these and DISCARD still act (3.7.11;
 findings/postfix-warn-if-reject-still-acts.sh).
 """
 
@@ -22,39 +22,37 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Rule
     from forkpolicy.postfix.restrictions import CallSite
 
-# DISCARD lets every later recipient in, too: nothing is refused behind it.
+# DISCARD accepts every later recipient, too: nothing after it is refused.
 LASTING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
 ACTING_DESPITE_WARN_IF_REJECT = LASTING | {"DISCARD"}
 
 
 def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
-    """One finding for a call site in front of what may still refuse a recipient, if a line that it asks for has such an
-    action.
-    """
+    """One finding for a call site with a rule that has such an action, before what may still refuse a recipient."""
     if not (setup.model and site.refusing_after and "RCPT" in site.states):
         return
     lines = [line for line in _lines(setup, site, LASTING) if "RCPT" in states_of_line(line)]
     if not lines:
         return
-    message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom {_named(lines)} has said "
-    message += f"{lines[0].action.verb}: the action stays, and acts on the mail to the other recipients"
+    message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom the reply of {_named(lines)} is "
+    message += f"{lines[0].action.verb}: the action lasts, and acts on the mail to the other recipients"
     hint = "ask for such actions last: reject_unlisted_recipient, check_policy_service { ..., policy_context=last }"
     yield about(setup, site, site.list_name, message, hint)
 
 
 def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
-    """One finding for a call site behind warn_if_reject, with the first line whose action takes effect all the same."""
+    """One finding for a call site after warn_if_reject, with the first rule whose action takes effect nevertheless."""
     if site.before[-1:] != ("warn_if_reject",):
         return
-    message = "warn_if_reject in front of check_policy_service: what the policy rejects is logged and let through"
+    message = "warn_if_reject stands before check_policy_service: what the policy rejects is logged and accepted"
     if lines := _lines(setup, site, ACTING_DESPITE_WARN_IF_REJECT):
-        message += f", but {lines[0].action.verb} of {_named(lines)} acts on the mail all the same"
-    hint = "take it out when the trial is over; `shadow` in forkpolicy.toml tries a policy without any effect"
+        message += f", but {lines[0].action.verb} of {_named(lines)} acts on the mail nevertheless"
+    hint = "remove it when the trial is over; `shadow` in forkpolicy.toml tries a policy without any effect"
     yield about(setup, site, site.list_name, message, hint)
 
 
 def _lines(setup: Setup, site: CallSite, verbs: frozenset[str]) -> list[Rule]:
-    """The lines with one of these actions that a call site may get an answer from."""
+    """The rules with one of these actions that may reply to a call site."""
     lines = setup.model.rules if setup.model else []
     return [line for line in lines if line.action.verb in verbs and context_fits(line, site)]
 

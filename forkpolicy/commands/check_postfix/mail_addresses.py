@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Model
     from forkpolicy.postfix.restrictions import CallSite
 
-# What `rewriting = "postfix"` takes for granted; all of these are Postfix's defaults.
+# What `rewriting = "postfix"` assumes; all of these are Postfix's defaults.
 ASSUMED = {
     "append_at_myorigin": "yes",
     "swap_bangpath": "yes",
@@ -53,7 +53,9 @@ def address_findings(setup: Setup) -> Iterator[Diagnostic]:
     for site in setup.ours:
         yield from _in_front(setup, site)
     if setup.settings.mail.rewriting == "none":
-        message = 'rewriting = "none": policies see addresses as they came, and Postfix completes and turns them round'
+        message = (
+            'rewriting = "none": policies see addresses as the client sent them, and Postfix rewrites them afterwards'
+        )
         yield _warning(setup, message, f'[mail] rewriting = "postfix" and myorigin = "{_origin(setup)}"')
     else:
         yield from _settings(setup)
@@ -76,10 +78,8 @@ def _in_front(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
         words = {*site.before, *(word for name in earlier for word in split_list(service.values.get(name, "")))}
         missing = [word for word in FULL if word not in words]
         if missing:
-            message = (
-                f"{' and '.join(missing)} not in front of the policy: it is asked about addresses without a domain"
-            )
-            hint = f"write {' '.join(missing)} in front of check_policy_service"
+            message = f"{' and '.join(missing)} not before the policy: it is asked about addresses without a domain"
+            hint = f"write {' '.join(missing)} before check_policy_service"
             yield about(setup, site, site.list_name, message, hint)
             return
 
@@ -89,7 +89,7 @@ def _settings(setup: Setup) -> Iterator[Diagnostic]:
     for name, assumed in ASSUMED.items():
         value = parameters.get(name, assumed)
         if value != assumed:
-            message = f'{name} = {value} in Postfix, and rewriting = "postfix" is about {name} = {assumed}'
+            message = f'{name} = {value} in Postfix, and rewriting = "postfix" assumes {name} = {assumed}'
             hint = f'write {name} = {assumed}, its default, or [mail] rewriting = "none" where no address is rewritten'
             yield _warning(setup, message, hint)
     wanted = {
@@ -110,19 +110,17 @@ def _lists(setup: Setup) -> Iterator[Diagnostic]:
     names = [word for word in listed if _is_name(word)]
     folded, ours = {fold_domain(name) for name in names}, {fold_domain(name) for name in mail.local_domains}
     if len(names) < len(listed):
-        # What maps hold nobody sees here: more domains than the plain ones are fine.
+        # The domains in maps are not visible here: more than the plain ones are fine.
         ours &= folded
     if folded - {"localhost"} != ours - {"localhost"}:
         here = ", ".join(mail.local_domains) or "nothing"
-        message = (
-            f"mydestination has {', '.join(names) or 'no plain name'} in Postfix, and local_domains has {here} here"
-        )
+        message = f"mydestination has {', '.join(names) or 'no plain name'} in Postfix, and local_domains has {here}"
         yield _warning(setup, message, f"[mail] local_domains = {json.dumps(list(dict.fromkeys(names)))}")
     theirs = _own_addresses(parameters)
     missing = {ip_key(each) for each in theirs} - {ip_key(each) for each in mail.local_addresses}
     if missing:
         shown = ", ".join(f"[{each}]" for each in theirs)
-        message = f"Postfix takes {shown} for this machine, and local_addresses lacks {len(missing)} of them"
+        message = f"Postfix treats {shown} as this machine's, and local_addresses lacks {len(missing)} of them"
         yield _warning(setup, message, f"[mail] local_addresses = {json.dumps(theirs)}")
 
 
@@ -144,7 +142,7 @@ def _origin(setup: Setup) -> str:
 
 
 def _own_addresses(parameters: dict[str, str]) -> list[str]:
-    """The addresses that literals may have, beside 127.0.0.0/8 and ::1, as Postfix takes them for its own."""
+    """The addresses that Postfix treats as its own in literals, except 127.0.0.0/8 and ::1."""
     words = [*split_list(parameters["inet_interfaces"]), *split_list(parameters["proxy_interfaces"])]
     if "all" in words:
         words += [*_addresses_v4(), *_addresses_v6()]
@@ -202,10 +200,8 @@ def _domains(setup: Setup) -> list[tuple[str, str]]:
 
 def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iterator[Diagnostic]:
     for domain, parameter in missing:
-        message = (
-            f'{parameter} has {domain}, and table "{table}" does not: mail from and to it is not local to the policy'
-        )
-        hint = f"write it into the table's source, or add the source postconf:{parameter}"
+        message = f'{parameter} has {domain}, and table "{table}" does not: its mail is not local to the policy'
+        hint = f"add it to the table's source, or add the source postconf:{parameter}"
         if parameter == "relay_domains":
-            hint += "; a domain that you are backup MX of may be missing on purpose"
+            hint += "; a domain for which you are backup MX may be missing on purpose"
         yield _warning(setup, message, hint)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.postfix.restrictions import CallSite
 
-# smtpd waits for an answer twice, with a second in between, before it gives up.
+# smtpd waits for a reply twice, with a second in between, before it gives up.
 LONGEST_SANE_TIMEOUT_S = 30
 TIME = re.compile(r"(\d+)([smhdw]?)", re.ASCII)
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
 
-# What smtpd takes in the braces; at any other, or a time that is none, it ends where it starts.
+# What smtpd accepts in the braces; with any other option, or a time that is not valid, it ends at its start.
 TIMES = frozenset({"timeout", "max_idle", "max_ttl", "retry_delay"})
 KNOWN = TIMES | {"request_limit", "try_limit", "default_action", "policy_context"}
 
@@ -30,30 +30,30 @@ def _fatal(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     for name in sorted(site.in_braces - KNOWN):
         near = nearest(name, KNOWN)
         hint = f'did you mean "{near}"?' if near else f"known are {', '.join(sorted(KNOWN))}"
-        message = f'"{name}" is not an option of check_policy_service: smtpd does not start, and nobody is served'
+        message = f'"{name}" is not an option of check_policy_service: smtpd does not start, and no client is served'
         yield about(setup, site, site.list_name, message, hint, "error")
     timeout = site.option("timeout")
     if timeout and not TIME.fullmatch(timeout):
-        message = f'"{timeout}" is not a valid time for timeout: smtpd does not start, and nobody is served'
+        message = f'"{timeout}" is not a valid time for timeout: smtpd does not start, and no client is served'
         yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}", "error")
 
 
 def _timeout(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     timeout_s = _seconds(site.option("timeout"))
     if timeout_s > LONGEST_SANE_TIMEOUT_S:
-        message = f"a server that does not answer holds each smtpd for {2 * timeout_s + 1} s (timeout {timeout_s} s)"
+        message = f"a server that does not reply holds each smtpd for {2 * timeout_s + 1} s (timeout {timeout_s} s)"
         yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}")
 
 
 def _tries(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if site.option("try_limit") == "1":
-        message = "try_limit 1: a lost connection is not opened again within an SMTP session, so that every further"
+        message = "try_limit 1: a lost connection is not opened again within an SMTP session, so that every later"
         message += " recipient gets the default action"
         yield about(setup, site, site.parameter_of("try_limit"), message, "leave it at 2, its default", "error")
     limit = site.option("request_limit")
     if limit not in ("0", ""):
-        message = f"request_limit {limit}: a new connection after every {limit} requests, for nothing"
-        hint = "leave it at 0: forkpolicy keeps connections for as long as Postfix wants"
+        message = f"request_limit {limit}: a new connection after every {limit} requests, without any use"
+        hint = "leave it at 0: forkpolicy keeps connections as long as Postfix does"
         yield about(setup, site, site.parameter_of("request_limit"), message, hint)
 
 
@@ -61,11 +61,11 @@ def _default_action(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     action, parameter = site.option("default_action"), site.parameter_of("default_action")
     if action.startswith("{"):
         message = f"default_action {action} is an unknown restriction to Postfix: clients get 451 4.3.5"
-        hint = "write { default_action = 451 4.7.1 text } with its own braces"
+        hint = "write { default_action = 451 4.7.1 text } in its own braces"
         yield about(setup, site, parameter, message, hint, "error")
     elif action.startswith("451 4.3.5 Server configuration"):
-        message = 'while the policy server is away, clients get "Server configuration problem"'
-        hint = "set default_action to a text of your own, or to DUNNO to let mail pass unchecked"
+        message = 'while the policy server is down, clients get "Server configuration problem"'
+        hint = "set default_action to a text of your own, or to DUNNO to accept mail unchecked"
         yield about(setup, site, parameter, message, hint)
     else:
         yield from _odd_action(setup, site, action, parameter)
@@ -81,8 +81,8 @@ def _odd_action(setup: Setup, site: CallSite, action: str, parameter: str) -> It
         yield about(setup, site, parameter, f"default_action: {error}", f"write {GOOD_CALL}", "error")
         return
     if reply.verb in ("OK", "RELAY") or reply.text.startswith("permit"):
-        message = f"default_action {action}: while the policy server is away, the restrictions that follow are skipped"
-        yield about(setup, site, parameter, message, "DUNNO lets mail pass and goes on with them")
+        message = f"default_action {action}: while the policy server is down, the restrictions after it are skipped"
+        yield about(setup, site, parameter, message, "DUNNO continues with them")
 
 
 def _idle(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:

@@ -1,6 +1,6 @@
-"""Which lines of a policy a Postfix can never make fire: findings of `forkpolicy check --postfix`.
+"""Which rules of a policy can never fire with a Postfix: findings of `forkpolicy check --postfix`.
 
-A line needs a call site that asks at a state at which it can fire, with the policy_context that it asks for, and that
+A rule needs a call site that asks at a state at which it can fire, with the policy_context that it asks for, and that
 no `permit_...` in front of it keeps its clients from. Reports nothing where tables or expressions may decide.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forkpolicy.postfix.parameters import Postfix
     from forkpolicy.postfix.restrictions import CallSite
 
-# Where a state is asked at.
+# The list to ask in, for a state.
 LIST_FOR = {"DATA": "smtpd_data_restrictions", "END-OF-MESSAGE": "smtpd_end_of_data_restrictions"}
 LOGIN = frozenset({"sasl_username", "sasl_method", "sasl_sender"})
 AT_END = "END-OF-MESSAGE"
@@ -31,20 +31,20 @@ BEFORE_MAIL = frozenset({"CONNECT", "EHLO", "HELO"})
 
 
 def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model) -> Iterator[Diagnostic]:
-    """Every finding about lines; they are not asked for one by one, so that ten thousand cost little."""
+    """Every finding about rules; not one by one, so that ten thousand cost little."""
     inside = _Inside(postfix)
     version = _version(postfix.parameters.get("mail_version", ""))
     for line in model.rules:
         states = states_of_line(line)
         if not states:
-            # Said by every check, whatever the Postfix.
+            # Every check reports it, whatever the Postfix.
             continue
         asked = [site for site in call_sites if states & set(site.states)]
-        told = _never(line, states, asked, call_sites, inside) or _too_new(line, version)
-        if told:
-            yield about(line, f"this line never fires with this Postfix: {told[0]}", told[1])
+        never = _never(line, states, asked, call_sites, inside) or _too_new(line, version)
+        if never:
+            yield about(line, f"this rule never fires with this Postfix: {never[0]}", never[1])
         elif line.action.verb in WHOLE_MESSAGE:
-            yield from _unheeded(line, asked)
+            yield from _ignored(line, asked)
         elif line.action.verb == "PREPEND":
             yield from _too_late(line, states, asked)
 
@@ -55,20 +55,20 @@ def _never(
     if not asked:
         reached = {state for site in call_sites for state in site.states}
         place = next((LIST_FOR[state] for state in LIST_FOR if state in states), "")
-        hint = f"it could at {_words(states)}"
-        return f"it asks at {_words(reached)} only", f"{hint}: ask in {place}, too" if place else hint
+        hint = f"it could fire at {_words(states)}"
+        return f"Postfix asks only at {_words(reached)}", f"{hint}: ask in {place}, too" if place else hint
     fitting = [site for site in asked if context_fits(line, site)]
     if not fitting:
         contexts = sorted({site.option("policy_context") or "none" for site in asked})
-        return f"policy_context is {', '.join(contexts)} only", "set it in the braces of check_policy_service"
+        return f"policy_context is only {', '.join(contexts)}", "set it in the braces of check_policy_service"
     blocks = [_blocking(line, site, inside) for site in fitting]
     if all(blocks):
-        return f"{blocks[0]} has let its clients through already", "put check_policy_service in front of it"
+        return f"{blocks[0]} has already accepted its clients", "put check_policy_service before it"
     return None
 
 
 def context_fits(line: Rule, site: CallSite) -> bool:
-    """Whether a line can fire with the policy_context of a call site."""
+    """Whether a rule can fire with the policy_context of a call site."""
     values = {"policy_context": site.option("policy_context")}
     asked = [(acl, negated) for acl, negated in line.terms if acl.attributes == ("policy_context",)]
     return all(_asks_tables(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
@@ -83,7 +83,7 @@ def _blocking(line: Rule, site: CallSite, inside: _Inside) -> str:
 
 
 def _asks_for_login(acl: Acl, negated: bool) -> bool:
-    """Whether it holds only for clients that have authenticated."""
+    """Whether it holds only for authenticated clients."""
     if negated or not acl.attributes or not LOGIN.issuperset(acl.attributes) or _asks_tables(acl):
         return False
     return acl.find(dict.fromkeys(acl.attributes, "")) is None
@@ -94,7 +94,7 @@ def _asks_tables(acl: Acl) -> bool:
 
 
 class _Inside:
-    """The plain networks of mynetworks. With an exclusion or a table among them nobody can tell what is inside."""
+    """The plain networks of mynetworks. With an exclusion or a table among them it is not known what is inside."""
 
     def __init__(self, postfix: Postfix) -> None:
         self.ranges: list[tuple[bytes, bytes]] = []
@@ -105,7 +105,7 @@ class _Inside:
             try:
                 self.ranges += parse_network_spec(word)
             except ValueError:
-                # A table, a file, or what Postfix alone accepts.
+                # A table, a file, or what only Postfix accepts.
                 continue
 
     def has(self, acl: Acl) -> bool:
@@ -123,7 +123,7 @@ def _too_new(line: Rule, version: tuple[int, ...]) -> tuple[str, str] | None:
         for name in acl.attributes:
             since = attribute(name).since
             if version and since and _version(since) > version and not negated and _needs_value(acl, name):
-                return f"{name} is sent since Postfix {since}", f"this is {version[0]}.{version[1]}"
+                return f"{name} is sent only by Postfix {since} and later", f"this is {version[0]}.{version[1]}"
     return None
 
 
@@ -136,19 +136,19 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in re.findall(r"\d+", text)[:2])
 
 
-def _unheeded(line: Rule, asked: list[CallSite]) -> Iterator[Diagnostic]:
+def _ignored(line: Rule, asked: list[CallSite]) -> Iterator[Diagnostic]:
     verb = line.action.verb
     if all(BEFORE_MAIL.issuperset(site.states) for site in asked):
-        message = f"Postfix does not heed {verb} in {', '.join(sorted({site.list_name for site in asked}))}"
+        message = f"Postfix ignores {verb} in {', '.join(sorted({site.list_name for site in asked}))}"
         yield about(line, f"{message} with smtpd_delay_reject = no", "ask in smtpd_recipient_restrictions")
     elif all(site.proxied for site in asked):
-        yield about(line, f"Postfix does not heed {verb} with smtpd_proxy_filter")
+        yield about(line, f"Postfix ignores {verb} with smtpd_proxy_filter")
 
 
 def _too_late(line: Rule, states: set[str], asked: list[CallSite]) -> Iterator[Diagnostic]:
-    """A header that comes after the message. Of a line that fires nowhere else every check says so."""
+    """A header that comes after the message. For a rule that fires nowhere else every check reports it."""
     if states != {AT_END} and all(states.intersection(site.states) == {AT_END} for site in asked):
-        message = "Postfix does not heed PREPEND at END-OF-MESSAGE, the only state at which it asks this line: it warns"
+        message = "Postfix ignores PREPEND at END-OF-MESSAGE, the only state at which it asks for this rule: it warns"
         hint = "ask in smtpd_data_restrictions, or for a recipient in smtpd_recipient_restrictions"
         yield about(line, f"{message} and delivers without the header", hint)
 

@@ -38,7 +38,7 @@ class Finding(Diagnostic):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A Postfix, and the forkpolicy that it is to ask. `model`: None where the policy does not load."""
+    """A Postfix, and the forkpolicy that it should ask. `model`: None where the policy failed to load."""
 
     postfix: Postfix
     settings: Settings
@@ -68,7 +68,7 @@ def _asked(site: CallSite, postfix: Postfix) -> Iterator[str]:
             yield str(Path(queue, rest.lstrip("/")))
         yield str(Path(queue, rest))
     else:
-        # Without its type it is a mistake, and still ours.
+        # Without its type it is an error, and still ours.
         yield inet_text(rest if kind == "inet" else site.endpoint)
 
 

@@ -1,7 +1,7 @@
 """Whether smtpd may connect to a socket: owner, mode, and the directories above it.
 
-The file itself counts where there is one, else what the settings will make of it. Asks the system's user database;
-where the user is not known here, names are compared and directories are left alone.
+The file itself counts where there is one, else what the settings will make it. Asks the system's user database;
+where the user is not known here, names are compared and directories are not examined.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def why_no_connection(path: Path, below: Path, user_name: str, server: ServerSet
     if user:
         for directory in reversed(path.parents):
             if directory.is_relative_to(below) and not _granted(user, directory, 0o100):
-                message = f"user {user_name} may not search the directory {directory}, so it never finds {path}"
-                return message, f"chmod o+x {directory}, or a socket in Postfix's own private directory"
+                message = f"user {user_name} may not search the directory {directory}, so it cannot reach {path}"
+                return message, f"chmod o+x {directory}, or use a socket in Postfix's own private directory"
     found = _stat(path)
     if user and found and stat.S_ISSOCK(found.st_mode):
         if user.may(found, 0o200):
@@ -98,7 +98,7 @@ def _hint(user_name: str) -> str:
 
 def _granted(user: _User, directory: Path, owner_bit: int) -> bool:
     found = _stat(directory)
-    # What is not there yet is made by whoever starts the server, and what nobody shows us may be fine.
+    # What does not exist yet is made at the server's start, and what we may not see may be fine.
     return found is None or user.may(found, owner_bit)
 
 
@@ -114,5 +114,5 @@ def _user(name: str) -> _User | None:
         entry = pwd.getpwnam(name)
     except KeyError:
         return None
-    # smtpd takes all groups of its user (initgroups), not only the first.
+    # smtpd has all groups of its user (initgroups), not only the first.
     return _User(entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))

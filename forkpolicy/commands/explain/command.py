@@ -1,8 +1,8 @@
-"""`forkpolicy explain`: the action that a request gets, and why: line by line, whether each term is met and by what.
+"""`forkpolicy explain`: the action that a request gets, and why: rule by rule, whether each term is met and by what.
 
 Reads requests as Postfix sends them or out of a log (a file, standard input, one line on the command line), or
 attributes from the command line, and decides with the exact evaluation, which the compiled policy agrees with. Days and
-times are those at which a request was logged, else those of now. Opens tables itself; needs no running master.
+times are those at which a request was logged, else the current ones. Opens tables itself; needs no running master.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="FILE | NAME=VALUE | LINE",
         help="a file of requests as Postfix sends them, or of lines of a log (default: standard input); or attributes "
-        "of one request; or one line of a log, in quotes: a decision of ours, or Postfix's NOQUEUE: reject",
+        "of one request; or one line of a log, in quotes: a decision of forkpolicy, or Postfix's NOQUEUE: reject",
     )
-    parser.add_argument("--all", action="store_true", dest="show_all", help="go on past the line that decides")
+    parser.add_argument("--all", action="store_true", dest="show_all", help="continue after the rule that decides")
     add_json(parser)
 
 

@@ -1,4 +1,4 @@
-"""How an explanation looks on a terminal: the action, then each line of the policy that was tried with its terms.
+"""How an explanation looks on a terminal: the action, then each rule that was tried with its terms.
 
 One term a row: whether it is met (yes, no, cannot be known, failed), and why. `explain` and `make demo` show it.
 """
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from forkpolicy.protocol.request import Request
 
 COLOUR_OF = {"yes": "green", "no": "dim", Answer.UNKNOWN.value: "yellow", Answer.FAILED.value: "red"}
-# Longer policies show the lines that matter.
+# Longer policies show the rules that matter.
 SHORT_LINES = 20
 
 
 def met(looked: Looked, negated: bool) -> str:
-    """Whether a term is met: what its ACL says, the other way round behind a `!`."""
+    """Whether a term is met: what its ACL says, reversed after a `!`."""
     if looked.answer in (Answer.UNKNOWN, Answer.FAILED):
         return str(looked.answer.value)
     return "yes" if (looked.answer is Answer.HOLDS) is not negated else "no"
 
 
 def not_given(trace: Trace, request: Request, model: Model) -> list[str]:
-    """What was asked for to decide, or is to be put into the reply, and is not in the request: taken as empty."""
+    """Attributes that decide, or are part of the reply, and are not in the request: taken as empty."""
     asked = [name for tried in trace.tried for looked, _ in tried.looked for name in looked.acl.attributes]
     template = trace.outcome.action.template
     if template:
@@ -52,7 +52,7 @@ def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
     if trace.failure:
         lines.append(paint.red(f"answered with on_error: {trace.failure}"))
     elif trace.outcome.place is None:
-        lines.append(f"no access line fired: the action {trace.outcome.action.name}")
+        lines.append(f"no rule fired: action {trace.outcome.action.name}")
     tried_lines = trace.tried
     shown = [
         each
@@ -62,12 +62,12 @@ def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
     for tried in shown:
         lines += _tried_text(tried, trace, request, paint)
     if len(shown) < len(tried_lines):
-        lines.append(paint.dim(f"({len(tried_lines) - len(shown)} lines more whose first term is not met)"))
+        lines.append(paint.dim(f"({len(tried_lines) - len(shown)} more rules whose first term is not met)"))
     if any(line.action.kind == "score" for line in model.rules):
         lines.append(f"score {trace.score:g}")
     missing = not_given(trace, request, model)
     if missing:
-        lines.append(paint.colour("yellow", f"not given, so taken as empty: {', '.join(missing)}"))
+        lines.append(paint.colour("yellow", f"not given, taken as empty: {', '.join(missing)}"))
     return "\n".join(lines)
 
 
@@ -102,7 +102,7 @@ def _asked(name: str, request: Request, trace: Trace) -> str:
 
 def _why_unknown(name: str, request: Request) -> str:
     if name not in ATTRIBUTES:
-        return f"{name}: the request has no such attribute, and no Postfix known to forkpolicy sends one"
+        return f"{name}: the request has no such attribute, and no version of Postfix sends it"
     always = attribute(name).empty_known_at or frozenset()
     maybe = states_of(name) - always
     known = [f"always at {', '.join(in_order(always))}"] if always else []
@@ -127,7 +127,7 @@ def _found_text(finding: Finding) -> str:
 
 
 def printable(text: str) -> str:
-    """A text of a request as a terminal may have it: what is not printable as an escape."""
+    """A text of a request for a terminal: unprintable characters are escaped."""
     return text if text.isprintable() else "".join(_printable_character(character) for character in text)
 
 

@@ -1,7 +1,7 @@
 """The request that `forkpolicy explain` is asked about on its command line: attributes, or one line of a log.
 
-A word that Postfix could not have sent is refused with what was meant, so that nobody takes it for an answer to
-another question. Raises UsageError.
+A word that Postfix could not have sent is refused with what was meant, since its explanation would be about another
+request. Raises UsageError.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IP_ADDRESSES: Final = frozenset({"client_address", "server_address"})
 NUMBERS: Final = frozenset({"size", "recipient_count", "encryption_keysize", "client_port", "server_port"})
 # What Postfix sends for a client that it does not know (XCLIENT).
 UNKNOWN_CLIENT: Final = "unknown"
-NO_REQUEST: Final = "this line has no request: expected a decision of our log, or a reject line of Postfix's"
+NO_REQUEST: Final = "this line has no request: expected a decision of forkpolicy's log, or a reject line of Postfix"
 USUAL: Final = {"request": REQUEST_NAME, "protocol_state": "RCPT", "protocol_name": "ESMTP"}
 
 

@@ -1,10 +1,10 @@
-"""`forkpolicy replay FILE`: what a policy would say to the requests of the past, and with `--against OTHER.toml`
-exactly those to which another one would reply differently, by the pair of lines responsible.
+"""`forkpolicy replay FILE`: what the policy would reply to past requests, and with `--against OTHER.toml`
+exactly those to which another one would reply differently, by the pair of rules responsible.
 
-Days and times of a policy are those at which a request was logged; for raw requests, which do not say when, those of
-now. `replaying` asks the policies, `report` prints.
+Days and times of a policy are those at which a request was logged; for raw requests, which have no time, the current
+ones. `replaying` asks the policies, `report` prints.
 
-Raises UsageError for a file that has no requests, ConfigError for settings or policies that do not load.
+Raises UsageError for a file that has no requests, ConfigError for settings or policies that fail to load.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
     from forkpolicy.tables.live_table import LiveTable
 
-# Between two looks at the clock for the progress bar.
-LOOK_EVERY = 1000
+# Requests between two updates of the progress bar.
+UPDATE_EVERY = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     add_settings(parser)
     parser.add_argument(
-        "file", metavar="FILE", help='raw requests, or a JSON decision log of decisions = "all"; -: stdin'
+        "file", metavar="FILE", help='raw requests, or a decision log in JSON with decisions = "all"; -: standard input'
     )
     parser.add_argument(
-        "--against", metavar="OTHER.toml", help="name the requests whose reply changes with this policy"
+        "--against", metavar="OTHER.toml", help="list the requests to which this policy replies differently"
     )
     add_json(parser)
 
@@ -87,8 +87,8 @@ def _read(request_log: RequestLog, replay: Replay) -> None:
             except ProtocolError as error:
                 first_wrong = first_wrong or f"{error}: {error.shown!r}"
                 request_log.left_out[NOT_A_REQUEST] += 1
-            if replay.requests % LOOK_EVERY == 0:
+            if replay.requests % UPDATE_EVERY == 0:
                 progress.at(request_log.read_bytes, replay.requests)
     if not replay.requests:
-        wrong = f"{request_log.name} has no policy request; the first thing that is none: {first_wrong}"
+        wrong = f"{request_log.name} has no policy request; the first entry that is not one: {first_wrong}"
         raise UsageError(wrong if first_wrong else request_log.why_nothing())

@@ -1,4 +1,4 @@
-"""One policy, or two, asked about requests of the past, one after another: how often each line fired, and for which
+"""One policy, or two, asked about requests of the past, one after another: how often each rule fired, and to which
 requests the two reply differently.
 
 Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of lines, so
@@ -29,19 +29,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Judge:
-    """One policy, and what it has said. `hits` by a line's number; `failures`: why `on_error` was the answer."""
+    """One policy, and what it has replied. `hits` by a rule's number; `failures`: why `on_error` was the reply."""
 
     settings_path: str
     policy: Policy
     tables: dict[str, LiveTable]
     hits: list[int] = field(init=False)
     failures: Counter[str] = field(default_factory=Counter)
-    # What is to be put into each line's reply, None where nothing is: then it is the line's own text.
+    # Each rule's reply, None where attributes are put into it.
     fixed: list[str | None] = field(init=False)
     pick: Callable[[Values], Values] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare what is asked for each request."""
+        """Prepare what is needed for each request."""
         lines = self.lines
         self.hits = [0] * len(lines)
         self.fixed = [None if line.action.template else line.action.reply.text for line in lines]
@@ -49,7 +49,7 @@ class Judge:
 
     @property
     def lines(self) -> list[Rule]:
-        """Every line in order, at last the end of the policy and the failures."""
+        """Every rule in order, then the end of the policy and failures."""
         return list(self.policy.model.all_rules)
 
     def _failed(self, why: str) -> None:
@@ -65,14 +65,14 @@ class Judge:
         return rule
 
     def text(self, line: Rule, values: Values) -> str:
-        """The reply, everything put in."""
+        """The reply, with attributes put in."""
         fixed = self.fixed[line.number]
         return self.policy.text(line, values) if fixed is None else fixed
 
 
 @dataclass(slots=True)
 class Change:
-    """Requests whose verdict changes between two lines: how many, and the first of them."""
+    """Requests whose verdict changes between two rules: how many, and the first of them."""
 
     before: Rule
     after: Rule
@@ -120,7 +120,7 @@ class Replay:
         self.changes[pair].requests += 1
 
     def _example(self, request: Request) -> dict[str, str]:
-        """What either policy reads of a request. The state stands first, and always: without it `explain` takes
+        """What either policy reads of a request. The state comes first, and always: without it `explain` takes
         RCPT.
         """
         state = {"protocol_state": request.get("protocol_state")}
@@ -136,7 +136,7 @@ class Replay:
             if values is not None:
                 return values
         request = past.request()
-        # As a connection does: the layout of the last request is that of most.
+        # As a connection does: most requests have the layout of the previous one.
         names = request.layout
         self._layout = Layout(names, self.wanted) if names and learnable(names) else None
         return wanted_values(request, self.wanted)
@@ -146,7 +146,7 @@ def _picker(wanted: tuple[str, ...], own: tuple[str, ...]) -> Callable[[Values],
     """From everything that either policy reads to what one of them does."""
     if wanted == own:
         return _unchanged
-    # Every policy wants several attributes, so this gives a tuple.
+    # Every policy wants several attributes, so this returns a tuple.
     return itemgetter(*(wanted.index(name) for name in own))
 
 

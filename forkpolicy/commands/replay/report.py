@@ -1,4 +1,4 @@
-"""What a replay found, for eyes and for tools. Called by `replay` when it is through; decides nothing itself."""
+"""What a replay found, as text and as JSON. Called at the end of `replay`; decides nothing itself."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from forkpolicy.commands.shared.request_log import RequestLog
     from forkpolicy.policy.model import Rule
 
-# A terminal is no place for ten thousand lines: `--json` has them all.
+# Ten thousand rules are too many for a terminal: `--json` lists them all.
 SHOWN_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One replay, over."""
+    """One finished replay."""
 
     replay: Replay
     request_log: RequestLog
     took_s: float
 
     def as_json(self) -> str:
-        """One object; every line and every change."""
+        """One object; every rule and every change."""
         replay = self.replay
         report: dict[str, Any] = {
             "requests": replay.requests,
@@ -46,7 +46,7 @@ class Report:
         return json.dumps(report)
 
     def as_text(self) -> str:
-        """The same in short."""
+        """A summary for a terminal."""
         paint = Painter(sys.stdout)
         rows = [*self._head(paint), "", *_action_rows(self.replay), "", *_line_rows(self.replay.judge, paint)]
         if self.replay.other:
@@ -60,7 +60,7 @@ class Report:
             yield paint.colour("yellow", f"{count:,} left out: {why}")
         for judge in filter(None, (replay.judge, replay.other)):
             for why, count in judge.failures.most_common(SHOWN_LINES):
-                yield paint.red(f"{judge.settings_path}: {count:,} times on_error: {why}")
+                yield paint.red(f"{judge.settings_path}: {count:,} requests got on_error: {why}")
         if replay.clock.asked_for and not self.request_log.is_log:
             yield paint.colour("yellow", "days and times are the current ones: raw requests have no time")
 
@@ -90,7 +90,7 @@ def explain_command(settings_path: str, attributes: Mapping[str, str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    # What a terminal might obey, and bytes that are no UTF-8, as escapes that shells understand.
+    # Control characters, and bytes that are not UTF-8, as escapes that shells understand.
     if word.isprintable():
         return shlex.quote(word)
     escaped = (
@@ -126,10 +126,10 @@ def _line_rows(judge: Judge, paint: Painter) -> Iterator[str]:
     for line in fired[:SHOWN_LINES]:
         yield f"{hits[line.number]:>10,}  {_shown(line)}"
     if len(fired) > SHOWN_LINES:
-        yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_LINES:,} lines more that fired: --json has them)")
+        yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_LINES:,} more rules that fired: --json lists them)")
     silent = [line for line in judge.policy.model.rules if not hits[line.number]]
     if len(silent) > SHOWN_LINES:
-        yield paint.dim(f"{0:>10}  ({len(silent):,} lines that never fired: --json has them)")
+        yield paint.dim(f"{0:>10}  ({len(silent):,} rules that never fired: --json lists them)")
     else:
         yield from (paint.dim(f"{0:>10}  {_shown(line)}") for line in silent)
 
@@ -137,7 +137,7 @@ def _line_rows(judge: Judge, paint: Painter) -> Iterator[str]:
 def _shown(line: Rule) -> str:
     if line.place:
         return f"{line.where}: {line.text}"
-    return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no access line fired'})"
+    return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no rule fired'})"
 
 
 def _judge_object(judge: Judge) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _worker_program(
     shared = (*listening, *(sock for pair in handover_pairs for sock in pair))
 
     def run(generation: Generation, slot: int, master: socket.socket) -> None:
-        # What the start has loaded is in memory, and shared; what a reload has brought is loaded from its files' bytes.
+        # What the start has loaded is in memory, and shared; after a reload it is loaded from the bytes of its files.
         known = generation.loaded
         loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot)
         log = pipe.named(worker=slot, pid=os.getpid())
@@ -124,7 +124,7 @@ def _worker_program(
 
 
 def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
-    """The process that compiles tables anew when this machine's networks change; None where it could not write them."""
+    """The process that compiles tables again when this machine's networks change; None where it may not write them."""
     # The compiler is nothing that masters without this process should carry.
     from forkpolicy.compile.command import compile_tables  # noqa: PLC0415
     from forkpolicy.compile.watch import watch, why_not_written  # noqa: PLC0415
@@ -133,7 +133,7 @@ def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:
         return pipe.named(process="networks", pid=os.getpid())
 
     if reason := why_not_written(Path(settings.tables)):
-        # Under the shipped units that is as it should be.
+        # Under the shipped units this is expected.
         level = "info" if "INVOCATION_ID" in os.environ else "warning"
         log().event(level, "networks not watched", reason=reason, hint=WATCHED_BY)
         return None

@@ -1,6 +1,6 @@
-"""What time it is for a policy that is asked about the past: when a request was logged, else now.
+"""The time for a policy that is asked about the past: when the request was logged, else the current time.
 
-`explain` and `replay` put it into the policies that they ask.
+`explain` and `replay` use it for the policies that they ask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Clock:
         return self.now_s
 
     def put_into(self, policy: Policy) -> None:
-        """From now on the policy's days and times are ours."""
+        """Use this clock for the policy's days and times."""
         for acl in policy.model.acls.values():
             for matcher in acl.matchers:
                 if matcher.needs_clock:
@@ -33,6 +33,6 @@ class Clock:
                     self.asked_for = True
 
     def turn_to(self, past: PastRequest) -> None:
-        """It is when that request was asked; when this began, where nobody knows."""
+        """Turn to when that request was logged, else to when this command began."""
         if self.asked_for:
             self.now_s = past.time_s() or self._began_s

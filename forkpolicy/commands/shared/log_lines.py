@@ -1,8 +1,8 @@
 r"""What one line of a log says: a decision of ours (JSON or logfmt), or Postfix's `NOQUEUE: reject: ...`.
 
-Whatever stands around it is taken off first: what syslog puts in front, the JSON of `journalctl -o json`
+What is around it is removed first: what syslog puts in front, the JSON of `journalctl -o json`
 (systemd.journal-fields(7), with a MESSAGE that is a list of bytes where it is not printable) and of Docker's json-file
-driver. Nothing is guessed: a line that says nothing known has no fields. Nothing leaves this module but bugs.
+driver. Nothing is guessed: a line without anything known has no fields. Raises nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class LogLine:
 
 
 UNREADABLE = "lines that are not JSON"
-TOO_LONG_FOR_JOURNALCTL = "messages that journalctl left out for their length: journalctl -o json --all has them"
+TOO_LONG_FOR_JOURNALCTL = "messages that journalctl left out because of their length: journalctl -o json --all has them"
 
 
 def read_line(line: bytes) -> LogLine:
@@ -72,7 +72,7 @@ def read_line(line: bytes) -> LogLine:
 
 
 def _read_message(text: str, time: str) -> LogLine:
-    """What stood inside another log's JSON: JSON of ours, or any text."""
+    """The text within another log's JSON: JSON of ours, or any text."""
     start = text.find("{")
     fields = _json_object(text[start:]) if start >= 0 else None
     return _of_json(fields) if fields is not None else _read_text(text, time)
@@ -123,7 +123,7 @@ def _rejected_attributes(found: re.Match[str], text: str) -> dict[str, str]:
 
 
 def _envelope_value(value: str) -> str:
-    """Out of its brackets, and a local part out of the quotes that the policy request does without."""
+    """Without its brackets, and a local part without the quotes that a policy request does not have."""
     inner = value[1:-1] if value.startswith("<") and value.endswith(">") else value
     quoted = _QUOTED_LOCAL_PART.fullmatch(inner)
     return re.sub(r"\\(.)", r"\1", quoted[1]) + (quoted[2] or "") if quoted else inner

@@ -1,4 +1,4 @@
-"""Requests of the past, out of a file: as Postfix sent them, or out of a log (`log_lines` has the forms of its lines).
+"""Past requests from a file: as Postfix sent them, or as a log has them (`log_lines` reads its lines).
 
 Our decision log has whole requests when it is written with `decisions = "all"` and `format = "json"`. What a log line
 has lost (it is cut where it would be longer than a pipe takes at once) is not guessed: such a line is counted in
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # A file of requests is the operator's own: only a runaway one is refused.
 MAX_REQUEST_BYTES = 16 << 20
 READ_BYTES = 16384
-# The log's own lines have 4 KiB; a file whose lines are longer is something else.
+# The log's own lines have 4 KiB at most; a file with longer ones is something else.
 MAX_LINE_BYTES = 1 << 20
 HOW_TO_LOG = 'requests are logged with [log] decisions = "all" and format = "json"'
 COMPRESSED = {
@@ -45,7 +45,7 @@ COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstdcat",
 }
 
-# Why something was left out, in the words of the report.
+# Why something was left out, as the report says.
 CUT = "log lines cut for their length"
 NO_REQUEST = 'decisions logged without their request (decisions was not "all")'
 NOT_A_REQUEST = "that are not policy requests"
@@ -63,14 +63,14 @@ class PastRequest:
     time: str = ""
 
     def request(self) -> Request:
-        """All of it. Raises ProtocolError for bytes that are none."""
+        """All of it. Raises ProtocolError for bytes that are not a request."""
         if self.attributes is not None:
             return Request(self.attributes, None)
         assert self.raw is not None
         return Request.parse(self.raw)
 
     def time_s(self) -> float:
-        """When it was logged, since 1970; 0 where nobody knows."""
+        """When it was logged, in seconds since 1970; 0 where that is not known."""
         try:
             return datetime.fromisoformat(self.time).timestamp()
         except ValueError:
@@ -104,13 +104,13 @@ class RequestLog:
             yield from self._from_log() if self.is_log else self._from_postfix()
 
     def why_nothing(self) -> str:
-        """What to say when there was no request in it."""
+        """The message for a file without a request."""
         if not self.is_log:
             return f"{self.name} has no request: lines name=value up to an empty line"
         if not self.left_out:
             return f"{self.name} has no decision: {HOW_TO_LOG}"
         counted = "; ".join(f"{count} {why}" for why, count in self.left_out.items())
-        return f"{self.name} has no request that can be asked again, only {counted}: {HOW_TO_LOG}"
+        return f"{self.name} has no complete request, only {counted}: {HOW_TO_LOG}"
 
     def _recognised(self, head: bytes) -> bool:
         """Whether it is a log; False: requests. Raises UsageError for neither."""
@@ -173,7 +173,7 @@ class RequestLog:
 
 
 def _opened(file: str) -> BufferedReader:
-    """Standard input stays open: it is not ours."""
+    """Standard input stays open: this command did not open it."""
     return os.fdopen(0, "rb", closefd=False) if file == "-" else Path(file).open("rb")
 
 

@@ -1,4 +1,4 @@
-"""`forkpolicy status` and `top`: what a running master says of itself, for eyes and for tools."""
+"""What a running master reports about itself, for a terminal and as JSON: `forkpolicy status` and `top` show it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from forkpolicy.compile_failures import failures_of
 from forkpolicy.scoreboard import percentile_us
 
-# What the answer has for us as it stands.
+# What is taken from the master's reply as it is.
 KEPT = (
     "version",
     "pid",
@@ -28,12 +28,12 @@ KEPT = (
 # begins with each reload, and anew in a worker that is replaced.
 COUNTED_SINCE = {"workers": "start", "log": "start", "helpers": "start", "lines": "generation", "shadow": "generation"}
 HOTTEST_LINES = 5
-LOST_WHERE = {"pipe": "since it did not keep up", "target": "since it took none"}
-WAITING_WORTH_A_WORD_BYTES = 65536
+LOST_WHERE = {"pipe": "because it was too slow", "target": "because it refused them"}
+SHOWN_WAITING_BYTES = 65536
 
 
 def as_object(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer for `--json`: numbers as they are, and those that take computing."""
+    """The reply for `--json`: numbers as they are, and those that must be computed."""
     workers = [_worker_object(worker) for worker in answer["workers"]]
     return {
         **{name: answer[name] for name in KEPT},
@@ -78,7 +78,7 @@ def _shadow(answer: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _lines(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each line of the policy: how often it fired, and the share of (sampled) requests that it left alone."""
+    """Each line of the policy: how often it fired, and the share of (sampled) requests that its first ACL exempted."""
     serving = [worker for worker in answer["workers"] if worker["generation"] == answer["generation"]]
     sampled = sum(worker["counters"]["sampled"] for worker in serving)
     hits = _summed([worker["line_hits"] for worker in serving], len(answer["lines"]))
@@ -103,7 +103,7 @@ def as_text(seen: dict[str, Any]) -> str:
     head = [
         f"forkpolicy {seen['version']}  master {seen['pid']}  up {since_start}  {seen['settings']}",
         f"sockets  {' '.join(seen['sockets'])}",
-        f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} lines  {seen['policy']['acls']} ACLs",
+        f"policy   {seen['policy']['policy']}  {seen['policy']['lines']} rules  {seen['policy']['acls']} ACLs",
         f"serves   generation {seen['generation']}, for {since_reload}",
     ]
     return "\n".join(
@@ -118,7 +118,7 @@ def as_text(seen: dict[str, Any]) -> str:
             f"requests and actions since the start, {since_start} ago; busy and connections now",
             *_worker_rows(seen),
             "",
-            f"hits of lines since the last reload, {since_reload} ago, or since a worker was replaced",
+            f"hits of rules since the last reload, {since_reload} ago, or since a worker was replaced",
             *_hottest(seen["lines"]),
             *_exempting(seen["lines"]),
         ]
@@ -133,7 +133,7 @@ def duration(seconds: float) -> str:
 
 
 def _failure_rows(seen: dict[str, Any]) -> list[str]:
-    """Tables whose last compile failed: what serves is older than it should be."""
+    """Tables whose last compile failed: the one in use is older than it should be."""
     rows = []
     for name, failure in seen["failed_compiles"].items():
         ago = duration(max(0.0, time.time() - failure["at"]))
@@ -154,27 +154,25 @@ def _helper_rows(helpers: list[dict[str, Any]]) -> list[str]:
 
 
 def _log_row(log: dict[str, Any]) -> str:
-    """The log's target, and what it has cost: lines that were lost, and what waits for it."""
+    """The log's target, how many lines were lost, and how much waits to be written."""
     lost = log["lost"]
     count = sum(lost.values())
     where = " and ".join(f"{lost[name]} {why}" for name, why in LOST_WHERE.items() if lost[name])
     words = [log["target"], f"{count} log lines lost" + (f": {where}" if count else "")]
-    if log["waiting_bytes"] > WAITING_WORTH_A_WORD_BYTES:
-        words.append(f"{log['waiting_bytes']} bytes wait for it")
+    if log["waiting_bytes"] > SHOWN_WAITING_BYTES:
+        words.append(f"{log['waiting_bytes']} bytes waiting")
     return f"log      {'  '.join(words)}"
 
 
 def _shadow_rows(seen: dict[str, Any]) -> list[str]:
-    """The shadow policy, if there is one: how often it would have answered otherwise, and which lines are
-    responsible.
-    """
+    """The shadow policy, if there is one: how often its reply differs, and which rules are responsible."""
     trial = seen["shadow"]
     if trial is None:
-        # One that does not load.
+        # It failed to load.
         wanted = seen["policy"].get("shadow")
         return [f"shadow   {wanted}"] if wanted else []
-    more = f", and could not answer {trial['failed']:,}" if trial["failed"] else ""
-    rows = [f"shadow   would have answered {trial['differs']:,} of {trial['compared']:,} requests otherwise{more}"]
+    more = f", and failed on {trial['failed']:,}" if trial["failed"] else ""
+    rows = [f"shadow   would have replied differently to {trial['differs']:,} of {trial['compared']:,} requests{more}"]
     return rows + [f"{count:>12}  {pair}" for pair, count in trial["pairs"].items()]
 
 
@@ -212,10 +210,10 @@ def _hottest(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _exempting(lines: list[dict[str, Any]]) -> list[str]:
-    """Lines that leave most requests alone, with the ACL that does: "everything looks local" shows here."""
+    """Rules from which most requests are exempted, with the ACL that exempts: "everything looks local" shows here."""
     exempting = sorted((line for line in lines if line["exempted_share"]), key=lambda line: -line["exempted_share"])
     rows = []
     for line in exempting[:HOTTEST_LINES]:
         where, _, text = line["line"].partition(": ")
-        rows.append(f"{line['exempted_share']:>12.1%}  of requests are left alone by {text.split()[1]} in {where}")
+        rows.append(f"{line['exempted_share']:>12.1%}  of requests exempted from {where} by {text.split()[1]}")
     return rows
