@@ -75,8 +75,9 @@ def _remember(domain: str, domains: dict[str, str]) -> None:
 Views = Mapping[str, View]
 """By the name of the attribute."""
 
-# A domain that no step above changes. Names below localhost are left to the careful way.
-_DOMAIN: Final = r'(?!(?i:localhost)\.)(?:[^\x00-\x20"\\@.\[\]]++\.)++[^\x00-\x20"\\@.\[\]]++'
+# A domain that no step above changes. Names below localhost, and with the colon of a source route, are left to the
+# careful way.
+_DOMAIN: Final = r'(?!(?i:localhost)\.)(?:[^\x00-\x20":\\@.\[\]]++\.)++[^\x00-\x20":\\@.\[\]]++'
 _PLAIN_DOMAIN: Final = re.compile(_DOMAIN).fullmatch
 # An address that no step above changes.
 PLAIN: Final = re.compile(f"[^@!%]++@{_DOMAIN}").fullmatch

@@ -224,6 +224,15 @@ def test_nesting_without_end(unit):
     assert seen.endswith(("@example.com", "@"))
 
 
+def test_a_source_route_without_a_domain_behind_it():
+    """`<@relay.example:anna>` is anna at myorigin. Since policies see rewritten addresses, ACLs of domains alone saw a
+    domain `relay.example:anna`, so that mail to it passed as mail to others.
+    """
+    for view in Rewriting(myorigin="example.com").views.values():
+        assert view("@relay.example:anna") == "anna@example.com"
+        assert view.domain("@relay.example:anna") == "example.com"
+
+
 @given(st.one_of(addresses, st.builds("{}@{}".format, addresses, domains)))
 def test_a_domain_alone_is_that_of_the_whole_address(address):
     """Asked for the first time or known, with or without what stands in front of it."""
