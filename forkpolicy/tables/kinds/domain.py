@@ -60,7 +60,7 @@ class DomainKind(TableKind):
                 if set_key(key):
                     return value() + key
             except lmdb.BadValsizeError:
-                # Longer than any key can be, or nothing but a dot: a hostile request, of whose parents there may be an entry.
+                # Longer than any key can be, or only a dot: a hostile request, of whose parents there may be an entry.
                 pass
             return ask_parents(name) if ask_parents else None
 
