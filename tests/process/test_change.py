@@ -154,7 +154,7 @@ def test_usr1_reopens_the_log(server, client):
     rotated = server.log.with_suffix(".1")
     server.log.rename(rotated)
     server.process.send_signal(signal.SIGUSR1)
-    eventually(server.log.exists)
+    eventually(lambda: server.log.exists() and "log target reopened" in server.log.read_text())
     assert client.ask(FORGED) == REJECT
     eventually(lambda: "event=decision" in server.log.read_text())
     assert rotated.read_text().count("event=decision") == 1

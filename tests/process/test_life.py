@@ -233,7 +233,7 @@ def test_a_reload_says_which_table_is_damaged_or_gone(make_server):
     aside = table.with_name("aside")
     with PolicyClient(server.socket_path) as client:
         for content, told in (
-            (whole[:8192], "is damaged or not a table"),
+            (whole[:8192], "is damaged or not a forkpolicy table"),
             (None, "does not exist: compile it with forkpolicy-compile"),
         ):
             if content is None:
