@@ -55,8 +55,12 @@ def decide(policy, request):
     for clauses, action in policy["lines"]:
         said = []
         for negated, name in clauses:
+            counts = policy["acls"][name][0] == "counted"
+            if counts and "failed" in said:
+                # Not asked, and taken as met.
+                continue
             answer = ask(policy, name, request, score)
-            if policy["acls"][name][0] == "counted" and answer is not None:
+            if counts and answer is not None:
                 asked.add(name)
             if answer in (True, False):
                 answer = answer is not negated

@@ -8,7 +8,7 @@ from datetime import datetime
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from forkpolicy.errors import TableError
@@ -19,7 +19,7 @@ from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from tests import reference
-from tests.fakes import ALWAYS, NEVER, policy_of
+from tests.fakes import ALWAYS, NEVER, policy_of, request_of
 
 DOMAINS = ["example.com", "a.example.com", "example.net", "com"]
 LOCALS = ["u", "U", "abuse", "x+y"]
@@ -145,6 +145,18 @@ def as_text(policy):
     return "\n".join(lines) + "\n"
 
 
+BEHIND_A_FAILURE = {
+    "acls": {
+        "fails": ("sender", ["table:broken"]),
+        "counts": ("counted", ["no"]),
+        "to_us": ("recipient", ["@example.com"]),
+    },
+    "lines": [([(False, "fails"), (False, "counts"), (False, "to_us")], "reject")],
+    "tables": {"d": set(), "k": set(), "broken": None},
+    "now": DAYS[0],
+}
+
+
 # The nightly size is FORKPOLICY_EXAMPLES=100000.
 @settings(
     max_examples=int(os.environ.get("FORKPOLICY_EXAMPLES", "1000")),
@@ -152,6 +164,7 @@ def as_text(policy):
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(policies(), st.lists(requests, min_size=1, max_size=6))
+@example(BEHIND_A_FAILURE, [request_of(sender="u@example.com", recipient=f"u@{to}").attributes for to in DOMAINS])
 def test_compiled_exact_and_reference_agree(data, several):
     """Whatever the policy and the request, with an index or without: one decision, one list of log lines from all, and
     the same ACLs asked that count.
