@@ -9,7 +9,7 @@ import pytest
 
 from forkpolicy.policy.plan.index import COSTS_US, guarded
 from forkpolicy.protocol.layout import wanted_values
-from tests.fakes import ALWAYS, decided, policy_of, request_of
+from tests.fakes import ALWAYS, decide, decided, policy_of, request_of
 
 HEAD = """table broken address broken
 acl inside client_address 10.0.0.0/8
@@ -54,6 +54,22 @@ def test_an_index_is_made_where_it_costs_less_than_asking(acl, needed):
         rules = "".join(f"access x{number} no\n" for number in range(count))
         indexes = guarded(policy_of(f"action no REJECT\n{acls}{rules}").model.rules, COSTS_US)
         assert [len(each) for each in indexes] == ([count] if needed is not None and count >= needed else [])
+
+
+@pytest.mark.parametrize(
+    ("acl", "empty", "fires"),
+    [
+        ("sender <> a@example.net", "sender", True),
+        ("sender a@example.net b@example.net", "sender", False),
+        ("sasl_username /^$/ /^u/", "sasl_username", True),
+        ("sasl_username u1 u2", "sasl_username", False),
+        ("client_address 192.0.2.1", "client_address", False),
+    ],
+)
+def test_an_empty_value_is_looked_up_where_a_rule_may_be_found(acl, empty, fires):
+    """The null sender may be listed and an expression may hold for nothing; every other index has nothing to find."""
+    policy = policy_of(f"action no REJECT\nacl x {acl}\naccess x no\n", index_costs_us=ALWAYS)
+    assert decide(policy, **{empty: ""}) == ("REJECT" if fires else "DUNNO")
 
 
 def test_a_candidate_that_is_picked_twice_is_made_once():

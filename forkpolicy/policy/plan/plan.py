@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, cast
 
 from forkpolicy.policy.plan.index import guarded
-from forkpolicy.policy.plan.probes import probe_of
+from forkpolicy.policy.plan.probes import NONE, probe_of, skips_empty
 from forkpolicy.policy.plan.source import SCORE, SHARED, PlanContext, Source, function, function_of_rule, scores
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ def _candidates(source: Source, indexes: Sequence[Sequence[Guarded]], always: li
     def pick(found: Iterable[int]) -> list[Try]:
         return [functions[number] for number in sorted({*found, *always})]
 
-    found = []
-    for names, probe in map(probe_of, indexes):
-        values = ", ".join(source.text_of(name) for name in names)
-        found.append(f"*{source.value('probe', probe)}({values})")
+    found = [f"*{_look(source, index)}" for index in indexes]
     nothing = source.value("always", tuple(functions[number] for number in always))
     values = ", ".join(source.arguments.values())
     return (
@@ -112,6 +109,15 @@ def _candidates(source: Source, indexes: Sequence[Sequence[Guarded]], always: li
         " if outcome is not None:\n"
         "  return outcome"
     )
+
+
+def _look(source: Source, index: Sequence[Guarded]) -> str:
+    """The numbers of the rules that an index finds."""
+    names, probe = probe_of(index)
+    look = f"{source.value('probe', probe)}({', '.join(source.text_of(name) for name in names)})"
+    if not skips_empty(index, probe):
+        return look
+    return f"({look} if {source.came(names[0])} else {source.value('none', NONE)})"
 
 
 class _Functions(dict[int, "Try"]):

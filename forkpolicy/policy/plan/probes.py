@@ -47,6 +47,11 @@ def probe_of(group: Sequence[Guarded]) -> tuple[tuple[str, ...], Probe]:
             return matcher.attributes, _ask_once(matcher, tuple(each.number for each in group))
 
 
+def skips_empty(group: Sequence[Guarded], probe: Probe) -> bool:
+    """Whether nothing can be found for an attribute without a value, as the login of most mail is."""
+    return not isinstance(group[0].guard, AskOnce) and not probe("")
+
+
 def _exact(lister: Lister, guarded: Iterable[tuple[Collection[str], int]]) -> Probe:
     """All exact values of one attribute: a dict."""
     numbers: dict[str, list[int]] = {}
