@@ -129,11 +129,13 @@ class _Native:
 
 
 def _load(result: dict[str, Any]) -> Load:
-    buckets = ((int(bucket), count) for bucket, count in result.pop("histogram").items())
+    latency = Histogram()
+    for us, count in result.pop("latency_us").items():
+        latency.record(int(us), count)
     if "first_wrong" in result:
         number, reply = result["first_wrong"]
         result["first_wrong"] = number, bytes.fromhex(reply)
-    return Load(latency=Histogram(buckets), **result)
+    return Load(latency=latency, **result)
 
 
 class _Python:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from loadtest.measure.histogram import write_log
 from loadtest.measure.processes import machine
 from loadtest.measure.results import Second
 from loadtest.measure.svg import STYLE, Line, chart
@@ -174,6 +175,9 @@ def write(run: Run, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "report.html").write_text(page(run))
     (directory / "report.txt").write_text(text(run) + "\n")
+    results = run.results
+    seconds = ((results.start_s + at, second.latency) for at, second in sorted(results.seconds.items()))
+    write_log(directory / "latency.hlog", seconds)
 
 
 def _per_process(run: Run, pids: Sequence[int], name: str, factor: float) -> list[Line]:

@@ -80,7 +80,7 @@ class Results:
 
     def write(self, path: Path) -> None:
         """For `merged`."""
-        seconds = {number: [dict(second.verdicts), second.latency.pairs()] for number, second in self.seconds.items()}
+        seconds = {number: [dict(second.verdicts), second.latency.encoded()] for number, second in self.seconds.items()}
         rest = {
             name: getattr(self, name)
             for name in ("start_s", "wrong", "wrong_count", "lost", "lost_count", "late_us", "slowest")
@@ -89,10 +89,10 @@ class Results:
 
     def add(self, other: dict[str, Any]) -> None:
         """Add what another process wrote."""
-        for number, (verdicts, pairs) in other["seconds"].items():
+        for number, (verdicts, encoded) in other["seconds"].items():
             second = self.seconds.setdefault(int(number), Second())
             second.verdicts.update(verdicts)
-            second.latency.add(Histogram(pairs))
+            second.latency.add(Histogram(encoded))
         self.kinds.update(other["kinds"])
         self.wrong = [*self.wrong, *other["wrong"]][:EXAMPLES]
         self.lost = [*self.lost, *other["lost"]][:EXAMPLES]

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUCKETS 2048 /* loadtest/measure/histogram.py has the same layout */
+#define BUCKETS 2048
 #define BATCH 256
 #define LONGEST_WAIT_NS 100000000u
 #define GRACE_NS 60000000000u /* as in loadtest/clients/generator.py */
@@ -50,10 +50,15 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Exact below 128 us, then 64 buckets for every power of two: as fine as what counts them on, measure/histogram.py. */
 static void record(uint64_t us) {
     unsigned exponent = us < 128 ? 0 : 63 - (unsigned)__builtin_clzll(us) - 6;
     size_t at = exponent ? 128 + (exponent - 1) * 64 + (us >> exponent) - 64 : us;
     histogram[at < BUCKETS ? at : BUCKETS - 1]++;
+}
+
+static uint64_t lowest_of(size_t bucket) {
+    return bucket < 128 ? bucket : ((bucket - 128) % 64 + 64) << ((bucket - 128) / 64 + 1);
 }
 
 static void read_requests(const char *path) {
@@ -118,12 +123,12 @@ static int receive(struct connection *connection) {
 }
 
 static void print_result(double seconds) {
-    printf("{\"replies\": %llu, \"wrong\": %llu, \"lost\": %llu, \"seconds\": %.6f, \"histogram\": {",
+    printf("{\"replies\": %llu, \"wrong\": %llu, \"lost\": %llu, \"seconds\": %.6f, \"latency_us\": {",
            (unsigned long long)replies, (unsigned long long)wrong, (unsigned long long)lost, seconds);
     const char *comma = "";
     for (size_t at = 0; at < BUCKETS; at++)
         if (histogram[at]) {
-            printf("%s\"%zu\": %llu", comma, at, (unsigned long long)histogram[at]);
+            printf("%s\"%llu\": %llu", comma, (unsigned long long)lowest_of(at), (unsigned long long)histogram[at]);
             comma = ", ";
         }
     printf("}");

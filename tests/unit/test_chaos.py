@@ -161,7 +161,7 @@ def test_a_broken_promise_is_named(tally, cost, said, word):
     fine = LoadTally(sent=3, answered=3)
     fine.latency.record(9_000_000)
     assert not list(broken(actions, fine, Tally(sent=1, answered=1), "", 10))
-    assert next(broken(actions, fine, Tally(), "", 1)).startswith("a request waited 8.9 s, and may wait 1 s")
+    assert next(broken(actions, fine, Tally(), "", 1)).startswith("a request waited 9.0 s, and may wait 1 s")
 
 
 def test_a_clock_that_is_set(tmp_path):
