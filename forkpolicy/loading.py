@@ -11,14 +11,16 @@ import contextlib
 import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files, SnapshotFiles
+from forkpolicy.messages import Outline
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.settings import absolute, load_settings
+from forkpolicy.status import PolicySummary
 from forkpolicy.tables.live_table import LiveTable
 
 if TYPE_CHECKING:
@@ -63,62 +65,56 @@ class Loaded:
         return list(dict.fromkeys((*self.tables.values(), *shadow.values())))
 
     @property
-    def line_texts(self) -> list[str]:
+    def line_texts(self) -> tuple[str, ...]:
         """Every rule with its place, then the end of the policy and failures: hits are counted by these."""
-        rules = [f"{line.where}: {line.text}" for line in self.policy.model.rules]
-        return [*rules, "default: no rule fired", "on_error: an evaluation failed"]
+        rules = (f"{line.where}: {line.text}" for line in self.policy.model.rules)
+        return (*rules, "default: no rule fired", "on_error: an evaluation failed")
 
     @property
-    def outline(self) -> dict[str, Any]:
-        """What `Outline` is made of, as plain data that one process can send to another."""
-        return {
-            "snapshot": self.snapshot,
-            "summary": self.summary,
-            "line_texts": self.line_texts,
-            "table_paths": self.table_paths,
-            "warnings": [str(each) for each in self.warnings],
-        }
-
-    @property
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> PolicySummary:
         """What the log's lines of the start and the reload have about it."""
         model = self.policy.model
         wanted = self.settings.shadow
-        shadow = {"shadow": wanted if self.shadow else f"{wanted} is left out: it failed to load"} if wanted else {}
-        return {
-            "policy": self.settings.policy,
-            **shadow,
-            "lines": len(model.rules),
-            "acls": len(model.acls),
-            "tables": ",".join(self.tables) or "-",
-            "warnings": len(self.warnings),
-        }
+        return PolicySummary(
+            policy=self.settings.policy,
+            shadow=(wanted if self.shadow else f"{wanted} is left out: it failed to load") if wanted else None,
+            lines=len(model.rules),
+            acls=len(model.acls),
+            tables=",".join(self.tables) or "-",
+            warnings=len(self.warnings),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """What the master knows of a generation that was loaded elsewhere; the fields mean what those of `Loaded` do."""
+class LoadedElsewhere:
+    """What the master knows of a generation that another process has loaded; the fields mean what those of `Loaded`
+    do.
+    """
 
     settings: Settings
     snapshot: dict[str, bytes]
-    summary: dict[str, object]
-    line_texts: list[str]
+    summary: PolicySummary
+    line_texts: tuple[str, ...]
     table_paths: tuple[str, ...]
-    warnings: list[str]
+    warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, settings_path: str, outline: dict[str, Any]) -> Outline:
-        """From what `Loaded.outline` gave. Raises ConfigError for settings that were wrong there, too."""
-        fields = {**outline, "table_paths": tuple(outline["table_paths"])}
-        return cls(load_settings(settings_path, SnapshotFiles(outline["snapshot"])), **fields)
+    def of(cls, settings_path: str, outline: Outline) -> LoadedElsewhere:
+        """From the outline that the other process sent. Raises ConfigError for settings that cannot be used."""
+        settings = load_settings(settings_path, SnapshotFiles(outline.snapshot))
+        return cls(
+            settings, outline.snapshot, outline.summary, outline.line_texts, outline.table_paths, outline.warnings
+        )
 
 
-def load_outline(settings_path: str, reading: Callable[[str], None]) -> dict[str, Any]:
+def load_outline(settings_path: str, reading: Callable[[str], None]) -> Outline:
     """Load one generation from the files; its outline. `reading` is called with each path before it is accessed.
 
     Raises ConfigError, and whatever else comes of a bug or a machine without memory.
     """
-    return load_everything(settings_path, files=Files(reading)).outline
+    loaded = load_everything(settings_path, files=Files(reading))
+    warnings = tuple(str(each) for each in loaded.warnings)
+    return Outline(loaded.snapshot, loaded.summary, loaded.line_texts, loaded.table_paths, warnings)
 
 
 def load_everything(

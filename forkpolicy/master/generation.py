@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.master.good_tables import GoodTables
 
 if TYPE_CHECKING:
+    from forkpolicy.master.servable import Servable
     from forkpolicy.settings import Settings
 
 # Settings of [server] that are used once, at the start, with privileges that are given up then.
@@ -19,26 +20,24 @@ FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group"
 
 @dataclass(slots=True)
 class Generation:
-    """The one that serves. Of `loaded` the master knows settings, snapshot, summary, paths of tables, texts of lines,
-    and warnings. `needs_all_tables`: a worker without one of its tables must not serve: another master has them all.
-    `since_ns`: when it began, on the monotonic clock.
+    """The one that serves. `needs_all_tables`: a worker without one of its tables must not serve, since another master
+    has them all. `since_ns`: when it began, on the monotonic clock.
     """
 
-    loaded: Any
+    loaded: Servable
     number: int
     tables: GoodTables = field(default_factory=GoodTables)
     needs_all_tables: bool = False
     since_ns: int = field(default_factory=time.monotonic_ns)
 
-    def begin(self, loaded: Any, number: int) -> None:
+    def begin(self, loaded: Servable, number: int) -> None:
         """Serve another one from now on."""
         self.loaded, self.number, self.since_ns = loaded, number, time.monotonic_ns()
 
     @property
     def settings(self) -> Settings:
         """Its settings."""
-        settings: Settings = self.loaded.settings
-        return settings
+        return self.loaded.settings
 
 
 def needs_restart(previous: Settings, current: Settings) -> list[str]:

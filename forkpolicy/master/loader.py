@@ -11,35 +11,30 @@ import os
 import signal
 import time
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy import link
 from forkpolicy.errors import ConfigError
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.processes.waitpid import describe_exit, kill
+from forkpolicy.messages import FROM_LOADER, MAX_FILES_BYTES, LoadedFiles, Reading, RefusedFiles
 from forkpolicy.process import TRACE_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Called in the child, with a function that it calls with each path before it is accessed. It returns plain data.
-    Load = Callable[[Callable[[str], None]], Any]
+    from forkpolicy.messages import Outline
+
+    # Called in the child, with a function that it calls with each path before it is accessed.
+    Load = Callable[[Callable[[str], None]], Outline]
+    # What comes of it.
+    Outcome = LoadedFiles | RefusedFiles
 
 # One file, or the listing of one directory: a disk that is alive takes milliseconds.
 READ_TIMEOUT_S = 10.0
 # Everything. 40,000 lines take a second or two, on a busy machine ten.
 LOAD_TIMEOUT_S = 60.0
 READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome: either `loaded`, or `reasons` why not; `bug` is the traceback where it was a fault of ours."""
-
-    loaded: Any = None
-    reasons: tuple[str, ...] = ()
-    bug: str = ""
 
 
 class Loader:
@@ -49,7 +44,7 @@ class Loader:
         self.ended = False
         # What it reads just now.
         self._path = ""
-        self._decoder = link.Decoder()
+        self._decoder = link.Decoder(FROM_LOADER)
         self._since_s = self._begun_s = time.monotonic()
         self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
         try:
@@ -76,13 +71,12 @@ class Loader:
         self.ended = not data
         try:
             messages = self._decoder.feed(data)
-        except ValueError as error:
-            return Outcome(reasons=(f"the process that reads the files sent no valid message: {error}",))
+        except link.InvalidMessageError as error:
+            return RefusedFiles((f"the process that reads the files sent no valid message: {error}",))
         for message in messages:
-            if message["is"] == "reading":
-                self._path, self._since_s = message["path"], time.monotonic()
-            else:
-                return Outcome(message.get("loaded"), tuple(message.get("reasons", ())), message.get("bug", ""))
+            if not isinstance(message, Reading):
+                return message
+            self._path, self._since_s = message.path, time.monotonic()
         return None
 
     def exited(self, status: int) -> Outcome:
@@ -91,15 +85,15 @@ class Loader:
         while not self.ended:
             if outcome := self.read():
                 return outcome
-        return Outcome(reasons=(f"the process that reads the files died: {describe_exit(status)}",))
+        return RefusedFiles((f"the process that reads the files died: {describe_exit(status)}",))
 
     def late(self, now_s: float) -> Outcome | None:
         """The outcome where it takes too long."""
         if self._path and now_s - self._since_s > READ_TIMEOUT_S:
             hint = "does the file system that it is on answer?"
-            return Outcome(reasons=(f"{self._path}: could not be read within {READ_TIMEOUT_S:g} s: {hint}",))
+            return RefusedFiles((f"{self._path}: could not be read within {READ_TIMEOUT_S:g} s: {hint}",))
         if now_s - self._begun_s > LOAD_TIMEOUT_S:
-            return Outcome(reasons=(f"settings and policy could not be loaded within {LOAD_TIMEOUT_S:g} s",))
+            return RefusedFiles((f"settings and policy could not be loaded within {LOAD_TIMEOUT_S:g} s",))
         return None
 
     def end(self) -> None:
@@ -116,19 +110,19 @@ class Loader:
 def _loaded(load: Load, write_end: int) -> bytes:
     """The outcome, as the last message."""
     try:
-        loaded = load(lambda path: _send(write_end, link.encode({"is": "reading", "path": path})))
-        message = link.encode({"is": "loaded", "loaded": loaded})
-        if len(message) <= link.MAX_MESSAGE_BYTES:
+        outline = load(lambda path: _send(write_end, link.encode(Reading(path))))
+        message = link.encode(LoadedFiles(outline))
+        if len(message) <= MAX_FILES_BYTES:
             return message
-        reasons = [f"the files have {len(message) >> 20} MiB together: {link.MAX_MESSAGE_BYTES >> 20} at most"]
+        reasons = [f"the files have {len(message) >> 20} MiB together: {MAX_FILES_BYTES >> 20} at most"]
     except ConfigError as error:
         reasons = [str(diagnostic) for diagnostic in error.diagnostics]
     except MemoryError:
         reasons = ["there is not enough memory to load it"]
     except BaseException as error:  # noqa: BLE001 - whatever it is, the master goes on and reports it
         reason = f"a fault of forkpolicy's own, which the log describes: {type(error).__name__}: {error}"
-        return link.encode({"is": "refused", "reasons": [reason], "bug": traceback.format_exc()[-TRACE_CHARACTERS:]})
-    return link.encode({"is": "refused", "reasons": reasons})
+        return link.encode(RefusedFiles((reason,), traceback.format_exc()[-TRACE_CHARACTERS:]))
+    return link.encode(RefusedFiles(tuple(reasons)))
 
 
 def _send(fd: int, message: bytes) -> None:

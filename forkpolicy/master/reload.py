@@ -8,26 +8,29 @@ whatever comes of the files: a policy that cannot be loaded is a list of diagnos
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.master.generation import needs_restart
-from forkpolicy.master.loader import Loader, Outcome
+from forkpolicy.master.loader import Loader
 from forkpolicy.master.two_phase_commit import TwoPhaseCommit
 from forkpolicy.master.workers import worker_count
+from forkpolicy.messages import RefusedFiles, ReloadReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
-    from forkpolicy.master.loader import Load
+    from forkpolicy.master.loader import Load, Outcome
     from forkpolicy.master.processes.spawn import Worker
+    from forkpolicy.master.servable import Servable
     from forkpolicy.master.sockets.loop import Loop
     from forkpolicy.master.sockets.notify import Notifier
     from forkpolicy.master.workers import Workers
+    from forkpolicy.messages import Outline
 
-    OnDone = Callable[[dict[str, Any]], None]
+    OnDone = Callable[[ReloadReply], None]
 
 
 class Reloader:
@@ -40,7 +43,7 @@ class Reloader:
         self,
         generation: Generation,
         load: Load,
-        unpack: Callable[[Any], Any],
+        unpack: Callable[[Outline], Servable],
         loop: Loop,
         workers: Workers,
         log: LogPipe,
@@ -96,7 +99,7 @@ class Reloader:
         """End a reload whose files are still being read."""
         if self._loader:
             self._again = False
-            self._read(self._loader, Outcome(reasons=(reason,)))
+            self._read(self._loader, RefusedFiles((reason,)))
 
     def on_exit(self, pid: int, status: int) -> bool:
         """Note the exit of the child that loads. False: it was another process."""
@@ -120,16 +123,8 @@ class Reloader:
         self._loop.unregister(loader)
         loader.end()
         self._loader = None
-        if outcome.bug:
-            self._log.event("critical", "bug", traceback=outcome.bug)
-        if outcome.reasons:
-            self.refuse(list(outcome.reasons))
-            self._next()
-            return
-        try:
-            loaded = self._unpack(outcome.loaded)
-        except (ConfigError, MemoryError) as error:
-            self.refuse([str(error) or "there is not enough memory for what was loaded"])
+        loaded = self._servable(outcome)
+        if loaded is None:
             self._next()
             return
         # Those that are ending, too: until its last connection has gone, a worker answers.
@@ -137,20 +132,33 @@ class Reloader:
         self._reload = TwoPhaseCommit(loaded, number, lambda: list(workers.alive), workers.send_to, time.monotonic())
         self._end()
 
+    def _servable(self, outcome: Outcome) -> Servable | None:
+        """What workers can serve with; None, and the reload is refused, where there is nothing."""
+        if isinstance(outcome, RefusedFiles):
+            if outcome.bug:
+                self._log.event("critical", "bug", traceback=outcome.bug)
+            self.refuse(list(outcome.reasons))
+            return None
+        try:
+            return self._unpack(outcome.outline)
+        except (ConfigError, MemoryError) as error:
+            self.refuse([str(error) or "there is not enough memory for what was loaded"])
+            return None
+
     def refuse(self, diagnostics: list[str]) -> None:
         """Report why the old generation goes on."""
         self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(diagnostics))
         self._report(diagnostics, [], [])
 
-    def prepared(self, pid: int, generation: int, diagnostics: list[str]) -> None:
+    def prepared(self, pid: int, generation: int, diagnostics: Sequence[str]) -> None:
         """Note that a worker has prepared that generation, or why it cannot."""
         if self._reload and generation == self._reload.generation:
             self._reload.prepared(pid, diagnostics, time.monotonic())
             self._end()
 
-    def committed(self, pid: int) -> None:
-        """Note that a worker serves the new generation."""
-        if self._reload:
+    def committed(self, pid: int, generation: int) -> None:
+        """Note that a worker serves that generation."""
+        if self._reload and generation == self._reload.generation:
             self._reload.committed(pid, time.monotonic())
             self._end()
 
@@ -197,7 +205,7 @@ class Reloader:
         if previous.server.workers != settings.server.workers:
             self._workers.wanted = worker_count(settings)
         notes = needs_restart(previous, settings)
-        self._log.event("info", "reloaded", generation=reload.generation, **reload.loaded.summary)
+        self._log.event("info", "reloaded", generation=reload.generation, **reload.loaded.summary.as_fields)
         for note in notes:
             self._log.event("warning", "setting needs a restart", reason=note)
         self._report([], notes, [str(warning) for warning in reload.loaded.warnings])
@@ -205,13 +213,7 @@ class Reloader:
     def _report(self, diagnostics: list[str], notes: list[str], warnings: list[str]) -> None:
         number = self._generation.number
         self._notifier.ready(f"{len(self._workers)} workers serve generation {number}")
-        answer = {
-            "ok": not diagnostics,
-            "generation": number,
-            "diagnostics": diagnostics,
-            "notes": notes,
-            "warnings": warnings,
-        }
+        answer = ReloadReply(not diagnostics, number, tuple(diagnostics), tuple(notes), tuple(warnings))
         to_call, self._on_done = self._on_done, []
         for on_done in to_call:
             on_done(answer)

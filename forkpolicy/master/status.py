@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from forkpolicy import __version__
+from forkpolicy.documents import plain
 from forkpolicy.master.sockets.control import STATUS_VERSION
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def describe(
         "sockets": list(sockets),
         "settings": generation.settings.path,
         "tables_directory": generation.settings.tables,
-        "policy": generation.loaded.summary,
+        "policy": plain(generation.loaded.summary),
         "lines": generation.loaded.line_texts,
         "wanted_workers": workers.wanted,
         "stopping": stopping,
@@ -64,8 +65,8 @@ def _describe_worker(worker: Worker, slot: Slot) -> dict[str, Any]:
         "ready": worker.ready,
         "retiring": not worker.wanted,
         "generation": worker.generation,
-        "tables": worker.state.get("tables", []),
-        "shadow": worker.state.get("shadow"),
+        "tables": plain(worker.state.tables),
+        "shadow": plain(worker.state.shadow),
         "counters": seen.fields,
         "actions": {verb: count for verb, count in seen.actions.items() if count},
         "latency": list(seen.latency),

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from forkpolicy.master.processes.exporter import Exporter
     from forkpolicy.master.processes.helper_process import HelperProcess
     from forkpolicy.master.processes.logger import Logger
+    from forkpolicy.master.servable import Servable
     from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.workers import WorkerProgram
+    from forkpolicy.messages import Outline, ReloadReply
     from forkpolicy.scoreboard import Scoreboard
 
 # How long a turn of the loop takes at most, when nothing happens.
@@ -55,9 +57,9 @@ class Master:
 
     def __init__(
         self,
-        loaded: Any,
+        loaded: Servable,
         load: Load,
-        unpack: Callable[[Any], Any],
+        unpack: Callable[[Outline], Servable],
         program: WorkerProgram,
         sockets: InheritedSockets,
         control_listener: Listener,
@@ -172,8 +174,8 @@ class Master:
         """One line with everything that serves, and reports to systemd and to a master that we replace."""
         sockets = ",".join(listener.endpoint for listener in self.listeners)
         first = next(iter(self.workers.alive.values()))
-        tables = ",".join(f"{each['name']}@{each['version'] or 'none'}" for each in first.state["tables"]) or "-"
-        summary = {**self.generation.loaded.summary, "tables": tables}
+        tables = ",".join(f"{table.name}@{table.version or 'none'}" for table in first.state.tables) or "-"
+        summary = {**self.generation.loaded.summary.as_fields, "tables": tables}
         self.log.event(
             "info",
             "started",
@@ -199,7 +201,7 @@ class Master:
             elif not any(part.on_exit(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
                 self.helpers.on_exit(pid, status, stopping=self.stopping)
 
-    def reload(self, on_done: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def reload(self, on_done: Callable[[ReloadReply], None] | None = None) -> None:
         """Read everything again. `on_done` is called with the outcome, where there is one."""
         if on_done:
             self.reloader.report_to(on_done)

@@ -7,12 +7,15 @@ prepares like the others. Called with what happens, it calls `send` with what co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from forkpolicy.messages import Abort, Commit, Prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from forkpolicy.link import Message
+    from forkpolicy.master.servable import Servable
+    from forkpolicy.messages import ToWorker
 
 PHASE_TIMEOUT_S = 60.0
 # A worker that is just being started loads what the others prepare. That much longer than the last of them is stuck.
@@ -26,10 +29,10 @@ class TwoPhaseCommit:
 
     def __init__(
         self,
-        loaded: Any,
+        loaded: Servable,
         generation: int,
         pids: Callable[[], Iterable[int]],
-        send: Callable[[int, Message], None],
+        send: Callable[[int, ToWorker], None],
         now_s: float,
     ) -> None:
         self.loaded = loaded
@@ -46,7 +49,7 @@ class TwoPhaseCommit:
         self._diagnostics: list[str] = []
         self._step(now_s)
 
-    def prepared(self, pid: int, diagnostics: list[str], now_s: float) -> None:
+    def prepared(self, pid: int, diagnostics: Sequence[str], now_s: float) -> None:
         """A worker has prepared, or reports why it cannot."""
         self._last_prepared_s = now_s
         self._diagnostics += [each for each in diagnostics if each not in self._diagnostics]
@@ -84,7 +87,7 @@ class TwoPhaseCommit:
             self._asked.add(pid)
             self._members.add(pid)
             self.waiting_for.add(pid)
-            self._send(pid, {"do": "prepare", "generation": self.generation, "snapshot": self.loaded.snapshot})
+            self._send(pid, Prepare(self.generation, self.loaded.snapshot))
 
     def _step(self, now_s: float) -> None:
         if self.outcome is None and not (self.committing or self.waiting_for or self._diagnostics):
@@ -95,12 +98,12 @@ class TwoPhaseCommit:
             self.outcome = []
         elif self._diagnostics:
             for pid in self._members:
-                self._send(pid, {"do": "abort", "generation": self.generation})
+                self._send(pid, Abort(self.generation))
             self.outcome = self._diagnostics
         else:
             self.committing = True
             self.waiting_for = set(self._members)
             self.deadline_s = now_s + PHASE_TIMEOUT_S
             for pid in self._members:
-                self._send(pid, {"do": "commit", "generation": self.generation})
+                self._send(pid, Commit(self.generation))
             self._step(now_s)

@@ -1,20 +1,23 @@
 """What workers report, and what the master notes of it: who is ready, what it serves, how far it is with a reload.
 
-Called by `Workers` with each message. Raises whatever comes of one that is not valid: such a worker is killed.
+Called by `Workers` with each message, which is a valid one. Raises nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, assert_never
+
+from forkpolicy.messages import Committed, Prepared, Ready, Retiring, ServedTable, StateChanged, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.reload import Reloader
+    from forkpolicy.messages import ToMaster
+    from forkpolicy.status import WorkerState
 
 
 class WorkerMessages:
@@ -34,55 +37,44 @@ class WorkerMessages:
         self._on_ready = on_ready
         self._on_unfit = on_unfit
 
-    def handle(self, worker: Worker, message: Message) -> None:
+    def handle(self, worker: Worker, message: ToMaster) -> None:
         """Act on one message."""
-        if not isinstance(message.get("state", {}), dict):
-            raise TypeError("the state is not a map")
-        self.HANDLERS[message["is"]](self, worker, message)
+        match message:
+            case Ready(state):
+                self._ready(worker, state)
+            case StateChanged(state):
+                worker.state = state
+            case Prepared(generation, diagnostics):
+                self._reloader.prepared(worker.pid, generation, diagnostics)
+            case Committed(generation, state):
+                self._committed(worker, generation, state)
+            case Retiring(reason):
+                self._retiring(worker, reason)
+            case ServedTable(path):
+                self._table(worker, path)
+            case Unfit(reason):
+                worker.mark_ending()
+                self._on_unfit(reason)
+            case _:
+                assert_never(message)
 
-    def _ready(self, worker: Worker, message: Message) -> None:
-        """It serves."""
+    def _ready(self, worker: Worker, state: WorkerState) -> None:
         worker.ready = True
-        worker.state = message["state"]
+        worker.state = state
         self._log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
         self._on_ready()
 
-    def _state(self, worker: Worker, message: Message) -> None:
-        """It serves other tables."""
-        worker.state = message["state"]
+    def _committed(self, worker: Worker, generation: int, state: WorkerState) -> None:
+        worker.generation = generation
+        worker.state = state
+        self._reloader.committed(worker.pid, generation)
 
-    def _prepared(self, worker: Worker, message: Message) -> None:
-        """It has prepared a reload, or reports why it cannot."""
-        self._reloader.prepared(worker.pid, message["generation"], message["diagnostics"])
-
-    def _committed(self, worker: Worker, message: Message) -> None:
-        """It serves the new generation."""
-        worker.generation = message["generation"]
-        worker.state = message["state"]
-        self._reloader.committed(worker.pid)
-
-    def _retiring(self, worker: Worker, message: Message) -> None:
-        """It ends by itself (requests, memory, a signal); another takes its place."""
+    def _retiring(self, worker: Worker, reason: str) -> None:
+        """Another takes its place."""
         worker.mark_ending()
-        self._log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=message["reason"])
+        self._log.event("info", "worker retires", worker=worker.slot, worker_pid=worker.pid, reason=reason)
 
-    def _table(self, worker: Worker, message: Message) -> None:
-        """It serves this file, and passes it on."""
-        path, fd = message["path"], worker.take_fd()
+    def _table(self, worker: Worker, path: str) -> None:
+        fd = worker.take_fd()
         if fd is not None:
             self._generation.tables.keep(path, fd, self._reloader.table_paths)
-
-    def _unfit(self, worker: Worker, message: Message) -> None:
-        """It cannot open all tables."""
-        worker.mark_ending()
-        self._on_unfit(message["reason"])
-
-    HANDLERS: ClassVar[dict[str, Callable[[WorkerMessages, Worker, Message], None]]] = {
-        "ready": _ready,
-        "table": _table,
-        "unfit": _unfit,
-        "state": _state,
-        "prepared": _prepared,
-        "committed": _committed,
-        "retiring": _retiring,
-    }

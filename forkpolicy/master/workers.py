@@ -15,22 +15,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.cores import usable_cores
+from forkpolicy.link import InvalidMessageError
 from forkpolicy.master.deadlines import DUMP_BEFORE_KILL_S, Deadlines
 from forkpolicy.master.processes.backoff import Backoff
 from forkpolicy.master.processes.spawn import spawn
 from forkpolicy.master.processes.waitpid import describe_exit, kill
 from forkpolicy.master.sockets.loop import READ, WRITE
+from forkpolicy.messages import Hurry, Retire, Stop
 from forkpolicy.scoreboard import MAX_WORKERS
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Collection
 
-    from forkpolicy.link import Message
     from forkpolicy.log import LogPipe
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.sockets.loop import Loop
+    from forkpolicy.messages import ToMaster, ToWorker
     from forkpolicy.process import Identity
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.settings import Settings
@@ -74,7 +76,7 @@ class Workers:
         self._log = log
         self.deadlines = Deadlines(generation, scoreboard, log)
 
-    def listen(self, on_message: Callable[[Worker, Message], None], on_exit: Callable[[Worker], None]) -> None:
+    def listen(self, on_message: Callable[[Worker, ToMaster], None], on_exit: Callable[[Worker], None]) -> None:
         """Pass on messages and deaths. `on_message` may raise for an invalid message: such a worker is killed."""
         self._on_message, self._on_worker_exit = on_message, on_exit
 
@@ -143,13 +145,13 @@ class Workers:
         """In a worker that ends with a bug: log it."""
         self._log.named(process="worker", pid=os.getpid()).event("critical", "bug", traceback=trace)
 
-    def send(self, worker: Worker, message: Message) -> None:
+    def send(self, worker: Worker, message: ToWorker) -> None:
         """Send a message, and wait for room where there is none."""
         if worker.sock.fileno() >= 0:
             worker.send(message)
             self._loop.watch_writable(worker)
 
-    def send_to(self, pid: int, message: Message) -> None:
+    def send_to(self, pid: int, message: ToWorker) -> None:
         """Send a message to the worker with that pid, if it lives."""
         if pid in self.alive:
             self.send(self.alive[pid], message)
@@ -173,10 +175,10 @@ class Workers:
             messages = worker.receive()
             for message in messages or ():
                 self._on_message(worker, message)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except InvalidMessageError as error:
             # A worker reads bytes of strangers. Whatever it has become, the master must not die of its messages.
             fields = {"worker": worker.slot, "worker_pid": worker.pid}
-            self._log.event("critical", "invalid message from worker", **fields, reason=repr(error), action="kill")
+            self._log.event("critical", "invalid message from worker", **fields, reason=str(error), action="kill")
             worker.kill_at_s = time.monotonic()
             return False
         return messages is not None
@@ -195,7 +197,7 @@ class Workers:
     def retire(self, worker: Worker, *, others_wait: bool = False) -> None:
         """Let a worker hand its connections over and end. It may take its time: what it cannot hand over, it serves."""
         worker.mark_ending()
-        self.send(worker, {"do": "retire", "others_wait": others_wait})
+        self.send(worker, Retire(others_wait))
 
     def retire_all(self) -> None:
         """Let every worker hand its connections over to those of another master, and end."""
@@ -206,7 +208,7 @@ class Workers:
         """Let every worker answer what it has read, with `drain` also what waits in the sockets' queues, and end."""
         for worker in self.alive.values():
             worker.mark_ending()
-            self.send(worker, {"do": "stop", "drain": drain})
+            self.send(worker, Stop(drain))
 
     def end_late_starts(self, pids: Collection[int]) -> None:
         """Kill these workers if none of them is ready yet: a reload waits for them alone. They hold no connections, and
@@ -280,7 +282,7 @@ class Workers:
         self.deadlines.kill_the_hung(alive, now_s, slept=slept)
         for worker in self.deadlines.to_hurry(alive, now_s):
             worker.hurried = True
-            self.send(worker, {"do": "hurry"})
+            self.send(worker, Hurry())
         if self.backoff.failures and any(self._outlived_start(worker, now_s) for worker in alive):
             self.backoff.served()
         for worker in alive:

@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import TableError
+from forkpolicy.status import TableStatus
 from forkpolicy.tables import reader
 
 if TYPE_CHECKING:
@@ -123,18 +124,18 @@ class LiveTable:
         file = self.prepare()
         return self.take(file) if file else False
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> TableStatus:
         """What this worker serves under the table's name, for `forkpolicy status`."""
         info = self.table.info if self.table else None
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "version": self.version,
-            "entries": info.entries if info else 0,
-            "created": info.created if info else 0.0,
-            "inode": self.table.identity[1] if self.table else 0,
-            "refused": self.refused,
-        }
+        return TableStatus(
+            name=self.name,
+            kind=self.kind,
+            version=self.version,
+            entries=info.entries if info else 0,
+            created=info.created if info else 0.0,
+            inode=self.table.identity[1] if self.table else 0,
+            refused=self.refused,
+        )
 
     def close(self) -> None:
         """Close the table; `find` raises from now on."""

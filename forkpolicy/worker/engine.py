@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.status import WorkerState
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.decision_log import DecisionLog
 from forkpolicy.worker.sampling import Sampling
@@ -58,11 +59,10 @@ class Engine:
             rule = outcome.rule
             outcome.plain = b"" if self.decision_log.logs(rule) else rule.action.encoded
 
-    def describe(self) -> dict[str, object]:
-        """What this worker serves: generation of the policy, and of each table."""
-        tables = [table.status() for table in self.loaded.tables.values()]
-        shadow: dict[str, object] = {"shadow": self.shadow.describe()} if self.shadow else {}
-        return {"generation": self.generation, "tables": tables, **shadow}
+    def describe(self) -> WorkerState:
+        """What this worker serves: the version of each table, and what the shadow has counted."""
+        tables = tuple(table.status() for table in self.loaded.tables.values())
+        return WorkerState(tables, self.shadow.describe() if self.shadow else None)
 
     def sample_next(self) -> None:
         """Look closely at the next request; it alone pays for that. Called by the beat."""

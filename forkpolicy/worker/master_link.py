@@ -1,7 +1,7 @@
 """The worker's end of its link to the master: messages come in, reports go out. The end of the link is the end of the
 worker: nothing is left to coordinate with, and the next master finds the socket stale.
 
-Never waits for the master. Raises ValueError for an invalid message, which only a bug can send.
+Never waits for the master. Raises InvalidMessageError for an invalid message, which only a bug can send.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NoReturn
 import gevent
 
 from forkpolicy import link
+from forkpolicy.messages import TO_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.link import Message
+    from forkpolicy.messages import ToMaster, ToWorker
 
 READ = 1
 READ_BYTES = 1 << 18
@@ -29,10 +30,10 @@ class MasterLink:
     thread, a shutdown for connections.
     """
 
-    def __init__(self, master: socket.socket, handle_message: Callable[[Message], None]) -> None:
+    def __init__(self, master: socket.socket, handle_message: Callable[[ToWorker], None]) -> None:
         self._master = master
         self._handle_message = handle_message
-        self._decoder = link.Decoder()
+        self._decoder = link.Decoder(TO_WORKER)
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._watcher = gevent.get_hub().loop.io(master.fileno(), READ)
 
@@ -40,7 +41,7 @@ class MasterLink:
         """Take messages from now on."""
         self._watcher.start(self._master_speaks)
 
-    def report(self, message: Message, fd: int | None = None) -> None:
+    def report(self, message: ToMaster, fd: int | None = None) -> None:
         """Send the master a message, and pass it a descriptor; `flush` sends what it does not take at once."""
         # A duplicate: by the time that it is sent, the file may be closed here.
         self._unsent.append((link.encode(message), [] if fd is None else [os.dup(fd)]))

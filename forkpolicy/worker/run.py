@@ -13,11 +13,27 @@ import gc
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import gevent
 
+from forkpolicy.messages import (
+    Abort,
+    Commit,
+    Committed,
+    Hurry,
+    Prepare,
+    Prepared,
+    Ready,
+    Retire,
+    Retiring,
+    ServedTable,
+    StateChanged,
+    Stop,
+    Unfit,
+)
 from forkpolicy.scoreboard import STAYING
+from forkpolicy.status import WorkerState
 from forkpolicy.worker.accept import Acceptor, HandoverReceiver
 from forkpolicy.worker.balance import Balance
 from forkpolicy.worker.connections import Connections
@@ -33,9 +49,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping
 
-    from forkpolicy.link import Message
     from forkpolicy.loading import Loaded
     from forkpolicy.log import LogPipe
+    from forkpolicy.messages import ToWorker
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.worker.handover import HandoverChannel, Pair
 
@@ -78,7 +94,7 @@ class WorkerProcess:
         self.shutdown = Shutdown(self.connections, self._acceptors, self._receivers, scoreboard, self.slot)
         self._good_tables, self._needs_all_tables = good_tables, needs_all_tables
         self._passed_tables: dict[str, tuple[int, ...]] = {}
-        self._reported_state: dict[str, object] = {}
+        self._reported_state = WorkerState()
         hub = gevent.get_hub()
         # Where a watcher's callback raises: into the log, and on, since the next request is none of its business.
         hub.print_exception = self._bug  # type: ignore[method-assign,assignment]  # its hook
@@ -94,7 +110,7 @@ class WorkerProcess:
         gc.freeze()
         missing = self.tables.open(self._good_tables)
         if missing and self._needs_all_tables:
-            self.master_link.report({"is": "unfit", "reason": "; ".join(missing)})
+            self.master_link.report(Unfit("; ".join(missing)))
             return
         self.flusher = Flusher(self.engine, self.slot)
         self.slot["connections"] = self.slot["load"] = 0
@@ -110,7 +126,7 @@ class WorkerProcess:
         for entrance in entrances:
             entrance.start()
         self._pass_tables()
-        self.master_link.report({"is": "ready", "state": self._state()})
+        self.master_link.report(Ready(self._state()))
         self.shutdown.done.wait()
         self.flusher.flush()
 
@@ -131,36 +147,39 @@ class WorkerProcess:
 
         return HandoverReceiver(channel.fileno(), take, has_its_share, self.connections.has_descriptors)
 
-    def _handle_message(self, message: Message) -> None:
-        what = message["do"]
-        if what == "prepare":
-            generation = message["generation"]
-            diagnostics = self.reload.prepare(message["snapshot"])
-            self.master_link.report({"is": "prepared", "generation": generation, "diagnostics": diagnostics})
-        elif what == "commit":
-            self.flusher.flush()
-            self.reload.commit(message["generation"])
-            # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
-            self.flusher.flush()
-            self._pass_tables()
-            self.master_link.report({"is": "committed", "generation": message["generation"], "state": self._state()})
-        elif what == "abort":
-            self.reload.abort()
-        elif what == "retire":
-            self.shutdown.retire(others_wait=message["others_wait"])
-        elif what == "hurry":
-            self.shutdown.hurry()
-        else:
-            self.shutdown.stop(drain=message["drain"])
+    def _handle_message(self, message: ToWorker) -> None:
+        match message:
+            case Prepare(generation, snapshot):
+                self.master_link.report(Prepared(generation, tuple(self.reload.prepare(snapshot))))
+            case Commit(generation):
+                self._commit(generation)
+            case Abort():
+                self.reload.abort()
+            case Retire(others_wait):
+                self.shutdown.retire(others_wait=others_wait)
+            case Hurry():
+                self.shutdown.hurry()
+            case Stop(drain):
+                self.shutdown.stop(drain=drain)
+            case _:
+                assert_never(message)
+
+    def _commit(self, generation: int) -> None:
+        self.flusher.flush()
+        self.reload.commit(generation)
+        # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
+        self.flusher.flush()
+        self._pass_tables()
+        self.master_link.report(Committed(generation, self._state()))
 
     def _pass_tables(self) -> None:
         """Pass the master the file of each table that we serve, for workers that are started when it is gone."""
         for table in self.engine.loaded.tables.values():
             if table.table and self._passed_tables.get(table.path) != table.table.identity:
                 self._passed_tables[table.path] = table.table.identity
-                self.master_link.report({"is": "table", "path": table.path}, table.table.fd)
+                self.master_link.report(ServedTable(table.path), table.table.fd)
 
-    def _state(self) -> dict[str, object]:
+    def _state(self) -> WorkerState:
         self._reported_state = self.engine.describe()
         return self._reported_state
 
@@ -174,7 +193,7 @@ class WorkerProcess:
             self._recycle()
         self._pass_tables()
         if self._reported_state != self.engine.describe():
-            self.master_link.report({"is": "state", "state": self._state()})
+            self.master_link.report(StateChanged(self._state()))
         else:
             self.master_link.flush()
 
@@ -188,5 +207,5 @@ class WorkerProcess:
 
     def _retire_because(self, reason: str) -> None:
         if not self.shutdown.begun:
-            self.master_link.report({"is": "retiring", "reason": reason})
+            self.master_link.report(Retiring(reason))
             gevent.spawn(self.shutdown.retire)

@@ -15,6 +15,8 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from forkpolicy.status import ShadowStatus
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -83,14 +85,9 @@ class ShadowComparison:
             self.pairs[pair] += 1
             self._on_difference(pair, real, shadow, values)
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> ShadowStatus:
         """Counts for `status`."""
-        return {
-            "compared": self.compared,
-            "differs": self.differs,
-            "failed": self.failed,
-            "pairs": dict(self.pairs.most_common(SHOWN_PAIRS)),
-        }
+        return ShadowStatus(self.compared, self.differs, self.failed, dict(self.pairs.most_common(SHOWN_PAIRS)))
 
 
 def _fixed_replies(policy: Policy, unlike: str | None) -> list[str | None]:

@@ -13,10 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
+from forkpolicy import link
 from forkpolicy.errors import NotRunningError
 from forkpolicy.master.sockets.ask import ask
+from forkpolicy.messages import MAX_REPORT_BYTES
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, request
@@ -26,6 +29,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 METRICS = '[metrics]\nlisten = "unix:metrics"\n'
 # Any user but root and the one that the workers run as.
 STRANGER = 12345
+# What its socket buffer takes for certain.
+LINK_BYTES = 4096
 PIDFD_GETFD = 438  # of every Linux architecture since 5.6
 
 
@@ -39,6 +44,11 @@ def full_server(make_server):
     expected = ["log", "master", "metrics", "worker", "worker"]
     eventually(lambda: sorted(each.split()[1] for each in titles(server).values() if " " in each) == expected)
     return server
+
+
+def framed(frame):
+    packed = msgpack.packb(frame)
+    return len(packed).to_bytes(4, "big") + packed
 
 
 def titles(server):
@@ -237,22 +247,33 @@ def control(server):
         b"\x00\x00\x00\x01\xc1",  # no msgpack
         b"\x00\x00\x00\x01\x2a",  # no message
         b"\xff\xff\xff\xff",  # four gigabytes to come
-        b"\x00\x00\x00\x0a\x81\xa2is\xa5state",  # a state that is none
-        b"\x00\x00\x00\x09\x81\xa2is\xa4what",  # nothing that is known
+        framed([link.VERSION, "Ready", {"state": "fine"}]),
+        framed([link.VERSION, "What", {}]),
+        framed([link.VERSION, "Retiring", {"reason": "a" * MAX_REPORT_BYTES}]),
+        framed([99, "Retiring", {"reason": "another release"}]),
     ],
+    ids=["no msgpack", "a number", "gigabytes", "wrong type", "unknown", "too long", "version"],
 )
 def test_a_captured_worker_does_not_take_the_master_along(server, said):
-    """Whatever a worker says on its link, the master goes on; it kills that worker and starts another."""
+    """Whatever a worker sends on its link, the master goes on; it kills that worker and starts another."""
     before = server.worker_pids()
     main = server.process.pid
-    link = link_of(server, before[0])
-    link.sendall(said)
+    taken = link_of(server, before[0])
+    taken.sendall(said[:LINK_BYTES])
     eventually(lambda: before[0] not in server.worker_pids() and len(server.worker_pids()) == 2)
     assert server.process.pid == main
     assert "invalid message from worker" in server.said()
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
-    link.close()
+    taken.close()
+
+
+def test_the_log_says_which_field_of_a_message_is_wrong(server):
+    """The worker, the message, the field, what was expected and what stands there."""
+    taken = link_of(server, server.worker_pids()[0])
+    taken.sendall(framed([link.VERSION, "Prepared", {"generation": "2", "diagnostics": []}]))
+    eventually(lambda: "Prepared: generation: expected a whole number of 64 bits, found '2'" in server.said())
+    taken.close()
 
 
 def link_of(server, pid):
@@ -359,7 +380,7 @@ def test_too_long_a_request_ends_its_own_connection_only(server, client):
         with pytest.raises(OSError, match=r"Broken pipe|reset"):
             endless.sendall(b"request=smtpd_access_policy\nsender=" + b"x" * 100_000_000)
     assert client.ask(FORGED) == REJECT
-    assert "invalid request" in server.said()
+    eventually(lambda: "invalid request" in server.said())
 
 
 def test_the_log_cannot_be_forged(server, client):

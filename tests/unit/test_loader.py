@@ -12,6 +12,8 @@ import pytest
 from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, TableError
 from forkpolicy.master import loader as module
 from forkpolicy.master.loader import Loader
+from forkpolicy.messages import LoadedFiles, Outline
+from forkpolicy.status import PolicySummary
 
 DEADLINE_S = 30.0
 
@@ -39,9 +41,19 @@ def raising(error):
 
 def test_what_was_loaded_arrives():
     """Plain data of any size, with paths that are no UTF-8."""
-    loaded = {"snapshot": {"/etc/p\udce4.conf": b"x" * 1_000_000}, "line_texts": ["a"] * 1000}
-    outcome = outcome_of(lambda _reading: loaded)
-    assert (outcome.loaded, outcome.reasons, outcome.bug) == (loaded, (), "")
+    outline = outline_of({"/etc/p\udce4.conf": b"x" * 1_000_000})
+    assert outcome_of(lambda _reading: outline) == LoadedFiles(outline)
+
+
+def outline_of(files):
+    return Outline(files, PolicySummary("/etc/policy.conf", lines=1000), ("a",) * 1000, ("/var/a.lmdb",), ("odd",))
+
+
+def test_something_else_than_an_outline_is_refused():
+    """With the field, and the master goes on."""
+    outcome = outcome_of(lambda _reading: Outline({"/etc/p": "no bytes"}, PolicySummary("p"), (), (), ()))
+    wrong = "LoadedFiles: outline.snapshot['/etc/p']: expected bytes, found 'no bytes'"
+    assert outcome.reasons == (f"the process that reads the files sent no valid message: {wrong}",)
 
 
 def test_mistakes_of_the_operator_are_reasons():
@@ -49,7 +61,7 @@ def test_mistakes_of_the_operator_are_reasons():
     diagnostics = [Diagnostic("policy.conf", 3, 1, "unknown statement"), Diagnostic("list", 0, 0, "is a socket")]
     outcome = outcome_of(raising(ConfigError(diagnostics)))
     assert outcome.reasons == ("policy.conf:3:1: unknown statement", "list: is a socket")
-    assert (outcome.loaded, outcome.bug) == (None, "")
+    assert outcome.bug == ""
 
 
 class OwnBaseError(BaseException):
@@ -82,7 +94,6 @@ ERRORS = [
 def test_any_exception_is_a_reason_and_a_bug(error):
     """The kind and its words for the operator, the traceback for the log."""
     outcome = outcome_of(raising(error))
-    assert outcome.loaded is None
     assert f"{type(error).__name__}: {error}" in outcome.reasons[0]
     assert "fault of forkpolicy's own" in outcome.reasons[0]
     assert "in load" in outcome.bug
@@ -111,8 +122,8 @@ def test_a_child_that_dies_without_a_word(end, how):
 
 def test_files_that_are_too_large_together(monkeypatch):
     """More than a message to a worker may have is refused with its size, before anybody has to hold it."""
-    monkeypatch.setattr(module.link, "MAX_MESSAGE_BYTES", 1 << 20)
-    outcome = outcome_of(lambda _reading: {"snapshot": {"list": bytes(3 << 20)}})
+    monkeypatch.setattr(module, "MAX_FILES_BYTES", 1 << 20)
+    outcome = outcome_of(lambda _reading: outline_of({"list": bytes(3 << 20)}))
     assert outcome.reasons == ("the files have 3 MiB together: 1 at most",)
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from forkpolicy import link
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
@@ -24,7 +22,7 @@ from forkpolicy.master.processes.backoff import LONGEST_DELAY_S, Backoff
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.helpers import Helpers
 from forkpolicy.master.processes.logger import Logger
-from forkpolicy.master.processes.spawn import Worker
+from forkpolicy.master.processes.spawn import MAX_FDS, Worker
 from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.sockets import listener
 from forkpolicy.master.sockets.ask import ask, look, wait_for_end
@@ -34,8 +32,10 @@ from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, STARTING_S, TwoPhaseCommit
 from forkpolicy.master.workers import WorkerProgram, Workers
+from forkpolicy.messages import Ready, Retiring, ServedTable
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 from forkpolicy.settings import Settings
+from forkpolicy.status import WorkerState
 
 
 def test_back_off_grows_to_a_limit_and_ends_with_a_life():
@@ -143,7 +143,7 @@ class Silent(Worker):
         self.heard = []
 
     def send(self, message):
-        self.heard.append(message["do"])
+        self.heard.append(type(message).__name__)
 
 
 def test_without_a_free_slot_nobody_is_born_and_the_master_goes_on(monkeypatch):
@@ -186,7 +186,7 @@ def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
         worker.ending_since_s -= age / 1000
     for _ in range(2):
         some.tick(time.monotonic(), slept=True)
-    assert [worker.heard.count("hurry") for worker in leave] == [0] * (leaving - hurried) + [1] * hurried
+    assert [worker.heard.count("Hurry") for worker in leave] == [0] * (leaving - hurried) + [1] * hurried
     assert stays.heard == []
 
 
@@ -198,7 +198,7 @@ class Two:
         loaded = SimpleNamespace(snapshot={"policy.conf": b"access all x\n"})
         self.pids = [11, 12]
         self.reload = TwoPhaseCommit(
-            loaded, 2, lambda: self.pids, lambda pid, message: self.sent.append((message["do"], pid)), 0.0
+            loaded, 2, lambda: self.pids, lambda pid, message: self.sent.append((type(message).__name__, pid)), 0.0
         )
 
     def kinds(self):
@@ -209,9 +209,9 @@ def test_commit_comes_when_all_are_prepared():
     """Nobody serves the new one before everybody can."""
     two = Two()
     two.reload.prepared(11, [], 1.0)
-    assert two.kinds() == ["prepare"] * 2
+    assert two.kinds() == ["Prepare"] * 2
     two.reload.prepared(12, [], 1.0)
-    assert two.kinds() == ["prepare"] * 2 + ["commit"] * 2
+    assert two.kinds() == ["Prepare"] * 2 + ["Commit"] * 2
     two.reload.committed(12, 1.0)
     assert two.reload.outcome is None
     two.reload.committed(11, 1.0)
@@ -223,7 +223,7 @@ def test_one_diagnostic_is_everybodys_abort():
     two = Two()
     two.reload.prepared(11, ["missing table"], 1.0)
     two.reload.prepared(12, ["missing table"], 1.0)
-    assert two.kinds() == ["prepare"] * 2 + ["abort"] * 2
+    assert two.kinds() == ["Prepare"] * 2 + ["Abort"] * 2
     assert two.reload.outcome == ["missing table"]
 
 
@@ -232,7 +232,7 @@ def test_a_death_in_between_is_not_waited_for():
     two = Two()
     two.reload.exited(11, 1.0)
     two.reload.prepared(12, [], 1.0)
-    assert two.sent[-1] == ("commit", 12)
+    assert two.sent[-1] == ("Commit", 12)
     two.reload.exited(12, 1.0)
     assert two.reload.outcome == []
 
@@ -243,9 +243,9 @@ def test_who_is_born_in_between_prepares_like_the_others():
     two.reload.prepared(11, [], 1.0)
     two.pids.append(13)
     two.reload.prepared(12, [], 1.0)
-    assert two.sent[2:] == [("prepare", 13)]
+    assert two.sent[2:] == [("Prepare", 13)]
     two.reload.prepared(13, [], 1.0)
-    assert sorted(two.sent[3:]) == [("commit", 11), ("commit", 12), ("commit", 13)]
+    assert sorted(two.sent[3:]) == [("Commit", 11), ("Commit", 12), ("Commit", 13)]
 
 
 def test_silence_for_too_long_is_a_refusal():
@@ -256,7 +256,7 @@ def test_silence_for_too_long_is_a_refusal():
     assert two.reload.outcome is None
     two.reload.late(PHASE_TIMEOUT_S)
     assert "worker 12 did not answer" in two.reload.outcome[0]
-    assert two.kinds()[-2:] == ["abort", "abort"]
+    assert two.kinds()[-2:] == ["Abort", "Abort"]
 
 
 def test_a_worker_that_is_stuck_at_its_start_holds_no_reload():
@@ -278,24 +278,6 @@ def test_a_worker_that_is_stuck_at_its_start_holds_no_reload():
     assert starting.kill_at_s is not None
     assert ready.kill_at_s is None
     assert told == [("worker hangs", None)]
-
-
-MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), st.integers(0, 99) | st.binary(max_size=300)), max_size=5)
-
-
-@given(MESSAGES, st.integers(1, 40))
-def test_messages_survive_any_split(messages, size):
-    """Whole, byte by byte, anything in between."""
-    stream = b"".join(link.encode(message) for message in messages)
-    decoder = link.Decoder()
-    found = [each for at in range(0, len(stream), size) for each in decoder.feed(stream[at : at + size])]
-    assert found == messages
-
-
-def test_a_message_of_absurd_length_is_refused():
-    """Before memory is spent on it."""
-    with pytest.raises(ValueError, match="4294967295 bytes"):
-        link.Decoder().feed(b"\xff\xff\xff\xff")
 
 
 def test_systemd_is_told(tmp_path, monkeypatch):
@@ -408,15 +390,33 @@ def test_what_a_worker_passes_stays_here():
     worker = Worker(1, 0, 1, ours, SimpleNamespace())
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Path("/proc/self/status").open() as file:
-        socket.send_fds(theirs, [link.encode({"is": "table", "path": "a"})], [file.fileno()])
-        socket.send_fds(theirs, [link.encode({"is": "table", "path": "b"})], [file.fileno()])
-    assert worker.receive() == [{"is": "table", "path": "a"}]
+        socket.send_fds(theirs, [link.encode(ServedTable("a"))], [file.fileno()])
+        socket.send_fds(theirs, [link.encode(ServedTable("b"))], [file.fileno()])
+    assert worker.receive() == [ServedTable("a")]
     fd = worker.take_fd()
     assert not os.get_inheritable(fd)
     assert Path(f"/proc/self/fd/{fd}").readlink().name == "status"
     assert worker.take_fd() is None
-    assert worker.receive() == [{"is": "table", "path": "b"}]
+    assert worker.receive() == [ServedTable("b")]
     os.close(fd)
+    worker.close()
+    theirs.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+
+
+def test_descriptors_without_messages_are_refused():
+    """A worker that was captured cannot use up the master's; what it has passed is closed with its link."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    worker = Worker(1, 0, 1, ours, SimpleNamespace())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Path("/proc/self/status").open() as file:
+        for _ in range(20):
+            socket.send_fds(theirs, [link.encode(Retiring("age"))], [file.fileno()])
+    for _ in range(MAX_FDS):
+        assert worker.receive() == [Retiring("age")]
+    with pytest.raises(link.InvalidMessageError, match="descriptors without a message"):
+        worker.receive()
     worker.close()
     theirs.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
@@ -424,6 +424,7 @@ def test_what_a_worker_passes_stays_here():
 
 def test_all_last_words_of_a_worker_are_heard():
     """Its farewell stands behind messages that pass descriptors, which come one a look: who retired has not died."""
+    ready = Ready(WorkerState())
     heard, events = [], []
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -431,8 +432,8 @@ def test_all_last_words_of_a_worker_are_heard():
     worker = Worker(1, 0, 1, ours, stderr)
 
     def handle_message(said, message):
-        heard.append(message["is"])
-        if message["is"] == "retires":
+        heard.append(message)
+        if isinstance(message, Retiring):
             said.mark_ending()
 
     workers = Workers(
@@ -446,11 +447,11 @@ def test_all_last_words_of_a_worker_are_heard():
     workers.alive[1] = worker
     with Path("/proc/self/status").open() as file:
         for name in ("a", "b"):
-            socket.send_fds(theirs, [link.encode({"is": "table", "path": name})], [file.fileno()])
-    theirs.sendall(link.encode({"is": "ready"}) + link.encode({"is": "retires"}))
+            socket.send_fds(theirs, [link.encode(ServedTable(name))], [file.fileno()])
+    theirs.sendall(link.encode(ready) + link.encode(Retiring("age")))
     theirs.close()
     assert workers.on_exit(1, 0)
-    assert (heard, events) == (["table", "table", "ready", "retires"], ["worker ended"])
+    assert (heard, events) == ([ServedTable("a"), ServedTable("b"), ready, Retiring("age")], ["worker ended"])
 
 
 @pytest.mark.parametrize(("command", "answered"), [("status", True), ("reload", False)])

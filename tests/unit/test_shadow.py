@@ -6,6 +6,7 @@ import pytest
 
 from forkpolicy.commands.check import check
 from forkpolicy.loading import load_everything
+from forkpolicy.status import ShadowStatus
 from forkpolicy.worker import shadow
 from forkpolicy.worker.engine import Engine
 from tests.owners import owner_lines
@@ -35,9 +36,9 @@ def test_the_real_policy_answers_and_the_differences_are_counted(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.ask(request("x@elsewhere.example", size="200")) == PASS
-    counts = peer.engine.describe()["shadow"]
-    assert (counts["compared"], counts["differs"]) == (11, 6)
-    assert sorted(counts["pairs"].values()) == [1, 5]
+    counts = peer.engine.describe().shadow
+    assert (counts.compared, counts.differs) == (11, 6)
+    assert sorted(counts.pairs.values()) == [1, 5]
     logged = [fields for _, event, fields in peer.log.events if event == "shadow differs"]
     assert len(logged) == 2
     assert logged[0]["answered"].startswith("REJECT 5.7.1")
@@ -91,8 +92,8 @@ def test_the_same_text_from_another_line_is_no_difference(peer):
     commit(peer, "\n\n" + POLICY.replace("{sender_domain}", "example.com"))
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.engine.describe()["shadow"]
-    assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 0)
+    counts = peer.engine.describe().shadow
+    assert (counts.compared, counts.differs, counts.failed) == (2, 0, 0)
 
 
 def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
@@ -100,8 +101,8 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
     commit(peer, "table gone domain x\nacl g sender table:gone\naction r REJECT\naccess g r\n", tables='tables = "t"\n')
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.engine.describe()["shadow"]
-    assert (counts["compared"], counts["differs"], counts["failed"]) == (2, 0, 2)
+    counts = peer.engine.describe().shadow
+    assert (counts.compared, counts.differs, counts.failed) == (2, 0, 2)
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "acl g" in told["reason"]
 
@@ -111,7 +112,7 @@ def test_a_bug_in_the_shadow_costs_no_answer(peer, monkeypatch):
     monkeypatch.setattr(peer.engine.shadow, "_decide_shadow", lambda _: 1 / 0)
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.engine.describe()["shadow"]["failed"] == 3
+    assert peer.engine.describe().shadow.failed == 3
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "ZeroDivisionError" in told["reason"]
     assert peer.engine.counters.errors == 0
@@ -132,11 +133,11 @@ def test_a_reload_takes_the_real_policy_whatever_the_shadow_is(peer):
     assert peer.engine.shadow is None
     assert peer.engine.decide == peer.engine.policy.decide
     assert peer.ask(request()) == FORGED.replace(b"5.7.1", b"5.7.9")
-    assert "left out" in peer.engine.loaded.summary["shadow"]
+    assert "left out" in peer.engine.loaded.summary.shadow
     assert any("unknown statement" in str(each) for each in peer.engine.loaded.warnings)
     commit(peer, POLICY)
     assert peer.ask(request()) == FORGED
-    assert peer.engine.describe()["shadow"] == {"compared": 1, "differs": 0, "failed": 0, "pairs": {}}
+    assert peer.engine.describe().shadow == ShadowStatus(1, 0, 0, {})
 
 
 def test_a_missing_shadow_is_the_same_for_a_worker(peer):
@@ -155,7 +156,7 @@ def test_a_look_from_close_up_goes_on_with_the_trial(peer):
     peer.engine.sample_next()
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.engine.describe()["shadow"]["compared"] == 4
+    assert peer.engine.describe().shadow.compared == 4
     assert peer.engine.sampling.sampled == 1
 
 
@@ -166,8 +167,8 @@ def test_pairs_stay_bounded(peer, monkeypatch):
     commit(peer, lines)
     for number in range(20):
         assert peer.ask(request("x@elsewhere.example", helo_name=f"h{number}")) == PASS
-    described = peer.engine.describe()["shadow"]
-    assert (described["differs"], len(described["pairs"])) == (20, 5)
+    described = peer.engine.describe().shadow
+    assert (described.differs, len(described.pairs)) == (20, 5)
     assert len([event for _, event, _ in peer.log.events if event == "shadow differs"]) == 5
 
 

@@ -140,7 +140,7 @@ def test_a_slot_without_a_table_raises(tmp_path: Path) -> None:
     assert not slot.refresh()
     with pytest.raises(TableError, match="does not exist: compile it with forkpolicy-compile"):
         slot.find("192.0.2.1")
-    assert slot.status()["refused"] == slot.refused
+    assert slot.status().refused == slot.refused
 
 
 def test_a_slot_takes_up_what_is_new(compiler: Compiler) -> None:

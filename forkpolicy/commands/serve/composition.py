@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from setproctitle import setproctitle
 
 from forkpolicy.errors import ConfigError
-from forkpolicy.loading import Loaded, Outline, load_everything, load_outline
+from forkpolicy.loading import Loaded, LoadedElsewhere, load_everything, load_outline
 from forkpolicy.master.processes.exporter import Exporter
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
@@ -82,7 +82,7 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
     return Master(
         loaded,
         lambda reading: load_outline(path, reading),
-        lambda outline: Outline.of(path, outline),
+        lambda outline: LoadedElsewhere.of(path, outline),
         _worker_program(path, sockets, scoreboard, logger.pipe, identity),
         sockets,
         control,

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from forkpolicy import link
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.sockets.send_buffer import write_some
+from forkpolicy.messages import TO_MASTER
+from forkpolicy.status import WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkpolicy.link import Message
+    from forkpolicy.messages import ToMaster, ToWorker
     from forkpolicy.process import Identity
 
 READ_BYTES = 1 << 18
@@ -42,11 +44,11 @@ class Worker:
         self.ending_since_s: float | None = None
         self.hurried = False
         self.kill_at_s: float | None = None
-        self.state: Message = {}
+        self.state = WorkerState()
         self.unsent = bytearray()
         # Passed with its messages, in their order.
         self.fds: list[int] = []
-        self._decoder = link.Decoder()
+        self._decoder = link.Decoder(TO_MASTER)
 
     def fileno(self) -> int:
         """The link's descriptor."""
@@ -62,7 +64,7 @@ class Worker:
         if self.wanted:
             self.ending_since_s = time.monotonic()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: ToWorker) -> None:
         """Queue a message; `flush` writes what the link takes. A worker that reads nothing never blocks the
         master.
         """
@@ -73,8 +75,8 @@ class Worker:
         """Write what the link takes now."""
         write_some(self.sock, self.unsent)
 
-    def receive(self) -> list[Message] | None:
-        """The messages that came; None at the end of the link."""
+    def receive(self) -> list[ToMaster] | None:
+        """The messages that came; None at the end of the link. Raises InvalidMessageError."""
         try:
             data, fds, _flags, _address = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS)
         except BlockingIOError:
@@ -85,6 +87,9 @@ class Worker:
             # recv_fds ignores its flags, so MSG_CMSG_CLOEXEC would not do.
             os.set_inheritable(fd, False)
         self.fds += fds
+        if len(self.fds) > MAX_FDS:
+            # More of them than messages: they would use up ours.
+            raise link.InvalidMessageError(f"{len(self.fds)} descriptors without a message")
         return self._decoder.feed(data) if data else None
 
     def has_data(self) -> bool:

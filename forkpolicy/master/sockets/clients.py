@@ -6,7 +6,7 @@ The metrics process is a client, too. Raises nothing: a client that sends someth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from forkpolicy.master.sockets.control import MAX_CLIENTS, ControlClient, accept, refuse
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.sockets.loop import Loop
+    from forkpolicy.messages import ReloadReply
 
     Answer = dict[str, Any]
 
@@ -31,7 +32,7 @@ class MasterCommands:
     """What commands do to the master. `reload` calls its argument when the outcome is known."""
 
     status: Callable[[], Answer]
-    reload: Callable[[Callable[[Answer], None]], None]
+    reload: Callable[[Callable[[ReloadReply], None]], None]
     scale: Callable[[int], None]
     stop: Callable[[], None]
 
@@ -128,9 +129,9 @@ class ControlServer:
         """Answered once every worker serves the new generation, or with why the old one stays."""
         client.waits = True
 
-        def done(answer: Answer) -> None:
+        def done(reply: ReloadReply) -> None:
             client.waits = False
-            self._answer(client, answer)
+            self._answer(client, asdict(reply))
 
         self._commands.reload(done)
 
