@@ -12,35 +12,48 @@ import json
 import os
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from forkpolicy.documents import InvalidDocumentError, parse, plain
 from forkpolicy.secrets import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 FILE: Final = ".failures"
 # The first diagnostics are enough; the compile has printed all of them.
 MAX_REASON_CHARACTERS: Final = 1000
 MAX_FILE_BYTES: Final = 1 << 22
 
-Failures = dict[str, dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """When a table's compile failed, in seconds since 1970, and why."""
+
+    at: float
+    reason: str
+
+
+Failures = dict[str, Failure]
 
 
 def failures(directory: Path) -> Failures:
-    """By the table's name: `at`, the time of its last compile in seconds since 1970, and `reason`."""
+    """By the table's name; entries that are not valid are left out."""
+    found = None
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(_read(directory / FILE))
-        if isinstance(found, dict):
-            return {str(name): each for name, each in found.items() if _is_failure(each)}
-    return {}
+    read = {}
+    for name, each in found.items() if isinstance(found, dict) else ():
+        with contextlib.suppress(InvalidDocumentError):
+            read[name] = parse(Failure, each, others=True)
+    return read
 
 
-def failures_of(status: dict[str, Any]) -> Failures:
-    """Those of the tables in use, from the master's reply to `status`."""
-    served = {table["name"] for worker in status["workers"] for table in worker["tables"]}
-    return {name: each for name, each in failures(Path(status["tables_directory"])).items() if name in served}
+def failures_of(directory: str, served: Collection[str]) -> Failures:
+    """Those of the tables in use."""
+    return {name: each for name, each in failures(Path(directory)).items() if name in served}
 
 
 def note(directory: Path, outcomes: Mapping[str, str], aside: Path) -> None:
@@ -49,11 +62,11 @@ def note(directory: Path, outcomes: Mapping[str, str], aside: Path) -> None:
     now = {name: each for name, each in known.items() if name not in outcomes}
     for name, reason in outcomes.items():
         if reason:
-            now[name] = {"at": round(time.time(), 3), "reason": masked(reason)[:MAX_REASON_CHARACTERS]}
+            now[name] = Failure(round(time.time(), 3), masked(reason)[:MAX_REASON_CHARACTERS])
     if not now:
         (directory / FILE).unlink(missing_ok=True)
     elif now != known:
-        _write(aside, json.dumps(now, indent=1).encode())
+        _write(aside, json.dumps(plain(now), indent=1).encode())
         aside.replace(directory / FILE)
 
 
@@ -70,7 +83,3 @@ def _write(path: Path, text: bytes) -> None:
         # Whatever the umask: the metrics process reads it as the workers' user.
         os.fchmod(fd, 0o644)
         file.write(text)
-
-
-def _is_failure(each: object) -> bool:
-    return isinstance(each, dict) and isinstance(each.get("at"), (int, float)) and isinstance(each.get("reason"), str)

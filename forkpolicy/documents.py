@@ -55,6 +55,13 @@ def plain(value: object) -> object:
     return value
 
 
+def plain_fields(document: object) -> dict[str, object]:
+    """The plain values of a document, by its fields."""
+    fields = plain(document)
+    assert isinstance(fields, dict)
+    return fields
+
+
 def parse(kind: type[Document], value: object, *, where: str = "", others: bool = False) -> Document:
     """The document of that kind. `others`: fields that are not declared are ignored: a newer release sends them.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from forkpolicy.documents import InvalidDocumentError, parse
 from forkpolicy.link import Vocabulary
 from forkpolicy.status import PolicySummary, WorkerState
 
@@ -182,7 +183,49 @@ FROM_LOADER: Final[Vocabulary[FromLoader]] = Vocabulary(
 )
 
 
-# At the control socket
+# From a command to the master, at the control socket
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCommand:
+    """Report everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadCommand:
+    """Read settings and policy again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleCommand:
+    """Keep so many workers."""
+
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopCommand:
+    """Stop gracefully."""
+
+
+Command = StatusCommand | ReloadCommand | ScaleCommand | StopCommand
+COMMANDS: Final[dict[str, type[Command]]] = {
+    "status": StatusCommand,
+    "reload": ReloadCommand,
+    "scale": ScaleCommand,
+    "stop": StopCommand,
+}
+
+
+def parse_command(fields: dict[str, object]) -> Command:
+    """The command of a client, which may be of another release. Raises InvalidDocumentError."""
+    name = fields.get("command")
+    if not isinstance(name, str) or name not in COMMANDS:
+        raise InvalidDocumentError(f"unknown command {name!r}")
+    return parse(COMMANDS[name], fields, others=True)
+
+
+# From the master to a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +234,32 @@ class ReloadReply:
 
     ok: bool
     generation: int
-    diagnostics: tuple[str, ...]
-    notes: tuple[str, ...]
+    diagnostics: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleReply:
+    """So many workers from now on."""
+
+    ok: bool
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopReply:
+    """The end has begun; that of the connection is that of the master."""
+
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """The command is not valid."""
+
+    ok: bool
+    error: str
+
+
+Reply = ReloadReply | ScaleReply | StopReply | ErrorReply

@@ -11,7 +11,7 @@ rate() and increase() handle that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from forkpolicy import __version__
 from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
@@ -19,9 +19,11 @@ from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from forkpolicy.compile_failures import Failures
+    from forkpolicy.status import ShadowStatus, Status, TableStatus, WorkerStatus
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-Status = dict[str, Any]
 Labels = dict[str, str]
 
 
@@ -86,10 +88,10 @@ _COUNTERS: Final = {
 }
 
 
-def render(status: Status) -> str:
-    """The page."""
+def render(status: Status, failed: Failures) -> str:
+    """The page. `failed`: tables whose last compile failed."""
     samples: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
-    for name, suffix, labels, value in _samples(status):
+    for name, suffix, labels, value in _samples(status, failed):
         samples[name].append(f"{name}{suffix}{_labels(labels)} {_number(value)}\n")
     return "".join(_section(metric, samples[metric.name]) for metric in METRICS)
 
@@ -103,45 +105,45 @@ def _section(metric: Metric, lines: Sequence[str]) -> str:
 Sample = tuple[str, str, Labels, float]
 
 
-def _samples(status: Status) -> Iterator[Sample]:
+def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
     yield "forkpolicy_info", "", {"version": __version__}, 1
-    yield "forkpolicy_uptime_seconds", "", {}, status["uptime_s"]
-    yield "forkpolicy_generation", "", {}, status["generation"]
-    for helper in status["helpers"]:
-        named = {"helper": helper["name"]}
-        yield "forkpolicy_helper_running", "", named, int(bool(helper["pid"]))
-        yield "forkpolicy_helper_ended_total", "", named, helper["ended"]
-    for name, failure in status["failed_compiles"].items():
-        yield "forkpolicy_compile_failed_timestamp_seconds", "", {"table": name}, failure["at"]
-    yield "forkpolicy_workers_wanted", "", {}, status["wanted_workers"]
-    for where, count in status["log"]["lost"].items():
-        yield "forkpolicy_log_dropped_total", "", {"where": where}, count
-    yield "forkpolicy_log_waiting_bytes", "", {}, status["log"]["waiting_bytes"]
-    for worker in status["workers"]:
-        labels = {"worker": str(worker["slot"])}
-        yield from _of_worker(worker, labels, status["monotonic_ns"])
+    yield "forkpolicy_uptime_seconds", "", {}, status.uptime_s
+    yield "forkpolicy_generation", "", {}, status.generation
+    for helper in status.helpers:
+        named = {"helper": helper.name}
+        yield "forkpolicy_helper_running", "", named, int(bool(helper.pid))
+        yield "forkpolicy_helper_ended_total", "", named, helper.ended
+    for name, failure in failed.items():
+        yield "forkpolicy_compile_failed_timestamp_seconds", "", {"table": name}, failure.at
+    yield "forkpolicy_workers_wanted", "", {}, status.wanted_workers
+    yield "forkpolicy_log_dropped_total", "", {"where": "pipe"}, status.log.lost.pipe
+    yield "forkpolicy_log_dropped_total", "", {"where": "target"}, status.log.lost.target
+    yield "forkpolicy_log_waiting_bytes", "", {}, status.log.waiting_bytes
+    for worker in status.workers:
+        labels = {"worker": str(worker.slot)}
+        yield from _of_worker(worker, labels, status.monotonic_ns)
         yield from _of_histogram(worker, labels)
-        yield from _of_lines(worker, labels, status["lines"])
-        yield from _of_shadow(worker.get("shadow"), labels)
-        yield from _of_tables(worker["tables"], labels)
+        yield from _of_lines(worker, labels, status.lines)
+        yield from _of_shadow(worker.shadow, labels)
+        yield from _of_tables(worker.tables, labels)
 
 
-def _of_worker(worker: Status, labels: Labels, now_ns: int) -> Iterator[Sample]:
-    counters = worker["counters"]
-    yield "forkpolicy_worker_ready", "", labels, int(worker["ready"])
-    yield "forkpolicy_worker_generation", "", labels, worker["generation"]
-    if worker["ready"]:
-        yield "forkpolicy_worker_age_seconds", "", labels, (now_ns - counters["started_ns"]) / 1e9
-        yield "forkpolicy_worker_beat_age_seconds", "", labels, (now_ns - counters["beat_ns"]) / 1e9
+def _of_worker(worker: WorkerStatus, labels: Labels, now_ns: int) -> Iterator[Sample]:
+    counters = worker.counters
+    yield "forkpolicy_worker_ready", "", labels, int(worker.ready)
+    yield "forkpolicy_worker_generation", "", labels, worker.generation
+    if worker.ready:
+        yield "forkpolicy_worker_age_seconds", "", labels, (now_ns - counters.started_ns) / 1e9
+        yield "forkpolicy_worker_beat_age_seconds", "", labels, (now_ns - counters.beat_ns) / 1e9
     for field, (name, unit) in _COUNTERS.items():
-        yield name, "", labels, counters.get(field, 0) * unit
-    for verb, count in worker["actions"].items():
+        yield name, "", labels, getattr(counters, field) * unit
+    for verb, count in worker.actions.items():
         yield "forkpolicy_replies_total", "", {**labels, "action": verb}, count
 
 
-def _of_histogram(worker: Status, labels: Labels) -> Iterator[Sample]:
+def _of_histogram(worker: WorkerStatus, labels: Labels) -> Iterator[Sample]:
     """One bucket for each power of two of a microsecond: the worker's own are eight times finer."""
-    name, latency = "forkpolicy_request_duration_seconds", worker["latency"]
+    name, latency = "forkpolicy_request_duration_seconds", worker.latency
     below = 0
     for bucket in range(BUCKETS - 1):
         below += latency[bucket]
@@ -149,38 +151,38 @@ def _of_histogram(worker: Status, labels: Labels) -> Iterator[Sample]:
             yield name, "_bucket", {**labels, "le": f"{bucket_limit_ns(bucket) / 1e9:.10g}"}, below
     total = sum(latency)
     yield name, "_bucket", {**labels, "le": "+Inf"}, total
-    yield name, "_sum", labels, worker["counters"]["busy_ns"] / 1e9
+    yield name, "_sum", labels, worker.counters.busy_ns / 1e9
     yield name, "_count", labels, total
 
 
-def _of_lines(worker: Status, labels: Labels, lines: Sequence[str]) -> Iterator[Sample]:
+def _of_lines(worker: WorkerStatus, labels: Labels, lines: Sequence[str]) -> Iterator[Sample]:
     """`lines` are `file:line: access ...`, in the order of the hits, then the end of the policy and failures."""
-    for number, line in enumerate(lines[: len(worker["line_hits"])]):
+    for number, line in enumerate(lines[: len(worker.line_hits)]):
         where, _, text = line.partition(": ")
         more = {**labels, "line": where}
-        yield "forkpolicy_line_hits_total", "", {**more, "text": text}, worker["line_hits"][number]
+        yield "forkpolicy_line_hits_total", "", {**more, "text": text}, worker.line_hits[number]
         statement, first, *_ = text.split()
-        if statement == "access" and number < len(worker.get("exempted", ())):
-            yield "forkpolicy_exempted_requests_total", "", {**more, "acl": first}, worker["exempted"][number]
+        if statement == "access" and number < len(worker.exempted):
+            yield "forkpolicy_exempted_requests_total", "", {**more, "acl": first}, worker.exempted[number]
 
 
-def _of_shadow(trial: Status | None, labels: Labels) -> Iterator[Sample]:
+def _of_shadow(shadow: ShadowStatus | None, labels: Labels) -> Iterator[Sample]:
     """`pairs` are named `line -> line of the shadow`."""
-    if trial is None:
+    if shadow is None:
         return
     for name in ("compared", "differs", "failed"):
-        yield f"forkpolicy_shadow_{name}_total", "", labels, trial[name]
-    for pair, count in trial["pairs"].items():
+        yield f"forkpolicy_shadow_{name}_total", "", labels, getattr(shadow, name)
+    for pair, count in shadow.pairs.items():
         line, _, other = pair.partition(" -> ")
         yield "forkpolicy_shadow_pair_differs_total", "", {**labels, "line": line, "shadow": other}, count
 
 
-def _of_tables(tables: Iterable[Status], labels: Labels) -> Iterator[Sample]:
+def _of_tables(tables: Iterable[TableStatus], labels: Labels) -> Iterator[Sample]:
     for table in tables:
-        more = {**labels, "table": table["name"]}
-        yield "forkpolicy_table_entries", "", more, table["entries"]
-        yield "forkpolicy_table_created_timestamp_seconds", "", more, table["created"]
-        yield "forkpolicy_table_refused", "", more, int(bool(table["refused"]))
+        more = {**labels, "table": table.name}
+        yield "forkpolicy_table_entries", "", more, table.entries
+        yield "forkpolicy_table_created_timestamp_seconds", "", more, table.created
+        yield "forkpolicy_table_refused", "", more, int(bool(table.refused))
 
 
 def _labels(labels: Labels) -> str:

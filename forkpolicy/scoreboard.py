@@ -11,8 +11,10 @@ A reader may see one number newer than its neighbour. Nothing is decided by such
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
+
+from forkpolicy.status import WorkerCounters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,27 +28,7 @@ EMPTY_IS_END: Final = 8
 STAYING: Final = 1
 LEAVING_SOON: Final = 2
 
-FIELDS: Final = (
-    "pid",
-    "generation",
-    "started_ns",
-    "beat_ns",
-    # STAYING or LEAVING_SOON while the worker takes connections, 0 when it does not.
-    "serving",
-    # Time spent on requests lately, in millionths of all time.
-    "load",
-    "connections",
-    "accepted",
-    "taken",
-    "given",
-    "requests",
-    "busy_ns",
-    "cpu_ns",
-    "errors",
-    "protocol_errors",
-    "sampled",
-    "lines",
-)
+FIELDS: Final = tuple(field.name for field in fields(WorkerCounters))
 ACTIONS: Final = (
     "DUNNO",
     "OK",
@@ -105,7 +87,7 @@ class Snapshot:
     """One slot's numbers at one moment."""
 
     slot: int
-    fields: dict[str, int]
+    counters: WorkerCounters
     actions: dict[str, int]
     latency: tuple[int, ...]
     line_hits: tuple[int, ...]
@@ -191,7 +173,7 @@ class Slot:
         lines = min(self["lines"], MAX_LINES)
         return Snapshot(
             self.number,
-            {name: words[at] for name, at in _AT.items()},
+            WorkerCounters(*words[: len(FIELDS)]),
             {name: words[at] for name, at in _ACTION_AT.items()},
             tuple(words[_BUCKETS_AT : _BUCKETS_AT + BUCKETS]),
             tuple(words[_LINES_AT : _LINES_AT + lines]),

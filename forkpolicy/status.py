@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from forkpolicy.documents import left_out, plain
+from forkpolicy.documents import left_out, plain_fields
 
 # One more with each change that the commands of the previous release would misread; a new field is none.
 STATUS_VERSION: Final = 1
@@ -62,9 +62,7 @@ class PolicySummary:
     @property
     def as_fields(self) -> dict[str, object]:
         """Fields of a log line."""
-        fields = plain(self)
-        assert isinstance(fields, dict)
-        return fields
+        return plain_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_json, add_settings
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from forkpolicy.queueing import Advice, Expectation
+    from forkpolicy.status import Status, WorkerStatus
 
-Status = dict[str, Any]
 # The workers' beat: numbers change no more often.
 LOOK_EVERY_S = 0.5
 # With fewer a p99 means nothing.
@@ -97,7 +97,7 @@ def advise_on(look: Callable[[], Status], wish: Wish, *, as_json: bool) -> int:
     if load is None:
         print(f"fewer than {FEWEST_REQUESTS} requests in {wish.seconds:g} s: too few to compute from (see --seconds)")
         return EXIT_NO
-    advice = advise(load, int(seen.looks[-1]["wanted_workers"]), wish.target_s)
+    advice = advise(load, seen.looks[-1].wanted_workers, wish.target_s)
     print(as_object(load, advice) if as_json else as_text(load, advice, seen, wish))
     return EXIT_DONE
 
@@ -113,14 +113,14 @@ def watch(look: Callable[[], Status], seconds: float) -> Observation:
     passed_s = time.monotonic() - began_s
     total = os.cpu_count() or 1
     busy = max(0.0, total - (_idle_s() - idle_before) / passed_s)
-    return Observation(looks, usable_cores(int(looks[-1]["pid"])), busy)
+    return Observation(looks, usable_cores(looks[-1].pid), busy)
 
 
 def load_of(seen: Observation, wish: Wish) -> Load | None:
     """What the model needs, from what was seen; None when that is too little."""
     first, last = _by_slot(seen.looks[0]), _by_slot(seen.looks[-1])
     moved = [(first[slot], last[slot]) for slot in first.keys() & last.keys()]
-    requests = [after["counters"]["requests"] - before["counters"]["requests"] for before, after in moved]
+    requests = [after.counters.requests - before.counters.requests for before, after in moved]
     service = _service_of(moved, sum(requests))
     if service is None or sum(requests) < FEWEST_REQUESTS:
         return None
@@ -149,11 +149,11 @@ def _rates(before: Status, after: Status) -> Iterator[float]:
                 yield _difference((earlier[slot], worker), "requests") / beats_s
 
 
-def _service_of(moved: Sequence[tuple[Status, Status]], requests: int) -> ServiceTimes | None:
+def _service_of(moved: Sequence[tuple[WorkerStatus, WorkerStatus]], requests: int) -> ServiceTimes | None:
     """Service times from read to reply, and what the loop and the kernel cost in addition, by CPU time."""
     counts: dict[float, int] = {}
     for before, after in moved:
-        for bucket, (was, now) in enumerate(zip(before["latency"], after["latency"], strict=True)):
+        for bucket, (was, now) in enumerate(zip(before.latency, after.latency, strict=True)):
             middle_s = (bucket_limit_ns(max(0, bucket - 1)) + bucket_limit_ns(bucket)) / 2e9
             counts[middle_s] = counts.get(middle_s, 0) + now - was
     service = service_times(counts.items())
@@ -201,14 +201,14 @@ def _idle_s() -> float:
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
-def _by_slot(status: Status) -> dict[int, Status]:
-    return {worker["slot"]: worker for worker in status["workers"] if worker["ready"]}
+def _by_slot(status: Status) -> dict[int, WorkerStatus]:
+    return {worker.slot: worker for worker in status.workers if worker.ready}
 
 
-def _difference(pair: tuple[Status, Status], name: str) -> int:
-    before, after = pair
-    return int(after["counters"][name]) - int(before["counters"][name])
+def _difference(pair: tuple[WorkerStatus, WorkerStatus], name: str) -> int:
+    before, after = (getattr(worker.counters, name) for worker in pair)
+    return int(after - before)
 
 
 def _passed_s(looks: Sequence[Status]) -> float:
-    return float(looks[-1]["monotonic_ns"] - looks[0]["monotonic_ns"]) / 1e9
+    return float(looks[-1].monotonic_ns - looks[0].monotonic_ns) / 1e9

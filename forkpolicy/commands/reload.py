@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.commands.shared.control import ask_master
 from forkpolicy.commands.shared.parsers import add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
+from forkpolicy.messages import ReloadReply
 
 if TYPE_CHECKING:
     import argparse
@@ -23,16 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reload. Exit status 1: refused, and the previous policy stays in use."""
-    reply = ask_master(arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
-    for diagnostic in reply["diagnostics"]:
+    reply = ask_master(ReloadReply, arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
+    for diagnostic in reply.diagnostics:
         print(diagnostic, file=sys.stderr)
     # What the start prints, too; a shadow policy that is left out is among them.
-    for warning in reply.get("warnings", ()):
+    for warning in reply.warnings:
         print(warning, file=sys.stderr)
-    for note in reply["notes"]:
+    for note in reply.notes:
         print(f"note: {note}", file=sys.stderr)
-    if not reply["ok"]:
-        print(f"reload refused: generation {reply['generation']} stays in use", file=sys.stderr)
+    if not reply.ok:
+        print(f"reload refused: generation {reply.generation} stays in use", file=sys.stderr)
         return EXIT_NO
-    print(f"every worker uses generation {reply['generation']}")
+    print(f"every worker uses generation {reply.generation}")
     return EXIT_DONE

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from forkpolicy.commands.shared.control import ask_master
 from forkpolicy.commands.shared.parsers import add_settings
-from forkpolicy.errors import EXIT_DONE, EXIT_NO
+from forkpolicy.errors import EXIT_DONE
+from forkpolicy.messages import ScaleReply
 from forkpolicy.scoreboard import MAX_WANTED
 
 
@@ -25,10 +25,7 @@ def _worker_count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scale. Exit status 1: the master refused."""
-    reply = ask_master(arguments, {"command": "scale", "workers": arguments.workers})
-    if not reply["ok"]:
-        print(reply["error"], file=sys.stderr)
-        return EXIT_NO
-    print(f"{reply['workers']} workers from now on")
+    """Scale. Raises ForkpolicyError where the master refuses."""
+    reply = ask_master(ScaleReply, arguments, {"command": "scale", "workers": arguments.workers})
+    print(f"{reply.workers} workers from now on")
     return EXIT_DONE

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import look_at_master
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.commands.shared.status_report import as_object, as_text
+from forkpolicy.commands.shared.status_document import StatusDocument
+from forkpolicy.commands.shared.status_report import as_text
+from forkpolicy.documents import plain
 from forkpolicy.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -22,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look and print."""
-    seen = as_object(look_at_master(arguments))
-    print(json.dumps(seen) if arguments.as_json else as_text(seen))
+    seen = StatusDocument.of(look_at_master(arguments))
+    print(json.dumps(plain(seen)) if arguments.as_json else as_text(seen))
     return EXIT_DONE

@@ -13,16 +13,19 @@ import sys
 import termios
 import time
 import tty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import look_at_master
 from forkpolicy.commands.shared.parsers import add_settings
-from forkpolicy.commands.shared.status_report import as_object, as_text
+from forkpolicy.commands.shared.status_document import StatusDocument
+from forkpolicy.commands.shared.status_report import as_text
 from forkpolicy.errors import EXIT_DONE
 from forkpolicy.scoreboard import percentile_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from forkpolicy.status import Status
 
 CLEAR = "\x1b[H\x1b[J"
 # A look costs the master a millisecond, more with thousands of lines; and nobody reads faster.
@@ -62,15 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     return live(lambda: look_at_master(arguments), arguments.interval_s, arguments.looks)
 
 
-def live(look: Callable[[], dict[str, Any]], interval_s: float, looks: int) -> int:
+def live(look: Callable[[], Status], interval_s: float, looks: int) -> int:
     """Look every `interval_s` seconds, `looks` times (0: without end); on a terminal until q is pressed."""
-    before: dict[str, Any] | None = None
+    before: Status | None = None
     seen = 0
     with _keys() as quits_within:
         while True:
-            answer = look()
-            _show(f"{_rates(before, answer)}{as_text(as_object(answer))}")
-            before = answer
+            status = look()
+            _show(f"{_rates(before, status)}{as_text(StatusDocument.of(status))}")
+            before = status
             seen += 1
             if seen == looks or quits_within(interval_s):
                 return EXIT_DONE
@@ -116,22 +119,20 @@ def _quits_within(fd: int, seconds: float) -> bool:
     return False
 
 
-def _rates(before: dict[str, Any] | None, answer: dict[str, Any]) -> str:
-    if before is None or before["pid"] != answer["pid"]:
+def _rates(before: Status | None, status: Status) -> str:
+    if before is None or before.pid != status.pid:
         # Another master counts from the start.
         return ""
-    passed_s = (answer["monotonic_ns"] - before["monotonic_ns"]) / 1e9
-    earlier = {worker["slot"]: worker for worker in before["workers"]}
-    requests, latency, busy = 0, [0] * len(answer["workers"][0]["latency"] if answer["workers"] else []), []
-    for worker in answer["workers"]:
-        then = earlier.get(worker["slot"])
+    passed_s = (status.monotonic_ns - before.monotonic_ns) / 1e9
+    earlier = {worker.slot: worker for worker in before.workers}
+    requests, latency, busy = 0, [0] * len(status.workers[0].latency if status.workers else []), []
+    for worker in status.workers:
+        then = earlier.get(worker.slot)
         if then is None:
             continue
-        requests += worker["counters"]["requests"] - then["counters"]["requests"]
-        latency = [
-            total + now - was for total, now, was in zip(latency, worker["latency"], then["latency"], strict=True)
-        ]
-        busy.append((worker["counters"]["cpu_ns"] - then["counters"]["cpu_ns"]) / 1e9 / passed_s)
+        requests += worker.counters.requests - then.counters.requests
+        latency = [total + now - was for total, now, was in zip(latency, worker.latency, then.latency, strict=True)]
+        busy.append((worker.counters.cpu_ns - then.counters.cpu_ns) / 1e9 / passed_s)
     shares = " ".join(f"{share:.0%}" for share in busy)
     times = "  ".join(
         f"p{name} {percentile_us(latency, share):.0f} us"

@@ -1,16 +1,15 @@
 """What `status` shows, `top` counts and Prometheus fetches: the master's knowledge and the workers' numbers. Reads
-only, waits for nothing.
+only, waits for nobody.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy import __version__
-from forkpolicy.documents import plain
-from forkpolicy.master.sockets.control import STATUS_VERSION
+from forkpolicy.status import STATUS_VERSION, Status, WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.workers import Workers
     from forkpolicy.scoreboard import Slot
+    from forkpolicy.status import HelperStatus
 
 
 def describe(
@@ -27,49 +27,49 @@ def describe(
     generation: Generation,
     workers: Workers,
     losses: Losses,
-    helpers: list[dict[str, Any]],
+    helpers: tuple[HelperStatus, ...],
     *,
     started_ns: int,
     stopping: bool,
-) -> dict[str, Any]:
+) -> Status:
     """Everything about everyone. `started_ns`: of the master, on the monotonic clock."""
     now_ns = time.monotonic_ns()
     present = sorted(workers.alive.values(), key=lambda worker: worker.slot)
-    return {
-        "status_version": STATUS_VERSION,
-        "version": __version__,
-        "pid": os.getpid(),
-        "uptime_s": round((now_ns - started_ns) / 1e9, 1),
-        "generation": generation.number,
-        "generation_age_s": round((now_ns - generation.since_ns) / 1e9, 1),
-        "sockets": list(sockets),
-        "settings": generation.settings.path,
-        "tables_directory": generation.settings.tables,
-        "policy": plain(generation.loaded.summary),
-        "lines": generation.loaded.line_texts,
-        "wanted_workers": workers.wanted,
-        "stopping": stopping,
-        "log": losses.describe(),
-        "helpers": helpers,
-        "monotonic_ns": now_ns,
-        "workers": [_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present],
-    }
+    return Status(
+        status_version=STATUS_VERSION,
+        version=__version__,
+        pid=os.getpid(),
+        uptime_s=round((now_ns - started_ns) / 1e9, 1),
+        generation=generation.number,
+        generation_age_s=round((now_ns - generation.since_ns) / 1e9, 1),
+        sockets=tuple(sockets),
+        settings=generation.settings.path,
+        tables_directory=generation.settings.tables,
+        policy=generation.loaded.summary,
+        lines=generation.loaded.line_texts,
+        wanted_workers=workers.wanted,
+        stopping=stopping,
+        log=losses.describe(),
+        helpers=helpers,
+        monotonic_ns=now_ns,
+        workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),
+    )
 
 
-def _describe_worker(worker: Worker, slot: Slot) -> dict[str, Any]:
+def _describe_worker(worker: Worker, slot: Slot) -> WorkerStatus:
     """One worker: what the master knows, and its numbers."""
     seen = slot.read()
-    return {
-        "pid": worker.pid,
-        "slot": worker.slot,
-        "ready": worker.ready,
-        "retiring": not worker.wanted,
-        "generation": worker.generation,
-        "tables": plain(worker.state.tables),
-        "shadow": plain(worker.state.shadow),
-        "counters": seen.fields,
-        "actions": {verb: count for verb, count in seen.actions.items() if count},
-        "latency": list(seen.latency),
-        "line_hits": list(seen.line_hits),
-        "exempted": list(seen.exempted),
-    }
+    return WorkerStatus(
+        pid=worker.pid,
+        slot=worker.slot,
+        ready=worker.ready,
+        retiring=not worker.wanted,
+        generation=worker.generation,
+        tables=worker.state.tables,
+        shadow=worker.state.shadow,
+        counters=seen.counters,
+        actions={verb: count for verb, count in seen.actions.items() if count},
+        latency=seen.latency,
+        line_hits=seen.line_hits,
+        exempted=seen.exempted,
+    )

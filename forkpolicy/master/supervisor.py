@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.generation import Generation
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.workers import WorkerProgram
     from forkpolicy.messages import Outline, ReloadReply
     from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.status import Status
 
 # How long a turn of the loop takes at most, when nothing happens.
 TURN_S = 0.5
@@ -106,7 +107,7 @@ class Master:
         """Whether another master serves in our place."""
         return self.serves_instead != 0
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Status:
         """What `status` shows."""
         sockets = (listener.endpoint for listener in self.listeners)
         return describe(

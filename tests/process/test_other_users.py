@@ -186,7 +186,7 @@ def test_a_pipe_for_the_list_of_failures_keeps_nobody_waiting(yard):
     as_stranger(lambda: os.mkfifo(yard / ".failures"))
     assert failures(yard) == {}
     note(yard, {"t": "why"}, yard / "aside")
-    assert failures(yard)["t"]["reason"] == "why"
+    assert failures(yard)["t"].reason == "why"
     (yard / ".failures").rename(yard.parent / "elsewhere")
     (yard / ".failures").symlink_to(yard.parent / "elsewhere")
     assert failures(yard) == {}

@@ -121,4 +121,4 @@ def test_networks_that_cannot_be_listed_leave_a_note(server):
     """What the watcher of networks compiles fails in the same words, and shows in the same place."""
     server.write_policy(POLICY + "table nets cidr interfaces:nosuch0\nacl inside client_address table:nets\n")
     assert run_compile(server, "nets") == 78
-    assert "nosuch0" in failures(server.directory / "compiled")["nets"]["reason"]
+    assert "nosuch0" in failures(server.directory / "compiled")["nets"].reason

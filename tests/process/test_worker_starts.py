@@ -19,6 +19,7 @@ from tests.process.waiting import eventually
 SABOTAGED = """
 import os, pathlib, signal, sys
 from forkpolicy.master import two_phase_commit
+from forkpolicy.messages import Ready
 from forkpolicy.worker.run import WorkerProcess
 two_phase_commit.STARTING_S = 1.0
 trouble, run = pathlib.Path(sys.argv.pop(1)), WorkerProcess.run
@@ -30,7 +31,7 @@ def sabotaged(self):
     if kind == "stuck":
         signal.pause()
     if kind == "first job":
-        self.master_link.report({"is": "ready", "state": self._state()})
+        self.master_link.report(Ready(self._state()))
         os._exit(3)
     run(self)
 

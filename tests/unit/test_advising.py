@@ -8,7 +8,8 @@ import pytest
 
 from forkpolicy.commands.advise import Observation, Wish, advise_on, as_object, as_text, load_of, peak_rate
 from forkpolicy.queueing import advise
-from forkpolicy.scoreboard import BUCKETS, FIELDS, bucket_of
+from forkpolicy.scoreboard import BUCKETS, bucket_of
+from tests import statuses
 
 WISH = Wish(seconds=1.0, target_s=0.005)
 
@@ -16,13 +17,12 @@ WISH = Wish(seconds=1.0, target_s=0.005)
 def worker(slot, at_s, requests, *, service_ns=100_000, cpu_ns=120_000):
     latency = [0] * BUCKETS
     latency[bucket_of(service_ns)] = requests
-    counters = {**dict.fromkeys(FIELDS, 0), "requests": requests, "cpu_ns": requests * cpu_ns}
-    counters["beat_ns"] = int(at_s * 1e9)
-    return {"slot": slot, "ready": True, "counters": counters, "latency": latency}
+    counters = {"requests": requests, "cpu_ns": requests * cpu_ns, "beat_ns": int(at_s * 1e9)}
+    return statuses.worker(counters, slot=slot, latency=tuple(latency))
 
 
 def look(at_s, *workers):
-    return {"pid": 1, "monotonic_ns": int(at_s * 1e9), "wanted_workers": len(workers), "workers": list(workers)}
+    return statuses.status(*workers, pid=1, monotonic_ns=int(at_s * 1e9), wanted_workers=len(workers))
 
 
 def observed(*looks, cores=4.0, busy_cores=0.5):

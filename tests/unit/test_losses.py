@@ -7,6 +7,7 @@ import os
 import pytest
 
 from forkpolicy.master.processes.losses import QUIET_S, Losses
+from forkpolicy.status import LogStatus, LostLines
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_what_was_lost_is_added_up(pipe):
     losses.at_pipe.add(1)
     losses.at_target.add(1)
     os.write(pipe[1], b"a line\n")
-    assert losses.describe() == {"target": "/var/log/x", "lost": {"pipe": 3, "target": 4}, "waiting_bytes": 7}
+    assert losses.describe() == LogStatus("/var/log/x", LostLines(pipe=3, target=4), 7)
 
 
 def test_a_pipe_that_is_full_is_reported_when_it_begins(pipe, capfd):
@@ -46,4 +47,4 @@ def test_standard_error_is_not_asked_to_report_itself(pipe, capfd):
     losses.at_pipe.add(1)
     losses.look(1.0)
     assert capfd.readouterr().err == ""
-    assert losses.describe()["lost"] == {"pipe": 1, "target": 0}
+    assert losses.describe().lost == LostLines(pipe=1, target=0)

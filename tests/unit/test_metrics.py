@@ -6,45 +6,37 @@ import json
 import re
 from pathlib import Path
 
+from forkpolicy.compile_failures import Failure
 from forkpolicy.metrics import METRICS, render
-from forkpolicy.scoreboard import BUCKETS, FIELDS
+from forkpolicy.scoreboard import BUCKETS
+from forkpolicy.status import ShadowStatus, TableStatus
+from tests.statuses import status, worker
 
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "dashboard.json"
 
 
-def status(**worker):
+def page(**changed):
+    """The page about one busy worker, which differs in these fields."""
     latency = [0] * BUCKETS
     latency[1], latency[9], latency[BUCKETS - 1] = 5, 3, 1
-    return {
-        "generation": 3,
-        "wanted_workers": 1,
-        "monotonic_ns": 10_000_000_000,
-        "uptime_s": 3.5,
-        "helpers": [{"name": "networks", "pid": 0, "ended": 2, "how": "signal SIGKILL"}],
-        "failed_compiles": {"nets": {"at": 1700000000.5, "reason": "no such file"}},
-        "log": {"target": "log", "lost": {"pipe": 2, "target": 3}, "waiting_bytes": 4096},
-        "lines": ['policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed"],
-        "workers": [
-            {
-                "slot": 0,
-                "ready": True,
-                "generation": 3,
-                "shadow": {"compared": 8, "differs": 3, "failed": 1, "pairs": {"policy.conf:4 -> other.conf:5": 3}},
-                "tables": [{"name": "nets", "entries": 7, "created": 1700000000.5, "refused": "damaged"}],
-                "counters": {**dict.fromkeys(FIELDS, 0), "requests": 9, "busy_ns": 2_500_000, "sampled": 4},
-                "actions": {"DUNNO": 9},
-                "latency": latency,
-                "line_hits": [2, 7, 0],
-                "exempted": [3, 0, 0],
-                **worker,
-            }
-        ],
+    fields = {
+        "slot": 0,
+        "shadow": ShadowStatus(8, 3, 1, {"policy.conf:4 -> other.conf:5": 3}),
+        "tables": (TableStatus("nets", "cidr", "", 7, 1700000000.5, 0, "damaged"),),
+        "actions": {"DUNNO": 9},
+        "latency": tuple(latency),
+        "line_hits": (2, 7, 0),
+        "exempted": (3, 0, 0),
+        **changed,
     }
+    lines = ('policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed")
+    one = worker({"requests": 9, "busy_ns": 2_500_000, "sampled": 4}, **fields)
+    return render(status(one, lines=lines), {"nets": Failure(1700000000.5, "no such file")})
 
 
 def test_every_metric_is_rendered_and_declared():
     """A busy server has a sample of every declared metric, each with its HELP and TYPE once."""
-    text = render(status())
+    text = page()
     for metric in METRICS:
         assert text.count(f"# TYPE {metric.name} {metric.kind}\n") == 1
         assert re.search(rf"^{metric.name}(_bucket)?(\{{.*\}})? ", text, re.MULTILINE), metric.name
@@ -52,12 +44,12 @@ def test_every_metric_is_rendered_and_declared():
 
 def test_labels_are_escaped():
     """Quotes and backslashes of a policy's line do not end its label."""
-    assert r'text="access !inside \"a\\b\""} 2' in render(status())
+    assert r'text="access !inside \"a\\b\""} 2' in page()
 
 
 def test_histogram_is_cumulative_and_ends_in_everything():
     """Buckets only grow, and the last has all."""
-    counts = [int(each) for each in re.findall(r"duration_seconds_bucket\{.*\} (\d+)", render(status()))]
+    counts = [int(each) for each in re.findall(r"duration_seconds_bucket\{.*\} (\d+)", page())]
     assert counts == sorted(counts)
     assert counts[-1] == 9
     assert counts[-2] == 8
@@ -65,25 +57,25 @@ def test_histogram_is_cumulative_and_ends_in_everything():
 
 def test_first_acl_is_the_label_of_what_it_exempts():
     """Lines without ACLs (the end of the policy) exempt nothing."""
-    lines = [line for line in render(status()).splitlines() if line.startswith("forkpolicy_exempted")]
+    lines = [line for line in page().splitlines() if line.startswith("forkpolicy_exempted")]
     assert lines == ['forkpolicy_exempted_requests_total{worker="0",line="policy.conf:4",acl="!inside"} 3']
 
 
 def test_a_shadow_is_counted_by_the_lines_responsible():
     """The pair's two lines are two labels; without a shadow there is nothing of it."""
-    lines = [line for line in render(status()).splitlines() if line.startswith("forkpolicy_shadow_")]
+    lines = [line for line in page().splitlines() if line.startswith("forkpolicy_shadow_")]
     assert lines == [
         'forkpolicy_shadow_compared_total{worker="0"} 8',
         'forkpolicy_shadow_differs_total{worker="0"} 3',
         'forkpolicy_shadow_failed_total{worker="0"} 1',
         'forkpolicy_shadow_pair_differs_total{worker="0",line="policy.conf:4",shadow="other.conf:5"} 3',
     ]
-    assert "shadow" not in render(status(shadow=None))
+    assert "shadow" not in page(shadow=None)
 
 
 def test_a_worker_that_starts_has_no_age():
     """Before it is ready its slot still has its predecessor's times."""
-    assert "worker_age_seconds{" not in render(status(ready=False))
+    assert "worker_age_seconds{" not in page(ready=False)
 
 
 def test_dashboard_uses_exactly_these_metrics():

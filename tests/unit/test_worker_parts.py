@@ -292,7 +292,7 @@ def test_the_scoreboard_is_shared_and_a_slot_outlives_its_worker():
             os._exit(0)
         os.waitpid(pid, 0)
     seen = scoreboard.slot(3).read()
-    assert (seen.fields["requests"], seen.actions["REJECT"], seen.latency[7]) == (10, 4, 2)
+    assert (seen.counters.requests, seen.actions["REJECT"], seen.latency[7]) == (10, 4, 2)
     assert seen.line_hits == (4, 1)
     assert not scoreboard.shares()
     scoreboard.slot(3)["serving"] = STAYING

@@ -5,14 +5,18 @@ Raises ConfigError for settings that cannot be used, NotRunningError where no ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from forkpolicy.master.sockets.ask import ask, look
+from forkpolicy.master.sockets.ask import ask_for, look
 from forkpolicy.preflight import control_path
 from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:
     import argparse
+
+    from forkpolicy.status import Status
+
+Reply = TypeVar("Reply")
 
 REPLY_TIMEOUT_S = 10.0
 
@@ -23,12 +27,12 @@ def control_socket(arguments: argparse.Namespace) -> str:
 
 
 def ask_master(
-    arguments: argparse.Namespace, command: dict[str, Any], timeout_s: float = REPLY_TIMEOUT_S
-) -> dict[str, Any]:
-    """Give the master a command; its reply."""
-    return ask(control_socket(arguments), command, timeout_s)
+    kind: type[Reply], arguments: argparse.Namespace, command: dict[str, object], timeout_s: float = REPLY_TIMEOUT_S
+) -> Reply:
+    """Give the master a command; its reply, which is of that kind."""
+    return ask_for(kind, control_socket(arguments), command, timeout_s)
 
 
-def look_at_master(arguments: argparse.Namespace) -> dict[str, Any]:
+def look_at_master(arguments: argparse.Namespace) -> Status:
     """What the master reports about itself and its workers."""
     return look(control_socket(arguments), REPLY_TIMEOUT_S)

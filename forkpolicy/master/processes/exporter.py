@@ -16,12 +16,14 @@ import json
 import selectors
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy import metrics
 from forkpolicy.compile_failures import failures_of
+from forkpolicy.documents import parse
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.sockets.send_buffer import write_some
+from forkpolicy.status import Status
 
 if TYPE_CHECKING:
     from forkpolicy.master.sockets.listener import Listener
@@ -157,10 +159,14 @@ class _Serving:
             return _response("405 Method Not Allowed", "GET is all there is\n")
         if rest.partition(b" ")[0].partition(b"?")[0] not in (b"/metrics", b"/"):
             return _response("404 Not Found", "the metrics are at /metrics\n")
-        response = _response("200 OK", metrics.render(self._status()), metrics.CONTENT_TYPE)
+        response = _response("200 OK", self._page(), metrics.CONTENT_TYPE)
         return response if method == b"GET" else response[: response.index(b"\r\n\r\n") + 4]
 
-    def _status(self) -> dict[str, Any]:
+    def _page(self) -> str:
+        status = self._status()
+        return metrics.render(status, failures_of(status.tables_directory, status.served_tables))
+
+    def _status(self) -> Status:
         answer = bytearray()
         try:
             self._master.sendall(b'{"command": "status"}\n')
@@ -172,8 +178,8 @@ class _Serving:
         except OSError as error:
             # Half an answer would be taken for the next one: a new process starts again.
             raise _MasterGoneError from error
-        status: dict[str, Any] = json.loads(answer)
-        return {**status, "failed_compiles": failures_of(status)}
+        # After an upgrade the master may be of another release than this process.
+        return parse(Status, json.loads(answer), others=True)
 
 
 def _response(status: str, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:

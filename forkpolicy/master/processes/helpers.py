@@ -7,9 +7,10 @@ Raises nothing: what cannot be started is logged and tried again.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.master.processes.waitpid import describe_exit
+from forkpolicy.status import HelperStatus
 
 if TYPE_CHECKING:
     import socket
@@ -45,7 +46,7 @@ class Helpers:
         if self._helper and self._helper.is_due(now_s):
             self._start_helper(self._helper, now_s)
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> tuple[HelperStatus, ...]:
         """For `status`: each with its pid, 0 while there is none, how often it has ended, and how it did last."""
         present = {"log": self._logger.pid}
         if self._exporter:
@@ -55,8 +56,8 @@ class Helpers:
         described = []
         for name, pid in present.items():
             ended, last = self._ends.get(name, (0, ""))
-            described.append({"name": name, "pid": pid, "ended": ended, "how": last})
-        return described
+            described.append(HelperStatus(name, pid, ended, last))
+        return tuple(described)
 
     def _count_end(self, name: str, status: int) -> None:
         self._ends[name] = (self._ends.get(name, (0, ""))[0] + 1, describe_exit(status))

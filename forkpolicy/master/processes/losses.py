@@ -11,9 +11,9 @@ import fcntl
 import struct
 import termios
 import time
-from typing import Any
 
 from forkpolicy.log import Tally, report_on_stderr
+from forkpolicy.status import LogStatus, LostLines
 
 # Losses with less than this between them are one fault, which is reported once.
 QUIET_S = 60.0
@@ -51,10 +51,10 @@ class Losses:
         if at_pipe and self._trouble.begins(now_s) and not self._is_stderr:
             report_on_stderr(f"log lines are lost: {self._target} does not keep up; forkpolicy status shows how many")
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> LogStatus:
         """For `status`: the target, lines lost, and bytes that wait for the logger."""
         self.look(time.monotonic())
-        return {"target": self._target, "lost": dict(self._lost), "waiting_bytes": self._waiting()}
+        return LogStatus(self._target, LostLines(**self._lost), self._waiting())
 
     def _waiting(self) -> int:
         waiting: int = struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(4)))[0]

@@ -11,14 +11,17 @@ import json
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
+from forkpolicy.documents import InvalidDocumentError, parse
 from forkpolicy.errors import ForkpolicyError, NotRunningError
-from forkpolicy.master.sockets.control import MAX_UNSENT_BYTES, STATUS_VERSION, peer_uid
+from forkpolicy.master.sockets.control import MAX_UNSENT_BYTES, peer_uid
+from forkpolicy.status import STATUS_VERSION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Reply = TypeVar("Reply")
 LOOK_AGAIN_S = 0.02
 READ_BYTES = 1 << 16
 NOT_FOR_YOU = "the control socket is for its owner and root"
@@ -29,7 +32,7 @@ class _HungUpError(NotRunningError):
     """The master closed the connection without an answer."""
 
 
-def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+def ask(path: str, command: dict[str, object], timeout_s: float) -> dict[str, object]:
     """Send one command to a running master and return its answer. Raises NotRunningError with what to look at."""
     try:
         return _ask_once(path, command, timeout_s)
@@ -40,26 +43,46 @@ def ask(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         return _ask_once(path, command, timeout_s)
 
 
-def look(path: str, timeout_s: float) -> dict[str, Any]:
-    """What the running master says of itself. Raises NotRunningError, and ForkpolicyError for a master of a release
-    that says it otherwise: the program was replaced and the server was not.
+def ask_for(kind: type[Reply], path: str, command: dict[str, object], timeout_s: float) -> Reply:
+    """The same, with a reply of that kind. Raises ForkpolicyError, too: the master does not know the command, or is of
+    another release and replies otherwise.
     """
-    answer = ask(path, {"command": "status"}, timeout_s)
-    if answer.get("status_version") != STATUS_VERSION:
-        release = f"{answer.get('version', 'an earlier one')}, master {answer.get('pid', 'unknown')}"
-        hint = "an upgrade in place (signal USR2) or a restart puts this one in its place"
-        raise ForkpolicyError(
-            f"{path}: another release is running ({release}), and this one cannot read its status: {hint}"
-        )
-    return answer
+    reply = ask(path, command, timeout_s)
+    if "error" in reply:
+        raise ForkpolicyError(f"{path}: {reply['error']}")
+    try:
+        return parse(kind, reply, others=True)
+    except InvalidDocumentError as error:
+        raise ForkpolicyError(f"{path}: the reply of the master cannot be read: {error}") from error
 
 
-def _ask_once(path: str, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+def look(path: str, timeout_s: float) -> Status:
+    """What the running master reports of itself. Raises NotRunningError, and ForkpolicyError for a master of a release
+    that reports it otherwise: the program was replaced and the server was not.
+    """
+    reply = ask(path, {"command": "status"}, timeout_s)
+    if reply.get("status_version") != STATUS_VERSION:
+        raise _another_release(path, reply, "")
+    try:
+        return parse(Status, reply, others=True)
+    except InvalidDocumentError as error:
+        raise _another_release(path, reply, f" ({error})") from error
+
+
+def _another_release(path: str, reply: dict[str, object], why: str) -> ForkpolicyError:
+    release = f"{reply.get('version', 'an earlier one')}, master {reply.get('pid', 'unknown')}"
+    hint = "an upgrade in place (signal USR2) or a restart puts this one in its place"
+    return ForkpolicyError(
+        f"{path}: another release is running ({release}), and this one cannot read its status{why}: {hint}"
+    )
+
+
+def _ask_once(path: str, command: dict[str, object], timeout_s: float) -> dict[str, object]:
     with _asked(path, command, timeout_s) as (_, answer):
         return answer
 
 
-def wait_for_end(path: str, command: dict[str, Any], timeout_s: float, end_timeout_s: float) -> bool:
+def wait_for_end(path: str, command: dict[str, object], timeout_s: float, end_timeout_s: float) -> bool:
     """Send a command that ends the master, which answers within `timeout_s`, and wait until it has ended; False: not
     within `end_timeout_s`. Raises NotRunningError.
     """
@@ -76,7 +99,9 @@ def wait_for_end(path: str, command: dict[str, Any], timeout_s: float, end_timeo
 
 
 @contextlib.contextmanager
-def _asked(path: str, command: dict[str, Any], timeout_s: float) -> Iterator[tuple[socket.socket, dict[str, Any]]]:
+def _asked(
+    path: str, command: dict[str, object], timeout_s: float
+) -> Iterator[tuple[socket.socket, dict[str, object]]]:
     """A connection on which the command was answered, all of it within `timeout_s`, and the answer."""
     until_s = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -116,7 +141,7 @@ def _left_s(until_s: float) -> float:
     return left_s
 
 
-def _exchange(sock: socket.socket, path: str, command: dict[str, Any], until_s: float) -> dict[str, Any]:
+def _exchange(sock: socket.socket, path: str, command: dict[str, object], until_s: float) -> dict[str, object]:
     """One command and its answer. Raises NotRunningError when the master hangs up on us, TimeoutError."""
     line = bytearray()
     try:
@@ -141,7 +166,7 @@ def _exchange(sock: socket.socket, path: str, command: dict[str, Any], until_s: 
     return answer
 
 
-def _parse_answer(line: bytearray, path: str) -> dict[str, Any]:
+def _parse_answer(line: bytearray, path: str) -> dict[str, object]:
     """An answer of a master. Raises NotRunningError for anything else: a captured worker can put a socket of its own in
     the place of its master's, where both have one user.
     """
@@ -156,7 +181,7 @@ def _parse_answer(line: bytearray, path: str) -> dict[str, Any]:
     return answer
 
 
-def _harmless(value: object) -> Any:
+def _harmless(value: object) -> object:
     """A value of an answer with its texts as a terminal may have them: names of files and requests, and a captured
     worker, send escape sequences too. Line ends stay: diagnostics have several lines.
     """

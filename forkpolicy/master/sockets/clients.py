@@ -6,11 +6,23 @@ The metrics process is a client, too. Raises nothing: a client that sends someth
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
 
+from forkpolicy.documents import InvalidDocumentError, plain, plain_fields
 from forkpolicy.master.sockets.control import MAX_CLIENTS, ControlClient, accept, refuse
 from forkpolicy.master.sockets.loop import READ, WRITE
+from forkpolicy.messages import (
+    ErrorReply,
+    ReloadCommand,
+    ReloadReply,
+    ScaleCommand,
+    ScaleReply,
+    StatusCommand,
+    StopCommand,
+    StopReply,
+    parse_command,
+)
 from forkpolicy.scoreboard import MAX_WANTED
 
 if TYPE_CHECKING:
@@ -19,9 +31,8 @@ if TYPE_CHECKING:
 
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.sockets.loop import Loop
-    from forkpolicy.messages import ReloadReply
-
-    Answer = dict[str, Any]
+    from forkpolicy.messages import Reply
+    from forkpolicy.status import Status
 
 # After a failed accept.
 ACCEPT_PAUSE_S = 0.5
@@ -31,7 +42,7 @@ ACCEPT_PAUSE_S = 0.5
 class MasterCommands:
     """What commands do to the master. `reload` calls its argument when the outcome is known."""
 
-    status: Callable[[], Answer]
+    status: Callable[[], Status]
     reload: Callable[[Callable[[ReloadReply], None]], None]
     scale: Callable[[int], None]
     stop: Callable[[], None]
@@ -108,51 +119,49 @@ class ControlServer:
         client.sock.close()
         self._clients.pop(client, None)
 
-    def _answer(self, client: ControlClient, answer: Answer) -> None:
+    def _reply(self, client: ControlClient, reply: Reply) -> None:
         """Answer a client that is still there."""
+        self._send(client, plain(reply))
+
+    def _send(self, client: ControlClient, reply: object) -> None:
         if client in self._clients:
-            client.reply(answer)
+            client.reply(reply)
             self._loop.watch_writable(client)
 
-    def _do(self, client: ControlClient, command: dict[str, Any]) -> None:
-        do = self.COMMANDS.get(str(command.get("command")))
-        if do is None:
-            self._answer(client, {"ok": False, "error": f"unknown command {command.get('command')!r}"})
-        else:
-            do(self, client, command)
+    def _do(self, client: ControlClient, fields: dict[str, object]) -> None:
+        try:
+            command = parse_command(fields)
+        except InvalidDocumentError as error:
+            self._reply(client, ErrorReply(ok=False, error=str(error)))
+            return
+        match command:
+            case StatusCommand():
+                self._send(client, {"ok": True, **plain_fields(self._commands.status())})
+            case ReloadCommand():
+                self._reload(client)
+            case ScaleCommand(workers):
+                self._scale(client, workers)
+            case StopCommand():
+                client.waits = True
+                self._reply(client, StopReply(ok=True))
+                self._commands.stop()
+            case _:
+                assert_never(command)
 
-    def _status(self, client: ControlClient, _command: dict[str, Any]) -> None:
-        """Everything about everyone."""
-        self._answer(client, {"ok": True, **self._commands.status()})
-
-    def _reload(self, client: ControlClient, _command: dict[str, Any]) -> None:
+    def _reload(self, client: ControlClient) -> None:
         """Answered once every worker serves the new generation, or with why the old one stays."""
         client.waits = True
 
         def done(reply: ReloadReply) -> None:
             client.waits = False
-            self._answer(client, asdict(reply))
+            self._reply(client, reply)
 
         self._commands.reload(done)
 
-    def _scale(self, client: ControlClient, command: dict[str, Any]) -> None:
-        """Run N workers."""
-        count = command.get("workers")
-        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_WANTED:
-            self._answer(client, {"ok": False, "error": f"workers: expected a number from 1 to {MAX_WANTED}"})
-            return
-        self._commands.scale(count)
-        self._answer(client, {"ok": True, "workers": count})
-
-    def _stop(self, client: ControlClient, _command: dict[str, Any]) -> None:
-        """Answered at once; the end of the connection is the end of the master."""
-        client.waits = True
-        self._answer(client, {"ok": True})
-        self._commands.stop()
-
-    COMMANDS: ClassVar[dict[str, Callable[[ControlServer, ControlClient, dict[str, Any]], None]]] = {
-        "status": _status,
-        "reload": _reload,
-        "scale": _scale,
-        "stop": _stop,
-    }
+    def _scale(self, client: ControlClient, workers: int) -> None:
+        if 1 <= workers <= MAX_WANTED:
+            self._commands.scale(workers)
+            self._reply(client, ScaleReply(ok=True, workers=workers))
+        else:
+            error = f"workers: expected a number from 1 to {MAX_WANTED}"
+            self._reply(client, ErrorReply(ok=False, error=error))

@@ -14,15 +14,13 @@ import json
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.master.sockets.send_buffer import write_some
 
 if TYPE_CHECKING:
     from forkpolicy.master.sockets.listener import Listener
 
-# Of the answer to `status`: one more with each change that the commands of the previous release would misread.
-STATUS_VERSION = 1
 MAX_COMMAND_BYTES = 4096
 # The status of hundreds of workers with thousands of lines, some times over.
 MAX_UNSENT_BYTES = 1 << 26
@@ -45,7 +43,7 @@ class ControlClient:
         """The connection's descriptor."""
         return self.sock.fileno()
 
-    def commands(self) -> list[dict[str, Any]] | None:
+    def commands(self) -> list[dict[str, object]] | None:
         """The commands that came; None when the client is gone or sent an invalid message."""
         try:
             data = self.sock.recv(MAX_COMMAND_BYTES)
@@ -64,10 +62,9 @@ class ControlClient:
             return None
         return commands if all(isinstance(command, dict) for command in commands) else None
 
-    def reply(self, answer: dict[str, Any]) -> None:
+    def reply(self, reply: object) -> None:
         """Queue an answer; `flush` writes what the client takes."""
-        # Part of it is what workers said, which need not be JSON.
-        self.unsent += json.dumps(answer, skipkeys=True, default=repr).encode() + b"\n"
+        self.unsent += json.dumps(reply).encode() + b"\n"
         self.flush()
         if len(self.unsent) > MAX_UNSENT_BYTES:
             # It asks and asks, and reads nothing: the next read from it finds the end.

@@ -14,8 +14,9 @@ import os
 import socket
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from forkpolicy.documents import InvalidDocumentError, parse, plain
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.master.signals import CAUGHT, HELD
 from forkpolicy.master.sockets.listener import Listener, adopt
@@ -29,6 +30,33 @@ STATE_VERSION = 1
 # What the new master reports when it serves; anything else is why it cannot.
 SERVING = "serving"
 REPORT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PassedListener:
+    """A listening socket, by its descriptor; `identity`: of the file of a UNIX socket."""
+
+    endpoint: str
+    fd: int
+    identity: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeState:
+    """What the variable holds. Its fields are those of `InheritedSockets`, as descriptors."""
+
+    version: int
+    handover: int
+    listeners: tuple[PassedListener, ...]
+    control: PassedListener | None
+    metrics: tuple[PassedListener, ...]
+    pairs: tuple[tuple[int, int], ...]
+    activated: bool
+    generation: int
+    ready_fd: int
+    master: int
+    settings_path: str = ""
+    tables: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,26 +92,24 @@ def inherited_sockets(handover: int) -> InheritedSockets | None:
     if text is None:
         return None
     state = _state(text, handover)
-    os.set_inheritable(state["ready_fd"], False)
-    tables = state.get("tables", {})
-    for fd in (*(fd for pair in state["pairs"] for fd in pair), *tables.values()):
+    for fd in (state.ready_fd, *(fd for pair in state.pairs for fd in pair), *state.tables.values()):
         os.set_inheritable(fd, False)
     return InheritedSockets(
-        listeners=[_adopted(each) for each in state["listeners"]],
+        listeners=[_adopted(each) for each in state.listeners],
         handover=handover,
-        control=_adopted(state["control"]),
-        metrics=[_adopted(each) for each in state["metrics"]],
-        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in state["pairs"]],
-        activated=state["activated"],
-        generation=state["generation"],
-        ready_fd=state["ready_fd"],
-        master=state["master"],
-        settings_path=state.get("settings_path", ""),
-        tables=tables,
+        control=_adopted(state.control) if state.control else None,
+        metrics=[_adopted(each) for each in state.metrics],
+        pairs=[(socket.socket(fileno=giving), socket.socket(fileno=taking)) for giving, taking in state.pairs],
+        activated=state.activated,
+        generation=state.generation,
+        ready_fd=state.ready_fd,
+        master=state.master,
+        settings_path=state.settings_path,
+        tables=state.tables,
     )
 
 
-def _state(text: str, handover: int) -> dict[str, Any]:
+def _state(text: str, handover: int) -> UpgradeState:
     """What the variable holds. Raises ConfigError for what is not of the versions that this release knows."""
     try:
         state = json.loads(text)
@@ -92,37 +118,43 @@ def _state(text: str, handover: int) -> dict[str, Any]:
     found = (state.get("version"), state.get("handover")) if isinstance(state, dict) else None
     if found != (STATE_VERSION, handover):
         seen = f"state {found[0]} with handover {found[1]}" if found else "an unknown state"
-        known = f"state {STATE_VERSION} with handover {handover}"
-        message = f"the running master passes {seen}, this release knows {known}"
-        hint = "stop the running master and start this release, which no upgrade in place can replace"
-        raise ConfigError([Diagnostic("upgrade", 0, 0, message, hint=hint)])
-    assert isinstance(state, dict)
-    return state
+        raise _unknown_state(seen, handover)
+    try:
+        return parse(UpgradeState, state, others=True)
+    except InvalidDocumentError as error:
+        raise _unknown_state(f"a state that is not valid ({error})", handover) from error
+
+
+def _unknown_state(seen: str, handover: int) -> ConfigError:
+    known = f"state {STATE_VERSION} with handover {handover}"
+    message = f"the running master passes {seen}, this release knows {known}"
+    hint = "stop the running master and start this release, which no upgrade in place can replace"
+    return ConfigError([Diagnostic("upgrade", 0, 0, message, hint=hint)])
 
 
 def start_again(sockets: InheritedSockets) -> int:
     """Start the program as we were started, with what is passed; its pid."""
     fds = list(_descriptors(sockets))
-    state = {
-        "version": STATE_VERSION,
-        "handover": sockets.handover,
-        "listeners": [_described(each) for each in sockets.listeners],
-        "control": _described(sockets.control) if sockets.control else None,
-        "metrics": [_described(each) for each in sockets.metrics],
-        "pairs": [[giving.fileno(), taking.fileno()] for giving, taking in sockets.pairs],
-        "activated": sockets.activated,
-        "generation": sockets.generation,
-        "ready_fd": sockets.ready_fd,
-        "master": os.getpid(),
-        "settings_path": sockets.settings_path,
-        "tables": sockets.tables,
-    }
+    state = UpgradeState(
+        version=STATE_VERSION,
+        handover=sockets.handover,
+        listeners=tuple(_described(each) for each in sockets.listeners),
+        control=_described(sockets.control) if sockets.control else None,
+        metrics=tuple(_described(each) for each in sockets.metrics),
+        pairs=tuple((giving.fileno(), taking.fileno()) for giving, taking in sockets.pairs),
+        activated=sockets.activated,
+        generation=sockets.generation,
+        ready_fd=sockets.ready_fd,
+        master=os.getpid(),
+        settings_path=sockets.settings_path,
+        tables=sockets.tables,
+    )
     for fd in fds:
         os.set_inheritable(fd, True)
     try:
         # The interpreter by its path, not by the name it was called with: PATH may have changed since.
         arguments = [sys.executable, *sys.orig_argv[1:]]
-        environment = {**os.environ, VARIABLE: json.dumps(state)}
+        environment = {**os.environ, VARIABLE: json.dumps(plain(state))}
         return os.posix_spawn(sys.executable, arguments, environment, setsigmask=HELD, setsigdef=CAUGHT)
     finally:
         for fd in fds:
@@ -138,12 +170,12 @@ def _descriptors(sockets: InheritedSockets) -> Iterable[int]:
     yield from sockets.tables.values()
 
 
-def _described(listener: Listener) -> dict[str, Any]:
-    return {"endpoint": listener.endpoint, "fd": listener.sock.fileno(), "identity": listener.identity}
+def _described(listener: Listener) -> PassedListener:
+    return PassedListener(listener.endpoint, listener.sock.fileno(), listener.identity)
 
 
-def _adopted(state: dict[str, Any]) -> Listener:
-    listener = adopt(state["fd"], tuple(state["identity"]) if state["identity"] else None)
+def _adopted(passed: PassedListener) -> Listener:
+    listener = adopt(passed.fd, passed.identity)
     # Its name among the sockets is the one that it was bound to; the settings name it by its path.
-    listener.endpoint = state["endpoint"]
+    listener.endpoint = passed.endpoint
     return listener
