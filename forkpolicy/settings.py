@@ -7,31 +7,19 @@ Knows nothing of the policy language and opens no socket.
 
 from __future__ import annotations
 
-import re
-import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from forkpolicy.declared import TomlReader, decode, default_of, setting
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
-from forkpolicy.errors import ConfigError, Diagnostic, nearest
+from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_PATH = "/etc/forkpolicy/forkpolicy.toml"
-T = TypeVar("T")
-
-
-def setting(default: object, text: str, **checks: object) -> Any:
-    """Declare one setting: default, help text, and `ge`, `le`, `choices`, `pattern`, `mistake` (a function that says in
-    words what is wrong with a text), `optional` or `path` where they apply.
-    """
-    metadata = {"help": text, **checks}
-    if isinstance(default, list):
-        return field(default_factory=lambda: tuple(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,25 +186,29 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     """The settings with every good value of the file, defaults for the rest, and the mistakes: for `check`, which
     goes on to the policy whatever is wrong here. Raises ConfigError only for a file that is not TOML at all.
     """
-    text = _decode(str(path), (files or Files()).read(path))
-    reader = _Reader(str(path), text)
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:
-        # Also what int() says of thousands of digits, which tomllib lets through.
-        raise ConfigError([reader.syntax_diagnostic(str(error))]) from error
-    except RecursionError as error:
-        raise ConfigError([reader.syntax_diagnostic("values are nested too deeply")]) from error
+    reader = TomlReader(str(path), decode(str(path), (files or Files()).read(path)))
+    document = reader.document()
     top = {key: value for key, value in document.items() if key not in SECTIONS}
     parts = {name: reader.section(kind, name, document.get(name, {})) for name, kind in SECTIONS.items()}
     values = reader.values(Settings, "", top, extra=tuple(SECTIONS))
     base = Path(absolute(path)).parent
     for name in ("policy", "tables", "shadow"):
-        named = values.get(name, _default(Settings, name))
+        named = values.get(name, default_of(Settings, name))
         values[name] = str(base / named) if named else ""
     settings = Settings(**values, **parts, path=absolute(path))
-    reader.refuse_clashes(sockets_of(settings), base)
+    _refuse_clashes(reader, sockets_of(settings), base)
     return settings, reader.diagnostics
+
+
+def _refuse_clashes(reader: TomlReader, sockets: list[tuple[str, str, str]], base: Path) -> None:
+    """Report sockets that are one."""
+    for earlier, later in clashes([endpoint for _, _, endpoint in sockets], base):
+        section, name, text = sockets[later]
+        other_section, other, other_text = sockets[earlier]
+        message = f'{name}: "{text}" is the same socket as "{other_text}" of [{other_section}] {other}'
+        # A default is not in the file.
+        place = reader.place(name, section) or reader.place(other, other_section)
+        reader.report_at(place, name, message, "name each socket once")
 
 
 def sockets_of(settings: Settings) -> list[tuple[str, str, str]]:
@@ -253,7 +245,7 @@ def diagnostic_at_setting(path: str, section: str, key: str, message: str, hint:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, ValueError):
         text = ""
-    reader = _Reader(path, text)
+    reader = TomlReader(path, text)
     line, column = reader.place(key, section) or (0, 0)
     return reader.at(line, column, message, len(key), hint)
 
@@ -263,147 +255,4 @@ def declared() -> Iterator[tuple[str, str, object, str]]:
     for section, kind in (("", Settings), *SECTIONS.items()):
         for each in fields(kind):
             if "help" in each.metadata:
-                yield section, each.name, _default(kind, each.name), str(each.metadata["help"])
-
-
-def _default(kind: type[Any], name: str) -> Any:
-    found = next(each for each in fields(kind) if each.name == name)
-    if found.default_factory is not MISSING:
-        return found.default_factory()
-    return found.default
-
-
-def _decode(path: str, raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        message = f"byte 0x{raw[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        raise ConfigError([Diagnostic(path, line, 0, message)]) from error
-
-
-class _Reader:
-    """Checks parsed TOML against the declarations above and remembers every diagnostic."""
-
-    def __init__(self, path: str, text: str) -> None:
-        self.path = path
-        self.lines = text.split("\n")
-        self.diagnostics: list[Diagnostic] = []
-
-    def syntax_diagnostic(self, message: str) -> Diagnostic:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", message)
-        line, column = (int(found[1]), int(found[2])) if found else (len(self.lines), 1)
-        return self.at(line, column, f"not TOML: {message.split(' (at ', maxsplit=1)[0]}")
-
-    def section(self, kind: type[T], name: str, table: object) -> T:
-        if not isinstance(table, dict):
-            self._report(name, "", f"[{name}] is a section: write its settings below a line [{name}]")
-            return kind()
-        return kind(**self.values(kind, name, table))
-
-    def values(
-        self, kind: type[Any], section: str, table: dict[str, Any], extra: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
-        known = {each.name: each for each in fields(kind) if "help" in each.metadata}
-        good: dict[str, Any] = {}
-        for key, value in table.items():
-            if key not in known:
-                self._unknown(section, key, (*known, *extra), is_section=isinstance(value, dict))
-                continue
-            metadata = known[key].metadata
-            wrong = _mistake(value, _default(kind, key), metadata)
-            if wrong:
-                self._report(key, section, f"{key}: {wrong}")
-            else:
-                good[key] = tuple(value) if isinstance(value, list) else value
-        return good
-
-    def refuse_clashes(self, sockets: list[tuple[str, str, str]], base: Path) -> None:
-        """Report sockets that are one."""
-        for earlier, later in clashes([endpoint for _, _, endpoint in sockets], base):
-            section, name, text = sockets[later]
-            other_section, other, other_text = sockets[earlier]
-            message = f'{name}: "{text}" is the same socket as "{other_text}" of [{other_section}] {other}'
-            # What is a default stands nowhere.
-            place = self.place(name, section) or self.place(other, other_section)
-            self._report_at(place, name, message, "name each socket once")
-
-    def _unknown(self, section: str, key: str, known: tuple[str, ...], *, is_section: bool) -> None:
-        what = "section" if is_section else "setting"
-        where = f" in [{section}]" if section else ""
-        near = nearest(key, known)
-        hint = f'did you mean "{near}"?' if near else f"known here: {', '.join(known)}"
-        self._report(key, section, f'unknown {what} "{key}"{where}', hint)
-
-    def _report(self, key: str, section: str, message: str, hint: str = "") -> None:
-        self._report_at(self.place(key, section), key, message, hint)
-
-    def _report_at(self, place: tuple[int, int] | None, key: str, message: str, hint: str) -> None:
-        line, column = place or (1, 1)
-        self.diagnostics.append(self.at(line, column, message, len(key), hint))
-
-    def at(self, line: int, column: int, message: str, width: int = 1, hint: str = "") -> Diagnostic:
-        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        return Diagnostic(self.path, line, column, message, source, width, hint)
-
-    def place(self, key: str, section: str) -> tuple[int, int] | None:
-        # tomllib keeps no positions, so the line is looked up again; only dotted keys escape this.
-        current = ""
-        for number, line in enumerate(self.lines, 1):
-            header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
-            if header:
-                current = header[1]
-                if current == key and not section:
-                    return number, line.index(key) + 1
-            elif current == section and (found := re.match(rf"\s*[\"']?({re.escape(key)})[\"']?\s*=", line)):
-                return number, found.start(1) + 1
-        return None
-
-
-def _mistake(value: object, default: object, checks: Any) -> str:
-    """What is wrong with one value, in words; empty when nothing is."""
-    if isinstance(value, str) and value in checks.get("choices", ()):
-        return ""
-    if "ge" in checks:
-        return _number_mistake(value, checks, whole=not isinstance(default, float))
-    if isinstance(default, tuple):
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or (default and not value):
-            return f"expected a list of texts{_example(default)}, got {_shown(value)}"
-        return next((wrong for item in value if (wrong := _text_mistake(item, checks))), "")
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else f"expected true or false, got {_shown(value)}"
-    if not isinstance(value, str):
-        return f"expected a text in quotes, got {_shown(value)}"
-    return _text_mistake(value, checks)
-
-
-def _number_mistake(value: object, checks: Any, *, whole: bool) -> str:
-    choices = "".join(f' or "{choice}"' for choice in checks.get("choices", ()))
-    expected = f"expected a number from {checks['ge']} to {checks['le']}{choices}, got {_shown(value)}"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        return expected
-    return "" if checks["ge"] <= value <= checks["le"] else expected
-
-
-def _text_mistake(value: str, checks: Any) -> str:
-    if "choices" in checks:
-        near = nearest(value, checks["choices"])
-        hint = f'; did you mean "{near}"?' if near else ""
-        return f"expected one of {', '.join(checks['choices'])}, got {_shown(value)}{hint}"
-    if "pattern" in checks and not re.fullmatch(checks["pattern"], value):
-        return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
-    if any(ord(character) < 32 for character in value):
-        return "control characters are not allowed"
-    if not value:
-        return "" if "pattern" in checks or checks.get("optional") else "cannot be empty"
-    return str(checks["mistake"](value)) if "mistake" in checks else ""
-
-
-def _example(items: tuple[str, ...]) -> str:
-    return f' such as ["{items[0]}"]' if items else ""
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+                yield section, each.name, default_of(kind, each.name), str(each.metadata["help"])

@@ -1,21 +1,49 @@
 """What a day of a site looks like: a TOML file of volumes, shares and networks. Built-in ones are in profiles/.
 
-Raises SetupError with all mistakes of the file at once; unknown keys are mistakes. Reads files, makes no mail.
+Raises SetupError with all errors of the file at once, each with its line. Reads files, makes no mail.
 """
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
-import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from forkpolicy.declared import TomlReader, decode, setting
+from forkpolicy.endpoints import network_mistake
+from forkpolicy.errors import ConfigError, nearest
 from loadtest.errors import SetupError
 from loadtest.traffic.mail_kinds import KINDS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PROFILES = Path(__file__).parent / "profiles"
+HOURS = 24
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _hours_mistake(value: object) -> str:
+    if not isinstance(value, list) or not all(map(_is_amount, value)):
+        return f"expected {HOURS} numbers, none below 0, got {value}"
+    if len(value) != HOURS:
+        return f"expected {HOURS} values, got {len(value)}"
+    return "" if sum(value) else "no mail comes in any hour"
+
+
+def _shares_mistake(value: object) -> str:
+    if not isinstance(value, dict) or not all(map(_is_amount, value.values())):
+        return f"expected numbers, none below 0, got {value}"
+    unknown = next((kind for kind in value if kind not in KINDS), None)
+    if unknown:
+        near = nearest(unknown, KINDS)
+        hint = f'did you mean "{near}"?' if near else f"known are {', '.join(KINDS)}"
+        return f'unknown kind of mail "{unknown}": {hint}'
+    total = sum(value.values())
+    return "" if abs(total - 1) <= 0.001 else f"the shares add up to {total:g}, expected 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +51,21 @@ class Profile:
     """One site and its day."""
 
     name: str
-    transactions: int
-    # What is in its tables: domains (`.name`: everything below), networks, and how many more are made up.
-    domains: tuple[str, ...]
-    networks: tuple[str, ...]
-    extra_domains: int = 0
-    extra_networks: int = 0
-    # Where the clients of everybody else are.
-    outside: tuple[str, ...] = ()
-    # Relative volume of each hour of the day.
-    hours: tuple[float, ...] = (1.0,) * 24
-    # Kind of mail (mail_kinds.py) to its part of the whole.
-    shares: dict[str, float] = field(default_factory=dict)
-    seed: int = 1
+    transactions: int = setting(0, "Mails of the day.", ge=1, required=True)
+    domains: tuple[str, ...] = setting(
+        [], "Domains in the site's table; `.name` is everything below one.", required=True
+    )
+    networks: tuple[str, ...] = setting([], "Networks in the site's table.", mistake=network_mistake, required=True)
+    extra_domains: int = setting(0, "How many more domains are made up.", ge=0)
+    extra_networks: int = setting(0, "How many more networks are made up.", ge=0)
+    outside: tuple[str, ...] = setting([], "Networks of all other clients.", mistake=network_mistake, required=True)
+    hours: tuple[float, ...] = setting(
+        [1.0] * HOURS, "Relative volume of each hour of the day.", value_mistake=_hours_mistake
+    )
+    shares: Mapping[str, float] = setting(
+        {}, "Each kind of mail (mail_kinds.py) and its part of the whole.", value_mistake=_shares_mistake, required=True
+    )
+    seed: int = setting(1, "Of the random numbers: the same seed makes the same day.", ge=0)
 
 
 def names() -> list[str]:
@@ -47,81 +77,15 @@ def load_profile(name: str, **changes: Any) -> Profile:
     """A built-in profile by name, or the file at a path. `changes` that are not None replace its values."""
     path = Path(name) if name.endswith(".toml") else PROFILES / f"{name}.toml"
     try:
-        document = tomllib.loads(path.read_text())
+        reader = TomlReader(str(path), decode(str(path), path.read_bytes()))
+        document = reader.document()
     except FileNotFoundError as error:
-        raise SetupError(
-            f"no profile {name!r}: built in are {', '.join(names())}; a file's name ends in .toml"
-        ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SetupError(f"{path}: {error}") from error
+        message = f"no profile {name!r}: built in are {', '.join(names())}; the name of a file ends in .toml"
+        raise SetupError(message) from error
+    except (OSError, ConfigError) as error:
+        raise SetupError(f"{path}: {error}" if isinstance(error, OSError) else str(error)) from error
     document |= {key: value for key, value in changes.items() if value is not None}
-    mistakes = list(_mistakes(document))
-    if mistakes:
-        raise SetupError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
-    }
+    values = reader.values(Profile, "", document)
+    if reader.diagnostics:
+        raise SetupError("\n".join(map(str, reader.diagnostics)))
     return Profile(name=path.stem, **values)
-
-
-def _mistakes(document: dict[str, Any]) -> list[str]:
-    """All of one kind: a file with an unknown key may lack a known one, and texts cannot be added up."""
-    known = [each.name for each in fields(Profile) if each.name != "name"]
-    mistakes = _unknown(document, known, "key")
-    required = ("transactions", "domains", "networks", "outside", "shares")
-    mistakes += [f'"{key}" is missing' for key in required if key not in document]
-    if mistakes:
-        return mistakes
-    mistakes = [wrong for key, value in document.items() if (wrong := _wrong_kind(key, value))]
-    if mistakes:
-        return mistakes
-    shares = document["shares"]
-    mistakes = _unknown(shares, list(KINDS), "kind of mail")
-    if not mistakes and abs(sum(shares.values()) - 1) > 0.001:
-        mistakes.append(f"the shares add up to {sum(shares.values()):g} and not to 1")
-    hours = document.get("hours", [1] * 24)
-    if len(hours) != 24:
-        mistakes.append(f"hours has {len(hours)} values and not 24")
-    if not sum(hours):
-        mistakes.append("hours: no mail comes in any of them")
-    for key in ("networks", "outside"):
-        mistakes += [f"{key}: {wrong}" for wrong in map(_network_mistake, document[key]) if wrong]
-    return mistakes
-
-
-def _wrong_kind(key: str, value: object) -> str:
-    """What the value of a key should have been; empty when it is that."""
-    if key in ("domains", "networks", "outside"):
-        right, expected = _all(value, str) and bool(value), "a list of texts with at least one"
-    elif key == "hours":
-        right, expected = _all(value, int, float), "24 numbers, none below 0"
-    elif key == "shares":
-        right, expected = isinstance(value, dict) and _all(list(value.values()), int, float), "numbers, none below 0"
-    else:
-        least = 1 if key == "transactions" else 0
-        right, expected = _all([value], int) and value >= least, f"a whole number, at least {least}"  # type: ignore[operator]
-    return "" if right else f"{key} = {value!r}: expected {expected}"
-
-
-def _all(values: object, *kinds: type) -> bool:
-    if not isinstance(values, list) or not all(isinstance(each, kinds) for each in values):
-        return False
-    return str in kinds or all(each >= 0 and not isinstance(each, bool) for each in values)
-
-
-def _unknown(given: dict[str, Any], known: list[str], what: str) -> list[str]:
-    mistakes = []
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
-            mistakes.append(f'unknown {what} "{key}": {hint}')
-    return mistakes
-
-
-def _network_mistake(text: str) -> str:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        return str(error)
-    return ""
