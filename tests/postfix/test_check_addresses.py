@@ -118,6 +118,21 @@ def test_a_policy_that_asks_about_no_address_is_left_alone(said):
     assert said(mail="", front="", policy=plain) == []
 
 
+def test_a_domain_that_postfix_folds_needs_both_of_its_names(said):
+    """Postfix takes straße.example for strasse.example, another domain in IDNA 2008: a table and `local_domains` with
+    the first alone do not know mail to the second. Since `[mail]` exists check did not report it.
+    """
+    main = "mydestination = $myhostname, example.com, localhost.$mydomain, localhost, straße.example\n"
+    mail = MAIL.replace('"localhost"]', '"localhost", "straße.example"]')
+    domains = "example.com\nmail.example.com\nstraße.example\n"
+    (_, of_settings), (in_table, of_table) = said(main=main, mail=mail, domains=domains)
+    assert of_settings.endswith('"straße.example", "strasse.example"]')
+    assert in_table.startswith("mydestination has straße.example, for which Postfix also takes mail to strasse.example")
+    assert of_table == "add strasse.example to the table's source"
+    both = mail.replace('"straße.example"]', '"straße.example", "strasse.example"]')
+    assert said(main=main, mail=both, domains=f"{domains}strasse.example\n") == []
+
+
 def test_this_machines_own_addresses(said):
     """inet_interfaces = all, the default: what the kernel knows."""
     found = said(main="inet_interfaces = all\n")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.commands.check_postfix.setup import about
 from forkpolicy.errors import Diagnostic
 from forkpolicy.postfix.lists import is_map, split_list
-from forkpolicy.tables.keys import fold_domain, ip_key
+from forkpolicy.tables.keys import domain_names, fold_domain, ip_key
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.live_table import LiveTable
 
@@ -108,20 +108,30 @@ def _lists(setup: Setup) -> Iterator[Diagnostic]:
     parameters, mail = setup.postfix.parameters, setup.settings.mail
     listed = split_list(parameters["mydestination"])
     names = [word for word in listed if _is_name(word)]
-    folded, ours = {fold_domain(name) for name in names}, {fold_domain(name) for name in mail.local_domains}
+    wanted = dict.fromkeys(each for name in names for each in (name, _folded(parameters, name)) if each)
+    folded, ours = {fold_domain(name) for name in wanted}, {fold_domain(name) for name in mail.local_domains}
     if len(names) < len(listed):
         # The domains in maps are not visible here: more than the plain ones are fine.
         ours &= folded
     if folded - {"localhost"} != ours - {"localhost"}:
         here = ", ".join(mail.local_domains) or "nothing"
         message = f"mydestination has {', '.join(names) or 'no plain name'} in Postfix, and local_domains has {here}"
-        yield _warning(setup, message, f"[mail] local_domains = {json.dumps(list(dict.fromkeys(names)))}")
+        hint = f"[mail] local_domains = {json.dumps(list(wanted), ensure_ascii=False)}"
+        yield _warning(setup, message, hint)
     theirs = _own_addresses(parameters)
     missing = {ip_key(each) for each in theirs} - {ip_key(each) for each in mail.local_addresses}
     if missing:
         shown = ", ".join(f"[{each}]" for each in theirs)
         message = f"Postfix treats {shown} as this machine's, and local_addresses lacks {len(missing)} of them"
         yield _warning(setup, message, f"[mail] local_addresses = {json.dumps(theirs)}")
+
+
+def _folded(parameters: dict[str, str], domain: str) -> str:
+    """The second name of a domain of Postfix's own, strasse.example of straße.example, which is another domain in IDNA
+    2008: with smtputf8_enable it folds case as Unicode has it, and takes mail to either for its own. Empty: none.
+    """
+    names = domain_names(domain)
+    return names[1] if len(names) > 1 and parameters.get("smtputf8_enable") == "yes" else ""
 
 
 def _is_name(word: str) -> bool:
@@ -184,24 +194,32 @@ def _tables(setup: Setup, model: Model) -> Iterator[Diagnostic]:
         if asked[name] >= ADDRESSES:
             slot.refresh()
             if slot.table:
-                yield from _lacks(setup, name, [(d, p) for d, p in _domains(setup) if slot.find(d) is None])
+                yield from _lacks(setup, name, [each for each in _domains(setup) if slot.find(each[0]) is None])
             slot.close()
 
 
-def _domains(setup: Setup) -> list[tuple[str, str]]:
-    """(domain, the parameter that has it), each domain once; localhost is seen as myorigin."""
-    found = {_origin(setup): "myorigin"} if _origin(setup) else {}
+def _domains(setup: Setup) -> list[tuple[str, str, str]]:
+    """(domain, the parameter that has it, its spelling there), each domain once; localhost is seen as myorigin."""
+    parameters, origin = setup.postfix.parameters, _origin(setup)
+    found = {origin: (origin, "myorigin", origin)} if origin else {}
     for parameter in DOMAINS:
-        for word in split_list(setup.postfix.parameters.get(parameter, "")):
+        for word in split_list(parameters.get(parameter, "")):
             if _is_name(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
-                found.setdefault(word, parameter)
-    return list(found.items())
+                for domain in filter(None, (word, _folded(parameters, word))):
+                    found.setdefault(domain, (domain, parameter, word))
+    return list(found.values())
 
 
-def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str]]) -> Iterator[Diagnostic]:
-    for domain, parameter in missing:
-        message = f'{parameter} has {domain}, and table "{table}" does not: its mail is not local to the policy'
-        hint = f"add it to the table's source, or add the source postconf:{parameter}"
+def _lacks(setup: Setup, table: str, missing: Iterable[tuple[str, str, str]]) -> Iterator[Diagnostic]:
+    for domain, parameter, word in missing:
+        if word == domain:
+            message = f'{parameter} has {domain}, and table "{table}" does not: its mail is not local to the policy'
+            hint = f"add it to the table's source, or add the source postconf:{parameter}"
+        else:
+            message = (
+                f'{parameter} has {word}, for which Postfix also takes mail to {domain}, and table "{table}" lacks it'
+            )
+            hint = f"add {domain} to the table's source"
         if parameter == "relay_domains":
             hint += "; a domain for which you are backup MX may be missing on purpose"
         yield _warning(setup, message, hint)
