@@ -77,7 +77,7 @@ def text_of(declared, lines):
 
 
 # The requests may be ones that Postfix never sends, so what is said about states is left out.
-SAYS_NEVER = re.compile(r"policy\.conf:(\d+):1: warning: this line never fires: (?!what it asks for is never known)")
+SAYS_NEVER = re.compile(r"policy\.conf:(\d+):1: warning: this rule never fires: (?!what it asks for is never known)")
 
 
 @settings(max_examples=200, deadline=None)
@@ -112,4 +112,4 @@ def requests_about(line):
 
 def fired(policy, attributes):
     trace = policy.trace(wanted_values(request_of(**attributes), policy.wanted))
-    return {tried.line.number for tried in trace.tried if tried.fired}
+    return {tried.rule.number for tried in trace.tried if tried.fired}

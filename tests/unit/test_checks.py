@@ -52,9 +52,9 @@ def _loaded(path, **texts):
 
 
 NEVER_FIRES = [
-    (A + "access a b r\naccess a !a y\n", "6:1", "the same holds and does not hold"),
-    (A + "acl c sender @A.example.\naccess a !c y\naccess b r\n", "6:1", "the same holds and does not hold"),
-    (A + "acl c sender x@a.example\naccess c !a y\naccess b r\n", "6:1", "whenever c holds, a does"),
+    (A + "access a b r\naccess a !a y\n", "6:1", "needs the same to hold and not to hold"),
+    (A + "acl c sender @A.example.\naccess a !c y\naccess b r\n", "6:1", "needs the same to hold and not to hold"),
+    (A + "acl c sender x@a.example\naccess c !a y\naccess b r\n", "6:1", "a holds whenever c does"),
     (A + "acl c sender @c.example\naccess a c y\naccess b r\n", "6:1", "a and c have no value in common"),
     (A + "acl n null_sender\naccess a n y\naccess b r\n", "6:1", "a and n have no value in common"),
     (NETS + IN_USE + "access m o y\naccess n r\n", "6:1", "m and o have no value in common"),
@@ -65,32 +65,32 @@ NEVER_FIRES = [
         "common",
     ),
     ("acl c policy_context x\nacl d policy_context y\n" + IN_USE + "access c d y\naccess d r\n", "5:1", "in common"),
-    (A + "access a y\naccess a b r\n", "6:1", "line 5 has decided before"),
-    (A + "acl c sender @a.example\naccess a y\naccess b c r\n", "7:1", "line 6 has decided before"),
-    (A + "acl c sender x@a.example\naccess a r\naccess b c y\n", "7:1", "an exception stands above"),
-    (A + "acl c sender x@a.example y@a.example\naccess a r\naccess b c y\n", "7:1", "line 6 has decided before"),
-    (A + "acl c sender .example\nacl d sender .a.example\naccess c y\naccess d a b r\n", "8:1", "line 7 has decided"),
-    (NETS + IN_USE + "access n o y\naccess o n r\naccess m r\n", "7:1", "line 6 has decided before"),
-    (NETS + IN_USE + "access n r\naccess o m y\n", "7:1", "line 6 has decided before"),
-    ("acl s size >10M\nacl t size >20M\n" + IN_USE + "access s y\naccess t r\n", "6:1", "line 5 has decided before"),
+    (A + "access a y\naccess a b r\n", "6:1", "shadowed by line 5"),
+    (A + "acl c sender @a.example\naccess a y\naccess b c r\n", "7:1", "shadowed by line 6"),
+    (A + "acl c sender x@a.example\naccess a r\naccess b c y\n", "7:1", "put an exception above"),
+    (A + "acl c sender x@a.example y@a.example\naccess a r\naccess b c y\n", "7:1", "shadowed by line 6"),
+    (A + "acl c sender .example\nacl d sender .a.example\naccess c y\naccess d a b r\n", "8:1", "shadowed by line 7"),
+    (NETS + IN_USE + "access n o y\naccess o n r\naccess m r\n", "7:1", "shadowed by line 6"),
+    (NETS + IN_USE + "access n r\naccess o m y\n", "7:1", "shadowed by line 6"),
+    ("acl s size >10M\nacl t size >20M\n" + IN_USE + "access s y\naccess t r\n", "6:1", "shadowed by line 5"),
     (
         "acl h helo_name .a.example\nacl i helo_name x.a.example\n" + IN_USE + "access h y\naccess i r\n",
         "6:1",
         "line 5",
     ),
-    (A + "acl s score >1\naction p score 1\naccess a p\naccess b y\naccess b s r\n", "9:1", "line 8 has decided"),
-    (A + "acl w day mon-fri\nacl m day Monday wed\naccess w y\naccess m a b r\n", "8:1", "line 7 has decided before"),
-    (A + "acl n time 22:00-06:00\nacl m time 01:00-02:00\naccess n y\naccess m a b r\n", "8:1", "line 7 has decided"),
+    (A + "acl s score >1\naction p score 1\naccess a p\naccess b y\naccess b s r\n", "9:1", "shadowed by line 8"),
+    (A + "acl w day mon-fri\nacl m day Monday wed\naccess w y\naccess m a b r\n", "8:1", "shadowed by line 7"),
+    (A + "acl n time 22:00-06:00\nacl m time 01:00-02:00\naccess n y\naccess m a b r\n", "8:1", "shadowed by line 7"),
     (A + "acl w day mon-fri tz=UTC\nacl e day sat sun tz=UTC\naccess w e y\naccess a b r\n", "7:1", "in common"),
-    (A + "acl w date 12-24..01-06\nacl d date 12-31 01-01\naccess w y\naccess d a b r\n", "8:1", "line 7 has decided"),
+    (A + "acl w date 12-24..01-06\nacl d date 12-31 01-01\naccess w y\naccess d a b r\n", "8:1", "shadowed by line 7"),
     (A + "acl w date 12-24..01-06\nacl s date 08-01..08-31\naccess w s y\naccess a b r\n", "7:1", "in common"),
     (
         A + "acl w date 9026-08-01..9026-09-30\nacl d date 9026-08-31\naccess w y\naccess d a b r\n",
         "8:1",
-        "line 7 has decided",
+        "shadowed by line 7",
     ),
     (A + "acl n time 22:00-06:00\nacl m time 06:00-22:00\naccess n m y\naccess a b r\n", "7:1", "in common"),
-    (A + "action l log seen\naccess a y\naccess a b r\naccess a l\n", "8:1", "line 6 has decided before"),
+    (A + "action l log seen\naccess a y\naccess a b r\naccess a l\n", "8:1", "shadowed by line 6"),
     (A + "acl s protocol_state CONNECT\naccess b s y\naccess a r\n", "6:1", "never known at the states that it names"),
     (A + "acl n recipient_count >5\nacl s protocol_state RCPT\naccess n s y\naccess a b r\n", "7:1", "never fires"),
     (
@@ -113,16 +113,20 @@ USELESS = [
     ("acl x null_sender\naction r REJECT\naccess x r\n", "3:1", "every bounce"),
     ("acl x sender @a.example\naction r reject\naccess !x r\n", "3:1", "every bounce"),
     (DECLARED + "acl x sender table:t\naction r 450 4.7.1 wait\naccess !x r\n", "4:1", "every bounce"),
-    ("acl x sender @a.example\naction p score 1\naccess x p\n", "3:1", "no line asks an ACL of type score"),
-    ("acl x score >1\naction y DUNNO\naccess x y\n", "3:1", "no line above it adds"),
-    (A + "acl s score >1\naction p score 1\naccess s y\naccess a p\naccess b r\n", "7:1", "no line above it adds"),
-    (A + "acl s score >1\naction p score 1\naccess a p\naccess s y\naccess b p\naccess b r\n", "9:1", "no line below"),
+    ("acl x sender @a.example\naction p score 1\naccess x p\n", "3:1", "no rule asks for it with an ACL of type score"),
+    ("acl x score >1\naction y DUNNO\naccess x y\n", "3:1", "no rule above it adds"),
+    (A + "acl s score >1\naction p score 1\naccess s y\naccess a p\naccess b r\n", "7:1", "no rule above it adds"),
+    (A + "acl s score >1\naction p score 1\naccess a p\naccess s y\naccess b p\naccess b r\n", "9:1", "no rule below"),
     ("acl e protocol_state END-OF-MESSAGE\naction p PREPEND X-A: b\naccess e p\n", "3:1", "nothing at END-OF-MESSAGE"),
     ("acl b recipient @b.example\naction h HOLD\naccess b h\n", "3:1", "HOLD acts on the whole message"),
     ("acl b recipient @b.example\naction h FILTER smtp:x\naccess !b h\n", "3:1", "FILTER acts on the whole message"),
     ("acl e etrn_domain b.example\naction h HOLD\naccess e h\n", "3:1", "HOLD does nothing at ETRN"),
-    ("acl a client_name a.example\naction y OK\naccess a y\n", "3:1", "OK skips the restrictions that follow"),
-    ("acl a client_name a.example\naction y permit\naccess a y\n", "3:1", "permit skips the restrictions that follow"),
+    ("acl a client_name a.example\naction y OK\naccess a y\n", "3:1", "OK also skips the restrictions that follow"),
+    (
+        "acl a client_name a.example\naction y permit\naccess a y\n",
+        "3:1",
+        "permit also skips the restrictions that follow",
+    ),
 ]
 
 VALUES = [
@@ -232,7 +236,7 @@ def test_extensions_are_part_of_an_address():
     assert [each for each in warnings_of(both, delimiter="+") if "in common" in each] == []
     assert [each for each in warnings_of(both) if "in common" in each]
     later = text + "access a y\naccess c r\n"
-    assert [each for each in warnings_of(later, delimiter="+") if "decided before" in each]
+    assert [each for each in warnings_of(later, delimiter="+") if "is shadowed by" in each]
     assert warnings_of(later) == []
 
 
@@ -241,7 +245,7 @@ def test_a_shadow_in_another_file_is_told_with_its_file():
     text = A + "access a y\ninclude more.conf\n"
     (found,) = warnings_of(text, files={"more.conf": "access a b r\n"})
     assert found.startswith("more.conf:1:1: warning: ")
-    assert "policy.conf:5 has decided before" in found
+    assert "shadowed by policy.conf:5" in found
 
 
 def test_an_unused_table_is_told():
@@ -351,7 +355,7 @@ def test_one_network_among_many_is_found(networks, inside, outside, together):
         lines = "".join(f"access w{number} y\n" for number in range(len(networks)))
     for narrow, found in ((inside, True), (outside, False)):
         text = f"{wide}acl n client_address {narrow}\n{IN_USE}{lines}access n r\n"
-        assert any("has decided before" in each for each in warnings_of(text)) is found
+        assert any("is shadowed by" in each for each in warnings_of(text)) is found
 
 
 def test_a_line_that_turns_bounces_away_names_the_way_out():
@@ -361,7 +365,7 @@ def test_a_line_that_turns_bounces_away_names_the_way_out():
         for each in warnings_of("acl a helo_name x.example\nacl s sender /^$|x/\naction r REJECT\naccess a s r\n")
         if "bounce" in each
     ]
-    assert "add an ACL of type null_sender and its !NAME to the line" in told
+    assert "declare an ACL of type null_sender and put its !NAME into the rule" in told
 
 
 def test_every_surprise_is_a_warning():

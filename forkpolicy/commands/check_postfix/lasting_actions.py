@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.reachability import context_fits
 from forkpolicy.commands.check_postfix.setup import about
-from forkpolicy.policy.checks.rules import states_of_line
+from forkpolicy.policy.checks.rules import states_of_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """One finding for a call site with a rule that has such an action, before what may still refuse a recipient."""
     if not (setup.model and site.refusing_after and "RCPT" in site.states):
         return
-    lines = [line for line in _lines(setup, site, LASTING) if "RCPT" in states_of_line(line)]
+    lines = [line for line in _lines(setup, site, LASTING) if "RCPT" in states_of_rule(line)]
     if not lines:
         return
     message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom the reply of {_named(lines)} is "

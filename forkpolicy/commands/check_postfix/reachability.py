@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.checks.rules import about, states_of_line
+from forkpolicy.policy.checks.rules import about, states_of_rule
 from forkpolicy.policy.matchers.guards import Networks
 from forkpolicy.protocol.attributes import STATES, attribute
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
@@ -35,7 +35,7 @@ def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model
     inside = _Inside(postfix)
     version = _version(postfix.parameters.get("mail_version", ""))
     for line in model.rules:
-        states = states_of_line(line)
+        states = states_of_rule(line)
         if not states:
             # Every check reports it, whatever the Postfix.
             continue

@@ -1,6 +1,6 @@
 """What may surprise the author of a policy that loads: warnings of `forkpolicy check`, an explicit list of checks.
 
-Nothing here decides anything and nothing is an error. Linear in the length of the policy: ten thousand lines take a
+Nothing here decides anything and nothing is an error. Linear in the length of the policy: ten thousand rules take a
 fraction of a second. `rules` has what is said about rules, `values` about values, `reports` about texts; here is what
 is said about names.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Diagnostic]:
-    """Every warning about a policy, in the order of its lines."""
+    """Every warning about a policy, in the order of its rules."""
     implication = Implication.of(model.acls.values())
     warnings = [warning for check in RULE_CHECKS for warning in check(model, implication)]
     warnings += [warning for check in MODEL_CHECKS for warning in check(model)]
@@ -35,12 +35,12 @@ def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) ->
 
 
 def _unused(model: Model) -> Iterator[Diagnostic]:
-    used = {acl.name for line in model.rules for acl, _ in line.terms}
+    used = {acl.name for rule in model.rules for acl, _ in rule.terms}
     used |= {name for action in model.actions.values() if action.template for name in action.template.matches}
     for acl in model.acls.values():
         if acl.name not in used:
             yield acl.word.warning(f'acl "{acl.name}" is never used')
-    fired = {line.action.name for line in model.rules}
+    fired = {rule.action.name for rule in model.rules}
     for action in model.actions.values():
         if action.name not in fired and action.name != DEFAULT_ACTION and action.place:
             place = action.place
@@ -56,16 +56,16 @@ def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -
 
 
 def _scores(model: Model) -> Iterator[Diagnostic]:
-    adds = [line for line in model.rules if line.action.kind == "score"]
-    asks = [line for line in model.rules if any(acl.is_score for acl, _ in line.terms)]
+    adds = [rule for rule in model.rules if rule.action.kind == "score"]
+    asks = [rule for rule in model.rules if any(acl.is_score for acl, _ in rule.terms)]
     if adds and not asks:
-        yield about(adds[0], "a score is added and no line asks an ACL of type score for it")
-    for line in asks:
-        if not any(each.number < line.number for each in adds):
-            yield about(line, "this line asks for a score, and no line above it adds to one")
-    for line in adds if asks else ():
-        if line.number > asks[-1].number:
-            yield about(line, "a score is added, and no line below asks for it")
+        yield about(adds[0], "a score is added, but no rule asks for it with an ACL of type score")
+    for rule in asks:
+        if not any(each.number < rule.number for each in adds):
+            yield about(rule, "this rule asks for a score, but no rule above it adds to one")
+    for rule in adds if asks else ():
+        if rule.number > asks[-1].number:
+            yield about(rule, "a score is added, but no rule below asks for it")
 
 
 MODEL_CHECKS: tuple[Callable[[Model], Iterator[Diagnostic]], ...] = (_unused, _scores, value_warnings, report_warnings)

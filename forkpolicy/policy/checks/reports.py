@@ -24,7 +24,7 @@ _NAMED = 3
 
 def report_warnings(model: Model) -> Iterator[Diagnostic]:
     """One warning for all texts that are cut, one for all that are not shown; each at the first such action."""
-    used = {line.action.name for line in model.rules}
+    used = {rule.action.name for rule in model.rules}
     actions = [each for each in model.actions.values() if each.kind == "reply" and each.place and each.name in used]
     # What a request puts in is not part of `reply`: its colons do not stand in the policy.
     cut = [each for each in actions if each.verb in _REJECTING and _ENDS.search(each.reply.text)]

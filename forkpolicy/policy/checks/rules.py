@@ -1,7 +1,7 @@
-"""Warnings about `access` lines: ones that never fire, and ones that do something else than their author may think.
+"""Warnings about rules: ones that never fire, and ones that do something else than their author may think.
 
-Linear in the number of lines: implied ACLs come from an index, and a line is compared with the few earlier ones that
-share its rarest clause. commands/check_postfix asks `states_of_line` too.
+Linear in the number of rules: implied ACLs come from an index, and a rule is compared with the few earlier ones that
+share its rarest term. commands/check_postfix asks `states_of_rule` too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.implication import Implication
     from forkpolicy.policy.model import Acl, Action, Model, Rule
 
-Clause = tuple[int, bool]
+Term = tuple[int, bool]
 """The number of an ACL, the same for all that mean the same, and whether it is negated."""
 
 TURNS_AWAY = frozenset({"REJECT", "4xx", "5xx", "DEFER", "DEFER_IF_PERMIT", "DEFER_IF_REJECT", "DISCARD"})
@@ -36,14 +36,14 @@ NULL = ("sender", NULL_SENDER)
 
 
 def contradictions(model: Model, implication: Implication) -> Iterator[Diagnostic]:
-    """Lines that ask for what cannot be."""
-    for line in model.rules:
-        for (acl, negated), (other, other_negated) in combinations(line.terms, 2):
-            told = _contradiction(implication, acl, other) if negated is other_negated is False else None
+    """Rules that ask for what cannot be."""
+    for rule in model.rules:
+        for (acl, negated), (other, other_negated) in combinations(rule.terms, 2):
+            why = _contradiction(implication, acl, other) if negated is other_negated is False else None
             if negated is not other_negated:
-                told = _opposed(implication, other, acl) if negated else _opposed(implication, acl, other)
-            if told:
-                yield about(line, f"this line never fires: {told}")
+                why = _opposed(implication, other, acl) if negated else _opposed(implication, acl, other)
+            if why:
+                yield about(rule, f"this rule never fires: {why}")
                 break
 
 
@@ -55,55 +55,55 @@ def _opposed(implication: Implication, asked: Acl, excluded: Acl) -> str | None:
     """What is wrong with `asked !excluded`."""
     number = implication.number(excluded)
     if number == implication.number(asked):
-        return "it asks that the same holds and does not hold"
+        return "it needs the same to hold and not to hold"
     if number in implication.wider(asked):
-        return f"whenever {asked.name} holds, {excluded.name} does"
+        return f"{excluded.name} holds whenever {asked.name} does"
     return None
 
 
 def shadowed(model: Model, implication: Implication) -> Iterator[Diagnostic]:
-    """Lines that an earlier one always forestalls: whatever makes them fire makes it fire."""
-    counts = Counter(clause for line in model.rules for clause in _clauses(line, implication))
-    # Under its rarest clause, so that a clause that stands in every line does not make this quadratic.
-    earlier: dict[Clause, dict[frozenset[Clause], Rule]] = {}
-    for line in model.rules:
-        own = _clauses(line, implication)
+    """Rules that are shadowed: whatever makes them fire makes an earlier one fire."""
+    counts = Counter(term for rule in model.rules for term in _terms(rule, implication))
+    # Under its rarest term, so that a term that stands in every rule does not make this quadratic.
+    earlier: dict[Term, dict[frozenset[Term], Rule]] = {}
+    for rule in model.rules:
+        own = _terms(rule, implication)
         implied = own.union(
-            (wide, False) for acl, negated in line.terms if not negated for wide in implication.wider(acl)
+            (wide, False) for acl, negated in rule.terms if not negated for wide in implication.wider(acl)
         )
-        found = _forestalling(earlier, implied)
+        found = _shadowing(earlier, implied)
         if found:
-            yield _shadow(line, found)
-        elif line.action.kind == "reply" and own and not any(acl.is_score for acl, _ in line.terms):
-            earlier.setdefault(min(own, key=counts.__getitem__), {})[own] = line
+            yield _shadow(rule, found)
+        elif rule.action.kind == "reply" and own and not any(acl.is_score for acl, _ in rule.terms):
+            earlier.setdefault(min(own, key=counts.__getitem__), {})[own] = rule
 
 
-def _forestalling(earlier: dict[Clause, dict[frozenset[Clause], Rule]], implied: frozenset[Clause]) -> Rule | None:
+def _shadowing(earlier: dict[Term, dict[frozenset[Term], Rule]], implied: frozenset[Term]) -> Rule | None:
     buckets = (earlier.get(each, {}) for each in implied)
-    found = (line for bucket in buckets for clauses, line in bucket.items() if clauses <= implied)
-    return min(found, key=lambda line: line.number, default=None)
+    found = (rule for bucket in buckets for terms, rule in bucket.items() if terms <= implied)
+    return min(found, key=lambda rule: rule.number, default=None)
 
 
-def _shadow(line: Rule, first: Rule) -> Diagnostic:
+def _shadow(rule: Rule, first: Rule) -> Diagnostic:
     hint = f"{first.where}: {first.text}"
-    if line.action.name != first.action.name:
-        hint += "; an exception stands above the line that it is an exception from"
+    if rule.action.name != first.action.name:
+        hint += "; put an exception above the rule that it is an exception to"
     where = (
-        first.where if first.place and line.place and first.place.path != line.place.path else f"line {_number(first)}"
+        first.where if first.place and rule.place and first.place.path != rule.place.path else f"line {_number(first)}"
     )
-    return about(line, f"this line never fires: whenever it could, {where} has decided before", hint)
+    return about(rule, f"this rule never fires: it is shadowed by {where}", hint)
 
 
 def impossible_states(model: Model, _: Implication) -> Iterator[Diagnostic]:
-    """Lines that need what no protocol state has together."""
-    for line in model.rules:
-        if not states_of_line(line):
-            asked = {name for acl, _ in line.terms for name in acl.attributes} - {"protocol_state"}
-            named = any("protocol_state" in acl.attributes for acl, _ in line.terms)
+    """Rules that need what no protocol state has together."""
+    for rule in model.rules:
+        if not states_of_rule(rule):
+            asked = {name for acl, _ in rule.terms for name in acl.attributes} - {"protocol_state"}
+            named = any("protocol_state" in acl.attributes for acl, _ in rule.terms)
             where = "at the states that it names" if named else "at one protocol state"
             known = "; ".join(f"{name}: {_known_at(name)}" for name in sorted(asked) if _known_at(name))
-            message = f"this line never fires: what it asks for is never known {where}"
-            yield about(line, message, f"can be known at: {known}" if known else "")
+            message = f"this rule never fires: what it asks for is never known {where}"
+            yield about(rule, message, f"can be known at: {known}" if known else "")
 
 
 def _known_at(name: str) -> str:
@@ -111,10 +111,10 @@ def _known_at(name: str) -> str:
     return "" if len(states) == len(STATES) else ", ".join(state for state in STATES if state in states)
 
 
-def states_of_line(line: Rule) -> set[str]:
-    """The protocol states at which a line can fire."""
+def states_of_rule(rule: Rule) -> set[str]:
+    """The protocol states at which a rule can fire."""
     states = set(STATES)
-    for acl, negated in line.terms:
+    for acl, negated in rule.terms:
         for name in acl.attributes:
             states &= states_of(name)
         named = _named_states(acl)
@@ -131,24 +131,24 @@ def _named_states(acl: Acl) -> set[str]:
 
 
 def useless_actions(model: Model, _: Implication) -> Iterator[Diagnostic]:
-    """Actions at a state where Postfix does not heed them, or that reach further than the line that has them."""
-    for line in model.rules:
-        verb = line.action.verb
-        if verb == "PREPEND" and states_of_line(line) == {"END-OF-MESSAGE"}:
-            yield about(line, "PREPEND does nothing at END-OF-MESSAGE, the only state at which this line fires")
-        elif verb in WHOLE_MESSAGE and states_of_line(line) <= {"VRFY", "ETRN"} and states_of_line(line):
-            yield about(line, f"{verb} does nothing at {_words(states_of_line(line))}: there is no message")
-        elif verb in WHOLE_MESSAGE and any("recipient" in acl.attributes for acl, _ in line.terms):
-            message = f"{verb} acts on the whole message, for every recipient of it, though this line asks about one"
-            yield about(line, message, "no result of access(5) does that for one recipient only")
+    """Actions at a state where Postfix ignores them, or that reach further than the rule that has them."""
+    for rule in model.rules:
+        verb = rule.action.verb
+        if verb == "PREPEND" and states_of_rule(rule) == {"END-OF-MESSAGE"}:
+            yield about(rule, "PREPEND does nothing at END-OF-MESSAGE, the only state at which this rule fires")
+        elif verb in WHOLE_MESSAGE and states_of_rule(rule) <= {"VRFY", "ETRN"} and states_of_rule(rule):
+            yield about(rule, f"{verb} does nothing at {_words(states_of_rule(rule))}: there is no message")
+        elif verb in WHOLE_MESSAGE and any("recipient" in acl.attributes for acl, _ in rule.terms):
+            message = f"{verb} acts on the whole message, for all its recipients, although this rule asks about one"
+            yield about(rule, message, "no result of access(5) does that for one recipient only")
 
 
 def permits(model: Model, _: Implication) -> Iterator[Diagnostic]:
-    """The first line that ends Postfix's own checks; once, since whoever knows does not want to read it again."""
-    for line in model.rules:
-        if may_permit(line.action):
-            message = f"{line.action.reply.text.split()[0]} skips the restrictions that follow in Postfix's list, too"
-            yield about(line, message, "DUNNO ends the policy and lets them go on")
+    """The first rule that ends Postfix's own checks; once, since who knows does not want to read it again."""
+    for rule in model.rules:
+        if may_permit(rule.action):
+            message = f"{rule.action.reply.text.split()[0]} also skips the restrictions that follow in Postfix's list"
+            yield about(rule, message, "DUNNO ends the policy, and Postfix goes on with them")
             return
 
 
@@ -158,29 +158,29 @@ def may_permit(action: Action) -> bool:
 
 
 def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
-    """Lines that ask about the sender and turn mail away, and do so to bounces too."""
-    for line in model.rules:
-        about_sender = [(acl, negated) for acl, negated in line.terms if "sender" in acl.attributes]
-        if not _turns_away(line) or not about_sender or _asks_for_clients_own(line):
+    """Rules that ask about the sender and turn mail away, and do so to bounces too."""
+    for rule in model.rules:
+        about_sender = [(acl, negated) for acl, negated in rule.terms if "sender" in acl.attributes]
+        if not _turns_away(rule) or not about_sender or _asks_for_clients_own(rule):
             continue
-        if len(line.terms) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
+        if len(rule.terms) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
             continue
         if all(_fires_on_null_sender(acl, negated) for acl, negated in about_sender):
-            hint = "bounces have no sender: to let them pass, add an ACL of type null_sender and its !NAME to the line"
-            yield about(line, "this line turns away the null sender, and with it every bounce", hint)
+            hint = "to let bounces pass, declare an ACL of type null_sender and put its !NAME into the rule"
+            yield about(rule, "this rule turns away the null sender, and with it every bounce", hint)
 
 
-def _turns_away(line: Rule) -> bool:
-    return line.action.verb in TURNS_AWAY or _restriction(line) in TURNING_RESTRICTIONS
+def _turns_away(rule: Rule) -> bool:
+    return rule.action.verb in TURNS_AWAY or _restriction(rule) in TURNING_RESTRICTIONS
 
 
-def _restriction(line: Rule) -> str:
-    return line.action.reply.text.split()[0] if line.action.verb == "restriction" else ""
+def _restriction(rule: Rule) -> str:
+    return rule.action.reply.text.split()[0] if rule.action.verb == "restriction" else ""
 
 
-def _asks_for_clients_own(line: Rule) -> bool:
+def _asks_for_clients_own(rule: Rule) -> bool:
     """Whether it is about clients that have signed in: their mail programs, not other people's bounces."""
-    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in line.terms)
+    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in rule.terms)
 
 
 def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
@@ -191,19 +191,19 @@ def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
     return (acl.find(values) is not None) is not negated
 
 
-def about(line: Rule, message: str, hint: str = "") -> Diagnostic:
-    """A warning about a whole line."""
-    place = line.place
-    assert place is not None, "only lines of the policy are checked"
+def about(rule: Rule, message: str, hint: str = "") -> Diagnostic:
+    """A warning about a whole rule."""
+    place = rule.place
+    assert place is not None, "only rules of the policy are checked"
     return Diagnostic(place.path, place.line, place.column, message, place.source, len("access"), hint, "warning")
 
 
-def _clauses(line: Rule, implication: Implication) -> frozenset[Clause]:
-    return frozenset((implication.number(acl), negated) for acl, negated in line.terms)
+def _terms(rule: Rule, implication: Implication) -> frozenset[Term]:
+    return frozenset((implication.number(acl), negated) for acl, negated in rule.terms)
 
 
-def _number(line: Rule) -> int:
-    return line.place.line if line.place else 0
+def _number(rule: Rule) -> int:
+    return rule.place.line if rule.place else 0
 
 
 def _words(states: set[str]) -> str:
