@@ -270,8 +270,10 @@ def test_a_thousand_idle_connections_are_spread_and_served(make_server):
     server.start()
     clients = [PolicyClient(server.socket_path) for _ in range(1000)]
     assert {client.ask(FINE) for client in clients} == {"DUNNO"}
-    counts = eventually(lambda: (c := [w["connections"] for w in server.status()["workers"]]) and sum(c) == 1000 and c)
-    assert max(counts) <= 1.2 * 500
+    # On a busy machine one worker accepts more than its share; the next beats even that out.
+    eventually(
+        lambda: (c := [w["connections"] for w in server.status()["workers"]]) and sum(c) == 1000 and max(c) <= 1.2 * 500
+    )
     assert {client.ask(FORGED) for client in clients} == {REJECT}
     for client in clients:
         client.close()
