@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 # As the socket module has it: host and port, and of IPv6 two numbers more.
-Address = tuple[Any, ...]
+Address = tuple[object, ...]
 
 # sockaddr_un.sun_path has 108 bytes with its final NUL (unix(7)).
 MAX_PATH_BYTES = 107

@@ -17,7 +17,7 @@ import os
 import re
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.secrets import masked
 
@@ -212,7 +212,7 @@ def _json(fields: Mapping[str, object]) -> str:
     return json.dumps({key: _json_value(value) for key, value in fields.items()}, separators=(",", ":"))
 
 
-def _json_value(value: object) -> Any:
+def _json_value(value: object) -> object:
     if isinstance(value, dict):
         return {_json_text(str(key)): _json_value(each) for key, each in value.items()}
     if value is None or isinstance(value, (bool, int, float)):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_DIAGNOSTICS: Final = 200
 
+Order = Any  # whatever sorts: a text while entries are merged, numbers of source and line while they are parsed
+
 
 @dataclass(slots=True)
 class FirstDiagnostics:
@@ -22,9 +24,9 @@ class FirstDiagnostics:
 
     count: int = 0
     # Each behind what it is sorted by; cut back when it has twice as many as are wanted.
-    _kept: list[tuple[Any, Diagnostic]] = field(default_factory=list)
+    _kept: list[tuple[Order, Diagnostic]] = field(default_factory=list)
     # From here on nothing is among the first.
-    _end: Any = None
+    _end: Order | None = None
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -37,7 +39,7 @@ class FirstDiagnostics:
         """How many more there were."""
         return self.count - len(self.diagnostics)
 
-    def add(self, order: Any, make: Callable[[], Diagnostic]) -> None:
+    def add(self, order: Order, make: Callable[[], Diagnostic]) -> None:
         """Count one; it is made where it may be among the first."""
         self.count += 1
         if self._may_be_first(order):
@@ -50,10 +52,10 @@ class FirstDiagnostics:
             if self._may_be_first(order):
                 self._keep(order, diagnostic)
 
-    def _may_be_first(self, order: Any) -> bool:
-        return self._end is None or bool(order < self._end)
+    def _may_be_first(self, order: Order) -> bool:
+        return self._end is None or order < self._end
 
-    def _keep(self, order: Any, diagnostic: Diagnostic) -> None:
+    def _keep(self, order: Order, diagnostic: Diagnostic) -> None:
         self._kept.append((order, diagnostic))
         if len(self._kept) >= 2 * MAX_DIAGNOSTICS:
             self._cut()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.tables.examples import words_for
 
 if TYPE_CHECKING:
+    from forkpolicy.compile.output.statistics import Statistics
     from forkpolicy.compile.result import Result
 
 _MIB: Final = 1 << 20
@@ -26,7 +27,7 @@ def summary(result: Result) -> str:
     if result.examples and result.state == "compiled":
         first = result.examples[0]
         lines.append(f"  {words_for(result.examples)} ({first.source}{f':{first.line}' if first.line else ''})")
-    lines += _statistics_lines(result.statistics)
+    lines += _statistics_lines(result.statistics) if result.statistics else []
     return "\n".join(lines)
 
 
@@ -43,12 +44,11 @@ def _headline(result: Result) -> str:
     return f"{result.name}: {', '.join(parts)}, {result.seconds:.2f} s"
 
 
-def _statistics_lines(statistics: dict[str, Any]) -> list[str]:
+def _statistics_lines(statistics: Statistics) -> list[str]:
     lines = []
     for title in ("shapes", "values", "sources"):
-        if title in statistics:
-            lines.append(f"  {title}")
-            lines += [f"    {count:>10}  {what}" for what, count in statistics[title].items()]
+        lines.append(f"  {title}")
+        lines += [f"    {count:>10}  {what}" for what, count in statistics[title].items()]
     return lines
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from forkpolicy.compile.diagnostics import FirstDiagnostics
     from forkpolicy.compile.output.difference import Difference
+    from forkpolicy.compile.output.statistics import Statistics
     from forkpolicy.errors import Diagnostic
     from forkpolicy.tables.format import Entry
 
@@ -53,7 +54,7 @@ class Result:
     version: str = ""
     digest: str = ""
     difference: Difference | None = None
-    statistics: dict[str, Any] = field(default_factory=dict)
+    statistics: Statistics | None = None
     # Entries that come from documentation: what their author may have forgotten to replace.
     examples: list[Entry] = field(default_factory=list)
 

@@ -18,7 +18,7 @@ import socket
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from forkpolicy.compile.sources.registry import is_of_kernel
 from forkpolicy.errors import ConfigError
@@ -28,7 +28,7 @@ from forkpolicy.process import own_user
 from forkpolicy.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from forkpolicy.policy.nodes import TableDeclaration
@@ -45,6 +45,15 @@ LONGEST_BURST_S = 1.0
 # What failed (a full disk, a kernel that is busy) is tried again, for no event may ever come to wake us.
 RETRY_S = 10.0
 READ_BYTES = 1 << 16
+
+
+class CompiledTable(TypedDict):
+    """What is read of `forkpolicy-compile --json` about one table."""
+
+    name: str
+    state: str
+    diagnostics: list[dict[str, object]]
+    reason: NotRequired[str]
 
 
 class EventLog(Protocol):
@@ -145,7 +154,7 @@ class Rebuilding:
             return {}
         return _failure_of(results) or {"tables": ",".join(names), "reason": err.getvalue().strip()}
 
-    def _log_compiled(self, compiled: list[dict[str, Any]]) -> None:
+    def _log_compiled(self, compiled: list[CompiledTable]) -> None:
         for each in compiled:
             warnings = [_in_words(said) for said in each["diagnostics"]]
             for text in warnings:
@@ -156,20 +165,20 @@ class Rebuilding:
             self._log.event("info", "networks compiled", tables=",".join(each["name"] for each in compiled))
 
 
-def _failure_of(results: list[dict[str, Any]]) -> dict[str, str]:
+def _failure_of(results: list[CompiledTable]) -> dict[str, str]:
     """The tables that failed, and why; nothing where none was looked at."""
     failed = [each for each in results if each["state"] in ("refused", "not written")]
     reasons = [reason for each in failed for reason in _reasons_of(each)]
     return {"tables": ",".join(each["name"] for each in failed), "reason": "\n".join(reasons)} if failed else {}
 
 
-def _reasons_of(result: dict[str, Any]) -> list[str]:
+def _reasons_of(result: CompiledTable) -> list[str]:
     if "reason" in result:
         return [result["reason"]]
     return [_in_words(each) for each in result["diagnostics"] if each["severity"] == "error"]
 
 
-def _in_words(diagnostic: dict[str, Any]) -> str:
+def _in_words(diagnostic: Mapping[str, object]) -> str:
     place = ":".join(str(diagnostic[each]) for each in ("path", "line", "column") if diagnostic[each])
     hint = f" ({diagnostic['hint']})" if diagnostic["hint"] else ""
     return f"{place}: {diagnostic['message']}{hint}"

@@ -26,7 +26,7 @@ import os
 import struct
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgpack
 
@@ -66,6 +66,15 @@ TRAILER_BYTES: Final = _HEAD.size + hashlib.sha256().digest_size
 _CHUNK_BYTES: Final = 1 << 20
 
 
+class Traits(TypedDict, total=False):
+    """What a table holds, so that look-ups may skip what it cannot hold."""
+
+    # Of its `.parent` keys.
+    wildcard_labels: list[int]
+    # Of a table of addresses.
+    forms: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class TableInfo:
     """What a table says about itself."""
@@ -77,8 +86,7 @@ class TableInfo:
     created: float
     sources: tuple[str, ...]
     counts: dict[str, int] = field(default_factory=dict)
-    # What the table holds, so that a look-up can skip what it cannot hold; see forkpolicy.tables.kinds.
-    traits: dict[str, Any] = field(default_factory=dict)
+    traits: Traits = field(default_factory=Traits)
     # Hexadecimal, see above; empty in a file of version 2.
     content_digest: str = ""
 

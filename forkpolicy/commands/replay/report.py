@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.colour import Painter
 
@@ -33,7 +33,7 @@ class Report:
     def as_json(self) -> str:
         """One object; every rule and every change."""
         replay = self.replay
-        report: dict[str, Any] = {
+        report: dict[str, object] = {
             "requests": replay.requests,
             "seconds": round(self.took_s, 3),
             "left_out": dict(self.request_log.left_out),
@@ -140,7 +140,7 @@ def _shown(line: Rule) -> str:
     return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no rule fired'})"
 
 
-def _judge_object(judge: Judge) -> dict[str, Any]:
+def _judge_object(judge: Judge) -> dict[str, object]:
     return {
         "settings": judge.settings_path,
         "actions": dict(_actions(judge)),
@@ -149,12 +149,12 @@ def _judge_object(judge: Judge) -> dict[str, Any]:
     }
 
 
-def _line_object(line: Rule) -> dict[str, Any]:
+def _line_object(line: Rule) -> dict[str, object]:
     place = line.place
     return {"path": place.path if place else None, "line": place.line if place else None, "text": line.text}
 
 
-def _change_object(replay: Replay, change: Change) -> dict[str, Any]:
+def _change_object(replay: Replay, change: Change) -> dict[str, object]:
     assert replay.other
     return {
         "requests": change.requests,

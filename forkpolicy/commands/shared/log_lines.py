@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forkpolicy.protocol.attributes import LOGGED_AS
 from forkpolicy.protocol.request import REQUEST_NAME
@@ -45,7 +45,7 @@ class LogLine:
     `whole`: they are the whole request; `lost`: why the line cannot be read, where it cannot.
     """
 
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
     attributes: dict[str, str] | None = None
     whole: bool = False
     time: str = ""
@@ -66,8 +66,9 @@ def read_line(line: bytes) -> LogLine:
         if wrapper["MESSAGE"] is None:
             return LogLine(lost=TOO_LONG_FOR_JOURNALCTL)
         return _read_message(_journal_text(wrapper["MESSAGE"]), _journal_time(wrapper["__REALTIME_TIMESTAMP"]))
-    if isinstance(wrapper.get("log"), str) and "time" in wrapper:
-        return _read_message(wrapper["log"].rstrip("\n"), str(wrapper["time"]))
+    log = wrapper.get("log")
+    if isinstance(log, str) and "time" in wrapper:
+        return _read_message(log.rstrip("\n"), str(wrapper["time"]))
     return _of_json(wrapper)
 
 
@@ -78,7 +79,7 @@ def _read_message(text: str, time: str) -> LogLine:
     return _of_json(fields) if fields is not None else _read_text(text, time)
 
 
-def _of_json(fields: dict[str, Any]) -> LogLine:
+def _of_json(fields: dict[str, object]) -> LogLine:
     """A line of our log in JSON. A note of a `log` line is followed by the decision, which has the request."""
     if fields.get("event") != "decision" or "note" in fields:
         return LogLine()
@@ -105,7 +106,7 @@ def _read_text(text: str, time: str) -> LogLine:
     return LogLine(lost="" if time else UNREADABLE)
 
 
-def _logged_attributes(fields: Mapping[str, Any]) -> dict[str, str] | None:
+def _logged_attributes(fields: Mapping[str, object]) -> dict[str, str] | None:
     """The attributes that every decision's line has, under the names that they have there."""
     found = {name: str(fields[word]) for name, word in LOGGED_AS.items() if word in fields}
     return {"request": REQUEST_NAME, **found} if found else None
@@ -129,7 +130,7 @@ def _envelope_value(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted[1]) + (quoted[2] or "") if quoted else inner
 
 
-def _journal_text(message: Any) -> str:
+def _journal_text(message: object) -> str:
     """A MESSAGE: text, or a list of bytes, or a list of either where the entry has several."""
     if isinstance(message, list) and all(isinstance(each, int) and 0 <= each < 256 for each in message):
         return bytes(message).decode("utf-8", "surrogateescape")
@@ -138,14 +139,14 @@ def _journal_text(message: Any) -> str:
     return str(message)
 
 
-def _journal_time(microseconds: Any) -> str:
+def _journal_time(microseconds: object) -> str:
     try:
-        return datetime.fromtimestamp(int(microseconds) / 1e6, UTC).isoformat()
+        return datetime.fromtimestamp(int(str(microseconds)) / 1e6, UTC).isoformat()
     except (ValueError, TypeError, OverflowError, OSError):
         return ""
 
 
-def _json_object(text: str | bytes) -> dict[str, Any] | None:
+def _json_object(text: str | bytes) -> dict[str, object] | None:
     try:
         found = json.loads(text)
     except ValueError:

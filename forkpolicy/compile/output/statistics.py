@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from forkpolicy.tables.kinds import KINDS
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 _MOST_COMMON: Final = 20
 
 
-def statistics_of(table: Table) -> dict[str, Any]:
+class Statistics(TypedDict):
+    """Numbers of entries, the most frequent first."""
+
+    shapes: dict[str, int]
+    values: dict[str, int]
+    different_values: int
+    sources: dict[str, int]
+
+
+def statistics_of(table: Table) -> Statistics:
     """Entries by shape, by value and by source, the most frequent first."""
     shapes: Counter[str] = Counter()
     values: Counter[str] = Counter()

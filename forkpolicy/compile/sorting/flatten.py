@@ -9,7 +9,7 @@ it is a mistake, reported with both lines. `Tally` holds the counts, diagnostics
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
 
@@ -22,7 +22,7 @@ from forkpolicy.tables.kinds import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from forkpolicy.tables.format import Kind
+    from forkpolicy.tables.format import Kind, Traits
     from forkpolicy.tables.kinds.kind import TableKind
 
 Pair = tuple[bytes, bytes]
@@ -55,7 +55,7 @@ class Tally:
     forms: set[str] = field(default_factory=set)
 
     @property
-    def traits(self) -> dict[str, Any]:
+    def traits(self) -> Traits:
         """What readers may skip because the table has none of it."""
         return {"wildcard_labels": sorted(self.wildcard_labels), "forms": sorted(self.forms)}
 

@@ -22,8 +22,10 @@ from forkpolicy.tables.keys import parse_network
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+NetlinkMessage = Any  # pyroute2 has no types
 
 LINK_LOCAL: Final = "+link-local"
 
@@ -65,7 +67,7 @@ class InterfacesSource:
             self.warnings.append(_left_out(wide))
         yield from (Row(_text(network)) for network in sorted(found, key=_order))
 
-    def _links(self, links: list[Any]) -> dict[int, str]:
+    def _links(self, links: list[NetlinkMessage]) -> dict[int, str]:
         """Index and name of the interfaces to look at."""
         names = {link.get_attr("IFLA_IFNAME"): link for link in links}
         for name in self.wanted:
@@ -86,7 +88,7 @@ class InterfacesSource:
         return chosen
 
 
-def _of_addresses(addresses: Any) -> Iterator[tuple[Network, int]]:
+def _of_addresses(addresses: Iterable[NetlinkMessage]) -> Iterator[tuple[Network, int]]:
     for each in addresses:
         address = each.get_attr("IFA_ADDRESS")
         local = each.get_attr("IFA_LOCAL")
@@ -99,7 +101,7 @@ def _of_addresses(addresses: Any) -> Iterator[tuple[Network, int]]:
             yield ipaddress.ip_network(address), each["index"]
 
 
-def _of_routes(routes: Any) -> Iterator[tuple[Network, int]]:
+def _of_routes(routes: Iterable[NetlinkMessage]) -> Iterator[tuple[Network, int]]:
     for each in routes:
         destination = each.get_attr("RTA_DST")
         is_connected = not any(each.get_attr(name) for name in ("RTA_GATEWAY", "RTA_VIA", "RTA_MULTIPATH", "RTA_ENCAP"))

@@ -22,6 +22,9 @@ from forkpolicy.tables.rows import Row
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
+
+OfSqlalchemy = Any  # optional: whoever checks types may not have it
 
 _FORM: Final = re.compile(r"(?P<url>\S+):(?P<query>(select|with|values|table)\b.*)", re.IGNORECASE | re.DOTALL)
 _ROWS_AT_ONCE: Final = 10_000
@@ -49,7 +52,7 @@ class SqlSource:
             # The first line has the database's own words; the rest is the query and a link.
             raise ValueError(f"the database says: {str(error).splitlines()[0]}") from error
 
-    def _connected(self, sqlalchemy: Any) -> Any:
+    def _connected(self, sqlalchemy: ModuleType) -> OfSqlalchemy:
         """A connection that takes a query as it stands. SQLAlchemy's own would take `:e` in a literal for a parameter,
         drivers `%`.
         """
@@ -76,7 +79,7 @@ class SqlSource:
             if f"the database says: {text}" not in self.warnings:
                 self.warnings.append(f"the database says: {text}")
 
-    def _rows_of(self, result: Any) -> Iterator[Row]:
+    def _rows_of(self, result: OfSqlalchemy) -> Iterator[Row]:
         columns = len(result.keys())
         if columns > 2:
             raise ValueError(f"the query returns {columns} columns: expected a key, or a key and a value")
@@ -93,11 +96,11 @@ class SqlSource:
         if without_key:
             self.warnings.append(f"rows without a key are left out ({without_key})")
 
-    def _next(self, parts: Iterator[Any]) -> Any:
+    def _next(self, parts: Iterator[OfSqlalchemy]) -> OfSqlalchemy:
         with self._noting_warnings():
             return next(parts, ())
 
-    def _engine_url(self, sqlalchemy: Any) -> Any:
+    def _engine_url(self, sqlalchemy: ModuleType) -> OfSqlalchemy:
         try:
             url = sqlalchemy.engine.make_url(self.url)
         except ValueError:
@@ -116,7 +119,7 @@ class SqlSource:
         return url
 
 
-def _text(column: Any, row: int) -> str | None:
+def _text(column: object, row: int) -> str | None:
     """What stands in a column, as text. Raises ValueError."""
     if isinstance(column, bytes | bytearray | memoryview):
         try:
@@ -129,7 +132,7 @@ def _text(column: Any, row: int) -> str | None:
     return None if column is None else str(column)
 
 
-def _import_sqlalchemy() -> Any:
+def _import_sqlalchemy() -> ModuleType:
     try:
         import sqlalchemy  # noqa: PLC0415 - optional, and half a second that no other source should pay
     except ImportError as error:

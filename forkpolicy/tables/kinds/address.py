@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import lmdb
 
-    from forkpolicy.tables.kinds.kind import Find, SourceKey, Traits, View
+    from forkpolicy.tables.format import Traits
+    from forkpolicy.tables.kinds.kind import Find, SourceKey, View
 
     T = TypeVar("T")
     Ask = Callable[[str], "T | None"]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import lmdb
 
-    from forkpolicy.tables.kinds.kind import Find, SortKey, SourceKey, Traits, View
+    from forkpolicy.tables.format import Traits
+    from forkpolicy.tables.kinds.kind import Find, SortKey, SourceKey, View
 
 _NETWORK_LIKE: Final = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
 

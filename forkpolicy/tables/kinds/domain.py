@@ -14,7 +14,8 @@ from forkpolicy.tables.kinds.lookups import asker, first_of, parent_asker
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.tables.kinds.kind import Find, SourceKey, Traits, View
+    from forkpolicy.tables.format import Traits
+    from forkpolicy.tables.kinds.kind import Find, SourceKey, View
 
 LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 TOP_LABEL: Final = r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

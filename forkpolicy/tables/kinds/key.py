@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import lmdb
 
-    from forkpolicy.tables.kinds.kind import Find, SourceKey, Traits, View
+    from forkpolicy.tables.format import Traits
+    from forkpolicy.tables.kinds.kind import Find, SourceKey, View
 
 # `if` and `endif` are words of cidr_table(5); as keys they must be in quotes.
 _COMMON: Final = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")

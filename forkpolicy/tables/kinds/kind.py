@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from forkpolicy.tables.format import MAX_KEY_BYTES
 from forkpolicy.tables.keys import encode_key
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     import lmdb
 
+    from forkpolicy.tables.format import Traits
+
 Find = Callable[[str], "bytes | None"]
-# What a table holds, as its TableInfo has it, so that look-ups may skip what it cannot hold.
-Traits = Mapping[str, Any]
 # What of an attribute's value is looked up; None: all of it.
 View = Callable[[str], str]
 # The key in the order in which a table is sorted, as a text of Latin-1, and the length of its prefix; see sort_records.

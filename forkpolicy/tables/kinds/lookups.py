@@ -13,7 +13,8 @@ import lmdb as _lmdb
 from forkpolicy.tables import keys
 
 if TYPE_CHECKING:
-    from forkpolicy.tables.kinds.kind import Find, Traits
+    from forkpolicy.tables.format import Traits
+    from forkpolicy.tables.kinds.kind import Find
 
 T = TypeVar("T")
 Ask = Callable[[str], "T | None"]
