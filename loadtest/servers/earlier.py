@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,9 @@ def earlier_build(commit: str, directory: Path) -> Earlier:
     name = _git("rev-parse", "--short", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
     if not name:
         raise SetupError(f"{commit} is not a commit of the checkout {CHECKOUT}: see git log")
-    with tarfile.open(fileobj=io.BytesIO(_git("archive", name.decode().strip(), "forkpolicy"))) as archive:
-        archive.extractall(directory, filter="data")
+    # Not tar: Debian's Python 3.11 cannot extract that safely.
+    with zipfile.ZipFile(io.BytesIO(_git("archive", "--format=zip", name.decode().strip(), "forkpolicy"))) as archive:
+        archive.extractall(directory)
     # Safe path: otherwise Python prefers the current directory, which is the checkout of today.
     return Earlier(name.decode().strip(), {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"})
 
