@@ -133,5 +133,7 @@ def _exempting(lines: Sequence[LineDocument]) -> list[str]:
         if not share:
             break
         where, _, text = line.partition(": ")
-        rows.append(f"{share:>12.1%}  of requests exempted from {where} by {text.split()[1]}")
+        # The word behind `access`; a status of another release may have a rule in other words.
+        exempting_acl = "".join(text.split()[1:2])
+        rows.append(f"{share:>12.1%}  of requests exempted from {where} by {exempting_acl}")
     return rows
