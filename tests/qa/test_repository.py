@@ -98,6 +98,15 @@ def test_nothing_names_a_machine_or_a_registry():
     assert found == []
 
 
+def test_no_merge_is_left_half_done():
+    """No file has the marks that git puts around two versions of a place."""
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    found = [
+        path for path in tracked() for line in path.read_text(errors="replace").split("\n") if line.startswith(marks)
+    ]
+    assert found == []
+
+
 def test_nothing_is_left_to_do():
     """What is not done is in KNOWN_ISSUES.md or in an issue, and not in a comment."""
     words = "|".join(word[::-1] for word in ("ODOT", "EMXIF", "XX" + "X"))
