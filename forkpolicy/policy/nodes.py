@@ -113,7 +113,7 @@ class ActionStatement:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One `[!]ACL` of an access line."""
+    """One `[!]ACL` of a rule."""
 
     word: Word
     negated: bool

@@ -179,7 +179,7 @@ class Resolver:
                 )
         resolved = [(acl, clause.negated) for clause in clauses if (acl := self._clause(clause, clause is last))]
         if not clauses:
-            self.context.diagnostics.append(last.word.error("a line without an ACL: it would always fire", ALWAYS_HINT))
+            self.context.diagnostics.append(last.word.error("a rule without an ACL: it would always fire", ALWAYS_HINT))
         self.pending.append((statement.keyword.place, tuple(resolved), action))
 
     def _clause(self, clause: Clause, may_be_action: bool) -> Acl | None:
@@ -189,7 +189,7 @@ class Resolver:
         known = [*self.acls, *(self.actions if may_be_action else ())]
         near = nearest(name, known)
         if name in self.actions:
-            message, hint = f'"{name}" is an action: it stands at the end of the line', ""
+            message, hint = f'"{name}" is an action: it stands at the end of the rule', ""
         elif name in self.declared:
             place = self.declared[name].type_word.place
             message, hint = f'acl "{name}" is declared later, in line {place.line}: declare it before it is used', ""

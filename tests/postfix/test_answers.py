@@ -45,7 +45,7 @@ ACTIONS = {
 
 
 def policy():
-    """One recipient ACL, one action and one access line for each answer."""
+    """One recipient ACL, one action and one rule for each answer."""
     lines = []
     for name, reply in ACTIONS.items():
         lines += [

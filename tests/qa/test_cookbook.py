@@ -150,7 +150,7 @@ def test_a_recipe_answers_what_it_says(recipe, kitchen):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
 def test_check_has_nothing_to_say_about_a_recipe(recipe, kitchen):
-    """No recipe has a line that never fires, a name that nobody uses, or one of the known traps."""
+    """No recipe has a rule that never fires, an unused name, or one of the known traps."""
     loaded = kitchen(recipe)
     warnings = [*loaded.warnings, *find_warnings(loaded.policy.model, loaded.declarations)]
     assert [str(warning) for warning in warnings] == []

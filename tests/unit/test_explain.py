@@ -86,7 +86,7 @@ def rows(text):
 
 
 def test_the_deciding_line_and_what_made_each_acl_hold(explain):
-    """The action, the access line, per ACL its answer, the attribute, and the entry with its source and line."""
+    """The action, the rule, per ACL its answer, the attribute, and the entry with its source and line."""
     status, text, _ = explain(*FORGED)
     said = rows(text)
     folder = explain.folder

@@ -163,7 +163,7 @@ MISTAKES = [
     ("action default log x", '"default" must be a reply, and a log is not one', ""),
     ("action a {{x}}", '"{x}" is not an action of access(5)', ""),
     ("action a {sender} x", '"{sender}": the action itself is written out, names in braces stand in its text\n', ""),
-    ("acl a sender @a.example\naction r OK\naccess r a", '"r" is an action: it stands at the end of the line\n', ""),
+    ("acl a sender @a.example\naction r OK\naccess r a", '"r" is an action: it stands at the end of the rule\n', ""),
     ("acl a sender @a.example\naccess b a\nacl b sender @b.example", 'acl "b" is declared later, in line 3:', ""),
     ("acl a sender @a.example\naction no OK\naccess b no", 'unknown acl "b"\n', ""),
     ("acl abc sender @a.example\naction y REJECT {match.abd}", 'unknown acl "abd" in "{match.abd}"\n', "{match.abc}"),

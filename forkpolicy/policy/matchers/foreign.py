@@ -88,9 +88,7 @@ def in_pieces(expression: str) -> str:
 
 def _negation(name: str, text: str) -> None:
     if text[0] == "!" and not text.startswith(("!=", "!~")):
-        raise ValueError(
-            f'a "!" stands before an ACL, in an access line: declare acl NAME {name} {text[1:]}, ask !NAME'
-        )
+        raise ValueError(f'a "!" stands before an ACL in a rule: declare acl NAME {name} {text[1:]}, write !NAME')
 
 
 def _operator(name: str, text: str) -> None:
@@ -98,7 +96,7 @@ def _operator(name: str, text: str) -> None:
     if found and not text.endswith(">"):
         operator, rest = found.groups()
         how = f"/{rest.strip('/')}/" if "~" in operator else rest
-        negated = "; to turn it round, ask !NAME in the access line" if operator[0] == "!" else ""
+        negated = "; to invert it, write !NAME in the rule" if operator[0] == "!" else ""
         raise ValueError(
             f'"{operator}" is not an operator for {name}, whose values are whole: write {how or "the value"}{negated}'
         )
