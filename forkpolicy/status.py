@@ -1,7 +1,7 @@
 """The status of a server, as its master reports it at the control socket: what `status`, `top`, `advise` and the
 metrics read.
 
-Declarations only. The order of the fields is that of the documents. Whoever adds a field gives it a default, which
+Declarations only. The order of the fields is that of the documents. A new field has a default, which
 stands for "unknown": a master of an earlier release does not send it. The fields of `TableStatus` and `ShadowStatus`
 are what a worker knows and the master passes on.
 """

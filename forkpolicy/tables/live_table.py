@@ -64,7 +64,7 @@ class LiveTable:
         return identity != self._refused_identity
 
     def prepare(self) -> VerifiedFile | None:
-        """Verify the file if it changed; None if there is nothing to take up. For any thread."""
+        """Verify the file if it changed; None if there is nothing to load. For any thread."""
         if not self.changed():
             return None
         try:
