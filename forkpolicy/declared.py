@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, field, fields
 from typing import Any, TypeVar
 
 from forkpolicy.errors import ConfigError, Diagnostic, nearest
 
 T = TypeVar("T")
+Declared = type[Any]  # a dataclass of settings: typing has no name for those
+Values = dict[str, Any]  # by name, of as many types as there are settings
+Checks = Mapping[str, Any]  # what `setting` was given, by name: bounds, texts and functions
 
 
-def setting(default: object, text: str, **checks: object) -> Any:
+def setting(default: object, text: str, **checks: object) -> Any:  # the type of any field, as that of dataclasses.field
     """Declare one value: default, help text, and where they apply `ge`, `le`, `choices`, `pattern`, `expected`,
     `mistake` (a function that says in words what is wrong with a text), `value_mistake` (the same for a value of any
     type), `optional` (a text may be empty), `required` (the file must have it) and `path`.
@@ -30,7 +34,7 @@ def setting(default: object, text: str, **checks: object) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def default_of(kind: type[Any], name: str) -> Any:
+def default_of(kind: Declared, name: str) -> object:
     """The default of a declared value."""
     found = next(each for each in fields(kind) if each.name == name)
     if found.default_factory is not MISSING:
@@ -57,7 +61,7 @@ class TomlReader:
         self.lines = text.split("\n")
         self.diagnostics: list[Diagnostic] = []
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Values:
         """The file's values. Raises ConfigError where it is not TOML."""
         try:
             return tomllib.loads(self.text)
@@ -79,15 +83,13 @@ class TomlReader:
             return kind()
         return kind(**self.values(kind, name, table))
 
-    def values(
-        self, kind: type[Any], section: str, table: dict[str, Any], extra: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
+    def values(self, kind: Declared, section: str, table: Values, extra: tuple[str, ...] = ()) -> Values:
         """The good values of a table; what is wrong with the others, and unknown names, are reported."""
         known = {each.name: each for each in fields(kind) if "help" in each.metadata}
         for name, declared in known.items():
             if declared.metadata.get("required") and name not in table:
                 self.report_at(None, name, f'"{name}" is missing', str(declared.metadata["help"]))
-        good: dict[str, Any] = {}
+        good: Values = {}
         for key, value in table.items():
             if key not in known:
                 self._unknown(section, key, (*known, *extra), is_section=isinstance(value, dict))
@@ -135,7 +137,7 @@ class TomlReader:
         return None
 
 
-def _mistake(value: object, default: object, checks: Any) -> str:
+def _mistake(value: object, default: object, checks: Checks) -> str:
     """What is wrong with one value, in words; empty when nothing is."""
     if "value_mistake" in checks:
         return str(checks["value_mistake"](value))
@@ -155,7 +157,7 @@ def _mistake(value: object, default: object, checks: Any) -> str:
     return _text_mistake(value, checks)
 
 
-def _number_mistake(value: object, checks: Any, *, whole: bool) -> str:
+def _number_mistake(value: object, checks: Checks, *, whole: bool) -> str:
     choices = "".join(f' or "{choice}"' for choice in checks.get("choices", ()))
     bounds = f"from {checks['ge']} to {checks['le']}" if "le" in checks else f"of at least {checks['ge']}"
     expected = f"expected a number {bounds}{choices}, got {_shown(value)}"
@@ -164,7 +166,7 @@ def _number_mistake(value: object, checks: Any, *, whole: bool) -> str:
     return "" if checks["ge"] <= value <= checks.get("le", value) else expected
 
 
-def _text_mistake(value: str, checks: Any) -> str:
+def _text_mistake(value: str, checks: Checks) -> str:
     if "choices" in checks:
         near = nearest(value, checks["choices"])
         hint = f'; did you mean "{near}"?' if near else ""

@@ -160,7 +160,7 @@ def _map_parser(parse_value: Parser) -> Parser:
     return parse_map
 
 
-def _row(value: object, where: str) -> Sequence[Any]:
+def _row(value: object, where: str) -> Sequence[Any]:  # values that nobody has checked yet
     if not isinstance(value, (list, tuple)):
         raise _unexpected(value, "a list", where)
     return value

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from forkpolicy.declared import TomlReader, decode, default_of, setting
+from forkpolicy.declared import Declared, TomlReader, decode, default_of, setting
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
@@ -166,7 +166,7 @@ class Settings:
     path: str = field(default="", metadata={"internal": True})
 
 
-SECTIONS: dict[str, type[Any]] = {
+SECTIONS: dict[str, Declared] = {
     "server": ServerSettings,
     "mail": MailSettings,
     "log": LogSettings,

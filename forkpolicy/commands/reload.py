@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The three phases of a reload with their own time limits, and some.
 RELOAD_TIMEOUT_S = 210.0
+# A master of an earlier release names its reasons otherwise.
+UNKNOWN_REASON = "the running master is of another release, and why it refused is unknown here: see its log"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Reload. Exit status 1: refused, and the previous policy stays in use."""
     reply = ask_master(ReloadReply, arguments, {"command": "reload"}, RELOAD_TIMEOUT_S)
-    for diagnostic in reply.diagnostics:
+    for diagnostic in reply.diagnostics or (() if reply.ok else (UNKNOWN_REASON,)):
         print(diagnostic, file=sys.stderr)
     # What the start prints, too; a shadow policy that is left out is among them.
     for warning in reply.warnings:

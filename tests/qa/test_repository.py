@@ -86,6 +86,19 @@ def test_the_product_does_not_know_its_tools():
     assert [str(path) for path in PRODUCT if wrong.search(path.read_text())] == []
 
 
+def test_any_is_seldom_and_has_its_reason():
+    """At most 20 lines with the type, each but the imports with a comment: what has it is checked by nobody."""
+    used, imported = [], []
+    for path in PRODUCT:
+        text = path.read_text()
+        lines = text.splitlines()
+        nodes = list(ast.walk(ast.parse(text)))
+        used += {lines[each.lineno - 1] for each in nodes if isinstance(each, ast.Name) and each.id == "Any"}
+        imported += [path for each in nodes if isinstance(each, ast.alias) and each.name == "Any"]
+    assert len(used) + len(imported) <= 20
+    assert [line for line in used if "  # " not in line] == []
+
+
 def test_nothing_names_a_machine_or_a_registry():
     """No file of the project holds a path of somebody's machine or the host of a package registry."""
     # Written backwards, so that this file does not hold them either.

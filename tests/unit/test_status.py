@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forkpolicy.commands import main
+from forkpolicy.commands.reload import UNKNOWN_REASON
 from forkpolicy.commands.shared.status_document import StatusDocument
 from forkpolicy.commands.shared.status_report import as_text
 from forkpolicy.documents import InvalidDocumentError, parse, plain
-from forkpolicy.errors import ForkpolicyError
+from forkpolicy.errors import EXIT_NO, ForkpolicyError
 from forkpolicy.master.sockets.ask import look
 from forkpolicy.scoreboard import FIELDS
 from forkpolicy.status import STATUS_VERSION, Status
@@ -89,3 +91,13 @@ def test_any_value_is_read_or_refused(name, value):
     except InvalidDocumentError:
         return
     as_text(StatusDocument.of(status))
+
+
+def test_a_refusal_of_a_master_of_another_release_is_one(tmp_path, monkeypatch, capsys):
+    """Its reasons stand in other fields: they are unknown, and the exit status is that of a refusal."""
+    settings = tmp_path / "forkpolicy.toml"
+    settings.touch()
+    reply = {"ok": False, "generation": 3, "complaints": ["policy.conf:1:1: unknown statement"], "notes": []}
+    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: reply)
+    assert main(["reload", "-c", str(settings)]) == EXIT_NO
+    assert capsys.readouterr().err.splitlines()[0] == UNKNOWN_REASON

@@ -178,7 +178,7 @@ class _Serving:
         except OSError as error:
             # Half an answer would be taken for the next one: a new process starts again.
             raise _MasterGoneError from error
-        # After an upgrade the master may be of another release than this process.
+        # The reply has `ok`, too.
         return parse(Status, json.loads(answer), others=True)
 
 
