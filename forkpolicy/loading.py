@@ -67,7 +67,7 @@ class Loaded:
     @property
     def line_texts(self) -> tuple[str, ...]:
         """Every rule with its place, then the end of the policy and failures: hits are counted by these."""
-        rules = (f"{line.where}: {line.text}" for line in self.policy.model.rules)
+        rules = (f"{rule.where}: {rule.text}" for rule in self.policy.model.rules)
         return (*rules, "default: no rule fired", "on_error: an evaluation failed")
 
     @property
@@ -168,11 +168,11 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
         declarations,
         shadow,
         files.snapshot,
-        (*own_warnings, *_no_line(policy), *warnings),
+        (*own_warnings, *_no_rule(policy), *warnings),
     )
 
 
-def _no_line(policy: Policy) -> Iterator[Diagnostic]:
+def _no_rule(policy: Policy) -> Iterator[Diagnostic]:
     """A policy without a rule, such as an editor leaves when the disk is full."""
     if not policy.model.rules:
         message = f"has no access rule: every request gets the action {DEFAULT_ACTION}"

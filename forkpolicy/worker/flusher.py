@@ -47,7 +47,7 @@ class Flusher:
         self._cpu_ns = cpu_ns
         slot["generation"] = self._engine.generation
         self._flush_latencies()
-        self._flush_lines()
+        self._flush_rules()
 
     def _flush_latencies(self) -> None:
         counters = self._engine.counters
@@ -59,7 +59,7 @@ class Flusher:
         self._slot.add_latencies((bucket_of(ns), 1) for ns in counters.slow_ns)
         counters.slow_ns.clear()
 
-    def _flush_lines(self) -> None:
+    def _flush_rules(self) -> None:
         policy = self._engine.policy
         if policy is not self._policy:
             self._policy, self._by_action = policy, {}

@@ -167,7 +167,7 @@ class WorkerProcess:
     def _commit(self, generation: int) -> None:
         self.flusher.flush()
         self.reload.commit(generation)
-        # Until then the scoreboard has the hits of the previous lines, which `status` would show at the new ones.
+        # Until then the scoreboard has the hits of the previous rules, which `status` would show at the new ones.
         self.flusher.flush()
         self._pass_tables()
         self.master_link.report(Committed(generation, self._state()))

@@ -1,9 +1,8 @@
-"""Which requests the lines of a policy leave alone: a look at about two requests a second, the slow and exact way.
+"""Which requests the rules of a policy do not apply to: about two requests a second, evaluated the slow and exact way.
 
-How often a line fires is counted; that its first ACL keeps it from most requests is not seen by that, and is how
-"every client looks local" hides. Counting it for each request would cost each request; a sample costs none of the
-others. A line leaves a request alone when its first ACL does not let it fire, or, if it lets mail pass, when it
-fires.
+How often a rule fires is counted. That does not show that its first ACL exempts most requests, which is how "every
+client looks local" hides. Counting exemptions would cost each request; a sample costs only the sampled ones. A rule
+exempts a request if its first ACL keeps the rule from firing, or if the rule lets mail pass and fires.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ PASSING = frozenset(("DUNNO", "OK", "RELAY"))
 
 
 class Sampling:
-    """The sample of one generation in one worker. `exempted[n]`: how many requests line n left alone."""
+    """The sample of one generation in one worker. `exempted[n]`: how many requests rule n exempted."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

@@ -1,6 +1,6 @@
 """The shadow policy: evaluated next to the real one in the worker, never obeyed.
 
-Where it would have replied differently is counted by the pair of lines responsible, and logged once a minute for
+Where it would have replied differently is counted by the pair of rules responsible, and logged once a minute for
 each pair. While there is no shadow none of this runs: `engine.decide` is then the real policy's own function.
 
 Whatever fails in the shadow, a table or our own code, is counted and logged and has no effect on the reply. Where

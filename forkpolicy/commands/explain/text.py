@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLOUR_OF = {"yes": "green", "no": "dim", Answer.UNKNOWN.value: "yellow", Answer.FAILED.value: "red"}
 # Longer policies show the rules that matter.
-SHORT_LINES = 20
+SHORT_POLICY = 20
 
 
 def met(looked: Looked, negated: bool) -> str:
@@ -53,17 +53,17 @@ def as_text(trace: Trace, text: str, request: Request, model: Model) -> str:
         lines.append(paint.red(f"answered with on_error: {trace.failure}"))
     elif trace.outcome.place is None:
         lines.append(f"no rule fired: action {trace.outcome.action.name}")
-    tried_lines = trace.tried
+    tried_rules = trace.tried
     shown = [
         each
-        for each in tried_lines
-        if each.fired or each.failed or len(each.looked) > 1 or len(tried_lines) < SHORT_LINES
+        for each in tried_rules
+        if each.fired or each.failed or len(each.looked) > 1 or len(tried_rules) < SHORT_POLICY
     ]
     for tried in shown:
         lines += _tried_text(tried, trace, request, paint)
-    if len(shown) < len(tried_lines):
-        lines.append(paint.dim(f"({len(tried_lines) - len(shown)} more rules whose first term is not met)"))
-    if any(line.action.kind == "score" for line in model.rules):
+    if len(shown) < len(tried_rules):
+        lines.append(paint.dim(f"({len(tried_rules) - len(shown)} more rules whose first term is not met)"))
+    if any(rule.action.kind == "score" for rule in model.rules):
         lines.append(f"score {trace.score:g}")
     missing = not_given(trace, request, model)
     if missing:

@@ -1,7 +1,7 @@
 """One policy, or two, asked about requests of the past, one after another: how often each rule fired, and to which
 requests the two reply differently.
 
-Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of lines, so
+Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of rules, so
 that its memory does not grow with the file. Raises ProtocolError for bytes that are not a request.
 """
 
@@ -42,13 +42,13 @@ class Judge:
 
     def __post_init__(self) -> None:
         """Prepare what is needed for each request."""
-        lines = self.lines
-        self.hits = [0] * len(lines)
-        self.fixed = [None if line.action.template else line.action.reply.text for line in lines]
+        rules = self.rules
+        self.hits = [0] * len(rules)
+        self.fixed = [None if rule.action.template else rule.action.reply.text for rule in rules]
         self.policy.on_failure = self._failed
 
     @property
-    def lines(self) -> list[Rule]:
+    def rules(self) -> list[Rule]:
         """Every rule in order, then the end of the policy and failures."""
         return list(self.policy.model.all_rules)
 
@@ -64,10 +64,10 @@ class Judge:
                 self.hits[noted.rule.number] += 1
         return rule
 
-    def text(self, line: Rule, values: Values) -> str:
+    def text(self, rule: Rule, values: Values) -> str:
         """The reply, with attributes put in."""
-        fixed = self.fixed[line.number]
-        return self.policy.text(line, values) if fixed is None else fixed
+        fixed = self.fixed[rule.number]
+        return self.policy.text(rule, values) if fixed is None else fixed
 
 
 @dataclass(slots=True)
@@ -103,20 +103,20 @@ class Replay:
         self.requests += 1
         judge = self.judge
         mine = judge.pick(values)
-        line = judge.ask(mine)
+        rule = judge.ask(mine)
         if self.other is None:
             return
         theirs = self.other.pick(values)
-        other_line = self.other.ask(theirs)
-        text, other_text = judge.text(line, mine), self.other.text(other_line, theirs)
+        other_rule = self.other.ask(theirs)
+        text, other_text = judge.text(rule, mine), self.other.text(other_rule, theirs)
         if text != other_text:
-            self._changed(line, other_line, text, other_text, past)
+            self._changed(rule, other_rule, text, other_text, past)
 
-    def _changed(self, line: Rule, other_line: Rule, text: str, other_text: str, past: PastRequest) -> None:
+    def _changed(self, rule: Rule, other_rule: Rule, text: str, other_text: str, past: PastRequest) -> None:
         self.changed += 1
-        pair = line.number, other_line.number
+        pair = rule.number, other_rule.number
         if pair not in self.changes:
-            self.changes[pair] = Change(line, other_line, text, other_text, self._example(past.request()))
+            self.changes[pair] = Change(rule, other_rule, text, other_text, self._example(past.request()))
         self.changes[pair].requests += 1
 
     def _example(self, request: Request) -> dict[str, str]:

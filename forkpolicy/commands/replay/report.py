@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Rule
 
 # Ten thousand rules are too many for a terminal: `--json` lists them all.
-SHOWN_LINES = 20
+SHOWN_RULES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Report:
     def as_text(self) -> str:
         """A summary for a terminal."""
         paint = Painter(sys.stdout)
-        rows = [*self._head(paint), "", *_action_rows(self.replay), "", *_line_rows(self.replay.judge, paint)]
+        rows = [*self._head(paint), "", *_action_rows(self.replay), "", *_rule_rows(self.replay.judge, paint)]
         if self.replay.other:
             rows += ["", *self._change_rows(paint)]
         return "\n".join(rows)
@@ -59,7 +59,7 @@ class Report:
         for why, count in self.request_log.left_out.items():
             yield paint.colour("yellow", f"{count:,} left out: {why}")
         for judge in filter(None, (replay.judge, replay.other)):
-            for why, count in judge.failures.most_common(SHOWN_LINES):
+            for why, count in judge.failures.most_common(SHOWN_RULES):
                 yield paint.red(f"{judge.settings_path}: {count:,} requests got on_error: {why}")
         if replay.clock.asked_for and not self.request_log.is_log:
             yield paint.colour("yellow", "days and times are the current ones: raw requests have no time")
@@ -107,9 +107,9 @@ def _shell_escapes(character: str) -> str:
 
 def _actions(judge: Judge) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for line, hits in zip(judge.lines, judge.hits, strict=True):
+    for rule, hits in zip(judge.rules, judge.hits, strict=True):
         if hits:
-            counts[line.action.verb] += hits
+            counts[rule.action.verb] += hits
     return counts
 
 
@@ -120,46 +120,46 @@ def _action_rows(replay: Replay) -> Iterator[str]:
         yield f"{mine[verb]:>10,}{other}  {verb}"
 
 
-def _line_rows(judge: Judge, paint: Painter) -> Iterator[str]:
+def _rule_rows(judge: Judge, paint: Painter) -> Iterator[str]:
     hits = judge.hits
-    fired = sorted((line for line in judge.lines if hits[line.number]), key=lambda line: -hits[line.number])
-    for line in fired[:SHOWN_LINES]:
-        yield f"{hits[line.number]:>10,}  {_shown(line)}"
-    if len(fired) > SHOWN_LINES:
-        yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_LINES:,} more rules that fired: --json lists them)")
-    silent = [line for line in judge.policy.model.rules if not hits[line.number]]
-    if len(silent) > SHOWN_LINES:
+    fired = sorted((rule for rule in judge.rules if hits[rule.number]), key=lambda rule: -hits[rule.number])
+    for rule in fired[:SHOWN_RULES]:
+        yield f"{hits[rule.number]:>10,}  {_shown(rule)}"
+    if len(fired) > SHOWN_RULES:
+        yield paint.dim(f"{'':>10}  ({len(fired) - SHOWN_RULES:,} more rules that fired: --json lists them)")
+    silent = [rule for rule in judge.policy.model.rules if not hits[rule.number]]
+    if len(silent) > SHOWN_RULES:
         yield paint.dim(f"{0:>10}  ({len(silent):,} rules that never fired: --json lists them)")
     else:
-        yield from (paint.dim(f"{0:>10}  {_shown(line)}") for line in silent)
+        yield from (paint.dim(f"{0:>10}  {_shown(rule)}") for rule in silent)
 
 
-def _shown(line: Rule) -> str:
-    if line.place:
-        return f"{line.where}: {line.text}"
-    return f"({line.where}: {'an evaluation failed' if line.where == 'on_error' else 'no rule fired'})"
+def _shown(rule: Rule) -> str:
+    if rule.place:
+        return f"{rule.where}: {rule.text}"
+    return f"({rule.where}: {'an evaluation failed' if rule.where == 'on_error' else 'no rule fired'})"
 
 
 def _judge_object(judge: Judge) -> dict[str, object]:
     return {
         "settings": judge.settings_path,
         "actions": dict(_actions(judge)),
-        "lines": [_line_object(line) | {"hits": judge.hits[line.number]} for line in judge.lines],
+        "lines": [_rule_object(rule) | {"hits": judge.hits[rule.number]} for rule in judge.rules],
         "failures": dict(judge.failures),
     }
 
 
-def _line_object(line: Rule) -> dict[str, object]:
-    place = line.place
-    return {"path": place.path if place else None, "line": place.line if place else None, "text": line.text}
+def _rule_object(rule: Rule) -> dict[str, object]:
+    place = rule.place
+    return {"path": place.path if place else None, "line": place.line if place else None, "text": rule.text}
 
 
 def _change_object(replay: Replay, change: Change) -> dict[str, object]:
     assert replay.other
     return {
         "requests": change.requests,
-        "before": _line_object(change.before) | {"action": change.action},
-        "after": _line_object(change.after) | {"action": change.other_action},
+        "before": _rule_object(change.before) | {"action": change.action},
+        "after": _rule_object(change.after) | {"action": change.other_action},
         "example": change.example,
         "explain": explain_command(replay.other.settings_path, change.example),
     }
