@@ -42,10 +42,11 @@ class ShadowStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What a worker serves, by its own report."""
+    """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains."""
 
     tables: tuple[TableStatus, ...] = ()
     shadow: ShadowStatus | None = None
+    denied: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class WorkerStatus:
     latency: tuple[int, ...]
     line_hits: tuple[int, ...]
     exempted: tuple[int, ...]
+    denied: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

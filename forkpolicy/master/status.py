@@ -72,4 +72,5 @@ def _describe_worker(worker: Worker, slot: Slot) -> WorkerStatus:
         latency=seen.latency,
         line_hits=seen.line_hits,
         exempted=seen.exempted,
+        denied=worker.state.denied,
     )

@@ -13,6 +13,7 @@ from forkpolicy.protocol.layout import Layout, learnable, wanted_values
 from forkpolicy.status import WorkerState
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.decision_log import DecisionLog
+from forkpolicy.worker.denied_domains import DENIALS, DeniedDomains
 from forkpolicy.worker.sampling import Sampling
 from forkpolicy.worker.seldom_log import SeldomLog
 from forkpolicy.worker.shadow import ShadowComparison
@@ -50,19 +51,23 @@ class Engine:
             self.shadow = ShadowComparison(self.policy, loaded.shadow, log.shadow_differs, log.shadow_failed)
         self.decide = self.shadow.decide if self.shadow else self.policy.decide
         self.sampling = Sampling(self.policy)
+        self.denied_domains = DeniedDomains()
+        self._sender_at, self._state_at = (self.policy.wanted.index(name) for name in ("sender", "protocol_state"))
         self.noted = self.policy.noted
         self.on_error = self.policy.outcomes[-1]
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
-        # Rules whose reply is sent as it is, with nothing to log: nearly all requests end in one.
+        # Rules whose reply is sent as it is, with nothing to log or count: nearly all requests end in one.
         for outcome in self.policy.outcomes[:-1]:
             rule = outcome.rule
-            outcome.plain = b"" if self.decision_log.logs(rule) else rule.action.encoded
+            is_plain = not self.decision_log.logs(rule) and rule.action.verb not in DENIALS
+            outcome.plain = rule.action.encoded if is_plain else b""
 
     def describe(self) -> WorkerState:
-        """What this worker serves: the version of each table, and what the shadow has counted."""
+        """What this worker serves: the version of each table; what the shadow has counted, and who was denied."""
         tables = tuple(table.status() for table in self.loaded.tables.values())
-        return WorkerState(tables, self.shadow.describe() if self.shadow else None)
+        shadow = self.shadow.describe() if self.shadow else None
+        return WorkerState(tables, shadow, self.denied_domains.describe())
 
     def sample_next(self) -> None:
         """Look closely at the next request; it alone pays for that. Called by the beat."""
@@ -103,6 +108,8 @@ class Engine:
             if decision_log.logs_notes:
                 decision_log.note(noted.rule, values, policy.text(noted.rule, values), elapsed_us)
         reply = policy.reply(rule, values)
+        if rule.action.verb in DENIALS:
+            self.denied_domains.count(values[self._sender_at] or "", values[self._state_at] or "")
         if decision_log.logs(rule):
             text = reply[len("action=") : -2].decode("utf-8", "replace")
             decision_log.decision(rule, values, text, elapsed_us, raw)

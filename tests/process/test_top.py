@@ -13,7 +13,10 @@ import time
 
 import pytest
 
+from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import FORKPOLICY
+from tests.process.conftest import request
+from tests.process.waiting import eventually
 
 CLEAR = b"\x1b[H\x1b[J"
 
@@ -36,6 +39,24 @@ def test_intervals_and_counts_have_bounds(make_server, words, expected):
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_domains_that_are_denied_most_are_counted(make_server):
+    """Also where no decision is logged; a stranger's bytes come as text."""
+    server = make_server(decisions="none")
+    server.write_policy("acl all protocol_state RCPT\naction no REJECT go away\naccess all no\n")
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        for sender in ("a@spam.example", "b@SPAM.example", "c@x\x1b[31m.example", "x@[red]y[/red]", ""):
+            assert client.ask(request(sender)) == "REJECT go away"
+    expected = {"spam.example": 2, "x\\x1b[31m.example": 1, "[red]y[/red]": 1, "<>": 1}
+    eventually(lambda: denied(server) == expected)
+    server.reload()
+    assert denied(server) == {}
+
+
+def denied(server):
+    return {each["domain"]: each["count"] for each in server.status()["denied_senders"]}
 
 
 def test_into_a_pipe_looks_follow_each_other(server):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     )
 
 
+MOST_DENIED = 20
+
+
 @dataclass(frozen=True, slots=True)
 class CountedSince:
     """`start`: the master's; a worker that is replaced counts on from its predecessor. `generation`: of the policy,
@@ -39,6 +42,7 @@ class CountedSince:
     helpers: str = "start"
     lines: str = "generation"
     shadow: str = "generation"
+    denied_senders: str = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,14 @@ class LineDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class DeniedDocument:
+    """A domain of senders that were denied; the count is never too high."""
+
+    domain: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatusDocument:
     """All of it."""
 
@@ -128,6 +140,7 @@ class StatusDocument:
     shadow: ShadowStatus | None
     workers: tuple[WorkerDocument, ...]
     lines: tuple[LineDocument, ...]
+    denied_senders: tuple[DeniedDocument, ...]
 
     @classmethod
     def of(cls, status: Status) -> StatusDocument:
@@ -149,6 +162,7 @@ class StatusDocument:
             shadow=_shadow(status),
             workers=tuple(WorkerDocument.of(worker) for worker in status.workers),
             lines=tuple(_lines(status)),
+            denied_senders=tuple(_denied_senders(status)),
         )
 
 
@@ -166,6 +180,13 @@ def _shadow(status: Status) -> ShadowStatus | None:
         failed=sum(shadow.failed for shadow in shadows),
         pairs=dict(pairs.most_common()),
     )
+
+
+def _denied_senders(status: Status) -> list[DeniedDocument]:
+    counts: Counter[str] = Counter()
+    for worker in status.workers:
+        counts.update(worker.denied)
+    return [DeniedDocument(domain, count) for domain, count in counts.most_common(MOST_DENIED)]
 
 
 def _lines(status: Status) -> list[LineDocument]:
