@@ -47,9 +47,9 @@ $(BIN)/pip:
 
 # Order-only: a newer pip is no reason to install again, a changed pyproject.toml is.
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[terminal]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml Makefile | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql]'
+	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql,terminal]'
 	@touch $@ $(VENV)/.installed

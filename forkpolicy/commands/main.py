@@ -42,7 +42,7 @@ class Command(NamedTuple):
 COMMANDS: Final = {
     "serve": Command("forkpolicy.commands.serve.command", "run the master in the foreground until it is stopped"),
     "status": Command("forkpolicy.commands.status", "show the running master and its workers"),
-    "top": Command("forkpolicy.commands.top", "the same, live, on a terminal"),
+    "top": Command("forkpolicy.commands.top.command", "the same, live, on a terminal"),
     "reload": Command(
         "forkpolicy.commands.reload", "read settings and policy again; returns once every worker uses them"
     ),

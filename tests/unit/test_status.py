@@ -28,7 +28,7 @@ def recorded():
 
 
 def test_json_is_what_it_was():
-    """Byte for byte what the release before wrote, from what its master sent."""
+    """Byte for byte, from what a master sent: fields are added and none changes."""
     assert json.dumps(plain(StatusDocument.of(recorded()))) + "\n" == (DATA / "status.json").read_text()
 
 
