@@ -1,12 +1,14 @@
 """Standard input, output and error as a command finds them: closed, on a full disk, or without a reader.
 
-`fill_closed` keeps the descriptors 0 to 2 from being taken by the next file that is opened, such as a table that would
-then be read as standard input. `why_unwritable` distinguishes failures of standard output from those of other files.
+`make_usable` is called before anything is read or written; it keeps the descriptors 0 to 2 from being taken by the next
+file that is opened, such as a table that would then be read as standard input. `why_unwritable` distinguishes failures of
+standard output from those of other files.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import TextIO
@@ -15,7 +17,17 @@ STANDARD_OUTPUT = 1
 STANDARD_ERROR = 2
 
 
-def fill_closed() -> None:
+def make_usable() -> None:
+    """Let every descriptor be open and every text be written: a name that the locale has no letters for is shown with
+    escapes, as Python does on standard error.
+    """
+    _fill_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fill_closed() -> None:
     """Put /dev/null where a standard descriptor is closed: one that cannot be read or written, so that using it fails
     as it did; but what goes to standard error is lost. `sys.stdin` stays None.
     """

@@ -60,7 +60,7 @@ COMMANDS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    standard_streams.fill_closed()
+    standard_streams.make_usable()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except ForkpolicyError as error:

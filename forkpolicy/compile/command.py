@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compile_tables(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are reported on standard error, never as a traceback."""
     outputs = Outputs(error_closed=sys.stderr is None)
-    standard_streams.fill_closed()
+    standard_streams.make_usable()
     arguments = _parser().parse_args(argv)
     try:
         status = _run(arguments, outputs)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from loadtest.servers.server import FORKPOLICY
+from loadtest.servers.server import COMPILE, FORKPOLICY
 
 COMMANDS = {
     "status": ["status"],
@@ -25,7 +25,7 @@ CLOSED = "standard output cannot be written: it is closed\n"
 def run(server):
     """A function: a command with a redirection of the shell, its output in a buffer or not; what came of it."""
 
-    def run_it(words, redirection, unbuffered="", settings=True):
+    def run_it(words, redirection, unbuffered="", settings=True, **environment):
         more = ["-c", str(server.settings)] if settings else []
         return subprocess.run(
             ["sh", "-c", f'exec "$@" {redirection}', "sh", *FORKPOLICY, *words, *more],
@@ -33,7 +33,7 @@ def run(server):
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered, **environment},
         )
 
     return run_it
@@ -71,3 +71,28 @@ def test_standard_input_that_is_closed_is_no_table(run):
     done = run(["explain"], "<&-")
     assert done.returncode == 2
     assert done.stderr == "standard input cannot be read: it is closed\n"
+
+
+NAMES = [["check", "--json"], ["explain", "sender=b\u00fcro@example.org"], ["lookup", "domains", "b\u00fcro.example"]]
+
+
+@pytest.mark.parametrize("words", NAMES)
+def test_names_that_the_locale_has_no_letters_for(run, words):
+    """Since the commands exist a name such as this one ended in a traceback where the locale was ASCII."""
+    as_usual = run(words, "")
+    done = run(words, "", PYTHONIOENCODING="ascii")
+    assert done.returncode == as_usual.returncode
+    assert "Traceback" not in done.stderr
+    assert (done.stdout + done.stderr).isascii()
+
+
+def test_a_path_that_the_locale_has_no_letters_for(run, tmp_path):
+    """It is shown with escapes in the messages of check and of the compiler."""
+    path = tmp_path / "r\u00e8gles.toml"
+    for command in (FORKPOLICY, COMPILE):
+        words = [*command, *(["check"] if command is FORKPOLICY else []), "-c", str(path)]
+        env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
+        assert done.returncode == (1 if command is FORKPOLICY else 78)
+        assert "Traceback" not in done.stderr
+        assert "r\\xe8gles.toml" in done.stderr + done.stdout
