@@ -1,8 +1,8 @@
 """Standard input, output and error as a command finds them: closed, on a full disk, or without a reader.
 
-`make_usable` is called before anything is read or written; it keeps the descriptors 0 to 2 from being taken by the next
-file that is opened, such as a table that would then be read as standard input. `why_unwritable` distinguishes failures of
-standard output from those of other files.
+`make_usable` is called before anything is read or written; it keeps the descriptors 0 to 2 from being taken by the
+next file that is opened, such as a table that would then be read as standard input. `why_unwritable` distinguishes
+failures of standard output from those of other files.
 """
 
 from __future__ import annotations
