@@ -37,9 +37,9 @@ from forkpolicy.errors import (
     nearest,
 )
 from forkpolicy.policy.load import declared_tables
-from forkpolicy.progress import Progress
 from forkpolicy.settings import DEFAULT_PATH, load_settings
 from forkpolicy.tables.format import SUFFIX
+from forkpolicy.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

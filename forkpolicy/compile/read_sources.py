@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from forkpolicy.compile.sorting.sorted_store import SortedStore
     from forkpolicy.policy.nodes import TableDeclaration
-    from forkpolicy.progress import Progress
     from forkpolicy.tables.rows import Row, RowSource
+    from forkpolicy.terminal.progress import Progress
 
 _ROWS_A_CHUNK: Final = 10_000
 

@@ -24,11 +24,11 @@ from forkpolicy.compile.sorting.sorted_store import SortedStore
 from forkpolicy.compile.sources.digest import digest_sources
 from forkpolicy.compile.sources.registry import with_whole_queries
 from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, TableError
-from forkpolicy.progress import Progress
 from forkpolicy.tables.examples import examples_in
 from forkpolicy.tables.format import TableInfo
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import Table, open_table
+from forkpolicy.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

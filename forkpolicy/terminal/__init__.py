@@ -1,1 +1,4 @@
-"""What terminals get that pipes do not. The only place that knows rich, which is an extra: `forkpolicy[terminal]`."""
+"""What terminals get that pipes do not: the screen of `top`, progress bars, colour.
+
+The only place that knows rich, which is an extra: `forkpolicy[terminal]`.
+"""

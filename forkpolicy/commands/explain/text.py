@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.shared.colour import Painter
 from forkpolicy.policy.evaluate import Answer
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES, attribute, states_of
+from forkpolicy.terminal.colour import Painter
 
 if TYPE_CHECKING:
     from forkpolicy.policy.evaluate import Looked, Trace, Tried

@@ -20,8 +20,8 @@ from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, RequestLog
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.loading import load_everything
-from forkpolicy.progress import Progress
 from forkpolicy.protocol.request import ProtocolError
+from forkpolicy.terminal.progress import Progress
 
 if TYPE_CHECKING:
     import argparse

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.shared.colour import Painter
+from forkpolicy.terminal.colour import Painter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

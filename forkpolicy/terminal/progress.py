@@ -1,14 +1,21 @@
-"""A progress bar on a terminal's standard error, nothing at all elsewhere: output that is kept has no bars in it."""
+"""How far work is that takes long: a bar on a terminal's standard error, nothing at all elsewhere.
+
+Output that is kept has no bars in it. Without rich there are none either; what rich needs to be imported is spent only
+where something is drawn.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from forkpolicy.terminal.support import has_rich, is_terminal
+
 if TYPE_CHECKING:
     from typing import Self, TextIO
 
-WIDTH = 30
+    from forkpolicy.terminal.bar import Bar
+
 # Often enough to look alive, seldom enough to cost nothing.
 DRAWN_EVERY_S = 0.1
 
@@ -20,9 +27,9 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None, label: str = "") -> None:
-        self._stream = stream if stream and stream.isatty() else None
+        self._stream = stream if stream and is_terminal(stream) and has_rich() else None
         self._label = label
-        self._is_drawn = False
+        self._bar: Bar | None = None
         self.begin(0, "")
 
     def __enter__(self) -> Self:
@@ -40,20 +47,19 @@ class Progress:
         """Draw when it is time to: `done` of the total, `count` of what is counted."""
         now_s = time.monotonic()
         if self._stream and now_s - self._drawn_s >= DRAWN_EVERY_S:
-            self._drawn_s, self._is_drawn = now_s, True
-            rate = count / (now_s - self._began_s)
-            self._stream.write(f"\r{self._label}{self._bar(done)}{count:,} {self._what}, {rate:,.0f} a second\x1b[K")
-            self._stream.flush()
+            self._drawn_s = now_s
+            rate = count / max(now_s - self._began_s, 1e-9)
+            self._drawn(self._stream).draw(done, self._total, f"{count:,} {self._what}, {rate:,.0f} a second")
 
     def end(self) -> None:
         """Leave the line as it was before."""
-        if self._stream and self._is_drawn:
-            self._is_drawn = False
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        if self._bar:
+            self._bar.close()
+            self._bar = None
 
-    def _bar(self, done: int) -> str:
-        if not self._total:
-            return ""
-        share = min(1.0, done / self._total)
-        return f"[{'#' * int(share * WIDTH):<{WIDTH}}] {share:4.0%}  "
+    def _drawn(self, stream: TextIO) -> Bar:
+        if self._bar is None:
+            from forkpolicy.terminal.bar import Bar  # noqa: PLC0415 - rich is an extra, and takes 30 ms to import
+
+            self._bar = Bar(stream, self._label)
+        return self._bar
