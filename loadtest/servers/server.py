@@ -11,6 +11,7 @@ import grp
 import json
 import os
 import pwd
+import select
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from loadtest.measure.processes import descendants
 FORKPOLICY = (sys.executable, "-m", "forkpolicy")
 COMPILE = (str(Path(sys.executable).with_name("forkpolicy-compile")),)
 START_TIMEOUT_S = 20.0
+QUIET_S = 0.03
+MAX_QUIET_LOOKS = 30
 
 SETTINGS = """\
 policy = "{policy}"
@@ -182,7 +185,17 @@ class Server:
         return [self.process.pid, *descendants(self.process.pid)]
 
     def said(self) -> str:
-        """What it wrote to standard error and to its log so far."""
+        """What it wrote to standard error and to its log so far, once both have been quiet for a moment."""
+        said = self._said_now()
+        # The logger may leave lines in its pipe for 20 ms while many come: nothing says that there are none.
+        for _ in range(MAX_QUIET_LOOKS):
+            select.select([], [], [], QUIET_S)
+            before, said = said, self._said_now()
+            if said == before:
+                break
+        return said
+
+    def _said_now(self) -> str:
         parts = [path.read_text(errors="replace") for path in (self.directory / "stderr", self.log) if path.exists()]
         return "".join(parts)
 
