@@ -431,3 +431,13 @@ def test_the_paths_of_a_policy_are_all_its_files():
     """The file itself first, then those that it includes."""
     files = {"policy.conf": "include a.conf\n", "a.conf": "acl a authenticated\naction y DUNNO\naccess a y\n"}
     assert policy_of(files["policy.conf"], files=files).paths == ("policy.conf", "a.conf")
+
+
+@pytest.mark.parametrize("others", ["", "example.net", "u@example.net", ".example.org"])
+@pytest.mark.parametrize("name", ["sender", "recipient"])
+def test_a_pattern_with_a_dot_does_not_depend_on_its_neighbours(name, others):
+    """An address whose domain has an empty first label is below the rest of it, whatever else is listed."""
+    policy = policy_of(f"acl below {name} .example.com {others}\naction no REJECT\naccess below no\n")
+    assert decide(policy, **{name: "u@.example.com"}) == "REJECT"
+    assert decide(policy, **{name: "u@a.example.com"}) == "REJECT"
+    assert decide(policy, **{name: "u@example.com"}) == "DUNNO"

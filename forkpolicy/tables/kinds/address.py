@@ -58,7 +58,8 @@ def in_access_order(ask: Ask[T], ask_parents: Ask[T], forms: Collection[str], de
                 found = ask(f"{local}@{name}")
                 if found is None and base != local:
                     found = ask(f"{base}@{name}")
-            if found is None and has_domain:
+            # A name that begins with a dot is the pattern of what is below it.
+            if found is None and (has_domain or (has_parent and name[0] == ".")):
                 found = ask(name)
             if found is None and has_parent:
                 found = ask_parents(name)
