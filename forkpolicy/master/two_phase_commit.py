@@ -51,13 +51,17 @@ class TwoPhaseCommit:
 
     def prepared(self, pid: int, diagnostics: Sequence[str], now_s: float) -> None:
         """A worker has prepared, or reports why it cannot."""
+        # Only what was asked for counts, and once: a captured worker may send it again and again.
+        if self.committing or pid not in self.waiting_for:
+            return
         self._last_prepared_s = now_s
-        self._diagnostics += [each for each in diagnostics if each not in self._diagnostics]
+        self._diagnostics = list(dict.fromkeys((*self._diagnostics, *diagnostics)))
         self._done(pid, now_s)
 
     def committed(self, pid: int, now_s: float) -> None:
         """A worker serves the new generation."""
-        self._done(pid, now_s)
+        if self.committing:
+            self._done(pid, now_s)
 
     def exited(self, pid: int, now_s: float) -> None:
         """A worker has died."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # A worker that dies younger than this has failed to start; one that gets older proves that workers can start.
 MIN_LIFETIME_S = 2.0
+# Of a dead worker's link and standard error, 4 MiB in all; whoever writes more does not hold up the master.
+MAX_LAST_READS = 64
 
 # No descriptor or no process is free: trying costs next to nothing, and it is over when others release theirs.
 FORK_FAILED_DELAY_S = 1.0
@@ -247,8 +249,10 @@ class Workers:
 
     def _unregister(self, worker: Worker) -> None:
         """Read what is left of it and close everything that led to it."""
-        # They were written before; those of its children, if a library had any, do not matter.
-        while worker.stderr.fileno() >= 0 and worker.stderr.pending:
+        # They were written before. It may have children that go on writing, so there is an end to reading.
+        for _ in range(MAX_LAST_READS):
+            if worker.stderr.fileno() < 0 or not worker.stderr.pending:
+                break
             self._read_stderr(worker)
         if worker.stderr.fileno() >= 0:
             self._loop.unregister(worker.stderr)
@@ -256,9 +260,10 @@ class Workers:
         self._log_stderr(worker, float("inf"))
         if worker.sock.fileno() >= 0:
             # Its last message may have come after this turn's were taken. The kernel gives messages that pass a
-            # descriptor one a read, and a dead worker sends nothing new.
-            while worker.has_data() and self._handle_messages(worker):
-                pass
+            # descriptor one a read.
+            for _ in range(MAX_LAST_READS):
+                if not (worker.has_data() and self._handle_messages(worker)):
+                    break
             self._loop.unregister(worker)
             worker.close()
 

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +31,7 @@ from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, STARTING_S, TwoPhaseCommit
-from forkpolicy.master.workers import WorkerProgram, Workers
+from forkpolicy.master.workers import MAX_LAST_READS, WorkerProgram, Workers
 from forkpolicy.messages import Ready, Retiring, ServedTable
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 from forkpolicy.settings import Settings
@@ -571,3 +572,35 @@ def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):
         }
         assert ask(path, {"command": "status"}, 30) == shown
         thread.join()
+
+
+def test_the_last_words_of_a_worker_have_an_end():
+    """Children that a captured worker has left may write for ever: the master reads so much of it and goes on."""
+    workers = Workers.__new__(Workers)
+    reads = Counter()
+    stderr = SimpleNamespace(fileno=lambda: 5, pending=True, close=lambda: None)
+    sock = SimpleNamespace(fileno=lambda: 6)
+    worker = SimpleNamespace(stderr=stderr, sock=sock, has_data=lambda: True, close=lambda: None)
+    workers._loop = SimpleNamespace(unregister=lambda _what: None)
+    workers._log_stderr = lambda *_: None
+    workers._read_stderr = lambda _worker: reads.update(["stderr"])
+    workers._handle_messages = lambda _worker: reads.update(["messages"]) or True
+    workers._unregister(worker)
+    assert reads == {"stderr": MAX_LAST_READS, "messages": MAX_LAST_READS}
+
+
+def test_a_worker_prepares_once():
+    """What it sends again, or unasked, is not counted, and long lists of diagnostics cost what they hold."""
+    sent = []
+    loaded = SimpleNamespace(snapshot={})
+    commit = TwoPhaseCommit(loaded, 2, lambda: [1, 2], lambda pid, _message: sent.append(pid), 0.0)
+    many = [str(number) for number in range(60_000)]
+    began_s = time.process_time()
+    for _ in range(3):
+        commit.prepared(1, many, 1.0)
+    commit.prepared(3, ["of nobody"], 1.0)
+    commit.committed(2, 1.0)
+    assert time.process_time() - began_s < 2
+    assert commit.waiting_for == {2}
+    commit.prepared(2, ["another", "0"], 2.0)
+    assert commit.outcome == [*many, "another"]
