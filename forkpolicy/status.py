@@ -14,7 +14,7 @@ from typing import Final
 from forkpolicy.documents import left_out, plain_fields
 
 # One more with each change that the commands of the previous release would misread; a new field is none.
-STATUS_VERSION: Final = 1
+STATUS_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ ALWAYS_WANTED = ("protocol_state", "client_address", "sender", "recipient", "sas
 class Policy:
     """A loaded policy. `wanted`: the attributes that it reads, in the order in which `decide` takes their values.
 
-    Values come as Postfix sent them; `views` (rewriting.py) say how the policy sees those that are addresses.
+    Values come as Postfix sent them; `views` (postfix/addresses.py) say how the policy sees those that are addresses.
     `on_failure` is called with the reason each time an evaluation failed; its owner decides how often that is logged.
     """
 

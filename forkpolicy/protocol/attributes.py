@@ -37,31 +37,15 @@ class Attribute:
         """The values that stand for "nothing here"."""
         return ("", "0") if self.number else ("",)
 
-    @property
-    def always_known(self) -> bool:
-        """Whether it is known at every state, so that nobody has to ask."""
-        return self.empty_known_at is None
-
     def known(self, value: str | None, state: str) -> bool:
         """Whether `value` says something about the request at `state` (None: the request has no such attribute)."""
         if self.empty_known_at is None:
             return True
         return (value or "") not in self.empty or state in self.empty_known_at
 
-    def known_since(self) -> str:
-        """In words, from when on it can be known; for explanations."""
-        if self.empty_known_at is None:
-            return "every state"
-        return ", ".join(state for state in STATES if state in self.empty_known_at) or "when Postfix sends a value"
-
 
 class UnlistedAttribute(Attribute):
     """One that only a newer Postfix sends: known when it is there, empty or not."""
-
-    @property
-    def always_known(self) -> bool:
-        """Never: it may be missing."""
-        return False
 
     def known(self, value: str | None, state: str) -> bool:  # noqa: ARG002 - the state says nothing here
         """Whether the request has it."""

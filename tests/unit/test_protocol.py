@@ -341,17 +341,3 @@ def test_when_an_attribute_is_there(name, can_be_known, empty_is_known):
     zero = {state for state in STATES if found.known("0", state)}
     assert zero == (set(empty_is_known) if found.number else set(STATES))
     assert found.number == (name in {"recipient_count", "size", "encryption_keysize"})
-    assert found.always_known == (name == "client_address")
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("client_address", "every state"),
-        ("recipient_count", "DATA, END-OF-MESSAGE"),
-        ("instance", "when Postfix sends a value"),
-    ],
-)
-def test_since_when_it_is_known_is_said(name, words):
-    """In the order of a session."""
-    assert attribute(name).known_since() == words

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkpolicy.commands.shared.status_document import LineDocument, StatusDocument
-    from forkpolicy.status import HelperStatus, LogStatus
+    from forkpolicy.status import HelperStatus, LogStatus, TableStatus
 
 HOTTEST_LINES = 5
 SHOWN_WAITING_BYTES = 65536
@@ -96,8 +96,11 @@ def _shadow_rows(seen: StatusDocument) -> list[str]:
 
 def _table_rows(seen: StatusDocument) -> list[str]:
     rows = []
-    for name in {table.name: None for worker in seen.workers for table in worker.tables}:
-        served = [table for worker in seen.workers for table in worker.tables if table.name == name]
+    tables: dict[str, list[TableStatus]] = {}
+    for worker in seen.workers:
+        for table in worker.tables:
+            tables.setdefault(table.name, []).append(table)
+    for name, served in tables.items():
         versions = " ".join(sorted({table.version or "none" for table in served}))
         refused = next((f"  REFUSED: {table.refused}" for table in served if table.refused), "")
         rows.append(f"table    {name} ({served[0].kind})  {versions}  {served[0].entries} entries{refused}")
