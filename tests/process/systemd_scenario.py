@@ -38,8 +38,8 @@ CHECKOUT = "/checkout"
 PROVIDED = (
     "apt-get install python3-venv",
     "python3 -m venv /opt/forkpolicy",
-    "/opt/forkpolicy/bin/pip install .",
-    "/opt/forkpolicy/bin/pip install --upgrade .",
+    "/opt/forkpolicy/bin/pip install '.[terminal]'",
+    "/opt/forkpolicy/bin/pip install --upgrade '.[terminal]'",
 )
 SCRIPTS = json.loads(Path("/report/scripts.json").read_text())
 RAN = []

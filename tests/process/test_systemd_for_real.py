@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 PROVIDED = (
     "apt-get install python3-venv",
     "python3 -m venv /opt/forkpolicy",
-    "/opt/forkpolicy/bin/pip install .",
-    "/opt/forkpolicy/bin/pip install --upgrade .",
+    "/opt/forkpolicy/bin/pip install '.[terminal]'",
+    "/opt/forkpolicy/bin/pip install --upgrade '.[terminal]'",
 )
 TIMEOUT_S = 300
 
