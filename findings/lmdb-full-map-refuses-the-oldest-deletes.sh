@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # py-lmdb 3.0.0 (LMDB 0.9.36): making room in a map that is full.
 #
-# Guess: MapFullError means that nothing more can be put in; whoever deletes the oldest entries, one in a transaction,
+# Guess: MapFullError means that nothing more can be put in; a program that deletes the oldest entries, one a transaction,
 #        has room again.
 # Seen:  deleting in key order is refused, too, after some two dozen entries, and stays so: a delete needs fresh pages
 #        for its copies, and freed ones come back only when a page is empty. The same deletes in random order all go

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # A worker that dies younger than this has failed to start; one that gets older proves that workers can start.
 MIN_LIFETIME_S = 2.0
-# Of a dead worker's link and standard error, 4 MiB in all; whoever writes more does not hold up the master.
+# Of a dead worker's link and standard error, 4 MiB in all: children that write more do not hold up the master.
 MAX_LAST_READS = 64
 
 # No descriptor or no process is free: trying costs next to nothing, and it is over when others release theirs.

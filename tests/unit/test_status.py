@@ -38,7 +38,7 @@ def test_words_are_made_of_the_same():
 
 
 def test_a_master_sends_what_it_sent():
-    """A document goes to JSON and back, and has the fields in the order of before."""
+    """A document goes to JSON and back, and has the fields in their previous order."""
     fields = recorded_fields()
     assert fields.pop("ok") is True
     assert json.dumps(plain(recorded())) == json.dumps(fields)

@@ -160,5 +160,5 @@ class Live:
             self.look()
             self._trouble = ""
         except ForkpolicyError as error:
-            # It ends, is replaced or hangs; whoever watches sees that, and when it is back.
+            # It ends, is replaced or hangs; the screen shows that, and when it is back.
             self._trouble = str(error)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-OfSqlalchemy = Any  # optional: whoever checks types may not have it
+OfSqlalchemy = Any  # optional: a type checker may run without it
 
 _FORM: Final = re.compile(r"(?P<url>\S+):(?P<query>(select|with|values|table)\b.*)", re.IGNORECASE | re.DOTALL)
 _ROWS_AT_ONCE: Final = 10_000
