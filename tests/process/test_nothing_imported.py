@@ -122,7 +122,9 @@ def damage(server):
     """A table of the same name that is none, in place of the good one."""
     path = server.directory / "compiled" / "domains.lmdb"
     bad = path.with_name("bad")
-    bad.write_bytes(path.read_bytes()[:-1] + b"x")
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    bad.write_bytes(damaged)
     bad.chmod(0o644)
     bad.replace(path)
 
