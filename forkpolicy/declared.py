@@ -148,19 +148,19 @@ def _mistake(value: object, default: object, checks: Checks) -> str:
     if isinstance(default, tuple):
         needs_one = default or checks.get("required")
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or (needs_one and not value):
-            return f"expected a list of texts{_example(default)}, got {_shown(value)}"
+            return f"expected a list of texts{_example(default)}, got {shown(value)}"
         return next((wrong for item in value if (wrong := _text_mistake(item, checks))), "")
     if isinstance(default, bool):
-        return "" if isinstance(value, bool) else f"expected true or false, got {_shown(value)}"
+        return "" if isinstance(value, bool) else f"expected true or false, got {shown(value)}"
     if not isinstance(value, str):
-        return f"expected a text in quotes, got {_shown(value)}"
+        return f"expected a text in quotes, got {shown(value)}"
     return _text_mistake(value, checks)
 
 
 def _number_mistake(value: object, checks: Checks, *, whole: bool) -> str:
     choices = "".join(f' or "{choice}"' for choice in checks.get("choices", ()))
     bounds = f"from {checks['ge']} to {checks['le']}" if "le" in checks else f"of at least {checks['ge']}"
-    expected = f"expected a number {bounds}{choices}, got {_shown(value)}"
+    expected = f"expected a number {bounds}{choices}, got {shown(value)}"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return expected
     return "" if checks["ge"] <= value <= checks.get("le", value) else expected
@@ -170,9 +170,9 @@ def _text_mistake(value: str, checks: Checks) -> str:
     if "choices" in checks:
         near = nearest(value, checks["choices"])
         hint = f'; did you mean "{near}"?' if near else ""
-        return f"expected one of {', '.join(checks['choices'])}, got {_shown(value)}{hint}"
+        return f"expected one of {', '.join(checks['choices'])}, got {shown(value)}{hint}"
     if "pattern" in checks and not re.fullmatch(checks["pattern"], value):
-        return f"expected {checks.get('expected', checks['pattern'])}, got {_shown(value)}"
+        return f"expected {checks.get('expected', checks['pattern'])}, got {shown(value)}"
     if any(ord(character) < 32 for character in value):
         return "control characters are not allowed"
     if not value:
@@ -184,7 +184,8 @@ def _example(items: tuple[str, ...]) -> str:
     return f' such as ["{items[0]}"]' if items else ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as the file has it, for a message."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Settings of [server] that are used once, at the start, with privileges that are given up then.
 FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group", "backlog", "control")
+# Settings of [state]: two workers that write different maps would remember two different things.
+FIXED_STATE = ("url", "live", "kept", "max_size")
 
 
 @dataclass(slots=True)
@@ -43,6 +45,9 @@ class Generation:
 def needs_restart(previous: Settings, current: Settings) -> list[str]:
     """The changed settings that a reload cannot apply, in words."""
     changed = [f"server.{name}" for name in FIXED if getattr(previous.server, name) != getattr(current.server, name)]
+    changed += [
+        f"state.{name}" for name in FIXED_STATE if getattr(previous.state, name) != getattr(current.state, name)
+    ]
     if (previous.log.format, previous.log.target) != (current.log.format, current.log.target):
         changed.append("log.format or log.target")
     if previous.metrics != current.metrics:

@@ -54,3 +54,27 @@ def test_a_switch_is_true_or_false(section, name, value):
 def test_a_text_is_in_quotes(section, name, value):
     """Also one of digits."""
     assert mistakes(section, name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("url", '"redis://:secret@db/0"', 'not supported yet: expected "lmdb:", got "redis:..."'),
+        ("url", '"lmbd:"', 'expected "lmdb:", got "lmbd:"'),
+        ("max_size", '"256"', 'expected "auto" or a size from "1M" to "1T", got "256"'),
+        ("max_size", '"512K"', 'got "512K"'),
+        ("max_size", "256", "got 256"),
+        ("fail", '"defer"', "expected one of error, skip"),
+    ],
+)
+def test_the_store_must_be_one_that_there_is(name, value, message):
+    """Each message says what is possible, and has no password."""
+    (found,) = mistakes("state", name, value)
+    assert message in found
+    assert "secret@" not in found.split("\n", maxsplit=1)[0]
+
+
+def test_the_maps_are_relative_to_the_settings():
+    """As every path of the file is."""
+    settings = load_settings(PATH, TextFiles({PATH: '[state]\nlive = "run"\nkept = "/kept"\nmax_size = "64M"\n'}))
+    assert (settings.state.live, settings.state.kept) == ("/etc/run", "/kept")
