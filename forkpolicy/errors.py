@@ -3,7 +3,7 @@
 * Our bug: any other exception. Let it raise; a worker dies of it and the master starts another.
 * The operator's error: `ConfigError` with every `Diagnostic` found, `UsageError`. Commands print it and exit;
   a reload keeps what serves.
-* The world's fault: `TableError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
+* The world's fault: `TableError`, `StateError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
 
 Exit codes follow sysexits(3), as the commands' documentation lists them. No user ever sees a traceback for
 an error of theirs: `forkpolicy.commands` prints `str(error)` and exits with `error.exit_code`.
@@ -118,6 +118,12 @@ class TableError(ForkpolicyError):
     """A compiled table cannot be used: missing, damaged, another kind or version, no permission."""
 
     exit_code = EXIT_CONFIG
+
+
+class StateError(ForkpolicyError):
+    """What the policy remembers cannot be read or written: the store is missing, full, or does not answer."""
+
+    exit_code = EXIT_NOT_RUNNING
 
 
 @dataclass
