@@ -32,12 +32,15 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class ShadowStatus:
-    """What a comparison with the shadow policy has counted; `pairs`: by `line -> line of the shadow`."""
+    """What a comparison with the shadow policy has counted; `pairs`: by `line -> line of the shadow`. `not_compared`:
+    requests for which the shadow would have asked the store something that the real policy did not.
+    """
 
     compared: int
     differs: int
     failed: int
     pairs: dict[str, int]
+    not_compared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

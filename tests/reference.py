@@ -1,13 +1,15 @@
 """A slow and obvious evaluator of policies, written from the language's description alone; for tests only.
 
 A policy is plain data: `acls` {name: (type, values)}, `lines` [([(negated, acl), ...], action)], `tables` {name:
-set of keys, or None for one that cannot be read}. Shares no code with the product.
+set of keys, or None for one that cannot be read}, `failing` names of ACLs for which the store fails. What it remembers
+is a `Memory`. Shares no code with the product.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 
 STATES = ("CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE")
 FROM_MAIL = {"MAIL", "RCPT", "DATA", "END-OF-MESSAGE"}
@@ -46,38 +48,189 @@ NEEDS = {
 }
 
 
-def decide(policy, request):
-    """The action of the rule that fires first, `on_error`, or `default`; the names of log actions before it; and the
-    names of the `counted` ACLs that were asked, each once.
+REMEMBERING = ("rate", "greylisting", "distinct", "listed")
+FROM_RCPT = ("RCPT", "DATA", "END-OF-MESSAGE")
+
+
+class Memory:
+    """What is remembered, by windows that nothing leaves; `asked` is what one request has asked, and the answers."""
+
+    def __init__(self):
+        self.now_s = 0
+        self.totals, self.items, self.different, self.first_s, self.passed, self.lists = {}, {}, {}, {}, set(), set()
+        self.answers, self.asked = {}, Counter()
+
+
+def decide(policy, request, memory):
+    """The action of the rule that fires first, `on_error`, or `default`; the names of log actions and of those that
+    remember before it; and how often the store has answered what.
     """
     request = {**request, **{name: seen(name, request[name]) for name in ("sender", "recipient")}}
-    noted, score, asked = [], 0.0, set()
+    noted, score = [], 0.0
+    memory.answers, memory.asked = {}, Counter()
     for clauses, action in policy["lines"]:
-        said = []
-        for negated, name in clauses:
-            counts = policy["acls"][name][0] == "counted"
-            if counts and "failed" in said:
-                # Not asked, and taken as met.
-                continue
-            answer = ask(policy, name, request, score)
-            if counts and answer is not None:
-                asked.add(name)
-            if answer in (True, False):
-                answer = answer is not negated
-            said.append(answer)
-            if answer in (False, None):
-                break
+        said = said_by(policy, clauses, request, memory, score)
         if False in said or None in said:
             continue
         if "failed" in said:
-            return "on_error", noted, asked
-        if action.startswith("log"):
-            noted.append(action)
-        elif action.startswith("score"):
+            return "on_error", noted, memory.asked
+        if action.startswith("score"):
             score += float(action[5:])
+        elif action.startswith("log"):
+            noted.append(action)
+        elif action in ("remember", "forget"):
+            noted.append(action)
+            put(memory, action, request["client_address"])
         else:
-            return action, noted, asked
-    return "default", noted, asked
+            return action, noted, memory.asked
+    return "default", noted, memory.asked
+
+
+def said_by(policy, clauses, request, memory, score):
+    """What the ACLs of a line say, up to the first that is not met."""
+    said = []
+    for negated, name in clauses:
+        if policy["acls"][name][0] not in REMEMBERING:
+            answer = ask(policy, name, request, score)
+        elif "failed" in said:
+            # Not asked, and taken as met.
+            continue
+        else:
+            if name not in memory.answers:
+                memory.answers[name] = recall(policy, name, request, memory)
+            answer = memory.answers[name]
+        if answer in (True, False):
+            answer = answer is not negated
+        said.append(answer)
+        if answer in (False, None):
+            break
+    return said
+
+
+def put(memory, action, address):
+    """Put a client on the list, or take it off."""
+    if address:
+        (memory.lists.add if action == "remember" else memory.lists.discard)(machine(address))
+        memory.asked[action, "l", "done"] += 1
+
+
+def recall(policy, name, request, memory):
+    """What an ACL that remembers answers, as `ask`. It is asked once a request."""
+    kind, values = policy["acls"][name]
+    words = [value[1:-1] for value in values if value.startswith("{")]
+    options = dict(value.split("=") for value in values if "=" in value)
+    counting = options.get("count", "messages")
+    state = request["protocol_state"]
+    if kind == "greylisting":
+        words = ["client_address", "sender", "recipient"]
+    if kind == "greylisting" or (kind == "rate" and counting in ("messages", "recipients")):
+        if state not in FROM_RCPT:
+            return None
+    elif kind == "rate" and counting == "bytes" and state != "END-OF-MESSAGE":
+        return None
+    for word in words:
+        attribute = word.removesuffix("_domain")
+        if request[attribute] == "" and state not in KNOWN_EMPTY[attribute]:
+            return None
+    key = tuple(key_part(word, request) for word in words)
+    if kind == "greylisting":
+        local, at, domain = key[1].rpartition("@")
+        sender = f"{local.split('+')[0] or local}@{domain}" if at else key[1] or "<>"
+        key = (network(key[0]), sender, key[2])
+    if not all(key):
+        return False
+    counted = amount(counting, request) if kind == "rate" else ()
+    if counted is None:
+        return False
+    if name in policy["failing"]:
+        memory.asked[kind, name, "failed"] += 1
+        return None if options.get("fail") == "skip" else "failed"
+    answer, result = {"rate": rate, "greylisting": greylisting, "distinct": distinct, "listed": listed}[kind](
+        memory, name, key, values, counted, request["instance"]
+    )
+    memory.asked[kind, name, result] += 1
+    return answer
+
+
+def amount(counting, request):
+    """What a request counts, by what it is known again, and whether that is a total; None: no number."""
+    state = request["protocol_state"]
+    if counting == "messages":
+        return 1, "", False
+    if counting == "requests":
+        return 1, f"{state} {request['recipient']}", False
+    if counting == "recipients" and state == "RCPT":
+        return 1, request["recipient"], False
+    number = request["size" if counting == "bytes" else "recipient_count"]
+    return (int(number), "total", counting == "recipients") if number.isdigit() else None
+
+
+def rate(memory, name, key, values, counted, instance):
+    """Whether it would be too much; else it counts, once for an instance."""
+    limit = int(next(value for value in values if "/30d" in value).partition("/")[0])
+    much, item, is_total = counted
+    items = memory.items.setdefault((name, key, instance), {}) if instance else {}
+    if is_total:
+        much = max(0, much - sum(items.values()))
+    if much == 0 or (item in items and not is_total):
+        return False, "under"
+    if memory.totals.get((name, key), 0) + much > limit:
+        return True, "over"
+    memory.totals[name, key] = memory.totals.get((name, key), 0) + much
+    items[item] = items.get(item, 0) + much
+    return False, "under"
+
+
+def greylisting(memory, name, triplet, values, _counted, _instance):
+    """A delay of 150 seconds, and no end of what has passed."""
+    first_s = memory.first_s.setdefault((name, triplet), memory.now_s)
+    if (name, triplet) in memory.passed:
+        return False, "known"
+    if memory.now_s - first_s >= 150:
+        memory.passed.add((name, triplet))
+        return False, "passed"
+    return "training" not in values, "new" if first_s == memory.now_s else "early"
+
+
+def distinct(memory, name, key, values, _counted, _instance):
+    """More than N values."""
+    different = memory.different.setdefault((name, key[:-1]), set())
+    different.add(key[-1])
+    over = len(different) > int(values[-1][1:].partition("/")[0])
+    return over, "over" if over else "under"
+
+
+def listed(memory, _name, key, _values, _counted, _instance):
+    """On the one list that there is."""
+    return (True, "yes") if key[0] in memory.lists else (False, "no")
+
+
+def key_part(word, request):
+    """What stands for `{word}` in a key."""
+    if word == "client_address":
+        return machine(request[word])
+    value = request[word.removesuffix("_domain")].lower()
+    if word.endswith("_domain"):
+        return value.rpartition("@")[2].removesuffix(".") if "@" in value else ""
+    return value.removesuffix(".") if word in ("sender", "recipient") and "@" in value else value
+
+
+def machine(address):
+    """One spelling of an address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address.lower()
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def network(address):
+    """The /24 or /64 of an address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network(f"{address}/{24 if found.version == 4 else 64}", strict=False))
 
 
 def ask(policy, name, request, score):
@@ -85,9 +238,6 @@ def ask(policy, name, request, score):
     kind, values = policy["acls"][name]
     if kind == "score":
         return score >= float(values[0][2:])
-    if kind == "counted":
-        known = request["sasl_username"] or request["protocol_state"] in KNOWN_EMPTY["sasl_username"]
-        return {"yes": True, "no": False, "fails": "failed"}[values[0]] if known else None
     if kind == "unqualified":
         if request[values[0]] == "" and request["protocol_state"] not in KNOWN_EMPTY[values[0]]:
             return None

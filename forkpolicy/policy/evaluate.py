@@ -16,7 +16,7 @@ from forkpolicy.errors import ForkpolicyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkpolicy.policy.answers import Answers
+    from forkpolicy.policy.answers import Answers, Given
     from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.model import Acl, Model, Rule
 
@@ -28,16 +28,20 @@ class Answer(enum.Enum):
     NOT = "does not hold"
     UNKNOWN = "cannot be known"
     FAILED = "failed"
+    NOT_ASKED = "not asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed, or the score so far."""
+    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed or was not asked, or the
+    score so far; `given`: what one answered that is asked once.
+    """
 
     acl: Acl
     answer: Answer
     finding: Finding | None = None
     reason: str = ""
+    given: Given | None = None
 
 
 @dataclass(slots=True)
@@ -52,8 +56,9 @@ class Tried:
 
 @dataclass(slots=True)
 class Trace:
-    """A whole evaluation. `outcome` decided; `noted` are the `log` rules that fired on the way; `failure` what
-    failed; `rewritten` the addresses that the policy sees other than they came.
+    """A whole evaluation. `outcome` decided; `noted` are the rules that noted or remembered something on the way;
+    `failure` what failed; `answers` are of this evaluation; `rewritten` the addresses that the policy sees other than
+    they came.
     """
 
     outcome: Rule
@@ -61,6 +66,7 @@ class Trace:
     noted: list[Rule]
     failure: str = ""
     score: float = 0.0
+    answers: Answers | None = None
     rewritten: dict[str, str] = field(default_factory=dict)
 
 
@@ -77,6 +83,7 @@ def evaluate(model: Model, values: Mapping[str, str | None], answers: Answers, *
             if outcome and not all_rules:
                 break
     trace = Trace(outcome or model.default_rule, run.tried, run.noted, "", run.score)
+    trace.answers = answers
     trace.failure = run.failure if trace.outcome is model.error_rule else ""
     return trace
 
@@ -125,8 +132,10 @@ class _Run:
         unknown = acl.unknown_attribute(self.values, self.state)
         if unknown:
             return Looked(acl, Answer.UNKNOWN, reason=unknown)
+        if acl.asked_once:
+            return _looked(acl, self.given.given(acl, self.values))
         try:
-            found = self.given.find(acl, self.values, self.score)
+            found = acl.find(self.values, self.score)
         except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
             return Looked(acl, Answer.FAILED, reason=_why(error))
         reason = f"score {self.score:g}" if acl.is_score else ""
@@ -140,10 +149,22 @@ class _Run:
         if rule.action.kind == "score":
             self.score += rule.action.amount
             return None
-        if rule.action.kind == "log":
+        if rule.action.kind == "deed":
+            self.given.act(rule, self.values)
+        if rule.action.kind in {"log", "deed"}:
             self.noted.append(rule)
             return None
         return rule
+
+
+def _looked(acl: Acl, given: Given) -> Looked:
+    """An ACL that is asked once, with what it answered."""
+    if given.failure:
+        return Looked(acl, Answer.FAILED, reason=_why(given.failure), given=given)
+    if given.not_asked:
+        return Looked(acl, Answer.NOT_ASKED, reason=given.not_asked, given=given)
+    answers = {True: Answer.HOLDS, False: Answer.NOT, None: Answer.UNKNOWN}
+    return Looked(acl, answers[given.holds], given.finding, given=given)
 
 
 def _why(error: Exception) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
     from forkpolicy.postfix.addresses import Views
+    from forkpolicy.state.store import Store
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -37,15 +38,19 @@ def load_policy(
     clock: Callable[[], float] = time.time,
     index_costs_us: Mapping[type, float] = COSTS_US,
     also_wanted: Sequence[str] = (),
+    store: Store | None = None,
+    skips_failures: bool = False,
 ) -> tuple[Policy, list[Diagnostic]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
     nothing yet. `views` of addresses are those of `rewriting`; None: as they came. `also_wanted` are attributes that
-    somebody else reads of the same requests.
+    somebody else reads of the same requests. `store` has what the policy remembers; with `skips_failures` an ACL cannot
+    be known when that fails, unless it says otherwise.
     """
     files = files or Files()
     parsed = parse_policy(path, files)
-    context = BuildContext(files, {}, delimiter, clock)
-    resolver = Resolver(context, lookup_for)
+    context = BuildContext(files, {}, delimiter, clock, skips_failures)
+    declarations = {each.name: each for each in _declarations(parsed.statements)}
+    resolver = Resolver(context, lambda declared: lookup_for(declarations[declared.name]))
     model = resolver.resolve(parsed.statements, on_error)
     diagnostics = [*parsed.diagnostics, *context.diagnostics]
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
@@ -56,6 +61,7 @@ def load_policy(
         views=views,
         index_costs_us=index_costs_us,
         also_wanted=also_wanted,
+        store=store,
     ), in_order(diagnostics, parsed.paths)
 
 
@@ -69,11 +75,26 @@ def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> 
     if parsed.diagnostics:
         raise ConfigError(parsed.diagnostics)
     statements = [*parsed.statements, *(parse_policy(shadow, files).statements if shadow else ())]
-    asked = _asked_together(statements)
+    return _declarations(statements)
+
+
+def _declarations(statements: Sequence[Statement]) -> list[TableDeclaration]:
+    """Each table with what the statements ask it for."""
+    asked, limits = _asked_together(statements), _with_limits(statements)
     tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
     # The first of a name counts: two in one policy are a mistake that loading it tells.
     named = {each.name: each for each in reversed(tables)}
-    return [replace(each, key_attributes=asked.get(each.name, ())) for each in reversed(named.values())]
+    return [
+        replace(each, key_attributes=asked.get(each.name, ()), has_limits=each.name in limits)
+        for each in reversed(named.values())
+    ]
+
+
+def _with_limits(statements: Iterable[Statement]) -> set[str]:
+    """The tables whose values are limits."""
+    prefix = "limits=table:"
+    values = (word.text for each in statements if isinstance(each, AclStatement) for word in each.values)
+    return {text[len(prefix) :] for text in values if text.lower().startswith(prefix)}
 
 
 def _asked_together(statements: Iterable[Statement]) -> dict[str, tuple[str, ...]]:

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.policy.matchers.matcher import Asking, attributes_of
-from forkpolicy.protocol.attributes import attribute
+from forkpolicy.protocol.attributes import STATES, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from forkpolicy.policy.matchers.matcher import Finding, Lookup, Matcher
+    from forkpolicy.policy.matchers.remembering.deeds import Deed
     from forkpolicy.policy.nodes import Place, Word
     from forkpolicy.policy.template import Template
     from forkpolicy.protocol.reply import Reply
@@ -47,6 +48,17 @@ class Acl:
         return attributes_of(self.matchers)
 
     @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The same, and what it reads whether it is known or not."""
+        also = (name for matcher in self.matchers for name in matcher.also_reads)
+        return tuple(dict.fromkeys((*self.attributes, *also)))
+
+    @cached_property
+    def known_states(self) -> frozenset[str]:
+        """The protocol states at which it can be known, apart from what its attributes say."""
+        return frozenset(STATES).intersection(*(matcher.known_states for matcher in self.matchers))
+
+    @cached_property
     def is_score(self) -> bool:
         """Whether it asks for the score so far: the one answer that changes within a request."""
         return self.type_name == "score"
@@ -56,8 +68,17 @@ class Acl:
         """Whether asking it counts or waits, so that a request asks it when its turn comes, and never again."""
         return any(matcher.asking & (Asking.COUNTS | Asking.WAITS) for matcher in self.matchers)
 
+    @cached_property
+    def remembering(self) -> Matcher | None:
+        """The matcher that asks the store; such an ACL has no other."""
+        return next((matcher for matcher in self.matchers if matcher.asking & Asking.COUNTS), None)
+
     def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
-        """The first attribute that is not known at this state, None when all are."""
+        """The first attribute that is not known at this state, None when all are. `protocol_state`, which always is:
+        there is nothing to know yet at this one.
+        """
+        if state not in self.known_states:
+            return "protocol_state"
         return next((name for name in self.attributes if not attribute(name).known(values[name], state)), None)
 
     def find(self, values: Mapping[str, str | None], score: float = 0.0) -> Finding | None:
@@ -80,18 +101,19 @@ class Acl:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action. `kind`: reply ends the evaluation, log and score note something and go on to the next rule.
-    `checked`: what is put in may make the reply malformed, so that each one is checked.
+    """One action. `kind`: reply ends the evaluation; log and score note something, and a deed remembers or forgets, and
+    the next rule is tried. `checked`: what is put in may make the reply malformed, so that each one is checked.
     """
 
     name: str
-    kind: Literal["reply", "log", "score"]
+    kind: Literal["reply", "log", "score", "deed"]
     place: Place | None
     reply: Reply
     template: Template | None = None
     amount: float = 0.0
     encoded: bytes = b""
     checked: bool = False
+    deed: Deed | None = None
 
     @property
     def verb(self) -> str:
@@ -136,6 +158,11 @@ class Model:
     tables: Mapping[str, Lookup]
     default_rule: Rule
     error_rule: Rule
+
+    @property
+    def remembers(self) -> bool:
+        """Whether any rule needs a store."""
+        return any(rule.action.deed or any(acl.remembering for acl, _ in rule.terms) for rule in self.rules)
 
     @property
     def all_rules(self) -> tuple[Rule, ...]:

@@ -36,6 +36,10 @@ NO_COMMENT = 'a comment stands on a line of its own, "{}" does not begin one beh
 KEYWORDS = ("table", "acl", "action", "access", "include")
 # An expression between slashes that a comma or the end of the word follows.
 SLASHED = re.compile(r"/(?>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\])+?/(?=,|$)")
+# A word whose value has commas of its own.
+OPTION = re.compile(
+    r"(?:auto|backend|count|delay|fail|keep|lifetime|limits|mask|refused|root|time|window)=", re.IGNORECASE
+)
 # Deep enough for any layout of files. A loop is found before by its names, if each file has one name only.
 MAX_INCLUDE_DEPTH = 16
 
@@ -220,8 +224,8 @@ def _included(word: Word, path: str, files: Files, parsed: Parsed, including: tu
 
 
 def split_values(word: Word) -> Iterator[Word]:
-    """A word's values: commas separate them too, as in apolicy, but not inside a regular expression or a path."""
-    if "," not in word.text:
+    """A word's values: commas separate them too, as in apolicy, but not inside an expression, a path or an option."""
+    if "," not in word.text or OPTION.match(word.text):
         yield word
         return
     for start, end in _spans(word.text):

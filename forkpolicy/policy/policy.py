@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ForkpolicyError
-from forkpolicy.policy.answers import Answers
+from forkpolicy.policy.answers import NOT_ASKED, Answers, answered_by, live, peeking
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.outcome import Outcome
 from forkpolicy.policy.plan.index import COSTS_US
@@ -17,11 +17,13 @@ from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from forkpolicy.policy.answers import Answered, Ask, Mode
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.model import Model, Rule
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
+    from forkpolicy.state.store import Question, Store
 
 # What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing
 # one costs 30 ns, parsing a request the exact way for a log line would cost 7 us.
@@ -32,7 +34,8 @@ class Policy:
     """A loaded policy. `wanted`: the attributes that it reads, in the order in which `decide` takes their values.
 
     Values come as Postfix sent them; `views` (postfix/addresses.py) say how the policy sees those that are addresses.
-    `on_failure` is called with the reason each time an evaluation failed; its owner decides how often that is logged.
+    `on_failure` is called with the reason each time an evaluation failed, and `on_lost` with what could not be
+    remembered; their owner decides how often that is logged. `store` has what the policy remembers.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class Policy:
         views: Views | None = None,
         index_costs_us: Mapping[type, float] = COSTS_US,
         also_wanted: Sequence[str] = (),
+        store: Store | None = None,
     ) -> None:
         self.model = model
+        self.remembers = model.remembers
+        self._store = store
         self.paths = paths
         # In the order in which Postfix sends them: nothing must be put in order for each request.
         listed = list(ATTRIBUTES)
@@ -61,7 +67,8 @@ class Policy:
         self.outcomes = tuple(Outcome(rule) for rule in model.all_rules)
         self.noted: list[Outcome] = []
         self.on_failure: Callable[[str], None] = _ignore
-        self._answers = Answers()
+        self.on_lost: Callable[[str], None] = _ignore
+        self._answers = Answers(live(store) if store else NOT_ASKED, self._lost)
         self._planned = plan(model, self.wanted, self.outcomes, self.noted, views, self._answers, index_costs_us)
 
     @property
@@ -69,17 +76,41 @@ class Policy:
         """The tables that the policy declares, by name."""
         return self.model.tables
 
+    @property
+    def answered(self) -> Answered:
+        """How often the store has answered what; it only grows."""
+        return self._answers.answered
+
+    def remember_in(self, store: Store) -> None:
+        """Ask this store from now on."""
+        self._store, self._answers.mode = store, live(store)
+
+    def answer_by(self, ask: Ask) -> None:
+        """Ask somebody else from now on, who may raise NotAskedError; nothing is remembered."""
+        self._answers.mode = answered_by(ask)
+
+    def answer_to(self, question: Question[object]) -> object:
+        """What the store has answered an equal question of the last decision. Raises NotAskedError if it was not asked,
+        and what the store has raised.
+        """
+        return self._answers.answer_to(question)
+
+    @property
+    def peeking(self) -> Mode:
+        """For `trace`: what the store would answer now, and nothing is counted."""
+        return peeking(self._store) if self._store else NOT_ASKED
+
     def decide(self, values: Values) -> Outcome:
-        """The rule that decides; `noted` has the `log` rules that fired on the way, until `take_noted`."""
+        """The rule that decides; `noted` has the rules that noted or remembered something, until `take_noted`."""
         try:
             return self._planned(*values)
         except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its rule
             self.noted.clear()
             return self._decide_exactly(values)
 
-    def trace(self, values: Values, *, all_rules: bool = False) -> Trace:
-        """Decide the slow way and say why."""
-        return self._trace(values, Answers(), all_rules=all_rules)
+    def trace(self, values: Values, mode: Mode = NOT_ASKED, *, all_rules: bool = False) -> Trace:
+        """Decide the slow way and say why. Unless `mode` says how, the store is not asked."""
+        return self._trace(values, Answers(mode), all_rules=all_rules)
 
     def _trace(self, values: Values, answers: Answers, *, all_rules: bool = False) -> Trace:
         seen = self._understood(values)
@@ -89,7 +120,7 @@ class Policy:
         return trace
 
     def take_noted(self) -> list[Outcome]:
-        """The `log` rules of the last decision."""
+        """The rules that noted or remembered something on the way to the last decision."""
         noted = list(self.noted)
         self.noted.clear()
         return noted
@@ -107,14 +138,17 @@ class Policy:
         """The reply (or the note of a `log` action) of a rule for one request, everything put in and cleaned."""
         return self.result(rule, values)[0]
 
-    def result(self, rule: Rule, values: Values) -> tuple[str, str]:
-        """The text of a rule's reply, and why it is that of `on_error` where it is."""
+    def result(self, rule: Rule, values: Values, answers: Answers | None = None) -> tuple[str, str]:
+        """The text of a rule's reply, and why it is that of `on_error` where it is. `answers`: those of a trace, else
+        those of the last decision.
+        """
         action = rule.action
         render = self._renders.get(action.name)
         if render is None:
             return action.reply.text, ""
+        given = answers or self._answers
         try:
-            text = render(values, self._matched)
+            text = render(values, lambda name, of: self._matched(name, of, given))
             if action.checked:
                 parse_reply(text)
         except (ValueError, ForkpolicyError) as error:
@@ -122,10 +156,12 @@ class Policy:
             return self.model.error_rule.action.reply.text if action.kind == "reply" else f"log {failure}", failure
         return text, ""
 
-    def _matched(self, acl_name: str, values: Values) -> str:
+    def _matched(self, acl_name: str, values: Values, answers: Answers) -> str:
         seen = dict(zip(self.wanted, self._understood(values), strict=True))
-        found = self._answers.find(self.model.acls[acl_name], seen)
-        return (found.entry.value or "") if found and found.entry else ""
+        return answers.value(self.model.acls[acl_name], seen)
+
+    def _lost(self, why: str) -> None:
+        self.on_lost(why)
 
     def _decide_exactly(self, values: Values) -> Outcome:
         trace = self._trace(values, self._answers)
@@ -139,12 +175,14 @@ def _asked(model: Model) -> Iterator[str]:
     """Every attribute that rules ask for or that actions put in."""
     for rule in model.rules:
         for acl, _ in rule.terms:
-            yield from acl.attributes
+            yield from acl.reads
     for action in model.actions.values():
         if action.template:
             yield from action.template.attributes
             for name in action.template.matches:
-                yield from model.acls[name].attributes
+                yield from model.acls[name].reads
+        if action.deed:
+            yield from action.deed.attributes
 
 
 def _ignore(_failure: str) -> None:

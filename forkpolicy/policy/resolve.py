@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.matchers.types import build_matchers, type_diagnostic
+from forkpolicy.policy.matchers.remembering.deeds import FORMS, parse_deed
+from forkpolicy.policy.matchers.types import build_matchers, type_diagnostic, type_named
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Model, Rule
-from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement
+from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement, Word
 from forkpolicy.policy.results import check_names, example, may_be_malformed
 from forkpolicy.policy.template import Template, parse_template
 from forkpolicy.protocol.reply import Reply, encode, parse_reply
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.matcher import Lookup
-    from forkpolicy.policy.nodes import Clause, Place, Statement, TableDeclaration, Word
+    from forkpolicy.policy.nodes import Clause, Place, Statement, TableDeclaration
 
 DUNNO = Reply("DUNNO", "DUNNO")
 
@@ -44,6 +45,7 @@ class Resolver:
         self.tables: dict[str, Lookup] = {}
         context.tables = self.tables
         self.acls: dict[str, Acl] = {}
+        context.acls = self.acls
         self.actions: dict[str, Action] = {}
         # Where it stands, its terms, and its action; None: `default`, wherever in the policy that is declared.
         self.pending: list[tuple[Place, tuple[tuple[Acl, bool], ...], Action | None]] = []
@@ -79,8 +81,14 @@ class Resolver:
                 self._gather_table(statement)
             if not isinstance(statement, AclStatement):
                 continue
+            is_first = statement.name.text not in self.declared
             declared = self.declared.setdefault(statement.name.text, _Declared(statement.type_name))
-            if declared.type_word.text.lower() != statement.type_name.text.lower():
+            if not is_first and not type_named(declared.type_word.text.lower()).adds_up:
+                first = declared.type_word
+                message = f'acl "{statement.name.text}" is declared already, in line {first.place.line}'
+                hint = f"an ACL of type {first.text.lower()} has one statement: write all of it there"
+                self.context.diagnostics.append(statement.name.error(message, hint))
+            elif declared.type_word.text.lower() != statement.type_name.text.lower():
                 first = declared.type_word
                 message = f'acl "{statement.name.text}" is of type {first.text} since line {first.place.line}'
                 hint = "one name has one type: choose another name"
@@ -110,14 +118,16 @@ class Resolver:
         warning = type_diagnostic(statement.type_name)
         self.context.diagnostics += [warning] if warning else []
         words = [word for word in declared.words if word.text.lower() != "silent"]
+        self.context.acl = name
         matchers = build_matchers(statement.type_name, words, self.context)
         silent = len(words) != len(declared.words)
         type_name = statement.type_name.text.lower()
         self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(matchers), silent)
 
     def _check_order(self, word: Word) -> None:
-        name = word.text.removeprefix("table:")
-        if name != word.text and name in self.tables and name not in self.tables_so_far:
+        text = word.text.removeprefix("limits=")
+        name = text.removeprefix("table:")
+        if name != text and name in self.tables and name not in self.tables_so_far:
             self.context.diagnostics.append(
                 word.error(f'table "{name}" is declared later: declare it before it is used')
             )
@@ -131,7 +141,7 @@ class Resolver:
         else:
             action = self.actions[name] = self._parsed_action(statement)
             if name == DEFAULT_ACTION and action.kind != "reply":
-                message = f'"{DEFAULT_ACTION}" must be a reply, and a {action.kind} is not one'
+                message = f'"{DEFAULT_ACTION}" must be a reply, and a {action.verb} is not one'
                 self.context.diagnostics.append(statement.reply.error(message))
 
     def _parsed_action(self, statement: ActionStatement) -> Action:
@@ -140,6 +150,10 @@ class Resolver:
         try:
             if verb.lower() == "score":
                 return Action(name, "score", word.place, Reply("score", word.text), amount=_amount(rest))
+            if verb.lower() in FORMS:
+                words = [Word(text, word.place) for text in rest.split()]
+                deed = parse_deed(verb.lower(), words, self.context)
+                return Action(name, "deed", word.place, Reply(deed.verb, word.text), deed=deed)
             template = parse_template(rest if verb.lower() == "log" else word.text)
             self._check_matches(word, template.matches)
             if verb.lower() == "log":
@@ -162,8 +176,8 @@ class Resolver:
                 near = nearest(name, self.acls)
                 hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
                 self.context.diagnostics.append(word.error(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
-            elif not any(matcher.lookup for matcher in acl.matchers):
-                message = f'acl "{name}" asks no table, so "{{match.{name}}}" is always empty'
+            elif not acl.remembering and not any(matcher.lookup for matcher in acl.matchers):
+                message = f'acl "{name}" asks no table and remembers nothing, so "{{match.{name}}}" is always empty'
                 self.context.diagnostics.append(word.error(message))
 
     def _access(self, statement: AccessStatement) -> None:

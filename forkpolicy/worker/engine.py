@@ -105,7 +105,7 @@ class Engine:
         policy, decision_log, rule = self.policy, self.decision_log, outcome.rule
         for noted in policy.take_noted() if self.noted else ():
             noted.hits += 1
-            if decision_log.logs_notes:
+            if decision_log.logs_notes and noted.rule.action.kind == "log":
                 decision_log.note(noted.rule, values, policy.text(noted.rule, values), elapsed_us)
         reply = policy.reply(rule, values)
         if rule.action.verb in DENIALS:

@@ -3,6 +3,9 @@
 Where it would have replied differently is counted by the pair of rules responsible, and logged once a minute for
 each pair. While there is no shadow none of this runs: `engine.decide` is then the real policy's own function.
 
+A shadow that remembers gets the answers that the store has given the real policy. Where it asks something else
+(another ACL, key or limit) nobody knows what it would decide: such a request is not compared, and counted.
+
 Whatever fails in the shadow, a table or our own code, is counted and logged and has no effect on the reply. Where
 either policy could not be evaluated there is nothing to compare: such a request counts as failed, not as different.
 
@@ -15,6 +18,7 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.answers import NotAskedError
 from forkpolicy.status import ShadowStatus
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.outcome import Outcome
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.layout import Values
+    from forkpolicy.state.store import Question
 
 # Policies that differ in more places than this differ everywhere; memory and log stay bounded.
 MAX_PAIRS = 200
@@ -53,7 +58,9 @@ class ShadowComparison:
         self._replies, self._shadow_replies = _fixed_replies(policy, ""), _fixed_replies(self._shadow, None)
         self._on_difference, self._on_failure = on_difference, on_failure
         self._shadow.on_failure = on_failure
-        self.compared = self.differs = self.failed = 0
+        self._shadow.answer_by(self._given)
+        self._knows_all = True
+        self.compared = self.differs = self.failed = self.not_compared = 0
         self.pairs: Counter[str] = Counter()
 
     def decide(self, values: Values) -> Outcome:
@@ -61,16 +68,28 @@ class ShadowComparison:
         outcome = self._policy.decide(values)
         try:
             seen = self._pick(values)
+            self._knows_all = True
             other = self._decide_shadow(seen)
-            self.compared += 1
             if self._noted:
                 self._noted.clear()
+            if not self._knows_all:
+                self.not_compared += 1
+                return outcome
+            self.compared += 1
             if self._replies[outcome.rule.number] != self._shadow_replies[other.rule.number]:
                 self._compare(outcome.rule, values, other.rule, seen)
         except Exception as error:  # noqa: BLE001 - a shadow must not cost the real policy its reply, whatever it does
             self.failed += 1
             self._on_failure(f"{type(error).__name__}: {error}")
         return outcome
+
+    def _given(self, question: Question[object]) -> object:
+        """What the store has answered the real policy: a shadow asks nothing, and counts nothing."""
+        try:
+            return self._policy.answer_to(question)
+        except NotAskedError:
+            self._knows_all = False
+            raise
 
     def _compare(self, rule: Rule, values: Values, other: Rule, seen: Values) -> None:
         if rule is self._policy.model.error_rule or other is self._shadow.model.error_rule:
@@ -87,7 +106,8 @@ class ShadowComparison:
 
     def describe(self) -> ShadowStatus:
         """Counts for `status`."""
-        return ShadowStatus(self.compared, self.differs, self.failed, dict(self.pairs.most_common(SHOWN_PAIRS)))
+        pairs = dict(self.pairs.most_common(SHOWN_PAIRS))
+        return ShadowStatus(self.compared, self.differs, self.failed, pairs, self.not_compared)
 
 
 def _fixed_replies(policy: Policy, unlike: str | None) -> list[str | None]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+from collections import Counter
 from datetime import datetime
 from unittest import mock
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.errors import TableError
-from forkpolicy.policy.matchers import types
-from forkpolicy.policy.matchers.context import AclType
-from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
+from forkpolicy.errors import StateError
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
+from forkpolicy.state.memory import MemoryStore
 from tests import reference
 from tests.fakes import ALWAYS, NEVER, policy_of, request_of
 
@@ -44,9 +41,18 @@ requests = st.fixed_dictionaries(
         "encryption_protocol": st.sampled_from(["", "TLSv1.3"]),
         "policy_context": st.sampled_from(["", "submission"]),
         "size": st.sampled_from(SIZES),
+        "instance": st.sampled_from(["", "a", "b"]),
+        "recipient_count": st.sampled_from(["0", "1", "3"]),
     }
 )
 
+ANY = {
+    **request_of().attributes,
+    "encryption_protocol": "",
+    "policy_context": "",
+    "instance": "a",
+    "recipient_count": "0",
+}
 ADDRESS_VALUES = [
     "@example.com",
     "example.net",
@@ -70,6 +76,19 @@ VALUES = {
     "date": ["2026-12-24", "2026-12-24..2027-01-06", "12-24..01-06", "12-25", "01-01..12-24"],
     "size": ["10", ">=100", "<100", "<=100", "=0", "1-200"],
 }
+# Windows that nothing leaves while a policy is tried.
+REMEMBERING = {
+    "rate": [
+        ["{sasl_username}", "0/30d"],
+        ["{sasl_username}", "1/30d", "fail=skip"],
+        ["{sasl_username}", "{client_address}", "2/30d", "count=recipients"],
+        ["{client_address}", "2/30d", "count=requests"],
+        ["{sender_domain}", "150/30d", "count=bytes"],
+    ],
+    "greylisting": [["delay=150s", "auto=0"], ["delay=150s", "auto=0", "training"]],
+    "distinct": [["{client_address}", "{sender}", ">1/30d"], ["{sasl_username}", "{client_address}", ">2/30d"]],
+    "listed": [["l", "{client_address}"]],
+}
 acls = st.one_of(
     st.sampled_from(sorted(VALUES)).flatmap(
         lambda kind: st.tuples(
@@ -79,43 +98,25 @@ acls = st.one_of(
     st.tuples(st.just("unqualified"), st.sampled_from([["sender"], ["recipient"]])),
     st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender"]), st.just([])),
     st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
-    st.tuples(st.just("counted"), st.sampled_from([["yes"], ["no"], ["fails"]])),
+    st.sampled_from(sorted(REMEMBERING)).flatmap(
+        lambda kind: st.tuples(st.just(kind), st.sampled_from(REMEMBERING[kind]))
+    ),
 )
-ACTIONS = ["reject", "dunno", "ok", "log1", "log2", "score1", "score2", "score-1"]
+ACTIONS = ["reject", "dunno", "ok", "log1", "log2", "score1", "score2", "score-1", "remember", "forget"]
 
 
-class Counted(Matcher):
-    """Stands for the ACL types that remember: it counts how often it is asked. Its value says what it answers."""
+class Store:
+    """A store in memory that fails for some ACLs."""
 
-    attributes = ("sasl_username",)
-    asking = Asking.COUNTS
+    def __init__(self, clock, failing):
+        self.store, self.failing = MemoryStore(clock), failing
 
-    def __init__(self, word):
-        self.word, self.asked = word, 0
+    def ask(self, question):
+        if getattr(question, "acl", None) in self.failing:
+            raise StateError("it fails")
+        return self.store.ask(question)
 
-    def find(self, *_values):
-        self.asked += 1
-        if self.word.text == "fails":
-            raise TableError("it fails")
-        return Finding(self.word.text, self.word.place) if self.word.text == "yes" else None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def counted_type():
-    """There is a type of ACL that counts."""
-    types.TYPES["counted"] = AclType(lambda _type_word, words, _context: [Counted(word) for word in words])
-    yield
-    del types.TYPES["counted"]
-
-
-def asked_of(policy):
-    """The counting ACLs that were asked since the last time; each once, or this says how often."""
-    counted = {acl.name: acl.matchers[0] for acl in policy.model.acls.values() if acl.type_name == "counted"}
-    asked = {name: matcher.asked for name, matcher in counted.items() if matcher.asked}
-    for matcher in counted.values():
-        matcher.asked = 0
-    assert set(asked.values()) <= {1}, asked
-    return set(asked)
+    peek = None
 
 
 @st.composite
@@ -126,7 +127,9 @@ def policies(draw):
     line = st.tuples(st.lists(clause, min_size=1, max_size=4), st.sampled_from(ACTIONS))
     tables = {"d": {"example.com"}, "k": {"u"}, "broken": None}
     lines = draw(st.lists(line, min_size=1, max_size=8))
-    return {"acls": named, "lines": lines, "tables": tables, "now": draw(st.sampled_from(DAYS))}
+    failing = draw(st.sets(st.sampled_from(sorted(named)), max_size=1))
+    failing = {name for name in failing if named[name][0] in reference.REMEMBERING and named[name][0] != "listed"}
+    return {"acls": named, "lines": lines, "tables": tables, "now": draw(st.sampled_from(DAYS)), "failing": failing}
 
 
 def as_text(policy):
@@ -135,6 +138,9 @@ def as_text(policy):
     for name, (kind, values) in policy["acls"].items():
         lines.append(f"acl {name} {kind} {' '.join(values)}{' tz=UTC' * (kind == 'date')}")
     for action in ACTIONS:
+        if action in ("remember", "forget"):
+            lines.append(f"action {action} {action} l {{client_address}}{' 30d' * (action == 'remember')}")
+            continue
         reply = (
             f"score {action[5:]}" if action.startswith("score") else "log it" if action.startswith("log") else action
         )
@@ -148,13 +154,41 @@ def as_text(policy):
 BEHIND_A_FAILURE = {
     "acls": {
         "fails": ("sender", ["table:broken"]),
-        "counts": ("counted", ["no"]),
+        "counts": ("rate", ["{client_address}", "2/30d", "count=requests"]),
         "to_us": ("recipient", ["@example.com"]),
     },
     "lines": [([(False, "fails"), (False, "counts"), (False, "to_us")], "reject")],
     "tables": {"d": set(), "k": set(), "broken": None},
     "now": DAYS[0],
+    "failing": set(),
 }
+
+
+class Run:
+    """One policy with a memory of its own, evaluated in one way."""
+
+    def __init__(self, data, rows, noon, **more):
+        self.now_s = noon
+        self.store = Store(lambda: self.now_s, data["failing"])
+        self.policy = policy_of(as_text(data), rows, views=VIEWS, clock=lambda: noon, store=self.store, **more)
+        self.exactly = mock.Mock(wraps=self.policy._decide_exactly)
+        self.policy._decide_exactly = self.exactly
+
+    def decide(self, attributes, now_s, *, exactly):
+        """What the reference says, too."""
+        self.now_s = now_s
+        policy, values = self.policy, wanted_values(Request(attributes, None), self.policy.wanted)
+        policy.answered.clear()
+        if exactly:
+            policy._answers.begin()
+        rule = (policy._decide_exactly if exactly else policy.decide)(values).rule
+        noted = [each.rule.action.name for each in policy.take_noted()]
+        return rule.action.name, noted, Counter(policy.answered)
+
+    @property
+    def records(self):
+        """All that is remembered."""
+        return self.store.store.walk(b"", b"", 10**6)
 
 
 # The nightly size is FORKPOLICY_EXAMPLES=100000.
@@ -164,25 +198,23 @@ BEHIND_A_FAILURE = {
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(policies(), st.lists(requests, min_size=1, max_size=6))
-@example(BEHIND_A_FAILURE, [request_of(sender="u@example.com", recipient=f"u@{to}").attributes for to in DOMAINS])
+@example(BEHIND_A_FAILURE, [{**ANY, "sender": "u@example.com", "recipient": f"u@{to}"} for to in DOMAINS])
 def test_compiled_exact_and_reference_agree(data, several):
-    """Whatever the policy and the request, with an index or without: one decision, one list of log lines from all, and
-    the same ACLs asked that count.
+    """Whatever the policy and the requests, with an index or without: one decision, one list of log lines from all, the
+    same questions to the store, and the same records in it at the end.
     """
     rows = {name: None if keys is None else dict.fromkeys(keys) for name, keys in data["tables"].items()}
     noon = datetime.fromisoformat(f"{data['now']}T12:00+00:00").timestamp()
-    for costs_us, attributes in itertools.product((ALWAYS, NEVER), several):
-        policy = policy_of(as_text(data), rows, index_costs_us=costs_us, views=VIEWS, clock=lambda: noon)
-        values = wanted_values(Request(attributes, None), policy.wanted)
-        exactly = mock.Mock(wraps=policy._decide_exactly)
-        policy._decide_exactly = exactly
-        rule = policy.decide(values).rule
-        noted = [each.rule.action.name for each in policy.take_noted()]
-        asked = asked_of(policy)
-        trace = policy.trace(values)
-        assert (rule.action.name, noted, asked) == reference.decide(data, attributes)
-        assert asked_of(policy) == asked
-        assert trace.outcome is rule
-        # Only what fails may leave a decision to the exact evaluation.
-        assert not exactly.called or any(word in as_text(data).partition("acl")[2] for word in ("broken", "fails"))
-        assert [each.action.name for each in trace.noted] == noted
+    indexed, straight = (Run(data, rows, noon, index_costs_us=costs_us) for costs_us in (ALWAYS, NEVER))
+    exact, memory = Run(data, rows, noon), reference.Memory()
+    fails = data["failing"] or "broken" in as_text(data).partition("acl")[2]
+    for number, attributes in enumerate(several):
+        memory.now_s = noon + 100 * number
+        decision = reference.decide(data, attributes, memory)
+        for run in (indexed, straight):
+            run.exactly.reset_mock()
+            assert run.decide(attributes, memory.now_s, exactly=False) == decision
+            # Only what fails may leave a decision to the exact evaluation.
+            assert not run.exactly.called or fails
+        assert exact.decide(attributes, memory.now_s, exactly=True) == decision
+    assert indexed.records == straight.records == exact.records

@@ -198,6 +198,8 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     """What the manual calls a type is one."""
     values = {"day": "Friday", "time": "08:00-17:00", "score": ">=1.5", "protocol_state": "RCPT"}
     values |= {"unqualified": "sender", "mail_version": ">=3.9", "compatibility_level": ">=3.9"}
+    values |= {"rate": "{sasl_username} 100/1h", "distinct": "{sasl_username} {client_address} >5/1h"}
+    values |= {"listed": "trapped {client_address}", "greylisting": "delay=5m"}
     values |= {"date": "12-24..01-06", "client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
     assert diagnostics_of(f"acl x {name} {value}\naccess x\n") == []
@@ -221,10 +223,10 @@ def test_the_manual_knows_when_attributes_are_known():
 
 
 def test_the_manual_has_every_action():
-    """Every word of access(5) that is accepted, codes, restrictions, log and score; and what needs what."""
+    """Every word of access(5) that is accepted, codes, restrictions, what goes on with rules; and what needs what."""
     rows = rows_of(LANGUAGE, "Actions")
     words = {name for name in names_in(rows) if not name.startswith("reject_")}
-    assert words == {*VERBS, "4NN", "5NN", "log", "score"}
+    assert words == {*VERBS, "4NN", "5NN", "log", "score", "remember", "forget"}
     for row in rows:
         for verb in set(code_in(row[0])) & set(VERBS):
             needs_text = row[1] not in ("", "a text or none")

@@ -13,7 +13,12 @@ import pytest
 
 from forkpolicy.commands import main
 from forkpolicy.commands.shared.log_lines import read_line
+from forkpolicy.errors import StateError
 from forkpolicy.log import LogPipe
+from forkpolicy.policy.answers import peeking
+from forkpolicy.policy.policy import Policy
+from forkpolicy.state.memory import MemoryStore
+from forkpolicy.state.questions.rate import Limit, Rate
 from tests.compiling import Compiler
 
 POLICY = """\
@@ -492,3 +497,74 @@ def test_a_file_with_a_blank_in_its_name(explain):
     path = explain.folder / "two words"
     path.write_bytes(REQUEST % b"a@example.com")
     assert explain(str(path))[0] == 0
+
+
+REMEMBERS = """\
+acl busy rate {sasl_username} 2/1h 5/1d
+acl fast rate {sasl_username} 9/1h count=bytes
+acl us sender @example.com
+action slow 450 4.7.1 wait {match.busy} s
+action put remember seen {sasl_username} 1h
+access us put
+access busy slow
+access fast slow
+"""
+SIGNED_IN = ("sasl_username=anna@example.com", "sasl_method=PLAIN", "sender=a@example.com", "instance=new")
+
+
+@pytest.fixture
+def remembering(explain, monkeypatch):
+    """`explain` of a policy whose store has seen two messages of the hour."""
+    (explain.folder / "policy.conf").write_text(REMEMBERS)
+    now = 1_700_000_000.0
+    store = MemoryStore(lambda: now)
+    store.ask(Rate("busy", ("anna@example.com",), (Limit(2, 3600), Limit(5, 86400)), "messages", 2, "old"))
+    monkeypatch.setattr(Policy, "peeking", property(lambda _: peeking(store)))
+    explain.store = store
+    return explain
+
+
+def test_what_the_store_would_answer_is_shown_and_not_counted(remembering):
+    """In words: the key, how much of each window is used, and when one more would pass. Actions are not done."""
+    before = remembering.store.walk(b"", b"", 100)
+    status, text, _ = remembering(*SIGNED_IN)
+    said = rows(text)
+    assert status == 0
+    assert re.fullmatch(r"action=450 4.7.1 wait \d+ s", said[0])
+    wait_s = said[0].split()[-2]
+    assert f"{remembering.folder}/policy.conf:6: access us put (fires, not done)" in said
+    used = f"2 of 2 in 1h, one more in {wait_s} s; 2 of 5 in 1d (not counted)"
+    assert f"busy would hold sasl_username=anna@example.com: {used}" in said
+    assert remembering.store.walk(b"", b"", 100) == before
+
+
+def test_what_cannot_be_known_yet_says_when_it_can(remembering):
+    """A type that counts has states of its own."""
+    _, text, _ = remembering(*SIGNED_IN, "--all")
+    assert "fast cannot be known rate is not known at RCPT, but at END-OF-MESSAGE" in rows(text)
+    _, said, _ = remembering(*SIGNED_IN, "--all", "--json")
+    (fast,) = json.loads(said)["lines"][2]["acls"]
+    assert (fast["reason"], fast["known_at"]) == ("protocol_state", ["END-OF-MESSAGE"])
+
+
+def test_the_answer_of_the_store_is_there_for_tools(remembering):
+    """Its fields, whether the ACL holds or not."""
+    _, said, _ = remembering(*SIGNED_IN, "--json")
+    (busy,) = json.loads(said)["lines"][1]["acls"]
+    assert (busy["met"], busy["answer"]) == ("would hold", "holds")
+    assert busy["store"]["counted"] is False
+    assert busy["store"]["answer"]["used"] == [2, 2]
+    assert busy["store"]["shown"].startswith("sasl_username=anna@example.com: 2 of 2 in 1h")
+
+
+def test_a_store_that_cannot_be_read_is_no_error(remembering, monkeypatch):
+    """It is shown at the ACL, which is not asked; the rest is explained."""
+
+    def fail(_question):
+        raise StateError("there is no live map: the server does not run")
+
+    monkeypatch.setattr(MemoryStore, "peek", lambda _self, question: fail(question))
+    status, text, _ = remembering(*SIGNED_IN)
+    assert status == 0
+    assert rows(text)[0] == "action=DUNNO"
+    assert "busy not asked the store cannot be read: there is no live map: the server does not run" in rows(text)

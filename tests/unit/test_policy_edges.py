@@ -169,7 +169,7 @@ MISTAKES = [
     ("acl abc sender @a.example\naction y REJECT {match.abd}", 'unknown acl "abd" in "{match.abd}"\n', "{match.abc}"),
     (
         "acl a sender @a.example\naction y REJECT {match.a}",
-        'acl "a" asks no table, so "{match.a}" is always empty\n',
+        'acl "a" asks no table and remembers nothing, so "{match.a}" is always empty\n',
         "",
     ),
     ("include", "expected one path or pattern: include PATH-OR-GLOB\n", ""),
@@ -234,10 +234,9 @@ def test_an_acl_is_asked_once_a_request():
         assert line.number == 1
 
 
-@pytest.mark.parametrize("asking", [Asking.COUNTS, Asking.WAITS])
-def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right(monkeypatch, asking):
-    """An ACL that counts or waits is asked though an ACL right of it does not hold; and only if all left of it does."""
-    monkeypatch.setattr(TableMatcher, "asking", asking)
+def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right(monkeypatch):
+    """An ACL that waits is asked though an ACL right of it does not hold; and only if all left of it does."""
+    monkeypatch.setattr(TableMatcher, "asking", Asking.WAITS)
     declared = (
         "acl a sasl_username table:t\nacl b sender @b.example @d.example\nacl c helo_name c.example\naction r REJECT\n"
     )

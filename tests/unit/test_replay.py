@@ -435,3 +435,32 @@ def test_the_text_lists_each_pair_of_lines_once(replay):
     assert rows[head + 3].endswith("policy.conf:11: access from_us to_us !signed_in prove_it")
     assert rows[head + 4] == "-> (default: no rule fired)"
     assert rows[head + 7].startswith("1  DUNNO -> REJECT")
+
+
+def test_limits_are_tried_on_the_log_s_clock(replay, settings):
+    """Each policy has an empty store of its own, and time passes as it did: a window is over when the log says so."""
+    limit = "acl busy rate {{client_address}} {}/1h\naction slow 450 4.7.1 slow\naccess busy slow\n"
+    (settings.parent / "policy.conf").write_text(limit.format(2))
+    (settings.parent / "candidate.conf").write_text(limit.format(1))
+    lines = []
+    for number, minute in enumerate((0, 1, 2, 3, 120, 121, 122)):
+        (line,) = logged(settings, request(instance=f"i{number}")).splitlines()
+        fields = json.loads(line)
+        fields["time"] = f"2026-10-01T{minute // 60:02}:{minute % 60:02}:00+00:00"
+        lines.append(json.dumps(fields))
+    status, report, _ = replay("\n".join(lines).encode(), "--json", against=True)
+    assert status == 1
+    assert report["actions"] == {"DUNNO": 4, "4xx": 3}
+    assert report["against"]["actions"] == {"DUNNO": 2, "4xx": 5}
+    assert (report["changed"], report["failures"]) == (2, {})
+
+
+def test_rules_that_remember_are_counted_in_a_replay(replay, settings):
+    """As `log` rules are, and what they put on a list is there for the next request."""
+    (settings.parent / "policy.conf").write_text(
+        "acl odd helo_name odd.example\nacl bad listed traps {client_address}\naction trap remember traps "
+        "{client_address} 1d\naction no REJECT\naccess bad no\naccess odd trap\n"
+    )
+    _, report, _ = replay(NOTED + CLEAN, "--json")
+    assert report["actions"] == {"REJECT": 1, "DUNNO": 1, "remember": 1}
+    assert hits(report) == {5: 1, 6: 1}

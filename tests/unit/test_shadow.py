@@ -6,6 +6,8 @@ import pytest
 
 from forkpolicy.commands.check import check
 from forkpolicy.loading import load_everything
+from forkpolicy.state import keys
+from forkpolicy.state.memory import MemoryStore
 from forkpolicy.status import ShadowStatus
 from forkpolicy.worker import shadow
 from forkpolicy.worker.engine import Engine
@@ -196,3 +198,45 @@ def test_check_opens_the_tables_of_a_shadow(tmp_path, capsys):
     told = capsys.readouterr().out
     assert f'{tmp_path}/candidate.conf:2: warning: table "trial" cannot be used' in told
     assert "compile it with forkpolicy-compile trial" in told
+
+
+REMEMBERS = (
+    "acl busy rate {client_address} 2/1h\nacl us sender @example.com\naction slow 450 4.7.1 slow\naccess us busy slow\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "compared", "differs", "not_compared"),
+    [
+        # The same question: the real policy's answers, and not counted twice.
+        (REMEMBERS, 6, 0, 0),
+        (REMEMBERS.replace("450 4.7.1 slow", "550 no"), 6, 3, 0),
+        # Another one, and what the real policy asks for no request but these.
+        (REMEMBERS.replace("2/1h", "1/1h"), 1, 0, 5),
+        (REMEMBERS.replace("acl us sender @example.com", "acl us recipient @example.com"), 5, 0, 1),
+        (REMEMBERS.replace("rate {client_address} 2/1h", "listed bad {client_address}"), 1, 0, 5),
+    ],
+    ids=["same", "other action", "other limit", "other sender", "other type"],
+)
+def test_a_shadow_gets_the_answers_of_the_real_policy(peer, candidate, compared, differs, not_compared):
+    """It asks the store nothing. Where it would have to, the request is not compared, and that is counted."""
+    commit(peer, candidate, REMEMBERS)
+    store = MemoryStore()
+    peer.engine.policy.remember_in(store)
+    replies = [peer.ask(request(instance=f"i{number}")) for number in range(5)]
+    assert replies == [PASS] * 2 + [b"action=450 4.7.1 slow\n\n"] * 3
+    assert peer.ask(OTHER) == PASS
+    counts = peer.engine.describe().shadow
+    assert (counts.compared, counts.differs, counts.failed, counts.not_compared) == (compared, differs, 0, not_compared)
+    kinds = [keys.show(key).kind for key, _ in store.walk(b"", b"", 100)]
+    assert sorted(kinds) == ["instance", "instance", "rate"]
+
+
+def test_a_shadow_remembers_nothing(peer):
+    """Its actions are not done, and its rules fire all the same."""
+    commit(peer, REMEMBERS + "action put remember bad {client_address} 1h\naccess !us put\n", REMEMBERS)
+    store = MemoryStore()
+    peer.engine.policy.remember_in(store)
+    assert peer.ask(OTHER) == PASS
+    assert store.walk(b"", b"", 100) == []
+    assert peer.engine.describe().shadow.compared == 1

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.explain.text import as_text, in_order, met, not_given, printable
+from forkpolicy.commands.explain.text import as_text, in_order, met, not_given, printable, remembered
 from forkpolicy.commands.explain.words import request_of
 from forkpolicy.commands.shared.clock import Clock
 from forkpolicy.commands.shared.parsers import add_json, add_settings
@@ -68,8 +69,8 @@ def _explain(policy: Policy, requests: Iterable[tuple[PastRequest, Request]], *,
     for number, (past, request) in enumerate(requests):
         clock.turn_to(past)
         values = wanted_values(request, policy.wanted)
-        trace = policy.trace(values, all_rules=show_all)
-        text, failure = policy.result(trace.outcome, values)
+        trace = policy.trace(values, policy.peeking, all_rules=show_all)
+        text, failure = policy.result(trace.outcome, values, trace.answers)
         trace.failure = trace.failure or failure
         if as_json:
             print(json.dumps(as_object(trace, text, request, policy.model)))
@@ -119,12 +120,31 @@ def _looked_object(looked: Looked, negated: bool, attributes: Mapping[str, str])
         "attributes": {name: printable(attributes.get(name, "")) for name in looked.acl.attributes},
         "found": _finding_object(looked.finding) if looked.finding else None,
         "reason": looked.reason,
-        **(_known_object(looked.reason) if looked.answer is Answer.UNKNOWN else {}),
+        **_store_object(looked),
+        **(_known_object(looked) if looked.answer is Answer.UNKNOWN else {}),
     }
 
 
-def _known_object(name: str) -> dict[str, object]:
-    """When an attribute can be known: at states always, at states if Postfix has a value, since which Postfix."""
+def _store_object(looked: Looked) -> dict[str, object]:
+    """What the store would answer about an ACL that remembers, as words and as its fields. Nothing was counted."""
+    given, matcher = looked.given, looked.acl.remembering
+    if not given or not matcher or not given.question:
+        return {}
+    return {"store": {"shown": remembered(looked), "answer": _fields(given.answer), "counted": False}}
+
+
+def _fields(answer: object) -> object:
+    """The fields of an answer, whichever way it has them."""
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return asdict(answer)
+    return answer._asdict() if isinstance(answer, tuple) and hasattr(answer, "_asdict") else None
+
+
+def _known_object(looked: Looked) -> dict[str, object]:
+    """When it can be known: at states always, at states if Postfix has a value, since which Postfix."""
+    name = looked.reason
+    if name == "protocol_state":
+        return {"known_at": in_order(looked.acl.known_states), "known_with_a_value_at": [], "postfix_since": None}
     always = attribute(name).empty_known_at or frozenset()
     return {
         "known_at": in_order(always),

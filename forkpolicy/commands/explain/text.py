@@ -18,16 +18,30 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Acl, Model
     from forkpolicy.protocol.request import Request
 
-COLOUR_OF = {"yes": "green", "no": "dim", Answer.UNKNOWN.value: "yellow", Answer.FAILED.value: "red"}
+WOULD, WOULD_NOT = "would hold", "would not hold"
+COLOUR_OF = {
+    "yes": "green",
+    "no": "dim",
+    WOULD: "green",
+    WOULD_NOT: "dim",
+    Answer.UNKNOWN.value: "yellow",
+    Answer.NOT_ASKED.value: "yellow",
+    Answer.FAILED.value: "red",
+}
 # Longer policies show the rules that matter.
 SHORT_POLICY = 20
 
 
 def met(looked: Looked, negated: bool) -> str:
-    """Whether a term is met: what its ACL says, reversed after a `!`."""
-    if looked.answer in (Answer.UNKNOWN, Answer.FAILED):
+    """Whether a term is met: what its ACL says, reversed after a `!`. What the store would say is not sure yet: another
+    request may come first.
+    """
+    if looked.answer not in (Answer.HOLDS, Answer.NOT):
         return str(looked.answer.value)
-    return "yes" if (looked.answer is Answer.HOLDS) is not negated else "no"
+    is_met = (looked.answer is Answer.HOLDS) is not negated
+    if looked.acl.remembering:
+        return WOULD if is_met else WOULD_NOT
+    return "yes" if is_met else "no"
 
 
 def not_given(trace: Trace, request: Request, model: Model) -> list[str]:
@@ -77,6 +91,8 @@ def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) ->
     title = f"{tried.rule.where}: {tried.rule.text}"
     terms = [(f"{'!' * negated}{looked.acl.name}", met(looked, negated), looked) for looked, negated in tried.looked]
     name_width, met_width = max(len(name) for name, _, _ in terms), max(len(is_met) for _, is_met, _ in terms)
+    if tried.fired and tried.rule.action.deed:
+        mark = "  (fires, not done)"
     rows = [(paint.bold(title) if decided else title) + paint.bold(mark)]
     for name, is_met, looked in terms:
         shown = paint.colour(COLOUR_OF[is_met], f"{is_met:<{met_width}}")
@@ -86,9 +102,11 @@ def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) ->
 
 def _why(looked: Looked, request: Request, trace: Trace) -> str:
     if looked.answer is Answer.UNKNOWN:
-        return _why_unknown(looked.reason, request)
-    if looked.answer is Answer.FAILED:
-        return looked.reason
+        return _why_unknown(looked, request)
+    if looked.answer in (Answer.FAILED, Answer.NOT_ASKED):
+        return "" if looked.reason == looked.answer.value else looked.reason
+    if shown := remembered(looked):
+        return f"{shown} (not counted)"
     asked = " ".join(_asked(name, request, trace) for name in looked.acl.attributes)
     found = _found_text(looked.finding) if looked.finding else ""
     return ": ".join(filter(None, (asked, found))) or looked.reason or _why_not(looked.acl)
@@ -100,7 +118,19 @@ def _asked(name: str, request: Request, trace: Trace) -> str:
     return f"{came} (rewritten: {printable(trace.rewritten[name])})" if name in trace.rewritten else came
 
 
-def _why_unknown(name: str, request: Request) -> str:
+def remembered(looked: Looked) -> str:
+    """What the store would answer, in words; empty where it was not asked."""
+    given, matcher = looked.given, looked.acl.remembering
+    if not given or not matcher or given.question is None or given.holds is None:
+        return ""
+    return printable(matcher.in_words(given.question, given.answer))
+
+
+def _why_unknown(looked: Looked, request: Request) -> str:
+    name = looked.reason
+    state = request.get("protocol_state") or "no state"
+    if name == "protocol_state":
+        return f"{looked.acl.type_name} is not known at {state}, but at {', '.join(in_order(looked.acl.known_states))}"
     if name not in ATTRIBUTES:
         return f"{name}: the request has no such attribute, and no version of Postfix sends it"
     always = attribute(name).empty_known_at or frozenset()
@@ -108,7 +138,6 @@ def _why_unknown(name: str, request: Request) -> str:
     known = [f"always at {', '.join(in_order(always))}"] if always else []
     known += [f"with a value at {', '.join(in_order(maybe))}"] if maybe else []
     since = f" (Postfix {attribute(name).since} and later)" if name not in request.attributes else ""
-    state = request.get("protocol_state") or "no state"
     return f"{name} is not known at {state}, but {'; '.join(known)}{since}"
 
 

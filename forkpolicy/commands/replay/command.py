@@ -2,7 +2,8 @@
 exactly those to which another one would reply differently, by the pair of rules responsible.
 
 Days and times of a policy are those at which a request was logged; for raw requests, which have no time, the current
-ones. `replaying` asks the policies, `report` prints.
+ones. What it remembers begins empty and is of this replay alone: limits and greylisting can be tried on a past month.
+`replaying` asks the policies, `report` prints.
 
 Raises UsageError for a file that has no requests, ConfigError for settings or policies that fail to load.
 """
@@ -21,6 +22,7 @@ from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, RequestLog
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.request import ProtocolError
+from forkpolicy.state.memory import MemoryStore
 from forkpolicy.terminal.progress import Progress
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _load(settings_path: str, clock: Clock, tables: Mapping[str, LiveTable]) -> Judge:
     loaded = load_everything(settings_path, tables=tables)
     clock.put_into(loaded.policy)
+    if loaded.policy.remembers:
+        # What the real store has must stay as it is, and is of another time.
+        clock.asked_for = True
+        loaded.policy.remember_in(MemoryStore(clock))
     return Judge(settings_path, loaded.policy, loaded.tables)
 
 

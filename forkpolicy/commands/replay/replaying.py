@@ -2,7 +2,8 @@
 requests the two reply differently.
 
 Decides as a worker does: the compiled policy, learnt layouts. Keeps counts and one example for each pair of rules, so
-that its memory does not grow with the file. Raises ProtocolError for bytes that are not a request.
+that its memory does not grow with the file, but for what a policy remembers. Raises ProtocolError for bytes that are
+not a request.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """One clock for all policies that are compared. `asked_for`: whether any of them has days or times."""
+    """One clock for all policies that are compared. `asked_for`: whether one has days or times, or remembers."""
 
     def __init__(self) -> None:
         self.now_s = self._began_s = time.time()

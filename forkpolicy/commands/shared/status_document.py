@@ -179,6 +179,7 @@ def _shadow(status: Status) -> ShadowStatus | None:
         differs=sum(shadow.differs for shadow in shadows),
         failed=sum(shadow.failed for shadow in shadows),
         pairs=dict(pairs.most_common()),
+        not_compared=sum(shadow.not_compared for shadow in shadows),
     )
 
 

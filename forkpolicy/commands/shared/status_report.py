@@ -90,6 +90,7 @@ def _shadow_rows(seen: StatusDocument) -> list[str]:
         wanted = seen.policy.shadow
         return [f"shadow   {wanted}"] if wanted else []
     more = f", and failed on {trial.failed:,}" if trial.failed else ""
+    more += f"; {trial.not_compared:,} not compared: it asks the store something else" if trial.not_compared else ""
     rows = [f"shadow   would have replied differently to {trial.differs:,} of {trial.compared:,} requests{more}"]
     return rows + [f"{count:>12}  {pair}" for pair, count in trial.pairs.items()]
 

@@ -101,13 +101,14 @@ def impossible_states(model: Model, _: Implication) -> Iterator[Diagnostic]:
             asked = {name for acl, _ in rule.terms for name in acl.attributes} - {"protocol_state"}
             named = any("protocol_state" in acl.attributes for acl, _ in rule.terms)
             where = "at the states that it names" if named else "at one protocol state"
-            known = "; ".join(f"{name}: {_known_at(name)}" for name in sorted(asked) if _known_at(name))
+            places = {name: _known_at(states_of(name)) for name in sorted(asked)}
+            places |= {acl.name: _known_at(acl.known_states) for acl, _ in rule.terms}
+            known = "; ".join(f"{name}: {place}" for name, place in places.items() if place)
             message = f"this rule never fires: what it asks for is never known {where}"
             yield about(rule, message, f"can be known at: {known}" if known else "")
 
 
-def _known_at(name: str) -> str:
-    states = states_of(name)
+def _known_at(states: frozenset[str]) -> str:
     return "" if len(states) == len(STATES) else ", ".join(state for state in STATES if state in states)
 
 
@@ -115,6 +116,7 @@ def states_of_rule(rule: Rule) -> set[str]:
     """The protocol states at which a rule can fire."""
     states = set(STATES)
     for acl, negated in rule.terms:
+        states &= acl.known_states
         for name in acl.attributes:
             states &= states_of(name)
         named = _named_states(acl)
@@ -160,8 +162,9 @@ def may_permit(action: Action) -> bool:
 def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
     """Rules that ask about the sender and turn mail away, and do so to bounces too."""
     for rule in model.rules:
-        about_sender = [(acl, negated) for acl, negated in rule.terms if "sender" in acl.attributes]
-        if not _turns_away(rule) or not about_sender or _asks_for_clients_own(rule):
+        asked = [(acl, negated) for acl, negated in rule.terms if not acl.asked_once]
+        about_sender = [(acl, negated) for acl, negated in asked if "sender" in acl.attributes]
+        if not turns_away(rule) or not about_sender or _asks_for_clients_own(rule):
             continue
         if len(rule.terms) > 1 and any(implication.names(acl, NULL) and not negated for acl, negated in about_sender):
             continue
@@ -170,7 +173,8 @@ def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
             yield about(rule, "this rule turns away the null sender, and with it every bounce", hint)
 
 
-def _turns_away(rule: Rule) -> bool:
+def turns_away(rule: Rule) -> bool:
+    """Whether its action refuses mail, now or for good."""
     return rule.action.verb in TURNS_AWAY or _restriction(rule) in TURNING_RESTRICTIONS
 
 

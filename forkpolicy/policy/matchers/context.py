@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from forkpolicy.errors import nearest
 from forkpolicy.protocol.attributes import ATTRIBUTES
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.files import Files
-    from forkpolicy.policy.matchers.matcher import Lookup, Matcher
+    from forkpolicy.policy.matchers.matcher import Finding, Lookup, Matcher
     from forkpolicy.policy.nodes import Word
 
     Build = Callable[[Word, list[Word], "BuildContext"], list[Matcher]]
@@ -22,14 +22,42 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class DeclaredAcl(Protocol):
+    """An ACL that stands above, as other ACLs may ask it."""
+
+    @property
+    def name(self) -> str:
+        """As the policy declares it."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What it asks a request for."""
+
+    @property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """What it holds by."""
+
+    @property
+    def asked_once(self) -> bool:
+        """Whether asking it counts or waits."""
+
+    def find(self, values: Mapping[str, str | None]) -> Finding | None:
+        """What makes it hold."""
+
+
 @dataclass
 class BuildContext:
-    """One load of a policy. `delimiter` is Postfix's recipient_delimiter."""
+    """One load of a policy. `delimiter` is Postfix's recipient_delimiter; `acls` are those above the statement at hand,
+    and `acl` the name of its own; `skips_failures`: a store that fails leaves an ACL unknown unless it says otherwise.
+    """
 
     files: Files
     tables: Mapping[str, Lookup]
     delimiter: str = ""
     clock: Callable[[], float] = time.time
+    skips_failures: bool = False
+    acls: Mapping[str, DeclaredAcl] = field(default_factory=dict)
+    acl: str = ""
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def wrong(self, word: Word, message: str, hint: str = "") -> None:
@@ -78,4 +106,6 @@ class AclType:
 
     build: Build
     takes_values: bool = True
+    # Whether one name may have several statements, which add their values.
+    adds_up: bool = True
     warnings: Callable[[Sequence[Word]], Iterator[Diagnostic]] = _no_warnings

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from forkpolicy.protocol.attributes import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.extent import Extent
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Place
+    from forkpolicy.state.store import Question
 
 
 class TableEntry(Protocol):
@@ -94,18 +97,40 @@ class Asking(enum.Flag):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What made a matcher hold: a value of the policy with its place, or an entry of a table."""
+    """What made a matcher hold: a value of the policy with its place, or an entry of a table. `value` is what
+    `{match.ACL}` puts in where it is not that of an entry.
+    """
 
     text: str
     place: Place | None = None
     table: str = ""
     entry: TableEntry | None = None
+    value: str = ""
+
+
+class Reading(NamedTuple):
+    """What an answer of the store means to a matcher. `value`: for `{match.ACL}`; `result`: for metrics."""
+
+    holds: bool
+    value: str
+    result: str
 
 
 class Matcher:
-    """One way for an ACL to hold. `attributes`: what it is asked about, in the order of its arguments."""
+    """One way for an ACL to hold. `attributes`: what it is asked about, in the order of its arguments. It is asked when
+    all of them are known, at one of `known_states`; `also_reads` it reads whether they are known or not.
+
+    One that remembers answers no `holds` and no `find`: it has a question for the store, and reads the answer.
+    """
 
     attributes: tuple[str, ...] = ()
+    also_reads: tuple[str, ...] = ()
+    known_states: frozenset[str] = frozenset(STATES)
+    # Asking it changes what is remembered, and what of a message it counts.
+    writes: bool = False
+    counting: str = ""
+    # A store that fails leaves its answer unknown.
+    skips: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING
     # About what it costs a decision in which it is asked in vain: what an index is weighed against.
     asking_us: ClassVar[float] = 0.5
@@ -120,6 +145,18 @@ class Matcher:
 
     def find(self, *values: str) -> Finding | None:
         """What made it hold, None when it does not."""
+        raise NotImplementedError
+
+    def question(self, values: Mapping[str, str | None]) -> Question[object] | None:
+        """What the store is asked about a request; None where there is nothing to ask for: it does not hold."""
+        raise NotImplementedError
+
+    def read(self, answer: object) -> Reading:
+        """What the store's answer means."""
+        raise NotImplementedError
+
+    def in_words(self, question: Question[object], answer: object) -> str:
+        """A question and its answer for people."""
         raise NotImplementedError
 
     def guard(self) -> Guard | None:
@@ -142,6 +179,16 @@ class Matcher:
     def why_not(self) -> str:
         """What `explain` says where it does not hold and no attribute shows why."""
         return ""
+
+    @property
+    def tables(self) -> tuple[Lookup, ...]:
+        """All tables that it asks."""
+        return (self.lookup,) if self.lookup else ()
+
+    @property
+    def acls(self) -> tuple[str, ...]:
+        """The names of the ACLs that it asks itself."""
+        return ()
 
     @property
     def needs_clock(self) -> bool:

@@ -21,6 +21,7 @@ from forkpolicy.policy.matchers import (
     unqualified,
     version,
 )
+from forkpolicy.policy.matchers.remembering import distinct, greylisting, listed, rate
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ TYPES: Final[dict[str, AclType]] = {
     "day": day.TYPE,
     "time": time_of_day.TYPE,
     "score": score.TYPE,
+    "greylisting": greylisting.TYPE,
+    "rate": rate.TYPE,
+    "distinct": distinct.TYPE,
+    "listed": listed.TYPE,
 }
 TABLE_PREFIX: Final = "table:"
 
@@ -93,7 +98,7 @@ def build_matchers(type_word: Word, words: list[Word], context: BuildContext) ->
     if not found.takes_values:
         for word in words[:1]:
             context.wrong(word, f"{name} takes no value")
-    elif not words and found is not pair.TYPE:
+    elif not words and found not in (pair.TYPE, greylisting.TYPE):
         context.wrong(type_word, f"{name} needs a value")
         return []
     return found.build(type_word, words, context)

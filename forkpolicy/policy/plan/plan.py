@@ -89,7 +89,7 @@ def _begin(source: Source, model: Model, *, has_more: bool) -> str:
     forget = [f"{source.value('begin', context.answers.begin)}()"]
     score = f"{SCORE!r}: 0.0" if context.shares_score else ""
     has_shared = bool(context.shared or context.shares_score)
-    asks_once = any(acl.asked_once for acl in model.acls.values())
+    asks_once = model.remembers or any(acl.asked_once for acl in model.acls.values())
     return "\n".join(forget * asks_once + [f"{SHARED} = " + (f"{{{score}}}" if has_shared else "None")] * has_more)
 
 

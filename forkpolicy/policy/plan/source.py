@@ -17,7 +17,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.postfix.addresses import PLAIN
-from forkpolicy.protocol.attributes import UnlistedAttribute, attribute
+from forkpolicy.protocol.attributes import STATES, UnlistedAttribute, attribute
 from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class PlanContext:
         self.arguments = {name: f"v{at}" for at, name in enumerate(wanted)}
         self.outcomes, self.noted = outcomes, noted
         self.views, self.answers = views, answers
+        # One object each, so that it has one name in the code.
+        self.answers_holds, self.answers_act = answers.holds, answers.act
         self.shared, self.shares_score = shared, shares_score
 
 
@@ -128,14 +130,19 @@ class Source:
         if acl.is_score:
             return f"{self.value('score', acl.matchers[0].holds)}({self._score()})"
         known = [check for name in acl.attributes if (check := self._known(name))]
+        if len(acl.known_states) < len(STATES):
+            known.insert(0, f"{self.arguments['protocol_state']} in {self.value('states', acl.known_states)}")
         holds = (
             self._once(acl) if acl.asked_once else " or ".join(each.source(self) for each in acl.matchers) or "False"
         )
         return f"({holds}) if {' and '.join(known)} else None" if known else holds
 
     def _once(self, acl: Acl) -> str:
-        values = ", ".join(f"{self.value('name', name)}: {self.seen(name)}" for name in acl.attributes)
-        return f"{self.value('once', self.context.answers.find)}({self.value('acl', acl)}, {{{values}}}) is not None"
+        return f"{self.value('once', self.context.answers_holds)}({self.value('acl', acl)}, {self._values(acl.reads)})"
+
+    def _values(self, names: Iterable[str]) -> str:
+        """What those see that read attributes by their names."""
+        return "{" + ", ".join(f"{self.value('name', name)}: {self.seen(name)}" for name in names) + "}"
 
     def _known(self, name: str) -> str:
         """The condition under which an attribute is known; empty when it always is."""
@@ -186,8 +193,12 @@ class Source:
         if rule.action.kind == "score":
             return [f"{self._score()} += {self.value('amount', rule.action.amount)}"]
         outcome = self.value("outcome", self.context.outcomes[rule.number])
+        note = f"{self.value('noted', self.context.noted)}.append({outcome})"
+        if rule.action.deed:
+            act, values = self.value("act", self.context.answers_act), self._values(rule.action.deed.attributes)
+            return [f"{act}({self.value('rule', rule)}, {values})", note]
         if rule.action.kind == "log":
-            return [f"{self.value('noted', self.context.noted)}.append({outcome})"]
+            return [note]
         return [f"return {outcome}"]
 
 
