@@ -144,7 +144,10 @@ class SourcesReader:
 
     def _parser(self, index: int) -> RecordParser:
         kind, name = self._declaration.kind, self._reading.names[index]
-        return RecordParser(kind, index, name, self._allow_wide, self._declaration.key_attributes)
+        declaration = self._declaration
+        return RecordParser(
+            kind, index, name, self._allow_wide, declaration.key_attributes, has_limits=declaration.has_limits
+        )
 
     def _index_of(self, name: str) -> int:
         """Where a file that a source leads to stands among the sources."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from forkpolicy.commands import main
 from tests.compiling import Compiler
 
 if TYPE_CHECKING:
@@ -172,3 +174,29 @@ def test_extensions_of_addresses(compiler: Compiler, delimiter: str, count: int)
     assert told.count("warning: table t: recipient_delimiter does not apply to") == count
     assert compiled(compiler, "a b\n", "table t key list", "acl pair table:t {helo_name} {sasl_username}") == ""
     assert compiled(compiler, "a b\n", "table t key list", "acl one sender table:t") == ""
+
+
+LIMITS = ("table t key list", "acl busy rate {sasl_username} 1/1h limits=table:t", "access busy")
+
+
+def test_values_that_are_limits_are_checked(compiler: Compiler) -> None:
+    """Where the policy takes limits of a table, each entry has some; all of the wrong ones in one run."""
+    source = "anna 100/1h 500/1d\nroot -\nbert\ncarl many\ndora 1/1x\nemma 1/1h 2/60m\n"
+    told = compiled(compiler, source, *LIMITS)
+    assert [found[0] for line in told.splitlines() if (found := re.search(r"list:\d.*", line))] == [
+        "list:3:1: no limit: expected LIMIT/WINDOW, as in 100/1h, or - for no limit",
+        'list:4:1: "many" is not a limit: expected LIMIT/WINDOW, as in 100/1h',
+        'list:5:1: "1x" is not a valid duration: expected a number and its unit, as in 90s, 5m, 2h or 7d',
+        "list:6:1: two limits have the same window: one of them is enough",
+    ]
+    assert compiled(compiler, source, "table t key list", "acl busy sasl_username table:t", "access busy") == ""
+    # The same source, read otherwise.
+    assert "list:3:1" in compiled(compiler, source, *LIMITS)
+
+
+def test_check_compares_sources_as_the_compile_has_read_them(compiler: Compiler, capsys) -> None:
+    """How many words are the key, and what a value may be, is part of the digest: no warning about what is the same."""
+    for policy, source in ((PAIR, "192.0.2.7 a@example.org\n"), (LIMITS, "anna 2/1h\n")):
+        assert compiled(compiler, source, *policy) == ""
+        main(["check", "-c", str(compiler.settings), "--postfix", "none"])
+        assert "compiled from other contents" not in capsys.readouterr().out

@@ -21,6 +21,7 @@ from forkpolicy.compile.diagnostics import FirstDiagnostics
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line
 from forkpolicy.compile.sorting.joined import refuse_never_equal
 from forkpolicy.errors import Diagnostic
+from forkpolicy.policy.matchers.remembering.limits import parse_limits
 from forkpolicy.tables import keys
 from forkpolicy.tables.format import pack_value
 from forkpolicy.tables.kinds import KINDS
@@ -64,6 +65,7 @@ class RecordParser:
     source_name: str
     allow_wide: bool = False
     key_attributes: tuple[str, ...] = ()
+    has_limits: bool = False
 
     @property
     def key_words(self) -> int:
@@ -73,7 +75,7 @@ class RecordParser:
     def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
         """Records of lines that were read as Latin-1, without line ends."""
         parsed = Parsed()
-        if self.key_words > 1:
+        if self.key_words > 1 or self.has_limits:
             for at in range(len(lines)):
                 self.parse_exactly(lines, at, first_line, parsed)
         else:
@@ -137,6 +139,8 @@ class RecordParser:
         """The strictly parsed records of one entry. Raises ValueError."""
         if self.key_attributes:
             refuse_never_equal(item.key, self.key_attributes)
+        if self.has_limits:
+            parse_limits(item.value or "")
         rest = "" if item.value_is_meant else item.value or ""
         key = SourceKey(item.key, rest, lambda text: parsed.note(text, line), self.allow_wide)
         tail = self.tail(item.value)

@@ -20,7 +20,15 @@ class SourceDigest:
     """Grows as sources are read. With several `flags` there is a digest for each, and the sources are read once."""
 
     def __init__(self, declaration: TableDeclaration, *flags: str) -> None:
-        shape = (FORMAT_VERSION, declaration.name, declaration.kind, declaration.sources, declaration.key_words)
+        shape: tuple[object, ...] = (
+            FORMAT_VERSION,
+            declaration.name,
+            declaration.kind,
+            declaration.sources,
+            declaration.key_words,
+        )
+        if declaration.has_limits:
+            shape = (*shape, "limits")
         self._digests = [hashlib.sha256(repr((*shape, each)).encode()) for each in flags]
 
     def begin_source(self, index: int) -> None:
