@@ -413,3 +413,135 @@ def test_an_acl_with_one_value_of_two_does_not_cover_both():
     for first in "pq":
         found = warnings_of(f"{A}{acls}access {first} r\naccess n r\n")
         assert not [each for each in found if "never fires" in each]
+
+
+MEMORY = (
+    "acl signed_in authenticated\nacl inside client_address 192.0.2.0/24\nacl us sender @example.com\n"
+    "acl bad helo_name bad.example\nacl here policy_context here\nacl end protocol_state END-OF-MESSAGE\n"
+    "acl busy rate {sasl_username} 9/1h\nacl big rate {sasl_username} 9/1h count=bytes\n"
+    "acl asked rate {client_address} 9/1h count=requests\nacl many distinct {client_address} {helo_name} >3/1h\n"
+    "acl grey greylisting\nacl listed_ listed traps {client_address}\n"
+    "action slow DEFER_IF_PERMIT\naction no REJECT\naction pass DUNNO\naction note log it\n"
+)
+
+
+def memory_warnings(rules, more=""):
+    """The warnings about rules, without those about names that no rule has."""
+    found = warnings_of(MEMORY + more + rules)
+    return [each.partition("\n") for each in found if "is never used" not in each]
+
+
+RIGHT_OF_A_COUNT = [
+    ("access signed_in busy us slow\n", "busy", "us"),
+    ("access signed_in busy us !bad slow\n", "busy", "us !bad"),
+    ("access !signed_in !inside grey us slow\n", "grey", "us"),
+    ("access many bad no\n", "many", "bad"),
+]
+
+
+@pytest.mark.parametrize(("rule", "counting", "plain"), RIGHT_OF_A_COUNT)
+def test_what_counts_more_than_the_rule_means(rule, counting, plain):
+    """An ACL that remembers, with plain ones right of it: they exclude what it has counted."""
+    ((first, _, rest),) = memory_warnings(rule)
+    assert first == f"policy.conf:17:1: warning: {counting} counts requests that the rest of the rule excludes"
+    assert rest.endswith(f"put {plain} in front of it, if only those are meant")
+
+
+@pytest.mark.parametrize(
+    "rule", ["access signed_in us busy slow\n", "access listed_ us no\n", "access us busy many no\n"]
+)
+def test_what_counts_what_the_rule_means(rule):
+    """Plain ACLs in front; a list is only looked at; another that remembers has its place, too."""
+    assert memory_warnings(rule) == []
+
+
+REFUSED_LATER = [
+    "access signed_in busy slow\naccess bad no\n",
+    "access busy note\naccess bad no\n",
+    "access !signed_in busy slow\naccess signed_in pass\naccess !inside !signed_in grey slow\n",
+]
+
+
+@pytest.mark.parametrize("rules", REFUSED_LATER)
+def test_mail_that_is_counted_and_then_refused(rules):
+    """Once for each limit, with the first rule below it that may refuse what it has counted."""
+    ((first, _, rest),) = memory_warnings(rules)
+    place = 17 + rules.count("\n") - 1
+    assert first.startswith(
+        f"policy.conf:17:1: warning: busy counts mail that a later rule may refuse: policy.conf:{place}: "
+    )
+    assert "ask at END-OF-MESSAGE to count accepted mail" in rest
+
+
+NOT_REFUSED_LATER = [
+    "access bad no\naccess signed_in busy slow\n",
+    "access signed_in busy slow\naccess !signed_in bad no\n",
+    "access signed_in busy slow\naccess signed_in pass\naccess bad no\n",
+    "access end busy slow\naccess bad no\n",
+    "access signed_in big slow\naccess bad no\n",
+    "access asked slow\naccess bad no\n",
+    "access signed_in busy slow\naccess asked slow\n",
+]
+
+
+@pytest.mark.parametrize("rules", NOT_REFUSED_LATER)
+def test_mail_that_is_counted_and_not_refused_by_plain_rules(rules):
+    """The limit is last, about others, at the end of the message, about bytes or requests, or before another limit."""
+    assert memory_warnings(rules) == []
+
+
+GREYLISTED = [
+    ("access grey slow\n", "who has signed in and clients in your own networks"),
+    ("access !signed_in grey slow\n", "clients in your own networks"),
+    ("access inside pass\naccess grey slow\n", "who has signed in"),
+    ("access signed_in no\naccess inside pass\naccess grey slow\n", "who has signed in"),
+]
+
+
+@pytest.mark.parametrize(("rules", "who"), GREYLISTED)
+def test_greylisting_of_ones_own_people(rules, who):
+    """A mail program does not come again by itself."""
+    ((first, _, rest),) = memory_warnings(rules)
+    line = 16 + rules.count("\n")
+    assert first == f"policy.conf:{line}:1: warning: greylisting makes {who} wait, whose programs may not try again"
+    assert "!signed_in and !from_inside in front of it" in rest
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "access !signed_in !inside grey slow\n",
+        "access inside pass\naccess signed_in pass\naccess grey slow\n",
+        "access here grey slow\n",
+        "access grey note\n",
+    ],
+)
+def test_greylisting_of_others(rules):
+    """They are spared, it is asked for in a context of its own, or it only takes notes."""
+    assert memory_warnings(rules) == []
+
+
+def test_a_longer_window_that_is_reached_first():
+    """The shorter limit has no effect then."""
+    more = "acl odd rate {sender} 100/1h 50/1d 200/7d\nacl even rate {sender} 10/1h 11/1d\n"
+    ((first, _, rest),) = memory_warnings("access signed_in odd even slow\n", more)
+    assert first == "policy.conf:17:23: warning: 100/1h has no effect: 50/1d is reached before it"
+    assert rest.endswith("leave it out, or allow more in the longer window")
+
+
+def test_bytes_where_they_are_never_known():
+    """At RCPT alone; with the states at which they are."""
+    ((first, _, rest),) = memory_warnings("access at_rcpt big slow\n", "acl at_rcpt protocol_state RCPT\n")
+    assert "this rule never fires: what it asks for is never known at the states that it names" in first
+    assert "big: END-OF-MESSAGE" in rest
+
+
+def test_what_a_key_asks_is_used():
+    """Tables and ACLs of keys, limits of tables."""
+    model, declarations = _loaded(
+        "m.conf",
+        m="table t domain x\ntable l key y\ntable u domain z\nacl a sender table:t\nacl b sender table:u\n"
+        "acl busy rate {match.a} 1/1h limits=table:l\naction put remember x {match.b} 1h\naction no REJECT\n"
+        "access busy no\naccess !busy put\n",
+    )
+    assert find_warnings(model, declarations) == []

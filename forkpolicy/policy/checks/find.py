@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Diagnostic
+from forkpolicy.policy.checks.memory import MEMORY_CHECKS
 from forkpolicy.policy.checks.reports import report_warnings
 from forkpolicy.policy.checks.rules import RULE_CHECKS, about
 from forkpolicy.policy.checks.values import value_warnings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Diagnostic]:
     """Every warning about a policy, in the order of its rules."""
     implication = Implication.of(model.acls.values())
-    warnings = [warning for check in RULE_CHECKS for warning in check(model, implication)]
+    warnings = [warning for check in (*RULE_CHECKS, *MEMORY_CHECKS) for warning in check(model, implication)]
     warnings += [warning for check in MODEL_CHECKS for warning in check(model)]
     warnings += _unused_tables(model, declarations)
     # An included file stands where its first warning does.
@@ -37,6 +38,8 @@ def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) ->
 def _unused(model: Model) -> Iterator[Diagnostic]:
     used = {acl.name for rule in model.rules for acl, _ in rule.terms}
     used |= {name for action in model.actions.values() if action.template for name in action.template.matches}
+    used |= {name for acl in model.acls.values() for matcher in acl.matchers for name in matcher.acls}
+    used |= {acl.name for action in model.actions.values() if action.deed for acl in action.deed.key.acls}
     for acl in model.acls.values():
         if acl.name not in used:
             yield acl.word.warning(f'acl "{acl.name}" is never used')
@@ -49,7 +52,7 @@ def _unused(model: Model) -> Iterator[Diagnostic]:
 
 
 def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -> Iterator[Diagnostic]:
-    asked = {each.lookup.name for acl in model.acls.values() for each in acl.matchers if each.lookup}
+    asked = {table.name for acl in model.acls.values() for each in acl.matchers for table in each.tables}
     for name, declared in declarations.items():
         if name not in asked:
             yield Diagnostic(declared.path, declared.line, 0, f'table "{name}" is never used', severity="warning")
