@@ -545,3 +545,17 @@ def test_what_a_key_asks_is_used():
         "access busy no\naccess !busy put\n",
     )
     assert find_warnings(model, declarations) == []
+
+
+def test_lists_that_are_filled_and_asked_otherwise():
+    """A name that was misspelt, and keys that can never be equal; a list that only a command fills is fine."""
+    more = (
+        "acl caught listed trapd {client_address}\nacl pair listed pairs {client_address} {sender}\n"
+        "acl by_hand listed friends {client_address}\naction trap remember trapped {client_address} 1h\n"
+        "action both remember pairs {client_address} 1h\n"
+    )
+    rules = "access caught no\naccess by_hand pass\naccess bad trap\naccess bad both\naccess pair no\n"
+    (misspelt, _, rest), (unlike, _, _) = memory_warnings(rules, more)
+    assert misspelt == 'policy.conf:17:5: warning: no action remembers anything in the list "trapd"'
+    assert 'did you mean "trapped"?' in rest
+    assert unlike == 'policy.conf:25:1: warning: the list "pairs" is asked by 2 keys, but both has 1'

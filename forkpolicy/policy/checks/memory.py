@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.errors import nearest
 from forkpolicy.policy.checks.rules import CLIENTS_OWN, about, states_of_rule, turns_away
 
 if TYPE_CHECKING:
@@ -97,6 +98,32 @@ def _spares(rule: Rule, above: list[Rule], attributes: frozenset[str]) -> bool:
     return here or any(not negated and _asks(acl, attributes) for each in above for acl, negated in each.terms)
 
 
+def lists(model: Model, _: Implication) -> Iterator[Diagnostic]:
+    """Lists that are filled under one name or by one key, and asked under or by another."""
+    filled = {rule.action.deed.list_name: rule for rule in model.rules if rule.action.deed}
+    asked = {each.list_name for acl in model.acls.values() for each in acl.matchers if each.list_name}
+    for acl in dict.fromkeys(acl for rule in model.rules for acl, _ in rule.terms):
+        for matcher in acl.matchers:
+            name = matcher.list_name
+            near = nearest(name, filled) if name and name not in filled else ""
+            if near and near not in asked:
+                hint = f'did you mean "{near}"? Only forkpolicy state remember fills "{name}"'
+                yield acl.word.warning(f'no action remembers anything in the list "{name}"', hint)
+    for rule in model.rules:
+        deed = rule.action.deed
+        own = len(deed.key.parts) if deed else 0
+        parts = _parts_of(model, deed.list_name) if deed else set()
+        if deed and parts and own not in parts:
+            message = f'the list "{deed.list_name}" is asked by {max(parts)} keys, but {rule.action.name} has {own}'
+            yield about(rule, message, "write the same keys in both")
+
+
+def _parts_of(model: Model, list_name: str) -> set[int]:
+    """Of how many parts the keys are by which a list is asked."""
+    matchers = (each for acl in model.acls.values() for each in acl.matchers)
+    return {each.key_parts for each in matchers if each.list_name == list_name}
+
+
 def _asks(acl: Acl, attributes: frozenset[str]) -> bool:
     return not acl.asked_once and not attributes.isdisjoint(acl.attributes)
 
@@ -115,4 +142,5 @@ MEMORY_CHECKS: tuple[Callable[[Model, Implication], Iterator[Diagnostic]], ...] 
     counted_too_early,
     counted_and_refused,
     greylisting_of_all,
+    lists,
 )

@@ -129,6 +129,9 @@ class Matcher:
     # Asking it changes what is remembered, and what of a message it counts.
     writes: bool = False
     counting: str = ""
+    # The list that it looks into, and of how many parts its keys are.
+    list_name: str = ""
+    key_parts: int = 0
     # A store that fails leaves its answer unknown.
     skips: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING

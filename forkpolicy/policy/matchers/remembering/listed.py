@@ -33,7 +33,7 @@ class ListedMatcher(RememberingMatcher):
 
     def __init__(self, acl: str, list_name: str, key: Key, clock: Callable[[], float], *, skips: bool) -> None:
         super().__init__(acl, key, skips=skips)
-        self.list_name, self.clock = list_name, clock
+        self.list_name, self.key_parts, self.clock = list_name, len(key.parts), clock
 
     def question(self, values: Values) -> Question[object] | None:
         """Whether the key is on the list. None where a part of it is empty."""
