@@ -9,11 +9,12 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.status import WorkerState
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.decision_log import DecisionLog
 from forkpolicy.worker.denied_domains import DENIALS, DeniedDomains
+from forkpolicy.worker.implementation import CHOSEN
 from forkpolicy.worker.sampling import Sampling
 from forkpolicy.worker.seldom_log import SeldomLog
 from forkpolicy.worker.shadow import ShadowComparison
@@ -21,8 +22,9 @@ from forkpolicy.worker.shadow import ShadowComparison
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
     from forkpolicy.policy.outcome import Outcome
-    from forkpolicy.protocol.layout import Values
+    from forkpolicy.protocol.layout import Layout, Values
     from forkpolicy.protocol.request import Request
+    from forkpolicy.worker.implementation import Implementation
     from forkpolicy.worker.seldom_log import EventLog
 
 # Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
@@ -32,7 +34,8 @@ MAX_LAYOUTS = 32
 class Engine:
     """One worker's generation. `decide` is replaced with the generation, so connections fetch it for each request."""
 
-    def __init__(self, loaded: Loaded, generation: int, log: EventLog) -> None:
+    def __init__(self, loaded: Loaded, generation: int, log: EventLog, implementation: Implementation = CHOSEN) -> None:
+        self.implementation = implementation
         self._log = log
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
@@ -90,7 +93,7 @@ class Engine:
         if names not in self.layouts:
             if len(self.layouts) >= MAX_LAYOUTS:
                 self.layouts.clear()
-            self.layouts[names] = Layout(names, self.policy.wanted)
+            self.layouts[names] = self.implementation.layout(names, self.policy.wanted)
         return self.layouts[names]
 
     def values_of(self, request: Request) -> Values:
