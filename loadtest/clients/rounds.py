@@ -47,6 +47,10 @@ class Outcome:
     cpu_us: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     latency: Histogram = field(default_factory=Histogram)
+    # The p99 of each round.
+    p99s_us: list[int] = field(default_factory=list)
+    # How late the generator was, see Load.lag.
+    lag: Histogram = field(default_factory=Histogram)
 
     def ratio_to(self, other: Outcome) -> float:
         """CPU per request as a multiple of another server's, as in the median round."""
@@ -61,8 +65,10 @@ class Comparison:
     others_cores: float
 
 
-def in_turn(contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float) -> Comparison:
-    """Measure each contender once in each round."""
+def in_turn(
+    contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float, rate: float = 0.0
+) -> Comparison:
+    """Measure each contender once in each round, in a closed loop or at `rate` requests a second."""
     outcomes = [Outcome() for _ in contenders]
     with contextlib.ExitStack() as stack:
         stack.enter_context(_cores_apart(contenders))
@@ -73,11 +79,11 @@ def in_turn(contenders: Sequence[Contender], *, connections: int, rounds: int, s
             for each in contenders
         ]
         for source in generators:
-            source.round(WARM_UP_S)
+            source.round(WARM_UP_S, rate)
         began, others = time.monotonic(), _others_us()
         for _ in range(rounds):
             for contender, source, outcome in zip(contenders, generators, outcomes, strict=True):
-                _measure(contender, source, outcome, seconds)
+                _measure(contender, source, outcome, seconds, rate)
         others_cores = (_others_us() - others) / 1e6 / (time.monotonic() - began)
     return Comparison(outcomes, max(0.0, others_cores))
 
@@ -114,9 +120,9 @@ def _others_us() -> float:
     return machine_busy_us() - cpu_us([os.getpid(), *descendants(os.getpid())])
 
 
-def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds: float) -> None:
+def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds: float, rate: float) -> None:
     before = cpu_us(contender.pids)
-    load = source.round(seconds)
+    load = source.round(seconds, rate)
     time.sleep(SETTLE_S)
     used = cpu_us(contender.pids) - before
     if trouble := load.trouble(contender.requests):
@@ -126,3 +132,5 @@ def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds:
     outcome.cpu_us.append(used / load.replies)
     outcome.rates.append(load.rate)
     outcome.latency.add(load.latency)
+    outcome.p99s_us.append(load.latency.percentile(99))
+    outcome.lag.add(load.lag)

@@ -84,6 +84,8 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("policies", "--against", "no-such"), "loadtest policies: no-such is not a commit of the checkout"),
         (("bench", "--against", "no-such-commit"), "loadtest bench: no-such-commit is not a commit of the checkout"),
         (("bench", "--connections", "1,x"), "argument --connections: expected a whole number, at least 1, and not x"),
+        (("latency", "--parts", "0.5,-1"), "argument --parts: expected a number above 0, and not -1"),
+        (("latency", "--connections", 0), "argument --connections: expected a whole number, at least 1, and not 0"),
         (("compare", "--only", "nothing"), "argument --only: invalid choice: 'nothing' (choose from 'postfwd1',"),
         (("nonsense",), ""),
     ],
@@ -269,6 +271,22 @@ def test_the_bench_is_a_table_for_people():
     assert re.search(r"^Python 3\.\d+\.\d+\S*, /\S+, (the distribution's build|built with)", heading, re.MULTILINE)
     forkpolicy = next(line for line in table[0].splitlines() if line.startswith("forkpolicy  "))
     assert forkpolicy.split()[6] == "-"
+
+
+def test_latency_is_measured_at_parts_of_the_highest_rate():
+    """Both variants, each next to an echo server at the same rate, which is a part of what that variant can do."""
+    done = loadtest("latency", "--seconds", 0.1, "--rounds", 2, "--connections", 8, "--parts", "0.1,0.2", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    variants = ("forkpolicy", "forkpolicy, logging refusals")
+    assert [(row["of"], row["part"]) for row in rows[::2]] == [(of, part) for of in variants for part in (0.1, 0.2)]
+    for echo, ours in zip(rows[::2], rows[1::2], strict=True):
+        assert echo["server"].endswith("echo")
+        assert ours["server"] == ours["of"]
+        assert echo["offered"] == ours["offered"] > 0
+        assert ours["least_p99_us"] <= ours["median_p99_us"]
+    assert rows[3]["offered"] == pytest.approx(2 * rows[1]["offered"])
+    assert all(row["p50_us"] <= row["p99_us"] <= row["p999_us"] and row["cpu_us"] > 0 for row in rows)
 
 
 def test_what_tables_cost_is_a_row_for_each_kind_and_size():
