@@ -290,7 +290,7 @@ static PyObject *turn_readable(Turn *self, PyObject *Py_UNUSED(none))
     long long epoch;
     if (self->layout && !get_number(self->engine, s_layouts_epoch, &epoch))
         return NULL;
-    if (self->layout && epoch == self->epoch) {
+    if (self->layout && epoch == self->epoch && size < self->read_bytes) {
         PyObject *values = layout_match(self->layout, data, size);
         const int is_usual = values != Py_None;
         PyObject *done = values && is_usual ? turn_reply(self, values, data, size, started_ns) : NULL;

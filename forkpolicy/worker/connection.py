@@ -1,8 +1,8 @@
 """One connection of Postfix: bytes in, a decision, exactly one reply out.
 
-There is no greenlet: the hub calls the turn (turn.py) when there is something to read. It answers the usual request
-alone; what is not usual comes here. Nothing waits: a reply that the socket does not take at once is kept and the
-connection is not read until it has gone. Postfix keeps a connection for hours and sends the same names in the same
+There is no greenlet: readiness.py calls the turn (turn.py) when there is something to read. It answers the usual
+request alone; what is not usual comes here. Nothing waits: a reply that the socket does not take at once is kept and
+the connection is not read until it has gone. Postfix keeps a connection for hours and sends the same names in the same
 order, so the turn learns the layout of the last request.
 
 A client that sends many requests at once, which Postfix never does, has some of them answered and then waits for its
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from forkpolicy.policy.outcome import Outcome
     from forkpolicy.protocol.layout import Values
     from forkpolicy.worker.engine import Engine
+    from forkpolicy.worker.readiness import Readiness
 
-READ, WRITE = 1, 2
 MSG_PEEK = 2
 # Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms without any other client.
 REQUESTS_A_TURN = 16
@@ -45,19 +45,20 @@ class Connection:
         "_idle_timeout_s",
         "_loop",
         "_on_close",
-        "_readable_watcher",
+        "_read_bytes",
         "_reader",
+        "_readiness",
         "_sock",
         "_timer",
         "_turn",
         "_unsent",
-        "_writable_watcher",
     )
 
     def __init__(
         self,
         sock: socket.socket,
         engine: Engine,
+        readiness: Readiness,
         on_close: Callable[[Connection], None],
         *,
         idle_timeout_s: float,
@@ -68,14 +69,14 @@ class Connection:
         """`unsent` and `pending` are what another worker had in hand of it."""
         self._sock = sock
         self._engine = engine
+        self._readiness = readiness
         self._on_close = on_close
         self._idle_timeout_s = idle_timeout_s
-        self._turn = engine.implementation.turn(sock, min(MAX_READ_BYTES, max_request_bytes), engine, self)
+        self._read_bytes = min(MAX_READ_BYTES, max_request_bytes)
+        self._turn = engine.implementation.turn(sock, self._read_bytes, engine, self)
         self._reader = RequestReader(max_request_bytes, pending)
         self._unsent = unsent
         self._loop = gevent.get_hub().loop
-        self._readable_watcher = self._loop.io(sock.fileno(), READ)
-        self._writable_watcher = self._loop.io(sock.fileno(), WRITE)
         self._timer = self._loop.timer(idle_timeout_s)
 
     def start(self) -> None:
@@ -86,7 +87,7 @@ class Connection:
         if not self.idle:
             self._writable()
         else:
-            self._readable_watcher.start(self._turn.readable)
+            self._readiness.to_read(self._sock.fileno(), self._turn.readable)
             self._turn.readable()
 
     @property
@@ -144,9 +145,9 @@ class Connection:
 
     def _stop(self) -> None:
         self._turn.end()
-        for watcher in (self._readable_watcher, self._writable_watcher, self._timer):
-            watcher.stop()
-            watcher.close()
+        self._readiness.remove(self._sock.fileno())
+        self._timer.stop()
+        self._timer.close()
 
     def finish(self, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
         """Reply to a request that is decided, with what its reply and the log want. Called by the turn."""
@@ -161,54 +162,54 @@ class Connection:
         self._turn.count(outcome, started_ns)
 
     def read_exactly(self, raw: bytes, started_ns: int) -> None:
-        """Read what is not a single request of the known layout: parts, several at once, another layout, no request.
-        Called by the turn.
+        """Read what is not a single request of the known layout: parts, several at once, another layout, no request, or
+        as much as was asked for, so that there may be more. Called by the turn.
         """
+        if len(raw) == self._read_bytes:
+            self._readiness.again(self._sock.fileno())
         # The rest of a request, or one that comes before those read here are answered, is not for the turn.
         self._turn.learn(None)
         self._reader.feed(raw)
         self._serve_what_was_read(started_ns)
 
-    def _serve_what_was_read(self, started_ns: int) -> None:
+    def _serve_what_was_read(self, started_ns: int) -> bool:
+        """Answer whole requests; whether that is done, and the connection may be read again."""
         reader, engine = self._reader, self._engine
         try:
             for _ in range(REQUESTS_A_TURN):
                 raw = reader.next_request()
                 if raw is None:
-                    self._readable_watcher.start(self._turn.readable)
-                    return
+                    return True
                 request = Request.parse(raw)
                 if not reader:
                     self._turn.learn(engine.layout_of(request))
                 values = engine.values_of(request)
                 self.finish(raw, started_ns, engine.decide(values), values)
                 if self._unsent or self._sock.fileno() < 0:
-                    return
+                    return False
                 started_ns = perf_counter_ns()
         except ProtocolError as error:
             engine.counters.protocol_errors += 1
             engine.seldom_log.event("warning", "invalid request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
-            return
+            return False
         # Nearly always it is writable in the next turn, and then so are others: theirs come in between.
-        self._readable_watcher.stop()
-        self._writable_watcher.start(self._writable)
+        self._readiness.to_write(self._sock.fileno(), self._writable)
+        return False
 
     def send_later(self, rest: bytes) -> None:
         """Send what the socket has not taken as soon as it can, and read nothing meanwhile. Called by the turn."""
         self._unsent = rest
-        self._readable_watcher.stop()
-        self._writable_watcher.start(self._writable)
+        self._readiness.to_write(self._sock.fileno(), self._writable)
 
     def _writable(self) -> None:
         """Send the rest of a reply, or answer requests that have waited for their turn, or both."""
         started_ns = perf_counter_ns()
-        self._writable_watcher.stop()
         if self._unsent:
             reply, self._unsent = self._unsent, b""
             self._turn.send(reply)
-        if not self._unsent and self._sock.fileno() >= 0:
-            self._serve_what_was_read(started_ns)
+        if not self._unsent and self._sock.fileno() >= 0 and self._serve_what_was_read(started_ns):
+            self._readiness.to_read(self._sock.fileno(), self._turn.readable)
 
     def _idle_check(self) -> None:
         left_s = self._idle_timeout_s - (perf_counter_ns() - self._turn.last_used_ns) / 1e9

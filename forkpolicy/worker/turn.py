@@ -79,7 +79,8 @@ class Turn:
             self._owner.close()
             return
         engine = self._engine
-        if self._layout is not None and self._epoch == engine.layouts_epoch:
+        # As much as was asked for: there may be more, which the connection has to see to.
+        if self._layout is not None and self._epoch == engine.layouts_epoch and len(data) < self._read_bytes:
             values = self._layout.values(data)
             if values is not None:
                 outcome = engine.decide(values)

@@ -19,6 +19,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.readiness import Readiness
 from forkpolicy.worker.reload import WorkerReload
 
 POLICY = """
@@ -93,7 +94,8 @@ class Peer:
         self.raw = socket_of(theirs.detach())
         self.closed, self.over = [], Event()
         limits = {"idle_timeout_s": 60, "max_request_bytes": 65536, **limits}
-        self.connection = Connection(self.raw, self.engine, self.note_closed, **limits)
+        self.readiness = Readiness()
+        self.connection = Connection(self.raw, self.engine, self.readiness, self.note_closed, **limits)
         self.connection.start()
 
     def note_closed(self, connection):
@@ -305,9 +307,43 @@ def serve(peer, fd, **more):
     """What a worker does that takes a connection."""
     peer.raw = socket_of(fd)
     limits = {"idle_timeout_s": 60, "max_request_bytes": 65536}
-    connection = Connection(peer.raw, peer.engine, peer.closed.append, **limits, **more)
+    connection = Connection(peer.raw, peer.engine, peer.readiness, peer.closed.append, **limits, **more)
     connection.start()
     return connection
+
+
+def test_what_fills_a_read_is_not_the_last(tmp_path, implementation):
+    """A request as long as one read, and another behind it: nothing else would say that there is more."""
+    peer = Peer(tmp_path, implementation, max_request_bytes=len(request()))
+    for _ in range(3):
+        peer.ours.sendall(request() + request())
+        assert peer.ask(request(), replies=3) == 3 * FORGED
+    peer.connection.close()
+    peer.ours.close()
+
+
+def test_first_come_first_served(peer):
+    """Requests of many connections that wait together are decided in the order in which they came."""
+    count, order = 40, []
+    decide, sender = peer.engine.decide, peer.engine.policy.wanted.index("sender")
+    pairs = [gevent.socket.socketpair() for _ in range(count)]
+    connections = [serve(peer, theirs.detach()) for _, theirs in pairs]
+
+    def note(values):
+        order.append(values[sender])
+        return decide(values)
+
+    peer.engine.decide = note
+    sent = [f"n{number * 7 % count}@example.org" for number in range(count)]
+    for sender_address in sent:
+        pairs[int(sender_address.partition("@")[0][1:])][0].sendall(request(sender_address))
+    with gevent.Timeout(DEADLINE_S):
+        while len(order) < count:
+            gevent.sleep(0)
+    assert order == sent
+    for connection, (ours, _) in zip(connections, pairs, strict=True):
+        connection.close()
+        ours.close()
 
 
 def hand_over(peer):
