@@ -116,7 +116,7 @@ def _contenders(stack: ExitStack, directory: Path, day: Day, earlier: Earlier | 
             yield echo
     for decisions in VARIANTS:
         for build in (None, earlier) if earlier else (None,):
-            yield forkpolicy_contender(stack, directory, day, decisions, build)
+            yield forkpolicy_contender(stack, directory, day, decisions, build=build)
 
 
 def _rows(contenders: Sequence[Contender], earlier: Earlier | None, options: argparse.Namespace) -> Iterator[Row]:

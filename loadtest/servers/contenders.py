@@ -25,11 +25,13 @@ C_ECHO, PYTHON_ECHO = "C echo", "Python echo"
 VARIANTS = {"none": "forkpolicy", "acted": "forkpolicy, logging refusals"}
 
 
-def echo_contender(stack: ExitStack, directory: Path, day: Day, *, native: bool) -> Contender | None:
+def echo_contender(
+    stack: ExitStack, directory: Path, day: Day, *, native: bool, processes: int = 1
+) -> Contender | None:
     """Start an echo server; None for the native one where there is no compiler."""
     name = C_ECHO if native else PYTHON_ECHO
-    path = directory / name.replace(" ", "-")
-    pid = stack.enter_context(echo_server(path, native=native))
+    path = directory / f"{name.replace(' ', '-')}-{processes}"
+    pid = stack.enter_context(echo_server(path, native=native, processes=processes))
     if pid is None:
         return None
     # Its reply is always the same.
@@ -44,14 +46,15 @@ def least_server(stack: ExitStack, directory: Path, day: Day) -> Contender:
 
 
 def forkpolicy_contender(
-    stack: ExitStack, directory: Path, day: Day, decisions: str, build: Earlier | None = None
+    stack: ExitStack, directory: Path, day: Day, decisions: str, *, workers: int = 1, build: Earlier | None = None
 ) -> Contender:
-    """Start forkpolicy with one worker, today's or that of an earlier build."""
+    """Start forkpolicy, today's or that of an earlier build."""
     server = Server(
-        directory / f"{decisions}-{build.name if build else 'now'}",
+        directory / f"{decisions}-{workers}-{build.name if build else 'now'}",
         POLICY,
         sources=day.sources,
         decisions=decisions,
+        workers=workers,
         environment=build.environment if build else None,
     )
     stack.enter_context(server)

@@ -19,7 +19,7 @@ from hdrh.log import HistogramLogReader
 
 from loadtest.__main__ import main
 from loadtest.clients.rounds import Outcome
-from loadtest.commands import latency
+from loadtest.commands import latency, workers
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, write_log
@@ -193,6 +193,37 @@ def test_latency_is_a_table_for_people():
         line.split() for line in said.splitlines()
     ]
     assert said.endswith("Other processes kept up to 0.2 cores busy.")
+
+
+TITLES = {1: "master", 2: "log", 3: "worker 0", 4: "worker 1"}
+
+
+def test_the_time_of_all_cores_is_accounted_for():
+    """What the machine did and we did not is others', what nobody used is idle, an echo server's is a worker's."""
+    outcome = Outcome(process_us={1: 0.0, 2: 1e5, 3: 6e5, 4: 3e5}, generator_us=5e5, machine_us=2e6, seconds=2.0)
+    found = workers.spent(outcome, TITLES, cores=2)
+    assert found == pytest.approx(
+        {"workers": 0.45, "log": 0.05, "master": 0.0, "generator": 0.25, "others": 0.25, "idle": 1.0}
+    )
+    assert workers.busiest(outcome, TITLES) == pytest.approx(4 / 3)
+    # A clock in steps of 10 ms may count less than the processes do.
+    outcome = Outcome(process_us={9: 1e6}, generator_us=1e6, machine_us=1.99e6, seconds=1.0)
+    found = workers.spent(outcome, {9: "9"}, cores=2)
+    assert (found["workers"], found["others"], found["idle"]) == (1.0, 0.0, 0.0)
+
+
+def test_several_workers_are_two_tables_for_people():
+    """Rates and costs, then cores; without an echo server there is a dash."""
+    cores = {"workers": 1.25, "log": 0.05, "master": 0.0, "generator": 0.45, "others": 0.05, "idle": 0.2}
+    rows = [
+        workers.Row("forkpolicy", number, 50_000 * number, number, 9, 10, ratio, 3.25, 9_700, 1.02, cores)
+        for number, ratio in ((1, None), (2, 3.5))
+    ]
+    head = {"machine": "m", "load_average": 0.1, "python": "p", "optimised": True, "rounds": "2 rounds"}
+    said = [line.split() for line in workers.table(head, rows).splitlines()]
+    assert ["forkpolicy", "1", "50,000", "1.00", "9.00", "10.00", "-", "3.25", "9,700"] in said
+    assert ["forkpolicy", "2", "100,000", "2.00", "9.00", "10.00", "3.50", "3.25", "9,700"] in said
+    assert ["forkpolicy", "2", "1.02", "1.25", "0.05", "0.00", "0.45", "0.05", "0.20"] in said
 
 
 def test_an_earlier_build_is_that_commit(tmp_path):
