@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import pathlib
 import socket
 import struct
@@ -16,6 +17,8 @@ import pytest
 from gevent.event import Event
 
 from forkpolicy.loading import load_everything
+from forkpolicy.log import PRIORITY
+from forkpolicy.log_formats import LineFormat
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
 from forkpolicy.worker.engine import Engine
@@ -62,8 +65,11 @@ class Log:
     def event(self, level, event, **fields):
         self.events.append((level, event, fields))
 
-    def decision(self, **fields):
-        self.decisions.append(fields)
+    def writer(self, level, event, fields, arguments):
+        return LineFormat("json", PRIORITY[level], {"event": event, **fields}, arguments).writer(str, self.keep)
+
+    def keep(self, line):
+        self.decisions.append(json.loads(line[1:]))
 
 
 def until(condition):
