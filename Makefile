@@ -36,7 +36,7 @@ postfix:
 	@sh tests/postfix/install.sh
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo build dist *.egg-info forkpolicy/worker/*.so
 
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: apt-get install python3 python3-venv" >&2; exit 1; }
@@ -46,10 +46,10 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 # Order-only: a newer pip is no reason to install again, a changed pyproject.toml is.
-$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+$(VENV)/.installed: pyproject.toml forkpolicy/worker/_turn.c | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[terminal]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml Makefile | $(BIN)/pip
+$(VENV)/.installed-dev: pyproject.toml Makefile forkpolicy/worker/_turn.c | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql,terminal]'
 	@touch $@ $(VENV)/.installed

@@ -146,7 +146,9 @@ class HelperStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of it. `lines`: the texts of the policy's lines; `monotonic_ns`: when it was read."""
+    """All of it. `lines`: the texts of the policy's lines; `monotonic_ns`: when it was read; `turn`: what serves
+    connections, `c` or `python`.
+    """
 
     status_version: int
     version: str
@@ -165,6 +167,7 @@ class Status:
     helpers: tuple[HelperStatus, ...]
     monotonic_ns: int
     workers: tuple[WorkerStatus, ...] = field(default=())
+    turn: str | None = left_out()
 
     @property
     def served_tables(self) -> frozenset[str]:

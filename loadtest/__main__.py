@@ -11,6 +11,11 @@ from loadtest.errors import SetupError, VerdictError
 COMMANDS = {
     "demo": ("loadtest.commands.demo", "the founding use case, each verdict explained"),
     "bench": ("loadtest.commands.bench", "CPU per request of one worker, next to bare echo servers and earlier builds"),
+    "latency": (
+        "loadtest.commands.latency",
+        "how long one worker takes to reply at a steady rate, next to an echo server",
+    ),
+    "workers": ("loadtest.commands.workers", "what 1, 2 and 4 workers do and cost, and where the cores' time goes"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
     "verify-advise": (

@@ -1,12 +1,34 @@
-"""What holds for every test: Postfix's tests run where Postfix can, and say clearly where they did not."""
+"""What holds for every test: the turn of a connection runs both in C, built from today's source, and in Python.
+Postfix's tests run where Postfix can, and say clearly where they did not.
+"""
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
+from loadtest.native import extension
 from loadtest.servers.postfix import missing
 
 WHY_NO_POSTFIX = missing()
+TURN_SOURCE = Path(__file__).parent.parent / "forkpolicy" / "worker" / "_turn.c"
+
+
+def pytest_configure():
+    # Before anything imports it.
+    extension(TURN_SOURCE)
+
+
+@pytest.fixture(params=["python", "c"])
+def implementation(request):
+    """Both implementations of a connection's turn."""
+    module = importlib.import_module("forkpolicy.worker.implementation")
+    found = {"python": module.PYTHON, "c": module.C}[request.param]
+    if found is None:
+        pytest.skip("no C compiler, or no headers of Python: apt-get install gcc python3-dev")
+    return found
 
 
 def pytest_collection_modifyitems(items):

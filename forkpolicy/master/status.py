@@ -53,6 +53,7 @@ def describe(
         helpers=helpers,
         monotonic_ns=now_ns,
         workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),
+        turn=workers.turn,
     )
 
 

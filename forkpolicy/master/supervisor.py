@@ -183,6 +183,7 @@ class Master:
             sockets=sockets,
             workers=len(self.workers),
             generation=self.generation.number,
+            turn=self.workers.turn,
             **summary,
         )
         self.notifier.ready(f"{len(self.workers)} workers serve {sockets}")

@@ -49,12 +49,13 @@ FORK_FAILED_DELAY_S = 1.0
 @dataclass(frozen=True, slots=True)
 class WorkerProgram:
     """What a worker's process does: `run(generation, slot, link)`, as `identity`. `keep`: the descriptors that all of
-    them share.
+    them share. `turn`: which implementation of a connection's turn they use, for the log and `status`.
     """
 
     run: Callable[[Generation, int, socket.socket], None]
     keep: tuple[int, ...]
     identity: Identity | None = None
+    turn: str = ""
 
 
 class Workers:
@@ -81,6 +82,11 @@ class Workers:
     def listen(self, on_message: Callable[[Worker, ToMaster], None], on_exit: Callable[[Worker], None]) -> None:
         """Pass on messages and deaths. `on_message` may raise for an invalid message: such a worker is killed."""
         self._on_message, self._on_worker_exit = on_message, on_exit
+
+    @property
+    def turn(self) -> str:
+        """Which implementation of a connection's turn they use."""
+        return self._program.turn
 
     def __bool__(self) -> bool:
         """Whether any lives."""

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 class Outcome:
     """One rule that decides or notes something. `hits`: how often it has; `plain`: its reply where that can go out with
-    nothing put in and nothing logged. The worker sets both.
+    nothing put in and nothing logged. `denies` and `logged`: whether it counts as a denial, and stands in the log. The
+    worker sets all of them.
     """
 
-    __slots__ = ("hits", "plain", "rule")
+    __slots__ = ("denies", "hits", "logged", "plain", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.hits = 0
         self.plain = b""
+        self.denies = self.logged = False

@@ -52,6 +52,8 @@ RESTRICTIONS = frozenset(
 # One SMTP reply line: RFC 5321 4.5.3.1.5 allows 512 octets, Postfix adds the code and the recipient.
 MAX_TEXT_BYTES = 450
 
+BEGIN, END = "action=", "\n\n"
+
 WHOLE_MESSAGE = frozenset({"BCC", "DISCARD", "FILTER", "HOLD", "REDIRECT"})
 
 
@@ -127,4 +129,4 @@ def encode(text: str) -> bytes:
     """The bytes of one reply; exactly these, since Postfix takes anything readable before its next request for a
     lost server.
     """
-    return f"action={text}\n\n".encode()
+    return f"{BEGIN}{text}{END}".encode()

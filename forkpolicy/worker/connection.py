@@ -1,9 +1,9 @@
-"""One connection of Postfix: bytes in, a decision, exactly one reply out. The hot path.
+"""One connection of Postfix: bytes in, a decision, exactly one reply out.
 
-There is no greenlet: the hub calls `_readable` when there is something to read. Nothing here waits: a reply that
-the socket does not take at once is kept and the connection is not read until it has gone. Postfix keeps a
-connection for hours and sends the same names in the same order, so the connection remembers the layout that matched
-last.
+There is no greenlet: readiness.py calls the turn (turn.py) when there is something to read. It answers the usual
+request alone; what is not usual comes here. Nothing waits: a reply that the socket does not take at once is kept and
+the connection is not read until it has gone. Postfix keeps a connection for hours and sends the same names in the same
+order, so the turn learns the layout of the last request.
 
 A client that sends many requests at once, which Postfix never does, has some of them answered and then waits for its
 next turn like every other; until all of them are answered nothing more is read.
@@ -21,19 +21,18 @@ import gevent
 
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import ProtocolError, Request
+from forkpolicy.worker.turn import MAX_READ_BYTES
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from forkpolicy.policy.outcome import Outcome
-    from forkpolicy.protocol.layout import Layout, Values
+    from forkpolicy.protocol.layout import Values
     from forkpolicy.worker.engine import Engine
+    from forkpolicy.worker.readiness import Readiness
 
-READ, WRITE = 1, 2
-MAX_READ_BYTES = 65536
 MSG_PEEK = 2
-NO_LAYOUT = -1
 # Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms without any other client.
 REQUESTS_A_TURN = 16
 
@@ -43,26 +42,23 @@ class Connection:
 
     __slots__ = (
         "_engine",
-        "_epoch",
         "_idle_timeout_s",
-        "_layout",
         "_loop",
         "_on_close",
         "_read_bytes",
-        "_readable_watcher",
         "_reader",
+        "_readiness",
         "_sock",
         "_timer",
+        "_turn",
         "_unsent",
-        "_writable_watcher",
-        "last_used_ns",
-        "requests",
     )
 
     def __init__(
         self,
         sock: socket.socket,
         engine: Engine,
+        readiness: Readiness,
         on_close: Callable[[Connection], None],
         *,
         idle_timeout_s: float,
@@ -73,19 +69,15 @@ class Connection:
         """`unsent` and `pending` are what another worker had in hand of it."""
         self._sock = sock
         self._engine = engine
+        self._readiness = readiness
         self._on_close = on_close
         self._idle_timeout_s = idle_timeout_s
         self._read_bytes = min(MAX_READ_BYTES, max_request_bytes)
+        self._turn = engine.implementation.turn(sock, self._read_bytes, engine, self)
         self._reader = RequestReader(max_request_bytes, pending)
         self._unsent = unsent
-        self._layout: Layout | None = None
-        self._epoch = NO_LAYOUT
         self._loop = gevent.get_hub().loop
-        self._readable_watcher = self._loop.io(sock.fileno(), READ)
-        self._writable_watcher = self._loop.io(sock.fileno(), WRITE)
         self._timer = self._loop.timer(idle_timeout_s)
-        self.last_used_ns = perf_counter_ns()
-        self.requests = 0
 
     def start(self) -> None:
         """Serve from now on, what is there already at once: whatever comes next, a client that has waited for its
@@ -95,8 +87,8 @@ class Connection:
         if not self.idle:
             self._writable()
         else:
-            self._readable_watcher.start(self._readable)
-            self._readable()
+            self._readiness.to_read(self._sock.fileno(), self._turn.readable)
+            self._turn.readable()
 
     @property
     def idle(self) -> bool:
@@ -129,70 +121,36 @@ class Connection:
         """The bytes of requests that are not answered yet, the last of them unfinished perhaps."""
         return self._reader.pending
 
+    @property
+    def requests(self) -> int:
+        """How many were answered. For the balance between workers: which connections carry the traffic."""
+        return self._turn.requests
+
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._sock.fileno()
 
     def detach(self) -> int:
         """Stop serving and give the descriptor away; `unsent` and `pending` are what goes with it."""
-        self._stop_watchers()
+        self._stop()
         return self._sock.detach()
 
     def close(self) -> None:
         """Close the connection. Harmless when it is closed."""
         if self._sock.fileno() < 0:
             return
-        self._stop_watchers()
+        self._stop()
         self._sock.close()
         self._on_close(self)
 
-    def _stop_watchers(self) -> None:
-        for watcher in (self._readable_watcher, self._writable_watcher, self._timer):
-            watcher.stop()
-            watcher.close()
+    def _stop(self) -> None:
+        self._turn.end()
+        self._readiness.remove(self._sock.fileno())
+        self._timer.stop()
+        self._timer.close()
 
-    def _readable(self) -> None:
-        started_ns = perf_counter_ns()
-        try:
-            data = self._sock.recv(self._read_bytes)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-            return
-        engine = self._engine
-        if self._epoch == engine.layouts_epoch and not self._reader:
-            assert self._layout is not None
-            values = self._layout.values(data.decode("utf-8", "surrogateescape"))
-            if values is not None:
-                outcome = engine.decide(values)
-                if outcome.plain and not engine.noted:
-                    self._send(outcome.plain)
-                    self._count(outcome, started_ns)
-                else:
-                    self._finish(outcome, values, data, started_ns)
-                return
-        if data:
-            self._read_exactly(data, started_ns)
-        else:
-            self.close()
-
-    def _count(self, outcome: Outcome, started_ns: int) -> None:
-        elapsed_ns = perf_counter_ns() - started_ns
-        outcome.hits += 1
-        counters = self._engine.counters
-        counters.requests += 1
-        counters.busy_ns += elapsed_ns
-        bucket = elapsed_ns >> 10
-        if bucket < 1024:
-            counters.linear_us[bucket] += 1
-        else:
-            counters.slow_ns.append(elapsed_ns)
-        self.last_used_ns = started_ns
-        # For the balance between workers: which connections carry the traffic.
-        self.requests += 1
-
-    def _finish(self, outcome: Outcome, values: Values, raw: bytes, started_ns: int) -> None:
+    def finish(self, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
+        """Reply to a request that is decided, with what its reply and the log want. Called by the turn."""
         engine = self._engine
         try:
             reply = engine.finish(outcome, values, raw, (perf_counter_ns() - started_ns) // 1000)
@@ -200,68 +158,61 @@ class Connection:
             engine.bug(error)
             outcome = engine.on_error
             reply = outcome.rule.action.encoded
-        self._send(reply)
-        self._count(outcome, started_ns)
+        self._turn.send(reply)
+        self._turn.count(outcome, started_ns)
 
-    def _read_exactly(self, data: bytes, started_ns: int) -> None:
-        """Read what is not a single request of the known layout: parts, several at once, another layout, no request."""
-        self._reader.feed(data)
+    def read_exactly(self, raw: bytes, started_ns: int) -> None:
+        """Read what is not a single request of the known layout: parts, several at once, another layout, no request, or
+        as much as was asked for, so that there may be more. Called by the turn.
+        """
+        if len(raw) == self._read_bytes:
+            self._readiness.again(self._sock.fileno())
+        # The rest of a request, or one that comes before those read here are answered, is not for the turn.
+        self._turn.learn(None)
+        self._reader.feed(raw)
         self._serve_what_was_read(started_ns)
 
-    def _serve_what_was_read(self, started_ns: int) -> None:
+    def _serve_what_was_read(self, started_ns: int) -> bool:
+        """Answer whole requests; whether that is done, and the connection may be read again."""
         reader, engine = self._reader, self._engine
         try:
             for _ in range(REQUESTS_A_TURN):
                 raw = reader.next_request()
                 if raw is None:
-                    self._readable_watcher.start(self._readable)
-                    return
+                    return True
                 request = Request.parse(raw)
-                self._learn(request)
+                if not reader:
+                    self._turn.learn(engine.layout_of(request))
                 values = engine.values_of(request)
-                self._finish(engine.decide(values), values, raw, started_ns)
+                self.finish(raw, started_ns, engine.decide(values), values)
                 if self._unsent or self._sock.fileno() < 0:
-                    return
+                    return False
                 started_ns = perf_counter_ns()
         except ProtocolError as error:
             engine.counters.protocol_errors += 1
             engine.seldom_log.event("warning", "invalid request", str(error), first_bytes=error.shown.decode("latin-1"))
             self.close()
-            return
+            return False
         # Nearly always it is writable in the next turn, and then so are others: theirs come in between.
-        self._readable_watcher.stop()
-        self._writable_watcher.start(self._writable)
+        self._readiness.to_write(self._sock.fileno(), self._writable)
+        return False
 
-    def _learn(self, request: Request) -> None:
-        self._layout = self._engine.layout_of(request)
-        # A layout belongs to one generation of the policy: another one wants other attributes.
-        self._epoch = self._engine.layouts_epoch if self._layout else NO_LAYOUT
-
-    def _send(self, reply: bytes) -> None:
-        try:
-            sent = self._sock.send(reply)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.close()
-            return
-        if sent != len(reply):
-            self._unsent = reply[sent:]
-            self._readable_watcher.stop()
-            self._writable_watcher.start(self._writable)
+    def send_later(self, rest: bytes) -> None:
+        """Send what the socket has not taken as soon as it can, and read nothing meanwhile. Called by the turn."""
+        self._unsent = rest
+        self._readiness.to_write(self._sock.fileno(), self._writable)
 
     def _writable(self) -> None:
         """Send the rest of a reply, or answer requests that have waited for their turn, or both."""
         started_ns = perf_counter_ns()
-        self._writable_watcher.stop()
         if self._unsent:
             reply, self._unsent = self._unsent, b""
-            self._send(reply)
-        if not self._unsent and self._sock.fileno() >= 0:
-            self._serve_what_was_read(started_ns)
+            self._turn.send(reply)
+        if not self._unsent and self._sock.fileno() >= 0 and self._serve_what_was_read(started_ns):
+            self._readiness.to_read(self._sock.fileno(), self._turn.readable)
 
     def _idle_check(self) -> None:
-        left_s = self._idle_timeout_s - (perf_counter_ns() - self.last_used_ns) / 1e9
+        left_s = self._idle_timeout_s - (perf_counter_ns() - self._turn.last_used_ns) / 1e9
         if left_s <= 0:
             self.close()
         else:

@@ -16,6 +16,7 @@ from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.handover import MAX_PENDING_BYTES, HandoverChannel, Receipt, UnknownVersionError
 from forkpolicy.worker.limit import Peers, peer_of
+from forkpolicy.worker.readiness import Readiness
 
 if TYPE_CHECKING:
     from forkpolicy.scoreboard import Slot
@@ -36,6 +37,7 @@ class Connections:
         self.handover, self.hot_handover = (HandoverChannel(*pair) for pair in handover_pairs)
         self.receipt = Receipt()
         self._engine = engine
+        self._readiness = Readiness()
         self._slot = slot
         self._peers = Peers()
         self._allowed_networks: tuple[str, ...] = ()
@@ -133,6 +135,7 @@ class Connections:
         connection = Connection(
             sock,
             self._engine,
+            self._readiness,
             self._forget,
             idle_timeout_s=server.idle_timeout,
             max_request_bytes=server.max_request,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.status import WorkerState
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.decision_log import DecisionLog
 from forkpolicy.worker.denied_domains import DENIALS, DeniedDomains
+from forkpolicy.worker.implementation import CHOSEN
 from forkpolicy.worker.sampling import Sampling
 from forkpolicy.worker.seldom_log import SeldomLog
 from forkpolicy.worker.shadow import ShadowComparison
@@ -21,8 +22,9 @@ from forkpolicy.worker.shadow import ShadowComparison
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
     from forkpolicy.policy.outcome import Outcome
-    from forkpolicy.protocol.layout import Values
+    from forkpolicy.protocol.layout import Layout, Values
     from forkpolicy.protocol.request import Request
+    from forkpolicy.worker.implementation import Implementation
     from forkpolicy.worker.seldom_log import EventLog
 
 # Postfix installations differ, connections of one do not: a handful of layouts is all that a worker meets.
@@ -32,7 +34,8 @@ MAX_LAYOUTS = 32
 class Engine:
     """One worker's generation. `decide` is replaced with the generation, so connections fetch it for each request."""
 
-    def __init__(self, loaded: Loaded, generation: int, log: EventLog) -> None:
+    def __init__(self, loaded: Loaded, generation: int, log: EventLog, implementation: Implementation = CHOSEN) -> None:
+        self.implementation = implementation
         self._log = log
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
@@ -58,10 +61,11 @@ class Engine:
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
         # Rules whose reply is sent as it is, with nothing to log or count: nearly all requests end in one.
-        for outcome in self.policy.outcomes[:-1]:
-            rule = outcome.rule
-            is_plain = not self.decision_log.logs(rule) and rule.action.verb not in DENIALS
-            outcome.plain = rule.action.encoded if is_plain else b""
+        for outcome in self.policy.outcomes:
+            action = outcome.rule.action
+            outcome.denies, outcome.logged = action.verb in DENIALS, self.decision_log.logs(outcome.rule)
+            is_plain = not (outcome.denies or outcome.logged or outcome is self.on_error)
+            outcome.plain = action.encoded if is_plain else b""
 
     def describe(self) -> WorkerState:
         """What this worker serves: the version of each table; what the shadow has counted, and who was denied."""
@@ -90,7 +94,7 @@ class Engine:
         if names not in self.layouts:
             if len(self.layouts) >= MAX_LAYOUTS:
                 self.layouts.clear()
-            self.layouts[names] = Layout(names, self.policy.wanted)
+            self.layouts[names] = self.implementation.layout(names, self.policy.wanted)
         return self.layouts[names]
 
     def values_of(self, request: Request) -> Values:
@@ -102,18 +106,22 @@ class Engine:
 
         `raw` is the request, for a log of everything.
         """
-        policy, decision_log, rule = self.policy, self.decision_log, outcome.rule
-        for noted in policy.take_noted() if self.noted else ():
+        rule = outcome.rule
+        if self.noted:
+            self._take_notes(values, elapsed_us)
+        reply = rule.action.encoded or self.policy.reply(rule, values)
+        if outcome.denies:
+            self.denied_domains.count(values[self._sender_at] or "", values[self._state_at] or "")
+        if outcome.logged:
+            self.decision_log.decision(rule, values, reply, elapsed_us, raw)
+        return reply
+
+    def _take_notes(self, values: Values, elapsed_us: int) -> None:
+        policy, decision_log = self.policy, self.decision_log
+        for noted in policy.take_noted():
             noted.hits += 1
             if decision_log.logs_notes and noted.rule.action.kind == "log":
                 decision_log.note(noted.rule, values, policy.text(noted.rule, values), elapsed_us)
-        reply = policy.reply(rule, values)
-        if rule.action.verb in DENIALS:
-            self.denied_domains.count(values[self._sender_at] or "", values[self._state_at] or "")
-        if decision_log.logs(rule):
-            text = reply[len("action=") : -2].decode("utf-8", "replace")
-            decision_log.decision(rule, values, text, elapsed_us, raw)
-        return reply
 
     def _evaluation_failed(self, failure: str) -> None:
         self.counters.errors += 1

@@ -51,11 +51,9 @@ class Flusher:
 
     def _flush_latencies(self) -> None:
         counters = self._engine.counters
-        linear = [(number, count) for number, count in enumerate(counters.linear_us) if count]
-        for number, _ in linear:
-            counters.linear_us[number] = 0
         # The middle of n to n+1 times 1.024 us.
-        self._slot.add_latencies((bucket_of((number << 10) + 512), count) for number, count in linear)
+        linear = ((bucket_of((number << 10) + 512), count) for number, count in counters.take_linear_us())
+        self._slot.add_latencies(linear)
         self._slot.add_latencies((bucket_of(ns), 1) for ns in counters.slow_ns)
         counters.slow_ns.clear()
 

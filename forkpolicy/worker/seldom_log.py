@@ -5,7 +5,12 @@ in between. Raises nothing: the log never blocks.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from forkpolicy.log_formats import Writer
 
 REPEAT_S = 60.0
 
@@ -16,8 +21,8 @@ class EventLog(Protocol):
     def event(self, level: str, event: str, **fields: object) -> None:
         """Log one event."""
 
-    def decision(self, **fields: object) -> None:
-        """Log one decision."""
+    def writer(self, level: str, event: str, fields: Mapping[str, object], arguments: Sequence[str]) -> Writer:
+        """A fast function that logs one event of a kind (log_formats.py)."""
 
 
 class SeldomLog:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import select
 import socket
 import struct
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +45,8 @@ class Load:
     lost: int = 0
     seconds: float = 0.0
     latency: Histogram = field(default_factory=Histogram)
+    # Open loop: how late requests were sent although a connection was free. That is the generator, and not the server.
+    lag: Histogram = field(default_factory=Histogram)
     # The first wrong reply: the request's number among the requests, and what came.
     first_wrong: tuple[int, bytes] | None = None
 
@@ -66,7 +71,9 @@ class Load:
 
 
 class Generator(Protocol):
-    """A generator that is connected to a server."""
+    """A generator that is connected to a server. `pid`: the process that does its work."""
+
+    pid: int
 
     def round(self, seconds: float, rate: float = 0.0) -> Load:
         """Send requests, over and over, and wait for the last reply; `rate` 0 is closed loop."""
@@ -109,6 +116,7 @@ class _Native:
         self._path = path
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self.pid = self._process.pid
 
     def round(self, seconds: float, rate: float = 0.0) -> Load:
         process = self._process
@@ -129,19 +137,25 @@ class _Native:
 
 
 def _load(result: dict[str, Any]) -> Load:
-    latency = Histogram()
-    for us, count in result.pop("latency_us").items():
-        latency.record(int(us), count)
+    latency, lag = (_histogram(result.pop(name)) for name in ("latency_us", "lag_us"))
     if "first_wrong" in result:
         number, reply = result["first_wrong"]
         result["first_wrong"] = number, bytes.fromhex(reply)
-    return Load(latency=latency, **result)
+    return Load(latency=latency, lag=lag, **result)
+
+
+def _histogram(counts: dict[str, int]) -> Histogram:
+    found = Histogram()
+    for us, count in counts.items():
+        found.record(int(us), count)
+    return found
 
 
 class _Python:
     """The same as native/generate.c, for machines without a compiler."""
 
     def __init__(self, path: str | Path, requests: Requests, connections: int, *, never_sleep: bool) -> None:
+        self.pid = os.getpid()
         self._requests, self._next = requests, 0
         self._longest_wait_s = 0.0 if never_sleep else 0.1
         self._epoll = select.epoll()
@@ -154,24 +168,30 @@ class _Python:
             connection.setblocking(False)
             self._sockets[connection.fileno()] = connection
             self._epoll.register(connection, select.EPOLLIN)
-        self._idle = list(self._sockets)
+        # The one that has been idle longest sends next.
+        self._idle = deque(self._sockets)
+        self._idle_since_s = 0.0
 
     def round(self, seconds: float, rate: float = 0.0) -> Load:
         self._load = Load()
         start = now = time.monotonic()
-        sent = 0
-        while now < start + seconds or (self._waiting and now < start + seconds + GRACE_S):
-            due = start + sent / rate if rate else now
-            while self._idle and due <= now and now < start + seconds:
-                self._send(self._idle.pop(), due)
+        end, sent, to_send = start + seconds, 0, math.ceil(seconds * rate)
+        # In an open loop also what fell due in time and found no free connection then.
+        while now < end or ((self._waiting or (self._idle and sent < to_send)) and now < end + GRACE_S):
+            wait_s = self._longest_wait_s
+            while self._idle and not rate and now < end:
+                self._send(self._idle.popleft(), now)
+            while self._idle and sent < to_send:
+                due = start + sent / rate
+                if due > now:
+                    wait_s = min(wait_s, due - now)
+                    break
+                self._load.lag.record(int((time.monotonic() - max(due, self._idle_since_s)) * 1e6))
+                self._send(self._idle.popleft(), due)
                 sent += 1
-                due = start + sent / rate if rate else now
-            wait_s = max(0.0, due - now) if self._idle else self._longest_wait_s
-            for number, _ in self._epoll.poll(min(self._longest_wait_s, wait_s)):
-                if self._receive(number):
-                    self._idle.append(number)
+            self._receive_ready(wait_s)
             now = time.monotonic()
-        self._load.lost += len(self._waiting)
+        self._load.lost += len(self._waiting) + to_send - sent
         self._load.seconds = time.monotonic() - start
         return self._load
 
@@ -184,6 +204,12 @@ class _Python:
         self._sockets[number].send(self._requests[self._next][0])
         self._waiting[number] = due, self._next
         self._next = (self._next + 1) % len(self._requests)
+
+    def _receive_ready(self, wait_s: float) -> None:
+        for number, _ in self._epoll.poll(wait_s):
+            if self._receive(number):
+                self._idle_since_s = self._idle_since_s if self._idle else time.monotonic()
+                self._idle.append(number)
 
     def _receive(self, number: int) -> bool:
         # A reply is one small write of the server and arrives whole on a UNIX socket.

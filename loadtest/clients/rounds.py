@@ -21,7 +21,7 @@ from loadtest.measure.histogram import Histogram
 from loadtest.measure.processes import cpu_us, descendants, machine_busy_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from loadtest.clients.generator import Generator, Requests
 
@@ -47,6 +47,15 @@ class Outcome:
     cpu_us: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     latency: Histogram = field(default_factory=Histogram)
+    # The p99 of each round.
+    p99s_us: list[int] = field(default_factory=list)
+    # How late the generator was, see Load.lag.
+    lag: Histogram = field(default_factory=Histogram)
+    # Within the rounds: CPU time of each of the server's processes, of the generator and of the whole machine.
+    process_us: dict[int, float] = field(default_factory=dict)
+    generator_us: float = 0.0
+    machine_us: float = 0.0
+    seconds: float = 0.0
 
     def ratio_to(self, other: Outcome) -> float:
         """CPU per request as a multiple of another server's, as in the median round."""
@@ -61,23 +70,35 @@ class Comparison:
     others_cores: float
 
 
-def in_turn(contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float) -> Comparison:
-    """Measure each contender once in each round."""
+def in_turn(
+    contenders: Sequence[Contender],
+    *,
+    connections: int,
+    rounds: int,
+    seconds: float,
+    rate: float = 0.0,
+    apart: bool = True,
+) -> Comparison:
+    """Measure each contender once in each round, in a closed loop or at `rate` requests a second.
+
+    Unless `apart`, generators that may sleep share all cores with the servers, as clients of several workers must.
+    """
     outcomes = [Outcome() for _ in contenders]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_cores_apart(contenders))
+        if apart:
+            stack.enter_context(_cores_apart(contenders))
         generators = [
             stack.enter_context(
-                generator.connected(each.path, each.requests, connections=connections, never_sleep=True)
+                generator.connected(each.path, each.requests, connections=connections, never_sleep=apart)
             )
             for each in contenders
         ]
         for source in generators:
-            source.round(WARM_UP_S)
+            source.round(WARM_UP_S, rate)
         began, others = time.monotonic(), _others_us()
         for _ in range(rounds):
             for contender, source, outcome in zip(contenders, generators, outcomes, strict=True):
-                _measure(contender, source, outcome, seconds)
+                _measure(contender, source, outcome, seconds, rate)
         others_cores = (_others_us() - others) / 1e6 / (time.monotonic() - began)
     return Comparison(outcomes, max(0.0, others_cores))
 
@@ -114,11 +135,21 @@ def _others_us() -> float:
     return machine_busy_us() - cpu_us([os.getpid(), *descendants(os.getpid())])
 
 
-def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds: float) -> None:
-    before = cpu_us(contender.pids)
-    load = source.round(seconds)
+def _each_us(pids: Iterable[int]) -> dict[int, float]:
+    return {pid: cpu_us([pid]) for pid in pids}
+
+
+def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds: float, rate: float) -> None:
+    before, generator_before, machine_before = _each_us(contender.pids), cpu_us([source.pid]), machine_busy_us()
+    load = source.round(seconds, rate)
+    outcome.machine_us += machine_busy_us() - machine_before
+    outcome.generator_us += cpu_us([source.pid]) - generator_before
     time.sleep(SETTLE_S)
-    used = cpu_us(contender.pids) - before
+    used = 0.0
+    for pid, us in _each_us(contender.pids).items():
+        used += us - before[pid]
+        outcome.process_us[pid] = outcome.process_us.get(pid, 0.0) + us - before[pid]
+    outcome.seconds += load.seconds
     if trouble := load.trouble(contender.requests):
         raise VerdictError(f"{contender.name}: {trouble}")
     if not load.replies:
@@ -126,3 +157,5 @@ def _measure(contender: Contender, source: Generator, outcome: Outcome, seconds:
     outcome.cpu_us.append(used / load.replies)
     outcome.rates.append(load.rate)
     outcome.latency.add(load.latency)
+    outcome.p99s_us.append(load.latency.percentile(99))
+    outcome.lag.add(load.lag)

@@ -10,32 +10,34 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.clients.rounds import Contender, in_turn
-from loadtest.measure.interpreter import NOT_OPTIMISED, interpreter, optimised
-from loadtest.measure.processes import machine
+from loadtest.clients.rounds import in_turn
+from loadtest.measure.heading import heading, heading_lines, others_line
 from loadtest.options import at_least, counts, positive
-from loadtest.servers.earlier import Earlier, earlier_build
-from loadtest.servers.echo import echo_server
+from loadtest.servers.contenders import (
+    C_ECHO,
+    PYTHON_ECHO,
+    VARIANTS,
+    echo_contender,
+    forkpolicy_contender,
+    named,
+)
+from loadtest.servers.earlier import earlier_build
 from loadtest.servers.postfix import traversable_directory
-from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile
-from loadtest.traffic.traffic import PASSED, POLICY, Day
+from loadtest.traffic.traffic import Day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
-    from loadtest.clients.rounds import Outcome
-
-C_ECHO, PYTHON_ECHO = "C echo", "Python echo"
-# What is logged of the decisions, and how the table calls a server with that setting.
-VARIANTS = {"none": "forkpolicy", "acted": "forkpolicy, logging refusals"}
+    from loadtest.clients.rounds import Contender, Outcome
+    from loadtest.measure.heading import Heading
+    from loadtest.servers.earlier import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +61,22 @@ class Row:
 def main(argv: Sequence[str]) -> int:
     """Run it, print the table."""
     options = _options(argv)
-    heading = _heading(options)
+    head = heading(f"{options.rounds} rounds of {options.seconds:g} s for each server, in turn")
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(traversable_directory())
         earlier = earlier_build(options.against, directory / "earlier") if options.against else None
         contenders = list(_contenders(stack, directory, Day(load_profile(options.profile)), earlier))
         rows = list(_rows(contenders, earlier, options))
     if options.json:
-        print(json.dumps({**heading, "earlier": earlier and earlier.name, "rows": [asdict(row) for row in rows]}))
+        print(json.dumps({**head, "earlier": earlier and earlier.name, "rows": [asdict(row) for row in rows]}))
     else:
-        print(table(heading, rows))
+        print(table(head, rows))
     return 0
 
 
-def table(heading: dict[str, str | float | bool], rows: Sequence[Row]) -> str:
+def table(head: Heading, rows: Sequence[Row]) -> str:
     """The rows as text."""
-    lines = [f"{heading['machine']}; load average before: {heading['load_average']}", str(heading["python"])]
-    if not heading["optimised"]:
-        lines.append(NOT_OPTIMISED)
-    lines += [str(heading["rounds"]), ""]
+    lines = heading_lines(head)
     lines.append(
         f"{'':<40}{'':>6}{'CPU us/request':>17}{'median ratio to':>27}\n"
         f"{'server':<40}{'conns':>6}{'least':>9}{'median':>8}"
@@ -92,8 +91,7 @@ def table(heading: dict[str, str | float | bool], rows: Sequence[Row]) -> str:
             f"{row.server:<40}{row.connections:>6}{row.cpu_us:>9.2f}{row.cpu_us_median:>8.2f}"
             f"{ratios}{row.rate:>12,.0f}{row.p50_us:>8,}{row.p99_us:>8,}"
         )
-    lines += ["", f"Other processes kept up to {max(row.others_cores for row in rows):.1f} cores busy."]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", others_line(max(row.others_cores for row in rows))])
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -111,41 +109,14 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _heading(options: argparse.Namespace) -> dict[str, str | float | bool]:
-    return {
-        "machine": machine(),
-        "load_average": round(os.getloadavg()[0], 1),
-        "python": interpreter(),
-        "optimised": optimised(),
-        "rounds": f"{options.rounds} rounds of {options.seconds:g} s for each server, in turn",
-    }
-
-
 def _contenders(stack: ExitStack, directory: Path, day: Day, earlier: Earlier | None) -> Iterator[Contender]:
     """Start all servers."""
-    requests = day.requests()
-    # An echo server's reply is always the same.
-    unjudged = [(text, PASSED) for text, _ in requests]
-    for name, native in ((C_ECHO, True), (PYTHON_ECHO, False)):
-        path = directory / name.replace(" ", "-")
-        pid = stack.enter_context(echo_server(path, native=native))
-        if pid is not None:
-            yield Contender(name, path, [pid], unjudged)
-    for decisions, name in VARIANTS.items():
+    for native in (True, False):
+        if echo := echo_contender(stack, directory, day, native=native):
+            yield echo
+    for decisions in VARIANTS:
         for build in (None, earlier) if earlier else (None,):
-            server = Server(
-                directory / f"{decisions}-{build.name if build else 'now'}",
-                POLICY,
-                sources=day.sources,
-                decisions=decisions,
-                environment=build.environment if build else None,
-            )
-            stack.enter_context(server)
-            yield Contender(_name(name, build), server.socket_path, server.process_ids(), requests)
-
-
-def _name(variant: str, build: Earlier | None) -> str:
-    return f"{variant}, at {build.name}" if build else variant
+            yield forkpolicy_contender(stack, directory, day, decisions, build=build)
 
 
 def _rows(contenders: Sequence[Contender], earlier: Earlier | None, options: argparse.Namespace) -> Iterator[Row]:
@@ -172,7 +143,7 @@ def _row(
         statistics.median(outcome.cpu_us),
         ratio_to(C_ECHO),
         ratio_to(PYTHON_ECHO),
-        ratio_to(_name(name, earlier)) if earlier else None,
+        ratio_to(named(name, earlier)) if earlier else None,
         statistics.median(outcome.rates),
         outcome.latency.percentile(50),
         outcome.latency.percentile(99),

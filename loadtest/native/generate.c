@@ -6,7 +6,9 @@
  * (u8), that beginning, the request.
  * Each line of standard input, "SECONDS RATE", is a round on the same connections. RATE 0 is closed loop: a connection
  * sends its next request as soon as it has a reply. Otherwise requests fall due at RATE a second whatever the server
- * does, and latency counts from that moment (no coordinated omission).
+ * does, and latency counts from that moment (no coordinated omission). Lag is how late a request was sent although a
+ * connection was free: the generator's own lateness, which is part of the latency but not the server's doing.
+ * The connection that has been idle longest sends next, so that all of them are in use at any rate.
  * With never-sleep it keeps a core busy during a round. Otherwise a slow server finds it asleep, and pays for waking it
  * with each reply, which a fast one does not.
  *
@@ -31,15 +33,19 @@
 #define GRACE_NS 60000000000u /* as in loadtest/clients/generator.py */
 
 struct request { const char *text, *right; uint32_t length; unsigned char right_length; };
+struct round { double rate; uint64_t start_ns, end_ns, sent; };
 struct connection { int fd; const struct request *request; uint64_t due_ns; size_t filled; char reply[1024]; };
 
 static struct request *requests;
-static size_t request_count, next_request, connection_count, idle_count, *idle;
+static size_t request_count, next_request, connection_count;
+/* A ring: those that wait for a request, the longest idle one at idle_first. */
+static size_t idle_first, idle_count, *idle;
+static uint64_t idle_since_ns; /* since when there has been any */
 static struct connection *connections;
 static int epoll, never_sleep;
 
 /* What came of the current round. */
-static uint64_t histogram[BUCKETS], replies, wrong, lost, in_flight;
+static uint64_t latency[BUCKETS], lag[BUCKETS], replies, wrong, lost, in_flight;
 static struct connection first_wrong;
 
 static void fail(const char *what) { perror(what); exit(2); }
@@ -51,7 +57,7 @@ static uint64_t now_ns(void) {
 }
 
 /* Exact below 128 us, then 64 buckets for every power of two: as fine as what counts them on, measure/histogram.py. */
-static void record(uint64_t us) {
+static void record(uint64_t *histogram, uint64_t us) {
     unsigned exponent = us < 128 ? 0 : 63 - (unsigned)__builtin_clzll(us) - 6;
     size_t at = exponent ? 128 + (exponent - 1) * 64 + (us >> exponent) - 64 : us;
     histogram[at < BUCKETS ? at : BUCKETS - 1]++;
@@ -115,23 +121,29 @@ static int receive(struct connection *connection) {
     in_flight--;
     if (memmem(reply, connection->filled - 2, "\n\n", 2)) { lost++; return -1; }
     replies++;
-    record((now_ns() - connection->due_ns) / 1000);
+    record(latency, (now_ns() - connection->due_ns) / 1000);
     const struct request *request = connection->request;
     if (connection->filled < request->right_length || memcmp(reply, request->right, request->right_length))
         if (!wrong++) first_wrong = *connection;
     return 1;
 }
 
-static void print_result(double seconds) {
-    printf("{\"replies\": %llu, \"wrong\": %llu, \"lost\": %llu, \"seconds\": %.6f, \"latency_us\": {",
-           (unsigned long long)replies, (unsigned long long)wrong, (unsigned long long)lost, seconds);
+static void print_histogram(const char *name, const uint64_t *histogram) {
     const char *comma = "";
+    printf(", \"%s\": {", name);
     for (size_t at = 0; at < BUCKETS; at++)
         if (histogram[at]) {
             printf("%s\"%llu\": %llu", comma, (unsigned long long)lowest_of(at), (unsigned long long)histogram[at]);
             comma = ", ";
         }
     printf("}");
+}
+
+static void print_result(double seconds) {
+    printf("{\"replies\": %llu, \"wrong\": %llu, \"lost\": %llu, \"seconds\": %.6f",
+           (unsigned long long)replies, (unsigned long long)wrong, (unsigned long long)lost, seconds);
+    print_histogram("latency_us", latency);
+    print_histogram("lag_us", lag);
     if (wrong) {
         printf(", \"first_wrong\": [%zu, \"", (size_t)(first_wrong.request - requests));
         for (size_t at = 0; at < first_wrong.filled; at++) printf("%02x", (unsigned char)first_wrong.reply[at]);
@@ -139,6 +151,18 @@ static void print_result(double seconds) {
     }
     printf("}\n");
     fflush(stdout);
+}
+
+static void add_idle(size_t at) {
+    if (!idle_count) idle_since_ns = now_ns();
+    idle[(idle_first + idle_count++) % connection_count] = at;
+}
+
+static struct connection *take_idle(void) {
+    struct connection *taken = &connections[idle[idle_first]];
+    idle_first = (idle_first + 1) % connection_count;
+    idle_count--;
+    return taken;
 }
 
 static void connect_all(const char *path) {
@@ -149,18 +173,29 @@ static void connect_all(const char *path) {
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = at};
         connections[at].fd = connect_to(path);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, connections[at].fd, &event)) fail("epoll_ctl");
-        idle[idle_count++] = at;
+        add_idle(at);
     }
 }
 
+/* When the next request of an open loop falls due. */
+static uint64_t due_ns(const struct round *round) {
+    return round->start_ns + (uint64_t)((double)round->sent * 1e9 / round->rate);
+}
+
+/* Whether requests of an open loop are still to be sent: also those that found no free connection in time. */
+static int unsent(const struct round *round) {
+    return round->rate > 0 && due_ns(round) < round->end_ns;
+}
+
 /* Sends what is due at `now`, and returns how long nothing else falls due. */
-static uint64_t send_due(uint64_t start, uint64_t now, uint64_t end, double rate, uint64_t *sent) {
-    uint64_t due = start + (uint64_t)((double)*sent * 1e9 / rate);
-    while (idle_count && due <= now && due < end) {
-        if (!send_next(&connections[idle[--idle_count]], due)) continue;
-        due = start + (uint64_t)((double)++*sent * 1e9 / rate);
+static uint64_t send_due(struct round *round, uint64_t now) {
+    while (idle_count && unsent(round) && due_ns(round) <= now) {
+        uint64_t due = due_ns(round);
+        record(lag, (now_ns() - (due > idle_since_ns ? due : idle_since_ns)) / 1000);
+        if (send_next(take_idle(), due)) round->sent++;
     }
-    return idle_count && due < end && due - now < LONGEST_WAIT_NS ? due - now : LONGEST_WAIT_NS;
+    uint64_t due = due_ns(round);
+    return idle_count && unsent(round) && due - now < LONGEST_WAIT_NS ? due - now : LONGEST_WAIT_NS;
 }
 
 static void receive_ready(uint64_t wait_ns, int again) {
@@ -172,24 +207,27 @@ static void receive_ready(uint64_t wait_ns, int again) {
         int outcome = receive(&connections[at]);
         if (outcome < 0) { epoll_ctl(epoll, EPOLL_CTL_DEL, connections[at].fd, NULL); close(connections[at].fd); }
         else if (outcome > 0 && again) send_next(&connections[at], now_ns());
-        else if (outcome > 0) idle[idle_count++] = at;
+        else if (outcome > 0) add_idle(at);
     }
 }
 
 static void run_round(double seconds, double rate) {
-    memset(histogram, 0, sizeof histogram);
+    memset(latency, 0, sizeof latency);
+    memset(lag, 0, sizeof lag);
     replies = wrong = lost = in_flight = 0;
-    uint64_t start = now_ns(), now = start, sent = 0;
-    uint64_t end = start + (uint64_t)(seconds * 1e9), grace = end + GRACE_NS;
+    uint64_t now = now_ns();
+    struct round round = {.rate = rate, .start_ns = now, .end_ns = now + (uint64_t)(seconds * 1e9)};
+    uint64_t grace_ns = round.end_ns + GRACE_NS;
     if (rate == 0)
-        while (idle_count) send_next(&connections[idle[--idle_count]], now_ns());
-    while (now < end || (in_flight && now < grace)) {
-        uint64_t wait_ns = rate > 0 ? send_due(start, now, end, rate, &sent) : LONGEST_WAIT_NS;
-        receive_ready(wait_ns, rate == 0 && now < end);
+        while (idle_count) send_next(take_idle(), now_ns());
+    while (now < round.end_ns || ((in_flight || (idle_count && unsent(&round))) && now < grace_ns)) {
+        uint64_t wait_ns = rate > 0 ? send_due(&round, now) : LONGEST_WAIT_NS;
+        receive_ready(wait_ns, rate == 0 && now < round.end_ns);
         now = now_ns();
     }
     lost += in_flight;
-    print_result((double)(now_ns() - start) / 1e9);
+    for (; unsent(&round); round.sent++) lost++;
+    print_result((double)(now_ns() - round.start_ns) / 1e9);
 }
 
 int main(int argc, char **argv) {

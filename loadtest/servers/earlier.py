@@ -1,7 +1,7 @@
 """The forkpolicy of an earlier commit of this checkout, to measure today's against it.
 
-It runs on the same interpreter with the same installed packages, and compiles its own tables. Raises SetupError for a
-commit that does not exist.
+It runs on the same interpreter with the same installed packages; its part in C is built, if it has one, and it compiles
+its own tables. Raises SetupError for a commit that does not exist.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.errors import SetupError
+from loadtest.native import extension
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -34,6 +35,8 @@ def earlier_build(commit: str, directory: Path) -> Earlier:
     # Not tar: Debian's Python 3.11 cannot extract that safely.
     with zipfile.ZipFile(io.BytesIO(_git("archive", "--format=zip", name.decode().strip(), "forkpolicy"))) as archive:
         archive.extractall(directory)
+    if (source := directory / "forkpolicy" / "worker" / "_turn.c").exists():
+        extension(source)
     # Safe path: otherwise Python prefers the current directory, which is the checkout of today.
     return Earlier(name.decode().strip(), {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"})
 

@@ -22,8 +22,11 @@ REPLY = b"action=DUNNO\n\n"
 
 
 @contextlib.contextmanager
-def echo_server(path: Path, *, native: bool) -> Iterator[int | None]:
-    """Run one on `path`; its process id, or None where there is no compiler for the native one."""
+def echo_server(path: Path, *, native: bool, processes: int = 1) -> Iterator[int | None]:
+    """Run one on `path`; its process id, or None where there is no compiler for the native one.
+
+    Only the native one can have more processes than one: they are children of the first.
+    """
     words = [sys.executable, "-m", "loadtest.servers.echo"]
     if native:
         built = program("echo")
@@ -32,7 +35,8 @@ def echo_server(path: Path, *, native: bool) -> Iterator[int | None]:
             return
         words = [str(built)]
     path.unlink(missing_ok=True)
-    with subprocess.Popen([*words, str(path)], stdout=subprocess.PIPE) as process:
+    count = [str(processes)] if processes > 1 else []
+    with subprocess.Popen([*words, str(path), *count], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             process.stdout.readline()

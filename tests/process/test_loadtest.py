@@ -15,11 +15,13 @@ import urllib.request
 
 import pytest
 
+from loadtest.clients import generator
+from loadtest.measure.processes import command_line, descendants, descriptors
 from loadtest.servers.echo import echo_server
 from loadtest.servers.postfix import free_port
 from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile
-from loadtest.traffic.traffic import POLICY, REFUSED, Day
+from loadtest.traffic.traffic import PASSED, POLICY, REFUSED, Day
 from tests.process.waiting import eventually
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -84,6 +86,10 @@ def test_a_wrong_verdict_fails_the_run(tmp_path):
         (("policies", "--against", "no-such"), "loadtest policies: no-such is not a commit of the checkout"),
         (("bench", "--against", "no-such-commit"), "loadtest bench: no-such-commit is not a commit of the checkout"),
         (("bench", "--connections", "1,x"), "argument --connections: expected a whole number, at least 1, and not x"),
+        (("latency", "--parts", "0.5,-1"), "argument --parts: expected a number above 0, and not -1"),
+        (("latency", "--connections", 0), "argument --connections: expected a whole number, at least 1, and not 0"),
+        (("workers", "--workers", "1,0"), "argument --workers: expected a whole number, at least 1, and not 0"),
+        (("workers", "--seconds", 0), "argument --seconds: expected a number above 0, and not 0"),
         (("compare", "--only", "nothing"), "argument --only: invalid choice: 'nothing' (choose from 'postfwd1',"),
         (("nonsense",), ""),
     ],
@@ -269,6 +275,54 @@ def test_the_bench_is_a_table_for_people():
     assert re.search(r"^Python 3\.\d+\.\d+\S*, /\S+, (the distribution's build|built with)", heading, re.MULTILINE)
     forkpolicy = next(line for line in table[0].splitlines() if line.startswith("forkpolicy  "))
     assert forkpolicy.split()[6] == "-"
+
+
+def test_latency_is_measured_at_parts_of_the_highest_rate():
+    """Both variants, each next to an echo server at the same rate, which is a part of what that variant can do."""
+    done = loadtest("latency", "--seconds", 0.1, "--rounds", 2, "--connections", 8, "--parts", "0.1,0.2", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    variants = ("forkpolicy", "forkpolicy, logging refusals")
+    assert [(row["of"], row["part"]) for row in rows[::2]] == [(of, part) for of in variants for part in (0.1, 0.2)]
+    for echo, ours in zip(rows[::2], rows[1::2], strict=True):
+        assert echo["server"].endswith("echo")
+        assert ours["server"] == ours["of"]
+        assert echo["offered"] == ours["offered"] > 0
+        assert ours["least_p99_us"] <= ours["median_p99_us"]
+    assert rows[3]["offered"] == pytest.approx(2 * rows[1]["offered"])
+    assert all(row["p50_us"] <= row["p99_us"] <= row["p999_us"] and row["cpu_us"] > 0 for row in rows)
+
+
+def test_several_workers_are_measured_next_to_as_many_echo_processes():
+    """Each variant with each number of workers; the time of the cores is accounted for, whole."""
+    done = loadtest("workers", "--workers", "1,2", "--seconds", 0.2, "--rounds", 2, "--connections", 8, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {(row["server"], row["workers"]): row for row in json.loads(done.stdout)["rows"]}
+    ours = [("forkpolicy", 1), ("forkpolicy", 2), ("forkpolicy, logging refusals", 1)]
+    assert rows.keys() >= {*ours, ("forkpolicy, logging refusals", 2)}
+    if ("C echo", 1) in rows:
+        assert all(rows[each]["to_c_echo"] > 1 for each in ours)
+    for row in rows.values():
+        assert row["to_first"] == 1 or row["workers"] == 2
+        assert min(row["rate"], row["cpu_us"], row["generator_us"], row["cores"]["workers"]) > 0
+        assert 1 <= row["busiest"] <= row["workers"]
+    assert rows["forkpolicy, logging refusals", 1]["cores"]["log"] > rows["forkpolicy", 1]["cores"]["log"]
+
+
+def test_echo_processes_have_as_many_connections_each(tmp_path):
+    """They accept in turn, and all of them end with the first."""
+    with echo_server(tmp_path / "echo", native=True, processes=4) as pid:
+        if pid is None:
+            pytest.skip("needs a compiler")
+        pids = [pid, *descendants(pid)]
+        before = [descriptors(each) for each in pids]
+        one = [(Day(load_profile("bench", transactions=1)).requests()[0][0], PASSED)]
+        with generator.connected(tmp_path / "echo", one, connections=40) as source:
+            assert not source.round(0.1).trouble(one)
+            # The listener is watched by one of them, and that takes no descriptor.
+            assert [descriptors(each) - was for each, was in zip(pids, before, strict=True)] == [10] * 4
+    assert len(pids) == 4
+    eventually(lambda: not any(map(command_line, pids)))
 
 
 def test_what_tables_cost_is_a_row_for_each_kind_and_size():

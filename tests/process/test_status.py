@@ -13,6 +13,7 @@ import pytest
 
 from forkpolicy import __version__
 from forkpolicy.compile_failures import failures
+from forkpolicy.worker.implementation import C
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.server import COMPILE
 from tests.process.conftest import FORGED, POLICY, REJECT
@@ -41,6 +42,20 @@ def test_version_and_age(make_server):
     assert re.search(
         rf"^forkpolicy {re.escape(__version__)}  master \d+  up 00:0\d:\d\d  /", server.command("status").stdout
     )
+
+
+@pytest.mark.parametrize(("pure", "name"), [("0", "c"), ("1", "python")])
+def test_what_serves_connections_is_shown(make_server, pure, name):
+    """In C where that is built, and in Python where the environment wants it; in the log, too. Both serve."""
+    if C is None and name == "c":
+        pytest.skip("no C compiler, or no headers of Python: apt-get install gcc python3-dev")
+    server = make_server(workers=1, environment={"FORKPOLICY_PURE": pure})
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        assert [client.ask(FORGED) for _ in range(3)] == [REJECT] * 3
+    assert server.status()["turn"] == name
+    assert f", connections in {name.capitalize()}\n" in server.command("status").stdout
+    eventually(lambda: f" turn={name} " in server.said())
 
 
 def test_counters_say_since_when_they_count(server):

@@ -7,9 +7,10 @@ import os
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.protocol.layout import Layout, learnable, wanted_values
+from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import ProtocolError, Request
+from forkpolicy.worker.implementation import PYTHON, C
 
 EXAMPLES = settings(max_examples=int(os.environ.get("FORKPOLICY_EXAMPLES", "800")), deadline=None)
 LIMIT_BYTES = 300
@@ -92,10 +93,11 @@ def test_a_learnt_layout_reads_what_the_exact_way_reads(raws):
             continue
         if names is None or not learnable(names):
             continue
-        layout = Layout(names, WANTED)
+        layouts = [each.layout(names, WANTED) for each in (PYTHON, C) if each]
         for raw in raws:
-            seen = layout.values(raw.decode("utf-8", "surrogateescape"))
+            seen, *others = [layout.values(raw) for layout in layouts]
+            assert others in ([], [seen])
             if seen is not None:
                 assert seen == wanted_values(Request.parse(raw), WANTED)
         if RequestReader(1 << 16, taught).next_request() == taught:
-            assert layout.values(taught.decode("utf-8", "surrogateescape")) is not None
+            assert layouts[0].values(taught) is not None

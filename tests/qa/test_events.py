@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-LOGGING = ("event", "line")
+LOGGING = ("event", "line", "writer")
 # The one helper process whose name the master is given.
 COMPANIONS = ("networks",)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import pathlib
 import socket
+import struct
+import termios
 import time
 
 import gevent
@@ -13,9 +17,12 @@ import pytest
 from gevent.event import Event
 
 from forkpolicy.loading import load_everything
+from forkpolicy.log import PRIORITY
+from forkpolicy.log_formats import LineFormat
 from forkpolicy.worker import connection as connection_module
 from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connection
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.readiness import Readiness
 from forkpolicy.worker.reload import WorkerReload
 
 POLICY = """
@@ -58,51 +65,43 @@ class Log:
     def event(self, level, event, **fields):
         self.events.append((level, event, fields))
 
-    def decision(self, **fields):
-        self.decisions.append(fields)
+    def writer(self, level, event, fields, arguments):
+        return LineFormat("json", PRIORITY[level], {"event": event, **fields}, arguments).writer(str, self.keep)
+
+    def keep(self, line):
+        self.decisions.append(json.loads(line[1:]))
 
 
-class Watched:
-    """A socket of the server. `stalled` is set when it takes no more before its peer reads, `heard` when something was
-    read from it.
-    """
+def until(condition):
+    """Let the loop turn until it is so."""
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0)
 
-    def __init__(self, fd):
-        self._sock = socket.socket(fileno=fd)
-        self._sock.setblocking(False)
-        self.stalled, self.heard = Event(), Event()
 
-    def __getattr__(self, name):
-        return getattr(self._sock, name)
-
-    def recv(self, *arguments):
-        data = self._sock.recv(*arguments)
-        self.heard.set()
-        return data
-
-    def send(self, data):
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            self.stalled.set()
-            raise
+def socket_of(fd):
+    """A socket of the server."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
 
 
 class Peer:
     """The other end of a served connection. `raw` is the server's socket."""
 
-    def __init__(self, folder, policy=POLICY, **limits):
+    def __init__(self, folder, implementation, policy=POLICY, **limits):
         (folder / "policy.conf").write_text(policy)
         self.settings = folder / "forkpolicy.toml"
         self.settings.write_text('[log]\ndecisions = "acted"\n')
         self.log = Log()
-        self.engine = Engine(load_everything(self.settings), 1, self.log)
+        self.engine = Engine(load_everything(self.settings), 1, self.log, implementation)
         self.reload = WorkerReload(self.engine)
         self.ours, theirs = gevent.socket.socketpair()
-        self.raw = Watched(theirs.detach())
+        self.raw = socket_of(theirs.detach())
         self.closed, self.over = [], Event()
         limits = {"idle_timeout_s": 60, "max_request_bytes": 65536, **limits}
-        self.connection = Connection(self.raw, self.engine, self.note_closed, **limits)
+        self.readiness = Readiness()
+        self.connection = Connection(self.raw, self.engine, self.readiness, self.note_closed, **limits)
         self.connection.start()
 
     def note_closed(self, connection):
@@ -112,9 +111,8 @@ class Peer:
     def ask(self, *chunks, replies=1):
         """Send the chunks, each when the one before was read; read until that many replies are there."""
         for chunk in chunks:
-            self.raw.heard.clear()
             self.ours.sendall(chunk)
-            assert self.raw.heard.wait(DEADLINE_S)
+            until(self.heard)
         read, found = bytearray(), 0
         with gevent.Timeout(DEADLINE_S):
             while found < replies:
@@ -126,6 +124,14 @@ class Peer:
                 found += read.count(b"\n\n", seen)
         return bytes(read)
 
+    def heard(self):
+        """Whether the server has read all that it was sent."""
+        return self.connection.closed or not struct.unpack("i", fcntl.ioctl(self.raw, termios.FIONREAD, bytes(4)))[0]
+
+    def stalled(self):
+        """Whether the socket takes no more of what the server has to send before somebody reads it."""
+        return bool(self.connection.unsent)
+
     def ended(self):
         """What is read until the connection ends."""
         read = b""
@@ -136,8 +142,8 @@ class Peer:
 
 
 @pytest.fixture
-def peer(tmp_path):
-    peer = Peer(tmp_path)
+def peer(tmp_path, implementation):
+    peer = Peer(tmp_path, implementation)
     yield peer
     peer.connection.close()
     peer.ours.close()
@@ -232,11 +238,11 @@ NUMBERED = POLICY.replace("sender @example.com", "sender .example.com")
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["one-by-one", "all-at-once"])
-def test_a_reader_that_is_slow_gets_every_reply(tmp_path, at_once):
+def test_a_reader_that_is_slow_gets_every_reply(tmp_path, implementation, at_once):
     """Replies that the socket does not take are kept, and the connection is not read meanwhile: however many requests
     come, each has its reply, in their order.
     """
-    peer, count = Peer(tmp_path, policy=NUMBERED), 500
+    peer, count = Peer(tmp_path, implementation, policy=NUMBERED), 500
     peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     requests = [numbered(number) for number in range(count)]
     if at_once:
@@ -244,7 +250,7 @@ def test_a_reader_that_is_slow_gets_every_reply(tmp_path, at_once):
     else:
         # On the fast way, as long as it goes: each when the one before has its reply.
         sender = gevent.spawn(send_each_when_the_last_was_decided, peer, requests)
-    assert peer.raw.stalled.wait(DEADLINE_S)
+    until(peer.stalled)
     assert peer.engine.counters.requests < count
     replies = peer.ask(replies=count)
     sender.join()
@@ -256,10 +262,8 @@ def test_a_reader_that_is_slow_gets_every_reply(tmp_path, at_once):
 
 def send_each_when_the_last_was_decided(peer, requests):
     for each in requests:
-        peer.raw.heard.clear()
         peer.ours.sendall(each)
-        if not peer.raw.stalled.is_set():
-            peer.raw.heard.wait(DEADLINE_S)
+        until(lambda: peer.stalled() or peer.heard())
 
 
 def test_a_flood_is_not_read_before_it_is_answered(peer):
@@ -287,7 +291,7 @@ def test_an_unsent_reply_comes_along(peer):
     count = 500
     peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     sender = gevent.spawn(peer.ours.sendall, request() * count)
-    assert peer.raw.stalled.wait(DEADLINE_S)
+    until(peer.stalled)
     assert peer.connection.unsent
     assert peer.connection.pending
     hand_over(peer)
@@ -307,11 +311,45 @@ def other(peer):
 
 def serve(peer, fd, **more):
     """What a worker does that takes a connection."""
-    peer.raw = Watched(fd)
+    peer.raw = socket_of(fd)
     limits = {"idle_timeout_s": 60, "max_request_bytes": 65536}
-    connection = Connection(peer.raw, peer.engine, peer.closed.append, **limits, **more)
+    connection = Connection(peer.raw, peer.engine, peer.readiness, peer.closed.append, **limits, **more)
     connection.start()
     return connection
+
+
+def test_what_fills_a_read_is_not_the_last(tmp_path, implementation):
+    """A request as long as one read, and another behind it: nothing else would say that there is more."""
+    peer = Peer(tmp_path, implementation, max_request_bytes=len(request()))
+    for _ in range(3):
+        peer.ours.sendall(request() + request())
+        assert peer.ask(request(), replies=3) == 3 * FORGED
+    peer.connection.close()
+    peer.ours.close()
+
+
+def test_first_come_first_served(peer):
+    """Requests of many connections that wait together are decided in the order in which they came."""
+    count, order = 40, []
+    decide, sender = peer.engine.decide, peer.engine.policy.wanted.index("sender")
+    pairs = [gevent.socket.socketpair() for _ in range(count)]
+    connections = [serve(peer, theirs.detach()) for _, theirs in pairs]
+
+    def note(values):
+        order.append(values[sender])
+        return decide(values)
+
+    peer.engine.decide = note
+    sent = [f"n{number * 7 % count}@example.org" for number in range(count)]
+    for sender_address in sent:
+        pairs[int(sender_address.partition("@")[0][1:])][0].sendall(request(sender_address))
+    with gevent.Timeout(DEADLINE_S):
+        while len(order) < count:
+            gevent.sleep(0)
+    assert order == sent
+    for connection, (ours, _) in zip(connections, pairs, strict=True):
+        connection.close()
+        ours.close()
 
 
 def hand_over(peer):
@@ -346,9 +384,8 @@ def test_a_flood_leaves_others_their_turn(peer, other):
 def test_a_flood_goes_on_in_another_worker(peer):
     """Requests that were read and not answered yet come along when the connection is given away."""
     count = 300
-    peer.raw.heard.clear()
     peer.ours.sendall(request() * count)
-    assert peer.raw.heard.wait(DEADLINE_S)
+    until(lambda: peer.connection.pending)
     assert peer.connection.pending.count(b"\n\n") > 100
     hand_over(peer)
     assert peer.ask(replies=count) == FORGED * count
@@ -362,7 +399,7 @@ def test_a_client_that_has_gone_is_asked_no_more(peer, stalled):
     if stalled:
         peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         gevent.spawn(peer.ours.sendall, request() * count).join(0)
-        assert peer.raw.stalled.wait(DEADLINE_S)
+        until(peer.stalled)
     else:
         peer.ours.sendall(request() * 5)
     assert peer.connection.closed is False
@@ -381,9 +418,8 @@ def test_whether_there_is_something_to_read(peer):
     peer.ours.sendall(request())
     assert peer.connection.readable
     assert peer.ask() == FORGED
-    peer.raw.heard.clear()
     peer.ours.sendall(OTHER)
-    assert peer.raw.heard.wait(DEADLINE_S)
+    until(peer.heard)
     # With a reply that was not read the kernel resets the connection: no end, but the end of it all the same.
     peer.ours.close()
     assert peer.connection.readable
@@ -391,82 +427,62 @@ def test_whether_there_is_something_to_read(peer):
     assert peer.closed == [peer.connection]
 
 
-@pytest.mark.parametrize(("took_ns", "bucket"), [(0, 0), (1023, 0), (1024, 1), (5000, 4), (1_048_575, 1023)])
-def test_what_a_request_takes_is_counted(peer, clock, took_ns, bucket):
-    """In steps of 1.024 us up to a millisecond, each once."""
-    decide_for(peer, clock, took_ns)
-    counters = peer.engine.counters
-    assert [(at, count) for at, count in enumerate(counters.linear_us) if count] == [(bucket, 2)]
-    assert (counters.busy_ns, counters.slow_ns) == (2 * took_ns, [])
-    assert [decision["us"] for decision in peer.log.decisions] == [took_ns // 1000] * 2
-
-
-def test_what_takes_longer_is_counted_as_it_is(peer, clock):
-    """From 1,048,576 ns on."""
-    decide_for(peer, clock, 1_048_576)
-    assert peer.engine.counters.slow_ns == [1_048_576] * 2
-    assert not any(peer.engine.counters.linear_us)
-
-
-def decide_for(peer, clock, took_ns):
-    """Two requests, the exact way and the fast one, each decided in so many nanoseconds."""
-    decide = peer.engine.decide
+@pytest.mark.parametrize("took_ns", [0, 1 << 20], ids=["short", "long"])
+def test_what_a_request_takes_is_counted(peer, took_ns):
+    """Two requests, the exact way and the usual one: each once, by its time, and the log says the same."""
+    decide, counters = peer.engine.decide, peer.engine.counters
 
     def takes(values):
-        clock.pass_s(took_ns / 1e9)
+        until_ns = time.perf_counter_ns() + took_ns
+        while time.perf_counter_ns() < until_ns:
+            pass
         return decide(values)
 
     peer.engine.decide = takes
+    started_ns = time.perf_counter_ns()
     for _ in range(2):
         assert peer.ask(request()) == FORGED
+    assert 2 * took_ns < counters.busy_ns < time.perf_counter_ns() - started_ns
+    linear = counters.take_linear_us()
+    assert sum(count for _, count in linear) + len(counters.slow_ns) == counters.requests == 2
+    if took_ns:
+        assert sum(counters.slow_ns) == counters.busy_ns
+    logged_us = [decision["us"] for decision in peer.log.decisions]
+    assert len(logged_us) == 2
+    assert 2 * took_ns // 1000 <= sum(logged_us) <= counters.busy_ns // 1000
 
 
-class Clock:
-    """Monotonic nanoseconds that pass when a test wants it."""
-
-    def __init__(self):
-        self.now_ns = 0
-
-    def __call__(self):
-        return self.now_ns
-
-    def pass_s(self, seconds):
-        self.now_ns += round(seconds * 1e9)
+def pass_s(peer, seconds):
+    """So much time has passed since the last request."""
+    peer.connection._turn.last_used_ns -= round(seconds * 1e9)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(connection_module, "perf_counter_ns", clock)
-    return clock
-
-
-def test_an_idle_connection_ends(tmp_path, clock):
+def test_an_idle_connection_ends(tmp_path, implementation):
     """After idle_timeout seconds without a request, not before, and a request in between counts."""
-    peer = Peer(tmp_path, idle_timeout_s=60)
-    clock.pass_s(59.9)
+    peer = Peer(tmp_path, implementation, idle_timeout_s=6000)
+    pass_s(peer, 5000)
     peer.connection._idle_check()
     assert peer.ask(OTHER) == PASS
-    clock.pass_s(59.9)
+    pass_s(peer, 5000)
     peer.connection._idle_check()
     assert not peer.closed
-    clock.pass_s(0.1)
+    pass_s(peer, 1000)
     peer.connection._idle_check()
     assert peer.closed == [peer.connection]
     assert peer.ended() == b""
     peer.ours.close()
 
 
-def test_who_looks_for_idle_connections_looks_again(tmp_path, monkeypatch):
+def test_who_looks_for_idle_connections_looks_again(tmp_path, implementation, monkeypatch):
     """A timer of its own comes until the time is over, by a clock that is slower than it."""
-    looks = []
+    peer = Peer(tmp_path, implementation, idle_timeout_s=0.015)
+    begun_ns, looks = peer.connection._turn.last_used_ns, []
 
     def clock():
         looks.append(len(looks))
-        return len(looks) * 4_000_000
+        return begun_ns + len(looks) * 4_000_000
 
     monkeypatch.setattr(connection_module, "perf_counter_ns", clock)
-    peer = Peer(tmp_path, idle_timeout_s=0.015)
     assert peer.ended() == b""
     assert peer.closed == [peer.connection]
     assert len(looks) > 3
@@ -518,9 +534,8 @@ def test_who_has_waited_is_answered_at_once(peer):
 def test_a_connection_can_be_handed_over_in_the_middle_of_a_request(peer):
     """The descriptor and the bytes of the unfinished request go to another Connection; the client notices nothing."""
     peer.ask(OTHER)
-    peer.raw.heard.clear()
     peer.ours.sendall(request()[:50])
-    assert peer.raw.heard.wait(DEADLINE_S)
+    until(peer.heard)
     hand_over(peer)
     assert peer.ask(request()[50:]) == FORGED
     peer.connection.close()
@@ -542,10 +557,10 @@ def test_a_new_generation_serves_connections_that_are_open(peer):
     assert peer.engine.generation == 2
 
 
-def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path):
+def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path, implementation):
     """On both ways through the server: the settings' on_error, one line of log, and the next request is fine."""
     policy = "acl x protocol_state RCPT\naction y BCC {sasl_username}@example.com\naccess x y\n"
-    peer = Peer(tmp_path, policy=policy)
+    peer = Peer(tmp_path, implementation, policy=policy)
     spoilt, fine = request(sasl_username="two words"), request(sasl_username="anna")
     on_error = b"action=DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable\n\n"
     for each, reply in ((spoilt, on_error), (spoilt, on_error), (fine, b"action=BCC anna@example.com\n\n")):

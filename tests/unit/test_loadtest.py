@@ -18,8 +18,8 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from loadtest.__main__ import main
-from loadtest.clients import generator
 from loadtest.clients.rounds import Outcome
+from loadtest.commands import latency, workers
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, write_log
@@ -28,12 +28,11 @@ from loadtest.measure.results import Results, merged
 from loadtest.measure.sampler import Sample
 from loadtest.measure.svg import Line, chart
 from loadtest.servers.earlier import CHECKOUT, earlier_build
-from loadtest.servers.echo import echo_server
 from loadtest.servers.peers import PEERS
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
 from loadtest.traffic.oracle import Oracle, domain_of
 from loadtest.traffic.profile import load_profile, names
-from loadtest.traffic.traffic import PASSED, REFUSED, Day
+from loadtest.traffic.traffic import Day
 
 ORACLE = Oracle(["192.0.2.0/24", "2001:db8:1::/48"], ["example.com", ".example.net"])
 FORGED = Transaction("forged", "203.0.113.9", "alice@example.com", ("bob@x.example.net",))
@@ -170,51 +169,61 @@ def test_what_is_right_for_a_peer():
     assert answers["policyd-rate-limit"] == [b"action=dunno\n\n"] * 3
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_a_generator_compares_every_reply(tmp_path, monkeypatch, native):
-    """A server that passes everything has as many wrong verdicts as refusals were due; the first one is shown."""
-    if not native:
-        monkeypatch.setattr(generator, "program", lambda _: None)
-    requests = Day(load_profile("bench", transactions=20)).requests()
-    refusals = sum(right == REFUSED for _, right in requests)
-    with echo_server(tmp_path / "echo", native=False):
-        load = generator.run(tmp_path / "echo", requests, connections=2, seconds=0.1)
-        good = generator.run(tmp_path / "echo", [(requests[0][0], PASSED)], connections=2, seconds=0.1)
-    assert load.replies > len(requests)
-    assert load.wrong == pytest.approx(load.replies * refusals / len(requests), rel=0.2)
-    trouble = load.trouble(requests)
-    assert trouble.startswith(f"{load.wrong} wrong verdicts and 0 lost replies of {load.replies}; the first wrong one")
-    assert f"b'action=DUNNO\\n\\n' instead of {REFUSED!r}" in trouble
-    assert good.replies
-    assert not good.trouble(requests)
-
-
-@pytest.mark.parametrize("never_sleep", [False, True])
-@pytest.mark.parametrize("native", [True, False])
-def test_rounds_follow_each_other_on_the_same_connections(tmp_path, monkeypatch, native, never_sleep):
-    """Each round counts its own replies, whether the generator sleeps or not, in closed and in open loop."""
-    if not native:
-        monkeypatch.setattr(generator, "program", lambda _: None)
-    requests = [(Day(load_profile("bench", transactions=1)).requests()[0][0], PASSED)]
-    path = tmp_path / "echo"
-    with (
-        echo_server(path, native=False),
-        generator.connected(path, requests, connections=2, never_sleep=never_sleep) as source,
-    ):
-        loads = [source.round(0.1)]
-        # Without its name, nobody can connect again.
-        path.unlink()
-        loads += [source.round(0.1, 200.0), source.round(0.1)]
-    assert not any(load.trouble(requests) for load in loads)
-    assert 0 < loads[1].replies <= 20
-    assert min(loads[0].replies, loads[2].replies) >= 2
-    assert all(load.latency.total == load.replies for load in loads)
-
-
 def test_a_ratio_is_that_of_the_median_round():
     """One round in which the machine was busy does not move it."""
     mine, its = Outcome(cpu_us=[10.0, 30.0, 11.0]), Outcome(cpu_us=[5.0, 5.0, 5.0])
     assert mine.ratio_to(its) == 2.2
+
+
+def test_latency_is_a_table_for_people():
+    """One line says of which rate a part is offered; below it the servers at that rate."""
+    rows = [
+        latency.Row(name, part, "forkpolicy", 100_000 * part, 49_900, 5.25, 28, 1_100, 2_200, 900, 1_000, 7, 8, 0.25)
+        for part in (0.5, 0.8)
+        for name in ("C echo", "forkpolicy")
+    ]
+    head = {"machine": "m", "load_average": 0.1, "python": "p", "optimised": True, "rounds": "2 rounds"}
+    said = latency.table(head, rows)
+    assert said.startswith("m; load average before: 0.1\np\n2 rounds\n\n")
+    assert re.findall(r"^at .*", said, re.MULTILINE) == [
+        f"at {part} of what forkpolicy can do, 100,000 requests/s" for part in ("50%", "80%")
+    ]
+    assert said.count("C echo") == 2
+    assert ["forkpolicy", "50,000", "49,900", "5.25", "28", "1,100", "2,200", "900", "1,000", "7", "8"] in [
+        line.split() for line in said.splitlines()
+    ]
+    assert said.endswith("Other processes kept up to 0.2 cores busy.")
+
+
+TITLES = {1: "master", 2: "log", 3: "worker 0", 4: "worker 1"}
+
+
+def test_the_time_of_all_cores_is_accounted_for():
+    """What the machine did and we did not is others', what nobody used is idle, an echo server's is a worker's."""
+    outcome = Outcome(process_us={1: 0.0, 2: 1e5, 3: 6e5, 4: 3e5}, generator_us=5e5, machine_us=2e6, seconds=2.0)
+    found = workers.spent(outcome, TITLES, cores=2)
+    assert found == pytest.approx(
+        {"workers": 0.45, "log": 0.05, "master": 0.0, "generator": 0.25, "others": 0.25, "idle": 1.0}
+    )
+    assert workers.busiest(outcome, TITLES) == pytest.approx(4 / 3)
+    # A clock in steps of 10 ms may count less than the processes do.
+    outcome = Outcome(process_us={9: 1e6}, generator_us=1e6, machine_us=1.99e6, seconds=1.0)
+    found = workers.spent(outcome, {9: "9"}, cores=2)
+    assert (found["workers"], found["others"], found["idle"]) == (1.0, 0.0, 0.0)
+
+
+def test_several_workers_are_two_tables_for_people():
+    """Rates and costs, then cores; without an echo server there is a dash."""
+    cores = {"workers": 1.25, "log": 0.05, "master": 0.0, "generator": 0.45, "others": 0.05, "idle": 0.2}
+    rows = [
+        workers.Row("forkpolicy", number, 50_000 * number, number, 9, 10, ratio, 3.25, 9_700, 1.02, cores)
+        for number, ratio in ((1, None), (2, 3.5))
+    ]
+    head = {"machine": "m", "load_average": 0.1, "python": "p", "optimised": True, "rounds": "2 rounds"}
+    said = [line.split() for line in workers.table(head, rows).splitlines()]
+    assert ["forkpolicy", "1", "50,000", "1.00", "9.00", "10.00", "-", "3.25", "9,700"] in said
+    assert ["forkpolicy", "2", "100,000", "2.00", "9.00", "10.00", "3.50", "3.25", "9,700"] in said
+    assert ["forkpolicy", "2", "1.02", "1.25", "0.05", "0.00", "0.45", "0.05", "0.20"] in said
 
 
 def test_an_earlier_build_is_that_commit(tmp_path):
@@ -267,8 +276,8 @@ def test_a_histogram_is_right_within_two_percent():
     rng = random.Random(1)
     latencies = sorted(int(rng.lognormvariate(6, 2)) for _ in range(5000))
     first, second = Histogram(), Histogram()
-    for index, latency in enumerate(latencies):
-        (first if index % 2 else second).record(latency)
+    for index, latency_us in enumerate(latencies):
+        (first if index % 2 else second).record(latency_us)
     first.add(second)
     assert first.total == 5000
     for percent in (50, 90, 99, 99.9):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forkpolicy.log import MAX_LINE_BYTES, LogPipe, open_pipe
+from forkpolicy.log import LogPipe, open_pipe
+from forkpolicy.log_lines import MAX_LINE_BYTES
 
 HOSTILE = st.text(st.characters(), max_size=3000) | st.binary(max_size=500).map(
     lambda raw: raw.decode("utf-8", "surrogateescape")

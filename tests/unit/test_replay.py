@@ -19,7 +19,8 @@ from forkpolicy.commands.shared.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREAD
 from forkpolicy.commands.shared.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, RequestLog
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.loading import load_everything
-from forkpolicy.log import MAX_LINE_BYTES, LogPipe
+from forkpolicy.log import LogPipe
+from forkpolicy.log_lines import MAX_LINE_BYTES
 from forkpolicy.protocol.request import Request
 from forkpolicy.worker.engine import Engine
 

@@ -16,9 +16,9 @@ from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, r
 
 
 @pytest.fixture
-def peer(tmp_path):
+def peer(tmp_path, implementation):
     """A connection of a worker whose shadow would answer 450 and reads attributes that the real policy does not."""
-    peer = Peer(tmp_path)
+    peer = Peer(tmp_path, implementation)
     (tmp_path / "candidate.conf").write_text(
         "acl big size >100\naction large 552 5.3.4 too big\naccess big large\n"
         + POLICY.replace("REJECT 5.7.1", "450 4.7.1")
@@ -58,9 +58,9 @@ def test_a_shadow_that_does_not_load_is_left_out_and_told(tmp_path):
     assert Engine(loaded, 1, Log()).shadow is None
 
 
-def test_without_a_shadow_nothing_runs(tmp_path):
+def test_without_a_shadow_nothing_runs(tmp_path, implementation):
     """The function that connections call is the real policy's own."""
-    peer = Peer(tmp_path)
+    peer = Peer(tmp_path, implementation)
     assert peer.engine.decide == peer.engine.policy.decide
     peer.connection.close()
     peer.ours.close()

@@ -133,7 +133,7 @@ class Replay:
             return wanted_values(past.request(), self.wanted)
         assert past.raw is not None
         if self._layout:
-            values = self._layout.values(past.raw.decode("utf-8", "surrogateescape"))
+            values = self._layout.values(past.raw)
             if values is not None:
                 return values
         request = past.request()

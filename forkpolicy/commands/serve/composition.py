@@ -30,6 +30,7 @@ from forkpolicy.process import leave_no_core, raise_descriptor_limit
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
 from forkpolicy.worker.handover import HANDOVER_VERSION, make_handover_pairs
+from forkpolicy.worker.implementation import CHOSEN
 from forkpolicy.worker.preload import preload
 from forkpolicy.worker.run import WorkerProcess
 
@@ -120,7 +121,7 @@ def _worker_program(
             needs_all_tables=generation.needs_all_tables,
         ).run()
 
-    return WorkerProgram(run, (*(sock.fileno() for sock in shared), *pipe.fds), identity)
+    return WorkerProgram(run, (*(sock.fileno() for sock in shared), *pipe.fds), identity, CHOSEN.name)
 
 
 def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:

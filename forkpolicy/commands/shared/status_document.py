@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.compile_failures import failures_of
+from forkpolicy.documents import left_out
 from forkpolicy.scoreboard import percentile_us
 from forkpolicy.status import ShadowStatus
 
@@ -141,6 +142,7 @@ class StatusDocument:
     workers: tuple[WorkerDocument, ...]
     lines: tuple[LineDocument, ...]
     denied_senders: tuple[DeniedDocument, ...]
+    turn: str | None = left_out()
 
     @classmethod
     def of(cls, status: Status) -> StatusDocument:
@@ -163,6 +165,7 @@ class StatusDocument:
             workers=tuple(WorkerDocument.of(worker) for worker in status.workers),
             lines=tuple(_lines(status)),
             denied_senders=tuple(_denied_senders(status)),
+            turn=status.turn,
         )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HOTTEST_LINES = 5
 SHOWN_WAITING_BYTES = 65536
+TURNS = {"c": ", connections in C", "python": ", connections in Python"}
 
 
 def as_text(seen: StatusDocument) -> str:
@@ -22,7 +23,7 @@ def as_text(seen: StatusDocument) -> str:
         f"forkpolicy {seen.version}  master {seen.pid}  up {since_start}  {seen.settings}",
         f"sockets  {' '.join(seen.sockets)}",
         f"policy   {seen.policy.policy}  {seen.policy.lines} rules  {seen.policy.acls} ACLs",
-        f"serves   generation {seen.generation}, for {since_reload}",
+        f"serves   generation {seen.generation}, for {since_reload}{TURNS.get(seen.turn or '', '')}",
     ]
     return "\n".join(
         [
