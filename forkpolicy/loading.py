@@ -20,6 +20,7 @@ from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.settings import absolute, load_settings
+from forkpolicy.state.live_state import LiveState
 from forkpolicy.status import PolicySummary
 from forkpolicy.tables.live_table import LiveTable
 
@@ -43,15 +44,23 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One generation. `snapshot` has the bytes of every file that it was made from."""
+    """One generation. `store` has what the policy remembers; `snapshot` has the bytes of every file that it was made
+    from.
+    """
 
     settings: Settings
     policy: Policy
     tables: dict[str, LiveTable]
     declarations: dict[str, TableDeclaration]
     shadow: Shadow | None
+    store: LiveState
     snapshot: dict[str, bytes]
     warnings: tuple[Diagnostic, ...]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the policy has an ACL or an action that remembers."""
+        return self.policy.remembers
 
     @property
     def table_paths(self) -> tuple[str, ...]:
@@ -97,13 +106,20 @@ class LoadedElsewhere:
     line_texts: tuple[str, ...]
     table_paths: tuple[str, ...]
     warnings: tuple[str, ...]
+    remembers: bool
 
     @classmethod
     def of(cls, settings_path: str, outline: Outline) -> LoadedElsewhere:
         """From the outline that the other process sent. Raises ConfigError for settings that cannot be used."""
         settings = load_settings(settings_path, SnapshotFiles(outline.snapshot))
         return cls(
-            settings, outline.snapshot, outline.summary, outline.line_texts, outline.table_paths, outline.warnings
+            settings,
+            outline.snapshot,
+            outline.summary,
+            outline.line_texts,
+            outline.table_paths,
+            outline.warnings,
+            outline.remembers,
         )
 
 
@@ -114,21 +130,24 @@ def load_outline(settings_path: str, reading: Callable[[str], None]) -> Outline:
     """
     loaded = load_everything(settings_path, files=Files(reading))
     warnings = tuple(str(each) for each in loaded.warnings)
-    return Outline(loaded.snapshot, loaded.summary, loaded.line_texts, loaded.table_paths, warnings)
+    return Outline(loaded.snapshot, loaded.summary, loaded.line_texts, loaded.table_paths, warnings, loaded.remembers)
 
 
 def load_everything(
     settings_path: str | Path,
     snapshot: Mapping[str, bytes] | None = None,
     tables: Mapping[str, LiveTable] | None = None,
+    store: LiveState | None = None,
     *,
     files: Files | None = None,
 ) -> Loaded:
-    """Load one generation. `tables` of the previous generation are used again where they are the same."""
+    """Load one generation. `tables` of the previous generation are used again where they are the same, and its `store`
+    in any case: a server uses the maps of its start.
+    """
     files = files or (Files() if snapshot is None else SnapshotFiles(snapshot))
     path = absolute(settings_path)
     with _uncollected():
-        return load_with(load_settings(path, files), files, tables or {})
+        return load_with(load_settings(path, files), files, tables or {}, store)
 
 
 @contextlib.contextmanager
@@ -145,8 +164,13 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable]) -> Loaded:
-    """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already."""
+def load_with(
+    settings: Settings, files: Files, before: Mapping[str, LiveTable], store: LiveState | None = None
+) -> Loaded:
+    """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already;
+    `store`: as `load_everything` takes it.
+    """
+    store = store or LiveState(settings.state.live)
     check_on_error(settings.server.on_error, settings.path)
     tables = _LiveTables(settings, before)
     # The shadow first: the real policy also reads the attributes that the shadow reads.
@@ -160,6 +184,8 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
         views=views_of(settings.mail),
         on_error=settings.server.on_error,
         also_wanted=shadow.policy.wanted if shadow else (),
+        store=store,
+        skips_failures=settings.state.fail == "skip",
     )
     return Loaded(
         settings,
@@ -167,6 +193,7 @@ def load_with(settings: Settings, files: Files, before: Mapping[str, LiveTable])
         tables.made,
         declarations,
         shadow,
+        store,
         files.snapshot,
         (*own_warnings, *_no_rule(policy), *warnings),
     )
@@ -191,6 +218,7 @@ def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple
             files=files,
             delimiter=settings.mail.recipient_delimiter,
             views=views_of(settings.mail),
+            skips_failures=settings.state.fail == "skip",
         )
     except ConfigError as error:
         left_out = Diagnostic(settings.shadow, 0, 0, "the shadow policy is left out: it failed to load")

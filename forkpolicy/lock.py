@@ -54,6 +54,16 @@ def locked(
         os.close(fd)
 
 
+def hold(path: Path) -> int:
+    """Lock a path for as long as its descriptor is open, here and in every process that it is passed to; the
+    descriptor. The file stays.
+    """
+    try:
+        return _locked_file(path, str(path), 0.0, None, None)
+    except OSError as error:
+        raise CannotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def take(path: Path, fd: int, lock: Callable[[int, int], None], kind: int, patience_s: float) -> None:
     """Lock an open file by fcntl.flock or lockf (`lock`), as `kind` says, without waiting for longer than that."""
     until_s = time.monotonic() + patience_s

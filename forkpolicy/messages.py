@@ -1,5 +1,6 @@
-"""Everything that processes of one server send each other, but connections (worker/handover.py) and sockets
-(master/sockets/inherited.py): declared here, checked by documents.py, dispatched by `match` on the class.
+"""Everything that processes of one server send each other, but connections (worker/handover.py), sockets
+(master/sockets/inherited.py), and what the state process reports (state_messages.py): declared here, checked by
+documents.py, dispatched by `match` on the class.
 
 `TO_WORKER`, `TO_MASTER` and `FROM_LOADER` travel over link.py. A command at the control socket and its reply are one
 line of JSON each.
@@ -153,6 +154,7 @@ class Outline:
     line_texts: tuple[str, ...]
     table_paths: tuple[str, ...]
     warnings: tuple[str, ...]
+    remembers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ FROM_LOADER: Final[Vocabulary[FromLoader]] = Vocabulary(
 )
 
 
-# From a command to the master, at the control socket
+# From a command to the master, at the control socket; those about what is remembered go on to the state process
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +210,41 @@ class StopCommand:
     """Stop gracefully."""
 
 
-Command = StatusCommand | ReloadCommand | ScaleCommand | StopCommand
+@dataclass(frozen=True, slots=True)
+class StateResetCommand:
+    """Forget the records of an ACL or a list, all of them or those whose key begins with these parts."""
+
+    name: str
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateRememberCommand:
+    """Put a key on a list, for so long."""
+
+    name: str
+    key: tuple[str, ...]
+    duration_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateForgetCommand:
+    """Take a key off a list."""
+
+    name: str
+    key: tuple[str, ...]
+
+
+StateCommand = StateResetCommand | StateRememberCommand | StateForgetCommand
+Command = StatusCommand | ReloadCommand | ScaleCommand | StopCommand | StateCommand
 COMMANDS: Final[dict[str, type[Command]]] = {
     "status": StatusCommand,
     "reload": ReloadCommand,
     "scale": ScaleCommand,
     "stop": StopCommand,
+    "state-reset": StateResetCommand,
+    "state-remember": StateRememberCommand,
+    "state-forget": StateForgetCommand,
 }
 
 
@@ -262,4 +293,12 @@ class ErrorReply:
     error: str
 
 
-Reply = ReloadReply | ScaleReply | StopReply | ErrorReply
+@dataclass(frozen=True, slots=True)
+class StateReply:
+    """So many records were changed or forgotten."""
+
+    ok: bool
+    changed: int
+
+
+Reply = ReloadReply | ScaleReply | StopReply | ErrorReply | StateReply

@@ -4,23 +4,26 @@ Pure: the reply of the master's `status` command in, text out. Every metric is d
 compares contrib/grafana with it.
 
 Counters carry the worker's slot as a label: they only grow within a slot, also when a worker is replaced, except the
-hits of rules and the counts of a shadow policy, which restart with each worker and each generation of the policy;
-rate() and increase() handle that.
+hits of rules and the counts of a shadow policy, which restart with each worker and each generation of the policy, and
+those of questions to the store, which restart with each worker; rate() and increase() handle that.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from math import isinf
 from typing import TYPE_CHECKING, Final, Literal
 
 from forkpolicy import __version__
 from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
+from forkpolicy.status import ASKED_LIMITS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from forkpolicy.compile_failures import Failures
-    from forkpolicy.status import ShadowStatus, Status, TableStatus, WorkerStatus
+    from forkpolicy.status import AskedStatus, ShadowStatus, StateStatus, Status, TableStatus, WorkerStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -71,6 +74,15 @@ METRICS: Final = (
     Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker uses."),
     Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
     Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
+    Metric("forkpolicy_state_up", "gauge", "0 while the state process is missing: what is remembered is not kept."),
+    Metric("forkpolicy_state_bytes", "gauge", "Bytes of the map of what is remembered: used, and at most."),
+    Metric("forkpolicy_state_entries", "gauge", "Records of what is remembered, expired ones included."),
+    Metric("forkpolicy_state_evicted_total", "counter", "Records forgotten before their time: the map was full."),
+    Metric("forkpolicy_state_save_age_seconds", "gauge", "How much a power loss would forget."),
+    Metric("forkpolicy_state_questions_total", "counter", "Questions to the store by kind and result."),
+    Metric("forkpolicy_state_seconds", "histogram", "Time of a question to the store."),
+    Metric("forkpolicy_greylist_total", "counter", "Questions of greylisting by result."),
+    Metric("forkpolicy_rate_over_total", "counter", "Requests that were one too many, by the ACL of the limit."),
 )
 
 # Field of the scoreboard -> metric, and what one unit of the field is worth.
@@ -126,6 +138,8 @@ def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
         yield from _of_lines(worker, labels, status.lines)
         yield from _of_shadow(worker.shadow, labels)
         yield from _of_tables(worker.tables, labels)
+        yield from _of_asked(worker.asked, labels)
+    yield from _of_state(status.state)
 
 
 def _of_worker(worker: WorkerStatus, labels: Labels, now_ns: int) -> Iterator[Sample]:
@@ -183,6 +197,45 @@ def _of_tables(tables: Iterable[TableStatus], labels: Labels) -> Iterator[Sample
         yield "forkpolicy_table_entries", "", more, table.entries
         yield "forkpolicy_table_created_timestamp_seconds", "", more, table.created
         yield "forkpolicy_table_refused", "", more, int(bool(table.refused))
+
+
+def _of_state(state: StateStatus | None) -> Iterator[Sample]:
+    """What is remembered, by the report of the state process."""
+    if state is None:
+        return
+    yield "forkpolicy_state_up", "", {}, int(state.up)
+    yield "forkpolicy_state_bytes", "", {"what": "used"}, state.figures.used_bytes
+    yield "forkpolicy_state_bytes", "", {"what": "max"}, state.figures.max_bytes
+    yield "forkpolicy_state_entries", "", {}, state.figures.entries
+    if state.save_age_s is not None:
+        yield "forkpolicy_state_save_age_seconds", "", {}, state.save_age_s
+
+
+def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
+    """`answered` is named `KIND NAME RESULT`. No label has a key or an address; a name is one of the policy's."""
+    if asked is None:
+        return
+    name, below = "forkpolicy_state_seconds", 0
+    for limit_s, count in zip((*ASKED_LIMITS_S, float("inf")), asked.times, strict=False):
+        below += count
+        yield name, "_bucket", {**labels, "le": "+Inf" if isinf(limit_s) else f"{limit_s:g}"}, below
+    yield name, "_sum", labels, asked.seconds
+    yield name, "_count", labels, sum(asked.times)
+    yield "forkpolicy_state_evicted_total", "", labels, asked.evicted
+    questions: Counter[tuple[str, str]] = Counter()
+    over: Counter[str] = Counter()
+    for named, count in asked.answered.items():
+        kind, name, result = named.split(" ")
+        questions[kind, result] += count
+        if (kind, result) == ("rate", "over"):
+            over[name] += count
+    for (kind, result), count in questions.items():
+        more = {**labels, "result": result}
+        yield "forkpolicy_state_questions_total", "", {**more, "kind": kind}, count
+        if kind == "greylisting":
+            yield "forkpolicy_greylist_total", "", more, count
+    for name, count in over.items():
+        yield "forkpolicy_rate_over_total", "", {**labels, "acl": name}, count
 
 
 def _labels(labels: Labels) -> str:

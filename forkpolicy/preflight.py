@@ -7,13 +7,14 @@ show (another server on a socket, a port in use) is not here: while the server r
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
 import pwd
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from forkpolicy.errors import Diagnostic
 from forkpolicy.log import SYSLOG_SOCKET
 from forkpolicy.process import Identity, answer_as, own_user
 from forkpolicy.settings import diagnostic_at_setting, sockets_of
+from forkpolicy.state_places import remarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A planned start. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed."""
+    """A planned start. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed; `remembers`:
+    the policy does.
+    """
 
     settings: Settings
     tables: tuple[str, ...] = ()
     activated: bool = False
+    remembers: bool = False
 
     @property
     def base(self) -> Path:
@@ -57,6 +62,16 @@ class Start:
 def find_obstacles(start: Start) -> list[Diagnostic]:
     """Everything that prevents a master from starting; empty when nothing does."""
     return [diagnostic for condition in CONDITIONS for diagnostic in condition(start)]
+
+
+def find_remarks(start: Start) -> list[Diagnostic]:
+    """Warnings about places that work, but not as an operator may expect."""
+    found: list[Diagnostic] = []
+    if start.remembers:
+        with contextlib.suppress(OSError):
+            for key, message, hint in remarks(start.settings.state):
+                found.append(replace(start.error("state", key, message, hint), severity="warning"))
+    return found
 
 
 def worker_identity(settings: Settings) -> Identity | None:
@@ -232,6 +247,34 @@ def _tables(start: Start) -> Iterator[Diagnostic]:
         yield start.error("", "tables", f"tables: user {identity.user} may not read {path}: {why}", hint)
 
 
+def _state(start: Start) -> Iterator[Diagnostic]:
+    """Both directories of what is remembered must be there, or can be made; what is in them is the workers'."""
+    if not start.remembers:
+        return
+    for key in ("live", "kept"):
+        path = Path(getattr(start.settings.state, key))
+        above = next(each for each in (path, *path.parents) if _exists(each))
+        if why := _why_nothing_made_in(above):
+            yield start.error("state", key, f"{key}: {why}")
+        elif above == path and (why := _why_not_the_workers(start.settings, path)):
+            yield start.error("state", key, f"{key}: {why}", "chown it, or name a directory that does not exist yet")
+
+
+def _why_not_the_workers(settings: Settings, path: Path) -> str:
+    """As root: why the workers' user may not write to a directory."""
+    try:
+        identity = worker_identity(settings)
+        refused = identity and answer_as(identity, _why_unwritable, [str(path)])[0]
+    except (KeyError, OSError):
+        # Reported by `_users` and `_tables`.
+        return ""
+    return f"user {settings.server.user} may not write to {path}: {refused}" if refused else ""
+
+
+def _why_unwritable(paths: list[str]) -> list[str]:
+    return ["" if os.access(path, os.W_OK | os.X_OK) else _rights_of(Path(path)) for path in paths]
+
+
 CONDITIONS: tuple[Callable[[Start], Iterator[Diagnostic]], ...] = (
     _proc,
     _users,
@@ -240,6 +283,7 @@ CONDITIONS: tuple[Callable[[Start], Iterator[Diagnostic]], ...] = (
     _inet_sockets,
     _different_hosts,
     _tables,
+    _state,
 )
 
 
@@ -253,6 +297,10 @@ def _why_unreadable(path: Path) -> str:
             return f"it may not search the directory {directory}"
     if os.access(path, os.R_OK):
         return ""
+    return _rights_of(path)
+
+
+def _rights_of(path: Path) -> str:
     found = path.stat()
     return f"owner {found.st_uid}, group {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
 

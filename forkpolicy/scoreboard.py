@@ -121,6 +121,13 @@ class Scoreboard:
                     break
         return shares
 
+    def lowest_serving(self) -> int:
+        """The lowest slot whose worker takes connections; -1 where there is none."""
+        for number in range(MAX_WORKERS):
+            if self._words[number * _SLOT_WORDS + _AT["serving"]]:
+                return number
+        return -1
+
     def any_stays(self) -> bool:
         """Whether a worker takes connections and has no reason to go."""
         return any(self.slot(number)["serving"] == STAYING for number in range(MAX_WORKERS))

@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from forkpolicy.documents import left_out, plain_fields
+from forkpolicy.documents import LEFT_OUT, left_out, plain_fields
 
 # One more with each change that the commands of the previous release would misread; a new field is none.
 STATUS_VERSION: Final = 2
+# Of the time that a question to the store takes: a few microseconds, or as long as somebody else holds its lock.
+ASKED_LIMITS_S: Final = (16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,59 @@ class ShadowStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedStatus:
+    """What a worker has asked the store, and what it has told the state process, since it began. `answered`: how often,
+    by `KIND NAME RESULT`, where NAME is an ACL or a list; `seconds`: what questions took; `times`: how many took less
+    than each of ASKED_LIMITS_S, and at last all others; `unsent`: changed keys that wait; `lost`: changed keys for
+    which there was no room, so that an hourly pass finds them; `evicted`: records that it had to forget before their
+    time, since the map was full.
+    """
+
+    answered: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    times: tuple[int, ...] = ()
+    unsent: int = 0
+    lost: int = 0
+    evicted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateFigures:
+    """What the state process reports of its maps. `unsaved`: changed keys that the kept map does not have yet;
+    `saved_ns`: when it had all, on the monotonic clock, 0 while it never had; `trouble`: why it is not written.
+    """
+
+    used_bytes: int = 0
+    max_bytes: int = 0
+    entries: int = 0
+    unsaved: int = 0
+    saved_ns: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateStatus:
+    """What is remembered. `up`: whether the state process is ready; without it workers go on, and nothing is kept.
+    `save_age_s`: how much a power loss would forget; None while nothing was saved yet.
+    """
+
+    live: str
+    kept: str
+    up: bool
+    figures: StateFigures
+    save_age_s: float | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains."""
+    """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains; `asked`: None
+    where the policy remembers nothing.
+    """
 
     tables: tuple[TableStatus, ...] = ()
     shadow: ShadowStatus | None = None
     denied: dict[str, int] = field(default_factory=dict)
+    asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +164,7 @@ class WorkerStatus:
     line_hits: tuple[int, ...]
     exempted: tuple[int, ...]
     denied: dict[str, int] = field(default_factory=dict)
+    asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +197,7 @@ class HelperStatus:
 @dataclass(frozen=True, slots=True)
 class Status:
     """All of it. `lines`: the texts of the policy's lines; `monotonic_ns`: when it was read; `turn`: what serves
-    connections, `c` or `python`.
+    connections, `c` or `python`; `state`: None where the policy remembers nothing.
     """
 
     status_version: int
@@ -168,6 +218,7 @@ class Status:
     monotonic_ns: int
     workers: tuple[WorkerStatus, ...] = field(default=())
     turn: str | None = left_out()
+    state: StateStatus | None = field(default=None, metadata=LEFT_OUT)
 
     @property
     def served_tables(self) -> frozenset[str]:

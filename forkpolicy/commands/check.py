@@ -23,7 +23,7 @@ from forkpolicy.files import GLOB_PREFIX, Files
 from forkpolicy.loading import load_with
 from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.postfix.parameters import BrokenPostfixError, PostfixError, read_postfix
-from forkpolicy.preflight import Start, find_obstacles, unreadable, worker_identity
+from forkpolicy.preflight import Start, find_obstacles, find_remarks, unreadable, worker_identity
 from forkpolicy.settings import read_settings
 from forkpolicy.tables.examples import examples_in, words_for
 
@@ -105,16 +105,20 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
         loaded = load_with(settings, files, {})
     except ConfigError as error:
         return [*diagnostics, *_obstacles(settings, (), diagnostics), *error.diagnostics], settings, None
-    diagnostics += _obstacles(settings, loaded.table_paths, diagnostics)
+    diagnostics += _obstacles(settings, loaded.table_paths, diagnostics, remembers=loaded.remembers)
+    diagnostics += find_remarks(Start(settings, remembers=loaded.remembers))
     diagnostics += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations)
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
 
 
-def _obstacles(settings: Settings, tables: tuple[str, ...], diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+def _obstacles(
+    settings: Settings, tables: tuple[str, ...], diagnostics: list[Diagnostic], *, remembers: bool = False
+) -> list[Diagnostic]:
     """What `serve` would refuse, but for settings that are wrong already and have their default here."""
     wrong_lines = {each.line for each in diagnostics}
-    return [each for each in find_obstacles(Start(settings, tables)) if each.line not in wrong_lines]
+    start = Start(settings, tables, remembers=remembers)
+    return [each for each in find_obstacles(start) if each.line not in wrong_lines]
 
 
 def _table_diagnostics(loaded: Loaded) -> Iterator[Diagnostic]:

@@ -43,7 +43,7 @@ class Deadlines:
 
     def beating(self, workers: Collection[Worker], now_s: float) -> bool:
         """Whether the loop of any worker turns: what the watchdog is fed for."""
-        return any(self._silent_s(worker, now_s) < self._limit_s(worker) for worker in workers)
+        return any(self.silent_s(worker, now_s) < self._limit_s(worker) for worker in workers)
 
     def kill_the_hung(self, workers: Collection[Worker], now_s: float, *, slept: bool) -> None:
         """End workers whose loop has not turned for too long, and those whose time to end is over. `slept`: the master
@@ -52,7 +52,7 @@ class Deadlines:
         if slept:
             self._awake_s = now_s
         for worker in workers:
-            silent_s, limit_s = self._silent_s(worker, now_s), self._limit_s(worker)
+            silent_s, limit_s = self.silent_s(worker, now_s), self._limit_s(worker)
             if worker.kill_at_s is not None:
                 if now_s >= worker.kill_at_s:
                     kill(worker.pid, signal.SIGKILL)
@@ -80,7 +80,7 @@ class Deadlines:
         limit_s = self._generation.settings.server.hang_timeout
         return limit_s if worker.ready else max(limit_s, START_TIMEOUT_S)
 
-    def _silent_s(self, worker: Worker, now_s: float) -> float:
+    def silent_s(self, worker: Worker, now_s: float) -> float:
         """How long a worker's loop has not turned, as far as it could."""
         slot = self._scoreboard.slot(worker.slot)
         beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.servable import Servable
     from forkpolicy.master.sockets.loop import Loop
     from forkpolicy.master.sockets.notify import Notifier
+    from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import Workers
     from forkpolicy.messages import Outline
 
@@ -46,6 +47,7 @@ class Reloader:
         unpack: Callable[[Outline], Servable],
         loop: Loop,
         workers: Workers,
+        keeper: StateKeeper,
         log: LogPipe,
         notifier: Notifier,
     ) -> None:
@@ -54,9 +56,12 @@ class Reloader:
         self._unpack = unpack
         self._loop = loop
         self._workers = workers
+        self._keeper = keeper
         self._log = log
         self._notifier = notifier
         self._loader: Loader | None = None
+        # What waits for the state process before workers prepare it.
+        self._beginning: Servable | None = None
         self._reload: TwoPhaseCommit | None = None
         self._on_done: list[OnDone] = []
         self._next_on_done: list[OnDone] = []
@@ -65,7 +70,7 @@ class Reloader:
     @property
     def under_way(self) -> bool:
         """Whether one is."""
-        return self._loader is not None or self._reload is not None
+        return not (self._loader is None and self._beginning is None and self._reload is None)
 
     @property
     def commits(self) -> bool:
@@ -96,10 +101,13 @@ class Reloader:
         self._loop.register(loader, lambda _events: self._on_loader(loader))
 
     def abort(self, reason: str) -> None:
-        """End a reload whose files are still being read."""
+        """End a reload that no worker has begun to prepare."""
         if self._loader:
             self._again = False
             self._read(self._loader, RefusedFiles((reason,)))
+        elif self._beginning:
+            self._again = False
+            self._begun(self._beginning, reason)
 
     def on_exit(self, pid: int, status: int) -> bool:
         """Note the exit of the child that loads. False: it was another process."""
@@ -126,7 +134,24 @@ class Reloader:
         loaded = self._servable(outcome)
         if loaded is None:
             self._next()
+        elif loaded.remembers:
+            self._beginning = loaded
+            self._keeper.begin(lambda reason: self._begun(loaded, reason))
+        else:
+            self._prepare(loaded)
+
+    def _begun(self, loaded: Servable, reason: str) -> None:
+        """Workers may open the maps of what is remembered, or cannot for this reason."""
+        if loaded is not self._beginning:
             return
+        self._beginning = None
+        if reason:
+            self.refuse([f"what the policy remembers cannot be kept: {reason}"])
+            self._next()
+        else:
+            self._prepare(loaded)
+
+    def _prepare(self, loaded: Servable) -> None:
         # Those that are ending, too: until its last connection has gone, a worker answers.
         workers, number = self._workers, self._generation.number + 1
         self._reload = TwoPhaseCommit(loaded, number, lambda: list(workers.alive), workers.send_to, time.monotonic())
@@ -147,6 +172,7 @@ class Reloader:
 
     def refuse(self, diagnostics: list[str]) -> None:
         """Report why the old generation goes on."""
+        self._keeper.want(wanted=self._generation.loaded.remembers)
         self._log.event("error", "reload refused", generation=self._generation.number, reason="; ".join(diagnostics))
         self._report(diagnostics, [], [])
 
@@ -201,6 +227,7 @@ class Reloader:
         previous = self._generation.settings
         self._generation.begin(reload.loaded, reload.generation)
         self._generation.tables.drop_others(reload.loaded.table_paths)
+        self._keeper.want(wanted=reload.loaded.remembers)
         settings = self._generation.settings
         if previous.server.workers != settings.server.workers:
             self._workers.wanted = worker_count(settings)

@@ -35,5 +35,9 @@ class Servable(Protocol):
         """Where the compiled tables are."""
 
     @property
+    def remembers(self) -> bool:
+        """Whether the policy remembers anything from one request to the next."""
+
+    @property
     def warnings(self) -> tuple[object, ...]:
         """What the operator should look at; texts by `str`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.losses import Losses
     from forkpolicy.master.processes.spawn import Worker
+    from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import Workers
     from forkpolicy.scoreboard import Slot
     from forkpolicy.status import HelperStatus
@@ -28,6 +29,7 @@ def describe(
     workers: Workers,
     losses: Losses,
     helpers: tuple[HelperStatus, ...],
+    keeper: StateKeeper,
     *,
     started_ns: int,
     stopping: bool,
@@ -50,10 +52,11 @@ def describe(
         wanted_workers=workers.wanted,
         stopping=stopping,
         log=losses.describe(),
-        helpers=helpers,
+        helpers=(*helpers, *keeper.describe_process()),
         monotonic_ns=now_ns,
         workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),
         turn=workers.turn,
+        state=keeper.describe(),
     )
 
 
@@ -74,4 +77,5 @@ def _describe_worker(worker: Worker, slot: Slot) -> WorkerStatus:
         line_hits=seen.line_hits,
         exempted=seen.exempted,
         denied=worker.state.denied,
+        asked=worker.state.asked,
     )

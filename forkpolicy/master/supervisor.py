@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
 from forkpolicy.master.generation import Generation
 from forkpolicy.master.good_tables import GoodTables
+from forkpolicy.master.lock_watch import LockWatch
 from forkpolicy.master.processes.helpers import Helpers
 from forkpolicy.master.processes.waitpid import exited_children
 from forkpolicy.master.reload import Reloader
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.servable import Servable
     from forkpolicy.master.sockets.inherited import InheritedSockets
     from forkpolicy.master.sockets.listener import Listener
+    from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import WorkerProgram
     from forkpolicy.messages import Outline, ReloadReply
     from forkpolicy.scoreboard import Scoreboard
@@ -66,6 +68,8 @@ class Master:
         control_listener: Listener,
         logger: Logger,
         scoreboard: Scoreboard,
+        keeper: StateKeeper,
+        read_lock_holder: Callable[[], int],
         exporter: Exporter | None = None,
         inherited: InheritedSockets | None = None,
         watcher: HelperProcess | None = None,
@@ -81,13 +85,15 @@ class Master:
         self.signals = Signals()
         self.loop = Loop()
         self.workers = Workers(self.generation, program, self.loop, log, scoreboard)
-        self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, log, self.notifier)
+        self.keeper = keeper
+        self.lock_watch = LockWatch(read_lock_holder, self.workers, keeper, log)
+        self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, keeper, log, self.notifier)
         messages = WorkerMessages(self.generation, self.reloader, log, self.worker_ready, self.worker_unfit)
         self.workers.listen(messages.handle, self.reloader.exited)
         self.takeover = Takeover(inherited)
         self.upgrader = Upgrader(sockets, self.loop, log, self.give_way)
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
-        commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop)
+        commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop, keeper.command)
         self.control = ControlServer(control_listener, self.loop, commands)
         self.helpers = Helpers(logger, exporter, watcher, log)
         self.reload_later = False
@@ -116,6 +122,7 @@ class Master:
             self.workers,
             self.logger.losses,
             self.helpers.describe(),
+            self.keeper,
             started_ns=self.started_ns,
             stopping=self.stopping,
         )
@@ -125,12 +132,14 @@ class Master:
         self.signals.catch()
         # It wakes the loop; signals are taken before all else in any case.
         self.loop.register(self.signals, lambda _events: None)
+        self.keeper.listen(self.loop)
         if not self.takeover.under_way:
             self.control.start()
         while not ((self.stopping or self.replaced) and not self.workers):
             if not (self.stopping or self.replaced or self.reloader.commits):
                 self.workers.keep()
-            ready = self.loop.wait(min(TURN_S, self.workers.backoff.wait_s(time.monotonic()) or TURN_S))
+            pause_s = min(TURN_S, self.workers.backoff.wait_s(time.monotonic()) or TURN_S, self.lock_watch.pause_s)
+            ready = self.loop.wait(pause_s)
             for signum in self.signals.take():
                 self.SIGNALS[signum](self)
             for callback, events in ready:
@@ -151,7 +160,9 @@ class Master:
             self.reload()
         if not self.started and self.workers.backoff.failures >= FAILED_STARTS:
             self.fail("workers die before they serve")
+        self.lock_watch.look(now_s, slept=slept)
         self.workers.tick(now_s, slept=slept)
+        self.keeper.tick(now_s)
         self.upgrader.tick(now_s)
         if not self.stopping:
             self.helpers.keep(now_s, self.control.adopt)
@@ -200,7 +211,9 @@ class Master:
                 self.serves_instead = 0
                 self.control.start()
                 self.stopper.begin(replaced=False)
-            elif not any(part.on_exit(pid, status) for part in (self.workers, self.upgrader, self.reloader)):
+            elif not any(
+                part.on_exit(pid, status) for part in (self.workers, self.upgrader, self.reloader, self.keeper)
+            ):
                 self.helpers.on_exit(pid, status, stopping=self.stopping)
 
     def reload(self, on_done: Callable[[ReloadReply], None] | None = None) -> None:
@@ -225,7 +238,7 @@ class Master:
         if busy or self.stopping or self.replaced or not self.started:
             self.upgrader.refuse("a start, an upgrade, a reload or a stop is under way")
         else:
-            self.upgrader.begin(self.generation.number, self.generation.tables.fds)
+            self.upgrader.begin(self.generation.number, self.generation.tables.fds, self.keeper.lock.fd)
 
     def give_way(self, new_pid: int) -> None:
         """Leave everything to the new master: commands, metrics, and the connections of our workers."""
@@ -285,6 +298,7 @@ class Master:
         for listener in (*self.listeners, self.control.listener):
             listener.close(remove=not self.replaced)
         self.helpers.finish(remove=not self.replaced)
+        self.keeper.end()
         self.log.event("info", "stopped")
         self.logger.finish()
         self.control.close()

@@ -70,10 +70,13 @@ class Upgrader:
         """Whether one is."""
         return self._upgrade is not None
 
-    def begin(self, generation: int, tables: Mapping[str, int]) -> None:
-        """Start a new master on our sockets; nothing else changes until it serves. `tables`: the last good ones."""
+    def begin(self, generation: int, tables: Mapping[str, int], state_lock: int) -> None:
+        """Start a new master on our sockets; nothing else changes until it serves. `tables`: the last good ones;
+        `state_lock`: of the maps of what is remembered, -1 where we have none.
+        """
         self._sockets.generation = generation
         self._sockets.tables = dict(tables)
+        self._sockets.state_lock = state_lock
         try:
             upgrade = Upgrade(self._sockets)
         except OSError as error:

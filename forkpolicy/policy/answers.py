@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.policy.model import Acl, Rule
-    from forkpolicy.state.store import Question, Store
+    from forkpolicy.state.store import Answering, Question
 
 Ask = Callable[["Question[object]"], object]
 Answered = Counter[tuple[str, str, str]]
@@ -41,12 +41,12 @@ class Mode(NamedTuple):
     acts: bool = False
 
 
-def live(store: Store) -> Mode:
+def live(store: Answering) -> Mode:
     """The store decides, and what it counts is counted."""
     return Mode(store.ask, acts=True)
 
 
-def peeking(store: Store) -> Mode:
+def peeking(store: Answering) -> Mode:
     """The same answers, and nothing is counted. A store that cannot be read leaves them out."""
 
     def ask(question: Question[object]) -> object:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.nodes import Statement, TableDeclaration
     from forkpolicy.postfix.addresses import Views
-    from forkpolicy.state.store import Store
+    from forkpolicy.state.store import Answering
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
@@ -38,7 +38,7 @@ def load_policy(
     clock: Callable[[], float] = time.time,
     index_costs_us: Mapping[type, float] = COSTS_US,
     also_wanted: Sequence[str] = (),
-    store: Store | None = None,
+    store: Answering | None = None,
     skips_failures: bool = False,
 ) -> tuple[Policy, list[Diagnostic]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens

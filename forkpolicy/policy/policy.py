@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Model, Rule
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
-    from forkpolicy.state.store import Question, Store
+    from forkpolicy.state.store import Answering, Question
 
 # What every policy reads: the state decides what is known, the others stand in every decision's log line. Capturing
 # one costs 30 ns, parsing a request the exact way for a log line would cost 7 us.
@@ -46,7 +46,7 @@ class Policy:
         views: Views | None = None,
         index_costs_us: Mapping[type, float] = COSTS_US,
         also_wanted: Sequence[str] = (),
-        store: Store | None = None,
+        store: Answering | None = None,
     ) -> None:
         self.model = model
         self.remembers = model.remembers
@@ -81,7 +81,7 @@ class Policy:
         """How often the store has answered what; it only grows."""
         return self._answers.answered
 
-    def remember_in(self, store: Store) -> None:
+    def remember_in(self, store: Answering) -> None:
         """Ask this store from now on."""
         self._store, self._answers.mode = store, live(store)
 

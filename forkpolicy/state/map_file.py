@@ -29,20 +29,10 @@ FILE_MODE = 0o660
 _BOOT_FILE = "boot"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-_AUTO_BYTES = 256 << 20
 _LEAST_BYTES = 1 << 20
 _DIRECTORY_MODE = 0o770
 _LOCK_BYTES = 64 * (READERS + 4)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-def auto_bytes(directory: str) -> int:
-    """How large a map is whose setting is `auto`: 256 MiB, a quarter of what its file system has free at most."""
-    existing = Path(directory)
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    free = os.statvfs(existing)
-    return min(_AUTO_BYTES, free.f_bavail * free.f_frsize // 4)
 
 
 def whole_pages(max_bytes: int) -> int:

@@ -58,14 +58,18 @@ class StoreFigures(NamedTuple):
     evicted: int
 
 
-class Store(Protocol):
-    """Where records are. Every method raises StateError when the store does not work."""
+class Answering(Protocol):
+    """What a policy asks. Every method raises StateError when the store does not work."""
 
     def ask(self, question: Question[T]) -> T:
         """The answer, in one transaction; what the question counts is counted."""
 
     def peek(self, question: Question[T]) -> T:
         """The answer that `ask` would give, with nothing written."""
+
+
+class Store(Answering, Protocol):
+    """Where records are. Every method raises StateError when the store does not work."""
 
     def walk(self, prefix: bytes, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """At most `most` keys and records that begin with `prefix` and come after the key `after`, in their order."""

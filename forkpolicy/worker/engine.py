@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.status import WorkerState
+from forkpolicy.worker.asked_store import AskedStore
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.decision_log import DecisionLog
 from forkpolicy.worker.denied_domains import DENIALS, DeniedDomains
@@ -37,6 +38,7 @@ class Engine:
     def __init__(self, loaded: Loaded, generation: int, log: EventLog, implementation: Implementation = CHOSEN) -> None:
         self.implementation = implementation
         self._log = log
+        self.store = AskedStore(loaded.store)
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
         self.layouts_epoch = 0
@@ -47,6 +49,8 @@ class Engine:
         self.loaded, self.generation = loaded, generation
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed
+        self.policy.on_lost = self._not_remembered
+        self.policy.remember_in(self.store)
         self.decision_log = DecisionLog(self._log, self.seldom_log, self.policy, loaded.settings.log)
         self.shadow = None
         if loaded.shadow:
@@ -126,6 +130,9 @@ class Engine:
     def _evaluation_failed(self, failure: str) -> None:
         self.counters.errors += 1
         self.seldom_log.event("error", "evaluation failed", failure, answered=self.on_error.rule.action.reply.text)
+
+    def _not_remembered(self, failure: str) -> None:
+        self.seldom_log.event("error", "not remembered", failure)
 
     def bug(self, error: Exception) -> None:
         """Log a bug of ours with its traceback; the request it met is answered with on_error."""

@@ -32,7 +32,7 @@ class WorkerReload:
         pool, current = gevent.get_hub().threadpool, self._engine.loaded
         known = {table.name: table for table in reversed(current.all_tables)}
         try:
-            loaded = pool.apply(load_everything, (current.settings.path, snapshot, known))
+            loaded = pool.apply(load_everything, (current.settings.path, snapshot, known, current.store))
         except ConfigError as error:
             return [str(diagnostic) for diagnostic in error.diagnostics]
         except MemoryError:
@@ -46,6 +46,8 @@ class WorkerReload:
         # A table that is damaged or gone is reported by the reload, also where the previous file of it stays in use. A
         # table that only the shadow lacks does not keep the policy from serving.
         diagnostics = [table.refused for table in loaded.tables.values() if table.table is None or table.refused]
+        if loaded.remembers and not loaded.store.open():
+            diagnostics.append(loaded.store.refused)
         self._prepared = loaded
         if diagnostics:
             self.abort()

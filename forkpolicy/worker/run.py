@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 import gevent
@@ -43,6 +44,7 @@ from forkpolicy.worker.master_link import MasterLink
 from forkpolicy.worker.recycling import Recycling
 from forkpolicy.worker.reload import WorkerReload
 from forkpolicy.worker.shutdown import Shutdown
+from forkpolicy.worker.state_upkeep import StateUpkeep
 from forkpolicy.worker.table_refresh import TableRefresh
 
 if TYPE_CHECKING:
@@ -59,8 +61,9 @@ BEAT_S = 0.5
 
 
 class WorkerProcess:
-    """One worker. `listeners`, `handover_pairs` and `scoreboard` are shared with its siblings. `good_tables`: the last
-    good file of each table; `needs_all_tables`: it ends, and reports why, if it cannot open all of them.
+    """One worker. `listeners`, `handover_pairs`, `changed_keys` and `scoreboard` are shared with its siblings.
+    `good_tables`: the last good file of each table; `needs_all_tables`: it ends, and reports why, if it cannot open all
+    of them.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class WorkerProcess:
         master: socket.socket,
         handover_pairs: tuple[Pair, Pair],
         scoreboard: Scoreboard,
+        changed_keys: socket.socket,
         log: LogPipe,
         good_tables: Mapping[str, int],
         *,
@@ -81,6 +85,7 @@ class WorkerProcess:
         self.engine = Engine(loaded, generation, log)
         self.slot = scoreboard.slot(slot_number)
         self.tables = TableRefresh(self.engine, log)
+        self.upkeep = StateUpkeep(self.engine, changed_keys, scoreboard, self.slot)
         self.reload = WorkerReload(self.engine)
         self.recycling = Recycling(slot_number)
         self.master_link = MasterLink(master, self._handle_message)
@@ -112,6 +117,7 @@ class WorkerProcess:
         if missing and self._needs_all_tables:
             self.master_link.report(Unfit("; ".join(missing)))
             return
+        self.upkeep.start()
         self.flusher = Flusher(self.engine, self.slot)
         self.slot["connections"] = self.slot["load"] = 0
         self.slot["pid"] = os.getpid()
@@ -129,6 +135,7 @@ class WorkerProcess:
         self.master_link.report(Ready(self._state()))
         self.shutdown.done.wait()
         self.flusher.flush()
+        self.upkeep.finish()
 
     def _bug(self, _context: object, _kind: object, error: BaseException | str | None, _trace: object) -> None:
         if isinstance(error, Exception):
@@ -167,6 +174,7 @@ class WorkerProcess:
     def _commit(self, generation: int) -> None:
         self.flusher.flush()
         self.reload.commit(generation)
+        self.upkeep.beat()
         # Until then the scoreboard has the hits of the previous rules, which `status` would show at the new ones.
         self.flusher.flush()
         self._pass_tables()
@@ -180,19 +188,23 @@ class WorkerProcess:
                 self.master_link.report(ServedTable(table.path), table.table.fd)
 
     def _state(self) -> WorkerState:
-        self._reported_state = self.engine.describe()
+        self._reported_state = self._state_now()
         return self._reported_state
+
+    def _state_now(self) -> WorkerState:
+        return replace(self.engine.describe(), asked=self.upkeep.describe())
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()
         self.flusher.flush()
         self.tables.refresh()
+        self.upkeep.beat()
         self.engine.sample_next()
         if not self.shutdown.begun:
             self.balance.beat(self.connections.held)
             self._recycle()
         self._pass_tables()
-        if self._reported_state != self.engine.describe():
+        if self._reported_state != self._state_now():
             self.master_link.report(StateChanged(self._state()))
         else:
             self.master_link.flush()

@@ -48,6 +48,10 @@ recipient_delimiter = "{delimiter}"
 [log]
 decisions = "{decisions}"
 target = "{target}"
+[state]
+live = "live"
+kept = "kept"
+max_size = "16M"
 """
 
 

@@ -127,7 +127,13 @@ def test_a_shadow_shows_in_the_metrics_and_in_the_status(server):
     assert total(found, "forkpolicy_shadow_failed_total") == 0
     where = {"line": f"{server.directory}/policy.conf:5", "shadow": f"{server.directory}/candidate.conf:5"}
     assert total(found, "forkpolicy_shadow_pair_differs_total", **where) == 6
-    expected = {"compared": 12, "differs": 6, "failed": 0, "pairs": {f"{where['line']} -> {where['shadow']}": 6}}
+    expected = {
+        "compared": 12,
+        "differs": 6,
+        "failed": 0,
+        "not_compared": 0,
+        "pairs": {f"{where['line']} -> {where['shadow']}": 6},
+    }
     assert server.status()["shadow"] == expected
 
 

@@ -92,7 +92,7 @@ class Peer:
     def __init__(self, folder, implementation, policy=POLICY, **limits):
         (folder / "policy.conf").write_text(policy)
         self.settings = folder / "forkpolicy.toml"
-        self.settings.write_text('[log]\ndecisions = "acted"\n')
+        self.settings.write_text('[log]\ndecisions = "acted"\n[state]\nlive = "live"\n')
         self.log = Log()
         self.engine = Engine(load_everything(self.settings), 1, self.log, implementation)
         self.reload = WorkerReload(self.engine)

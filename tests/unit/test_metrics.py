@@ -9,9 +9,17 @@ from pathlib import Path
 from forkpolicy.compile_failures import Failure
 from forkpolicy.metrics import METRICS, render
 from forkpolicy.scoreboard import BUCKETS
-from forkpolicy.status import ShadowStatus, TableStatus
+from forkpolicy.status import ASKED_LIMITS_S, AskedStatus, ShadowStatus, StateFigures, StateStatus, TableStatus
 from tests.statuses import status, worker
 
+ASKED = {
+    "rate busy over": 2,
+    "rate busy under": 7,
+    "rate other over": 1,
+    "greylisting grey early": 4,
+    "listed banned failed": 1,
+}
+STATE = StateStatus("/run/s", "/var/s", True, StateFigures(1 << 20, 1 << 28, 77, 0, 1, ""), 1.5)
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "dashboard.json"
 
 
@@ -27,11 +35,12 @@ def page(**changed):
         "latency": tuple(latency),
         "line_hits": (2, 7, 0),
         "exempted": (3, 0, 0),
+        "asked": AskedStatus(ASKED, 0.5, (0, 2, *(0 for _ in ASKED_LIMITS_S[2:]), 1)),
         **changed,
     }
     lines = ('policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed")
     one = worker({"requests": 9, "busy_ns": 2_500_000, "sampled": 4}, **fields)
-    return render(status(one, lines=lines), {"nets": Failure(1700000000.5, "no such file")})
+    return render(status(one, lines=lines, state=STATE), {"nets": Failure(1700000000.5, "no such file")})
 
 
 def test_every_metric_is_rendered_and_declared():
@@ -84,3 +93,31 @@ def test_dashboard_uses_exactly_these_metrics():
     json.loads(text)
     used = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\bforkpolicy_[a-z_]+", text)}
     assert used == {metric.name for metric in METRICS}
+
+
+def test_questions_to_the_store_are_counted_without_keys():
+    """By kind and result; greylisting and limits have metrics of their own, the latter by the name of the ACL."""
+    lines = [
+        line
+        for line in page().splitlines()
+        if line.startswith(("forkpolicy_state_q", "forkpolicy_greylist", "forkpolicy_rate"))
+    ]
+    assert lines == [
+        'forkpolicy_state_questions_total{worker="0",result="over",kind="rate"} 3',
+        'forkpolicy_state_questions_total{worker="0",result="under",kind="rate"} 7',
+        'forkpolicy_state_questions_total{worker="0",result="early",kind="greylisting"} 4',
+        'forkpolicy_state_questions_total{worker="0",result="failed",kind="listed"} 1',
+        'forkpolicy_greylist_total{worker="0",result="early"} 4',
+        'forkpolicy_rate_over_total{worker="0",acl="busy"} 2',
+        'forkpolicy_rate_over_total{worker="0",acl="other"} 1',
+    ]
+    assert 'forkpolicy_state_seconds_bucket{worker="0",le="6.4e-05"} 2' in page()
+    assert 'forkpolicy_state_seconds_bucket{worker="0",le="+Inf"} 3' in page()
+
+
+def test_the_maps_have_a_size_and_an_age():
+    """Without an ACL that remembers there is nothing of them."""
+    text = page()
+    assert 'forkpolicy_state_bytes{what="max"} 268435456\n' in text
+    assert "forkpolicy_state_save_age_seconds 1.5\n" in text
+    assert "forkpolicy_state_" not in render(status(), {})

@@ -22,6 +22,7 @@ from forkpolicy.loading import load_everything
 from forkpolicy.log import LogPipe
 from forkpolicy.log_lines import MAX_LINE_BYTES
 from forkpolicy.protocol.request import Request
+from forkpolicy.state.memory import MemoryStore
 from forkpolicy.worker.engine import Engine
 
 POLICY = """\
@@ -100,6 +101,7 @@ def logged(settings, *requests):
     reader = threading.Thread(target=read)
     reader.start()
     engine = Engine(load_everything(settings), 1, LogPipe(write_end, "json"))
+    engine.policy.remember_in(MemoryStore())
     for raw in requests:
         values = engine.values_of(Request.parse(raw))
         engine.finish(engine.decide(values), values, raw, 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from forkpolicy.commands.check import check
@@ -12,6 +14,7 @@ from forkpolicy.status import ShadowStatus
 from forkpolicy.worker import shadow
 from forkpolicy.worker.engine import Engine
 from tests.owners import owner_lines
+from tests.stores import make_map
 from tests.unit.test_connection import FORGED, OTHER, PASS, POLICY, Log, Peer, request
 
 
@@ -72,6 +75,9 @@ def commit(peer, candidate, policy=POLICY, tables=""):
     (folder / "policy.conf").write_text(policy)
     (folder / "candidate.conf").write_text(candidate)
     peer.settings.write_text(f'shadow = "candidate.conf"\n{tables}[log]\ndecisions = "none"\n')
+    if not (folder / "live").exists():
+        # As the state process does before workers prepare a policy that remembers.
+        make_map(folder / "live", time.time).close()
     assert peer.reload.prepare(load_everything(peer.settings).snapshot) == []
     peer.reload.commit(peer.engine.generation + 1)
 

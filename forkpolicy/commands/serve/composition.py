@@ -19,16 +19,23 @@ from forkpolicy.loading import Loaded, LoadedElsewhere, load_everything, load_ou
 from forkpolicy.master.processes.exporter import Exporter
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
+from forkpolicy.master.processes.state_process import StateProgram
 from forkpolicy.master.processes.targets import open_target
 from forkpolicy.master.sockets.configured import open_sockets
 from forkpolicy.master.sockets.inherited import inherited_sockets
 from forkpolicy.master.sockets.listener import is_activated
+from forkpolicy.master.state_keeper import StateKeeper
+from forkpolicy.master.state_lock import StateLock
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.workers import WorkerProgram
-from forkpolicy.preflight import Start, find_obstacles, log_target, worker_identity
+from forkpolicy.preflight import Start, find_obstacles, find_remarks, log_target, worker_identity
 from forkpolicy.process import leave_no_core, raise_descriptor_limit
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
+from forkpolicy.state.changed_keys import make_pair
+from forkpolicy.state.keeper import keep
+from forkpolicy.state.lock_holder import lock_holder
+from forkpolicy.state_places import make_directories
 from forkpolicy.worker.handover import HANDOVER_VERSION, make_handover_pairs
 from forkpolicy.worker.implementation import CHOSEN
 from forkpolicy.worker.preload import preload
@@ -52,9 +59,10 @@ def serve(settings_path: str) -> int:
     # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
     path = inherited.settings_path if inherited and inherited.settings_path else absolute(settings_path)
     loaded = load_everything(path)
-    for warning in loaded.warnings:
+    start = Start(loaded.settings, loaded.table_paths, _is_activated(inherited), remembers=loaded.remembers)
+    for warning in (*loaded.warnings, *find_remarks(start)):
         print(warning, file=sys.stderr)
-    obstacles = find_obstacles(Start(loaded.settings, loaded.table_paths, _is_activated(inherited)))
+    obstacles = find_obstacles(start)
     if obstacles:
         raise ConfigError(obstacles)
     preload()
@@ -75,6 +83,10 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
     logger = Logger(target, settings.log.format, "forkpolicy: log", identity)
     logger.start()
+    changed_keys = make_pair()
+    keeper = _state_keeper(settings, changed_keys[0], logger.pipe, identity, inherited)
+    if loaded.remembers:
+        keeper.start_first()
     sockets, control = open_sockets(settings, inherited, HANDOVER_VERSION, make_handover_pairs)
     exporter = Exporter(sockets.metrics, identity, "forkpolicy: metrics") if sockets.metrics else None
     watcher = _watcher(settings, logger.pipe) if settings.watch_interfaces else None
@@ -84,29 +96,56 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
         loaded,
         lambda reading: load_outline(path, reading),
         lambda outline: LoadedElsewhere.of(path, outline),
-        _worker_program(path, sockets, scoreboard, logger.pipe, identity),
+        _worker_program(loaded, path, sockets, scoreboard, changed_keys[1], logger.pipe, identity),
         sockets,
         control,
         logger,
         scoreboard,
+        keeper,
+        lambda: lock_holder(settings.state.live),
         exporter,
         inherited,
         watcher,
     )
 
 
+def _state_keeper(
+    settings: Settings,
+    changed_keys: socket.socket,
+    pipe: LogPipe,
+    identity: Identity | None,
+    inherited: InheritedSockets | None,
+) -> StateKeeper:
+    """What has the state process, once the policy remembers. In an upgrade that process waits for the previous one."""
+    state = settings.state
+
+    def run(master: socket.socket) -> None:
+        log = pipe.named(process="state", pid=os.getpid())
+        keep(state, master, changed_keys, log, takes_over=inherited is not None)
+
+    program = StateProgram(lambda: make_directories(state, identity), run, (changed_keys.fileno(), *pipe.fds), identity)
+    lock = StateLock(settings, inherited.state_lock if inherited else -1)
+    return StateKeeper(program, lock, state, pipe.named(process="master", pid=os.getpid()))
+
+
 def _worker_program(
-    path: str, sockets: InheritedSockets, scoreboard: Scoreboard, pipe: LogPipe, identity: Identity | None
+    first: Loaded,
+    path: str,
+    sockets: InheritedSockets,
+    scoreboard: Scoreboard,
+    changed_keys: socket.socket,
+    pipe: LogPipe,
+    identity: Identity | None,
 ) -> WorkerProgram:
     """What a worker's process runs: `run` is called in it, after the fork."""
     handover_pairs = sockets.pairs[0], sockets.pairs[1]
     listening = [each.sock for each in sockets.listeners]
-    shared = (*listening, *(sock for pair in handover_pairs for sock in pair))
+    shared = (*listening, changed_keys, *(sock for pair in handover_pairs for sock in pair))
 
     def run(generation: Generation, slot: int, master: socket.socket) -> None:
         # What the start has loaded is in memory, and shared; after a reload it is loaded from the bytes of its files.
         known = generation.loaded
-        loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot)
+        loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot, store=first.store)
         log = pipe.named(worker=slot, pid=os.getpid())
         WorkerProcess(
             loaded,
@@ -116,6 +155,7 @@ def _worker_program(
             master,
             handover_pairs,
             scoreboard,
+            changed_keys,
             log,
             generation.tables.fds,
             needs_all_tables=generation.needs_all_tables,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.compile_failures import failures_of
-from forkpolicy.documents import left_out
+from forkpolicy.documents import LEFT_OUT, left_out
 from forkpolicy.scoreboard import percentile_us
-from forkpolicy.status import ShadowStatus
+from forkpolicy.status import AskedStatus, ShadowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         HelperStatus,
         LogStatus,
         PolicySummary,
+        StateStatus,
         Status,
         TableStatus,
         WorkerCounters,
@@ -143,6 +144,8 @@ class StatusDocument:
     lines: tuple[LineDocument, ...]
     denied_senders: tuple[DeniedDocument, ...]
     turn: str | None = left_out()
+    state: StateStatus | None = field(default=None, metadata=LEFT_OUT)
+    asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
 
     @classmethod
     def of(cls, status: Status) -> StatusDocument:
@@ -166,6 +169,8 @@ class StatusDocument:
             lines=tuple(_lines(status)),
             denied_senders=tuple(_denied_senders(status)),
             turn=status.turn,
+            state=status.state,
+            asked=_asked(status),
         )
 
 
@@ -183,6 +188,24 @@ def _shadow(status: Status) -> ShadowStatus | None:
         failed=sum(shadow.failed for shadow in shadows),
         pairs=dict(pairs.most_common()),
         not_compared=sum(shadow.not_compared for shadow in shadows),
+    )
+
+
+def _asked(status: Status) -> AskedStatus | None:
+    """The questions to the store over all workers; None where the policy remembers nothing."""
+    asked = [worker.asked for worker in status.workers if worker.asked]
+    if status.state is None:
+        return None
+    answered: Counter[str] = Counter()
+    for each in asked:
+        answered.update(each.answered)
+    return AskedStatus(
+        answered=dict(sorted(answered.items())),
+        seconds=sum(each.seconds for each in asked),
+        times=tuple(sum(counts) for counts in zip(*(each.times for each in asked), strict=False)),
+        unsent=sum(each.unsent for each in asked),
+        lost=sum(each.lost for each in asked),
+        evicted=sum(each.evicted for each in asked),
     )
 
 

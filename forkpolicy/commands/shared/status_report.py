@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from forkpolicy.sizes import size_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,6 +35,7 @@ def as_text(seen: StatusDocument) -> str:
             *_failure_rows(seen),
             *_helper_rows(seen.helpers),
             *_shadow_rows(seen),
+            *_state_rows(seen),
             "",
             f"requests and actions since the start, {since_start} ago; busy and connections now",
             *_worker_rows(seen),
@@ -94,6 +97,28 @@ def _shadow_rows(seen: StatusDocument) -> list[str]:
     more += f"; {trial.not_compared:,} not compared: it asks the store something else" if trial.not_compared else ""
     rows = [f"shadow   would have replied differently to {trial.differs:,} of {trial.compared:,} requests{more}"]
     return rows + [f"{count:>12}  {pair}" for pair, count in trial.pairs.items()]
+
+
+def _state_rows(seen: StatusDocument) -> list[str]:
+    """What the policy remembers: how full the map is, what a power loss would forget, what was asked."""
+    state, asked = seen.state, seen.asked
+    if state is None:
+        return []
+    figures = state.figures
+    age = "nothing saved yet" if state.save_age_s is None else f"saved {state.save_age_s:.1f} s ago"
+    share = f", {figures.used_bytes / figures.max_bytes:.0%}" if figures.max_bytes else ""
+    sizes = f"{size_text(figures.used_bytes)} of {size_text(figures.max_bytes)}{share}"
+    rows = [f"state    {state.live}  {figures.entries:,} records  {sizes}  {age}"]
+    if not state.up:
+        rows.append("state    NOT KEPT: the state process is not ready; workers go on")
+    if figures.trouble:
+        rows.append(f"state    NOT KEPT in {state.kept}: {figures.trouble}")
+    if asked and asked.evicted:
+        rows.append(f"state    {asked.evicted:,} records were forgotten before their time: raise max_size")
+    if asked and asked.lost:
+        rows.append(f"state    {asked.lost:,} changes wait for the hourly pass")
+    answered = asked.answered if asked else {}
+    return rows + [f"{count:>12}  {named}" for named, count in answered.items()]
 
 
 def _table_rows(seen: StatusDocument) -> list[str]:

@@ -1,5 +1,5 @@
 """The clients of the control socket, from accept to close, and the table of commands. What each command does to the
-master are four functions that are passed in.
+master are functions that are passed in.
 
 The metrics process is a client, too. Raises nothing: a client that sends something invalid is disconnected.
 """
@@ -18,6 +18,9 @@ from forkpolicy.messages import (
     ReloadReply,
     ScaleCommand,
     ScaleReply,
+    StateForgetCommand,
+    StateRememberCommand,
+    StateResetCommand,
     StatusCommand,
     StopCommand,
     StopReply,
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.sockets.loop import Loop
-    from forkpolicy.messages import Reply
+    from forkpolicy.messages import Reply, StateCommand, StateReply
     from forkpolicy.status import Status
 
 # After a failed accept.
@@ -40,12 +43,13 @@ ACCEPT_PAUSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MasterCommands:
-    """What commands do to the master. `reload` calls its argument when the outcome is known."""
+    """What commands do to the master. `reload` and `state` call their last argument when the outcome is known."""
 
     status: Callable[[], Status]
     reload: Callable[[Callable[[ReloadReply], None]], None]
     scale: Callable[[int], None]
     stop: Callable[[], None]
+    state: Callable[[StateCommand, Callable[[StateReply | ErrorReply], None]], None]
 
 
 class ControlServer:
@@ -145,6 +149,8 @@ class ControlServer:
                 client.waits = True
                 self._reply(client, StopReply(ok=True))
                 self._commands.stop()
+            case StateResetCommand() | StateRememberCommand() | StateForgetCommand():
+                self._change_state(client, command)
             case _:
                 assert_never(command)
 
@@ -157,6 +163,16 @@ class ControlServer:
             self._reply(client, reply)
 
         self._commands.reload(done)
+
+    def _change_state(self, client: ControlClient, command: StateCommand) -> None:
+        """Answered by the state process."""
+        client.waits = True
+
+        def done(reply: StateReply | ErrorReply) -> None:
+            client.waits = False
+            self._reply(client, reply)
+
+        self._commands.state(command, done)
 
     def _scale(self, client: ControlClient, workers: int) -> None:
         if 1 <= workers <= MAX_WANTED:

@@ -57,13 +57,15 @@ class UpgradeState:
     master: int
     settings_path: str = ""
     tables: dict[str, int] = field(default_factory=dict)
+    state_lock: int = -1
 
 
 @dataclass(slots=True)
 class InheritedSockets:
     """What one master passes to the next. `activated`: the listening sockets are systemd's. `handover`: the version of
     the messages on `pairs`. `settings_path`: absolute, since the working directory may be gone; empty from a release
-    that did not pass it. `tables`: the last good file of each, by its path.
+    that did not pass it. `tables`: the last good file of each, by its path. `state_lock`: of the maps of what is
+    remembered, -1 where there is none.
     """
 
     listeners: list[Listener]
@@ -77,6 +79,7 @@ class InheritedSockets:
     master: int = 0
     settings_path: str = ""
     tables: dict[str, int] = field(default_factory=dict)
+    state_lock: int = -1
 
     @property
     def every_listener(self) -> list[Listener]:
@@ -92,7 +95,8 @@ def inherited_sockets(handover: int) -> InheritedSockets | None:
     if text is None:
         return None
     state = _state(text, handover)
-    for fd in (state.ready_fd, *(fd for pair in state.pairs for fd in pair), *state.tables.values()):
+    passed = (state.ready_fd, *(fd for pair in state.pairs for fd in pair), *state.tables.values(), state.state_lock)
+    for fd in (each for each in passed if each >= 0):
         os.set_inheritable(fd, False)
     return InheritedSockets(
         listeners=[_adopted(each) for each in state.listeners],
@@ -106,6 +110,7 @@ def inherited_sockets(handover: int) -> InheritedSockets | None:
         master=state.master,
         settings_path=state.settings_path,
         tables=state.tables,
+        state_lock=state.state_lock,
     )
 
 
@@ -148,6 +153,7 @@ def start_again(sockets: InheritedSockets) -> int:
         master=os.getpid(),
         settings_path=sockets.settings_path,
         tables=sockets.tables,
+        state_lock=sockets.state_lock,
     )
     for fd in fds:
         os.set_inheritable(fd, True)
@@ -168,6 +174,8 @@ def _descriptors(sockets: InheritedSockets) -> Iterable[int]:
         yield from (end.fileno() for end in pair)
     yield sockets.ready_fd
     yield from sockets.tables.values()
+    if sockets.state_lock >= 0:
+        yield sockets.state_lock
 
 
 def _described(listener: Listener) -> PassedListener:

@@ -1,0 +1,327 @@
+"""What the policy remembers, in real servers: counted once by all workers, kept over restarts and a loss of power, and
+answered by the others when one process dies or stands still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from forkpolicy.state.lock_holder import lock_holder
+from loadtest.clients.policy_client import LostReplyError, PolicyClient
+from loadtest.errors import SetupError
+from loadtest.measure.processes import descendants
+from tests.process.conftest import alive, request
+from tests.process.waiting import ended, eventually
+
+SLOW = "DEFER_IF_PERMIT 4.7.1 slow down"
+COUNTING = """
+acl busy rate {sender} 5/1h
+action slow DEFER_IF_PERMIT 4.7.1 slow down
+access busy slow
+"""
+EVERYTHING = COUNTING.replace("5/1h", "1000000000/1h")
+FORGETFUL = """
+acl never sender nobody@nowhere.example
+action slow DEFER_IF_PERMIT 4.7.1 slow down
+access never slow
+"""
+
+
+@pytest.fixture
+def remembering(make_server):
+    """A running server with two workers that lets five messages of a sender pass."""
+    server = make_server(COUNTING, workers=2)
+    server.start()
+    yield server
+    if server.process is None or server.process.poll() is not None:
+        server.process = None
+        server.command("stop")
+
+
+def message(number, sender="a@example.com"):
+    """The first request about another message."""
+    return request(sender, instance=f"{number:x}.1")
+
+
+def passed(server, numbers, sender="a@example.com"):
+    """How many messages pass."""
+    with PolicyClient(server.socket_path) as client:
+        return sum(client.ask(message(number, sender)) != SLOW for number in numbers)
+
+
+def processes(server, title):
+    """The pids of a server's processes with such a title."""
+    found = {}
+    for pid in descendants(server.status()["pid"]):
+        with contextlib.suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
+    return [pid for pid, name in found.items() if name.startswith(title)]
+
+
+def saved(server):
+    """Wait until everything that was remembered before is on disk."""
+    # A worker reports within half a second, and the state process saves once a second: the second save has it all.
+    for _ in range(2):
+        before = server.status()["state"]["figures"]["saved_ns"]
+        eventually(lambda: server.status()["state"]["figures"]["saved_ns"] > before + 10**9)  # noqa: B023 - called now
+
+
+def test_workers_count_together_and_a_restart_forgets_nothing(remembering):
+    """Whichever worker is asked; the live map outlives the server."""
+    server = remembering
+    assert [passed(server, [number]) for number in range(7)] == [1, 1, 1, 1, 1, 0, 0]
+    server.stop()
+    server.start()
+    assert passed(server, [8]) == 0
+    assert passed(server, range(9, 12), "b@example.com") == 3
+
+
+def test_status_says_what_is_remembered(remembering):
+    """In JSON, in words and as metrics: sizes, age and questions, and no key of any record."""
+    server = remembering
+    passed(server, range(7))
+    saved(server)
+    status = eventually(lambda: (seen := server.status())["asked"]["answered"] and seen)
+    assert sum(status["asked"]["answered"].values()) == 7
+    assert {name.split()[0] for name in status["asked"]["answered"]} == {"rate"}
+    assert status["state"]["up"]
+    assert status["state"]["figures"]["entries"] >= 1
+    assert status["state"]["save_age_s"] < 3
+    assert "a@example.com" not in json.dumps(status)
+    text = server.command("status").stdout
+    assert f"state    {server.directory}/live" in text
+    assert " of 16 MiB" in text
+
+
+@pytest.mark.parametrize("lost", ["the power", "the directory and the master"])
+def test_a_loss_of_power_forgets_two_seconds_at_most(remembering, lost):
+    """Everything is killed and the live map is gone: what was saved is there again."""
+    server = remembering
+    assert passed(server, range(4)) == 4
+    saved(server)
+    pids = descendants(server.process.pid)
+    if lost == "the power":
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    server.kill()
+    for pid in pids:
+        ended(pid)
+    shutil.rmtree(server.directory / "live")
+    server.start()
+    assert passed(server, range(10, 13)) == 1
+    assert "restored=" in server.said()
+
+
+def test_what_came_last_is_saved_at_the_end(remembering):
+    """A stop writes it, also the records of the last half second."""
+    server = remembering
+    assert passed(server, range(5)) == 5
+    server.stop()
+    shutil.rmtree(server.directory / "live")
+    server.start()
+    assert passed(server, [9]) == 0
+
+
+def test_workers_go_on_while_the_state_process_is_away(remembering):
+    """It is started again, and finds what was reported to the one that died."""
+    server = remembering
+    (state,) = processes(server, "forkpolicy: state")
+    os.kill(state, signal.SIGSTOP)
+    assert passed(server, range(5)) == 5
+    os.kill(state, signal.SIGKILL)
+    assert passed(server, [6]) == 0
+    (again,) = eventually(lambda: processes(server, "forkpolicy: state"))
+    assert again != state
+    eventually(lambda: server.status()["state"]["up"])
+    saved(server)
+    server.kill()
+    ended(again)
+    shutil.rmtree(server.directory / "live")
+    server.start()
+    assert passed(server, [9]) == 0
+
+
+def test_a_second_master_on_the_maps_refuses_to_start(remembering, make_server):
+    """And says whose they are; the first one is not disturbed."""
+    other = make_server(COUNTING, name="other")
+    text = other.settings.read_text().replace('live = "live"', f'live = "{remembering.directory}/live"')
+    other.settings.write_text(text)
+    with pytest.raises(SetupError, match=rf"used by process {remembering.process.pid}, which serves .*server/forkp"):
+        other.start()
+    assert passed(remembering, range(7)) == 5
+
+
+def test_no_room_ends_the_start(make_server):
+    """With the exit status of a file that cannot be written, and how many bytes are missing."""
+    server = make_server(COUNTING)
+    server.settings.write_text(server.settings.read_text().replace('"16M"', '"1T"'))
+    done = server.command("serve")
+    assert done.returncode == 73
+    assert "bytes" in done.stderr
+    assert "max_size" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bytes are missing" in server.command("check", "--postfix", "none").stdout
+
+
+def test_an_upgrade_counts_on(remembering):
+    """Both masters' workers use one live map; the new state process writes when the old one has gone."""
+    server = remembering
+    assert passed(server, range(3)) == 3
+    old = server.status()["pid"]
+    (old_state,) = processes(server, "forkpolicy: state")
+    os.kill(old, signal.SIGUSR2)
+    eventually(lambda: server.status()["pid"] != old)
+    assert passed(server, range(3, 7)) == 2
+    assert server.process.wait(30) == 0
+    ended(old_state)
+    server.process = None
+    saved(server)
+    new = server.status()["pid"]
+    pids = [new, *descendants(new)]
+    server.command("stop")
+    for pid in pids:
+        ended(pid)
+    shutil.rmtree(server.directory / "live")
+    server.start()
+    assert passed(server, [9]) == 0
+
+
+def test_a_reload_begins_and_ends_it(make_server):
+    """The first ACL that remembers brings the state process, the last one takes it; what was counted stays."""
+    server = make_server(FORGETFUL, workers=2)
+    server.start()
+    assert "state" not in server.status()
+    assert not (server.directory / "live").exists()
+    server.write_policy(COUNTING)
+    assert server.reload().returncode == 0
+    assert passed(server, range(7)) == 5
+    server.write_policy(FORGETFUL)
+    assert server.reload().returncode == 0
+    assert passed(server, range(3)) == 3
+    eventually(lambda: not processes(server, "forkpolicy: state"))
+    server.write_policy(COUNTING)
+    assert server.reload().returncode == 0
+    assert passed(server, [9]) == 0
+    server.settings.write_text(server.settings.read_text().replace('live = "live"', 'live = "elsewhere"'))
+    done = server.reload()
+    assert "state.live has changed: it takes effect with a restart" in done.stdout + done.stderr
+    assert passed(server, [10]) == 0
+
+
+def test_a_reload_that_cannot_keep_anything_is_refused(make_server):
+    """The old policy goes on."""
+    server = make_server(FORGETFUL)
+    server.settings.write_text(server.settings.read_text().replace('"16M"', '"1T"'))
+    server.start()
+    server.write_policy(COUNTING)
+    done = server.reload()
+    assert done.returncode == 1
+    assert "what the policy remembers cannot be kept" in done.stderr
+    assert passed(server, range(7)) == 7
+    assert not processes(server, "forkpolicy: state")
+
+
+def test_the_control_socket_changes_what_is_remembered(remembering):
+    """Through the state process: tools write no map."""
+    server = remembering
+    passed(server, range(7))
+    passed(server, range(7), "b@example.com")
+    assert server.obey("state-reset", name="busy", key=["a@example.com"])["changed"] >= 1
+    assert passed(server, [9]) == 1
+    assert passed(server, [9], "b@example.com") == 0
+    assert server.obey("state-forget", name="banned", key=["192.0.2.1"]) == {"ok": True, "changed": 0}
+    assert server.obey("state-remember", name="banned", key=["192.0.2.1"], duration_s=60)["changed"] == 1
+    assert server.obey("state-forget", name="banned", key=["192.0.2.1"])["changed"] == 1
+    assert not server.obey("state-reset")["ok"]
+
+
+class Traffic:
+    """Questions to every worker, one after another on each connection, until it is ended."""
+
+    def __init__(self, server, connections=6):
+        self._server = server
+        self._ends = threading.Event()
+        self.longest_s = 0.0
+        self.answers = 0
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(connections)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _ask(self, number):
+        asked = 0
+        while not self._ends.is_set():
+            with contextlib.suppress(OSError, LostReplyError), PolicyClient(self._server.socket_path) as client:
+                while not self._ends.is_set():
+                    asked += 1
+                    client.ask(message(asked, f"{number}@example.com"))
+                    self.answers += 1
+
+
+def stopped_inside(server):
+    """Stop a worker inside a transaction, whose lock file shows that it is: its pid."""
+    live = server.directory / "live"
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        for pid in processes(server, "forkpolicy: worker"):
+            for _ in range(200):
+                os.kill(pid, signal.SIGSTOP)
+                # SIGSTOP works at the next return to the loop of the kernel: the process is stopped when it says so.
+                while alive(pid) and state_of(pid) != "T":
+                    pass
+                if lock_holder(live) == pid:
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+    raise AssertionError("no worker was met inside a transaction")
+
+
+def state_of(pid):
+    """One letter of /proc/PID/stat."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_the_master_kills_a_worker_that_stops_inside_a_question(make_server):
+    """Within two seconds; all others live, and answer again."""
+    server = make_server(EVERYTHING, workers=3)
+    server.start()
+    with Traffic(server) as traffic:
+        pid = stopped_inside(server)
+        others = {each for each in descendants(server.process.pid) if each != pid}
+        began_s = time.monotonic()
+        ended(pid, 5)
+        assert time.monotonic() - began_s < 2.5
+        answers = traffic.answers
+        eventually(lambda: traffic.answers > answers + 100)
+        assert all(alive(each) for each in others)
+    assert "lock of the state held too long" in eventually(lambda: "held too long" in server.said() and server.said())
+
+
+def test_a_worker_killed_inside_a_question_is_nobodys_trouble(make_server):
+    """The others answer at once, and nothing half done is seen."""
+    server = make_server(EVERYTHING, workers=3)
+    server.start()
+    with Traffic(server) as traffic:
+        for _ in range(3):
+            pid = stopped_inside(server)
+            os.kill(pid, signal.SIGKILL)
+            ended(pid)
+            answers = traffic.answers
+            eventually(lambda: traffic.answers > answers + 100, 5)  # noqa: B023 - called now
+    assert "state failed" not in server.said()
+    assert "held too long" not in server.said()
