@@ -58,7 +58,7 @@ class _Records:
 
     def get(self, key: bytes) -> bytes | None:
         record = self.txn.get(key)
-        return None if record is None or not is_valid(record, self.now_s) else record
+        return record if record and is_valid(record, self.now_s) else None
 
     def put(self, key: bytes, record: bytes) -> None:
         if self.eviction.is_full and self.txn.get(key) is None:

@@ -19,6 +19,8 @@ FORMAT = 1
 HEAD = struct.Struct("<BI")
 LATEST_S = 0xFFFFFFFF
 
+_unpack_head = HEAD.unpack_from
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -89,7 +91,11 @@ def expiry_of(record: bytes) -> int:
 
 def is_valid(record: bytes, now_s: float) -> bool:
     """Whether a record has a format that this release knows, and has not expired."""
-    return len(record) >= HEAD.size and record[0] == FORMAT and HEAD.unpack_from(record)[1] > now_s
+    try:
+        record_format, expiry_s = _unpack_head(record)
+    except struct.error:
+        return False
+    return bool(record_format == FORMAT and expiry_s > now_s)
 
 
 def expires_at(time_s: float) -> int:

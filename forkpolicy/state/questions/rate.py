@@ -4,9 +4,9 @@ A window is 16 slots and the current one, all of them counted whole: so no windo
 place becomes free a sixteenth of the window late at most. What an ACL holds for is not counted (but with
 `refused_counts`): a client that retries becomes free as soon as the windows allow.
 
-Record (kind `r`): the head; for each window its current slot (u64) and total; then for each window 17 counts, that of
-slot N at N % 17. Totals and counts have 32 bits, those of bytes 64. The common case reads the heads and writes a head
-and a count.
+Record (kind `r`): the head; for each window its current slot (u64), its total and the count of the current slot; then
+for each window the counts of the 16 slots before, that of slot N at N % 16. Totals and counts have 32 bits, those of
+bytes 64. The common case reads and writes the heads alone.
 
 What one instance (the message that Postfix asks about) has counted stands in a record of its own, see `_Items`.
 """
@@ -18,16 +18,16 @@ from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
 from struct import Struct
+from struct import error as struct_error
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from forkpolicy.state import keys
-from forkpolicy.state.store import FORMAT, HEAD, expires_at
+from forkpolicy.state.store import FORMAT, HEAD, LATEST_S, expires_at
 
 if TYPE_CHECKING:
     from forkpolicy.state.store import Records
 
 SLOTS = 16
-RING = SLOTS + 1
 INSTANCE_S = 3600
 COUNTINGS = ("messages", "recipients", "bytes", "requests")
 
@@ -56,8 +56,7 @@ class WindowUse(NamedTuple):
     window_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class RateAnswer:
+class RateAnswer(NamedTuple):
     """Whether the request would be too much in any window.
 
     `wait_s`: whole seconds until it would not be; 0 where it is not. An amount that is larger than its limit never
@@ -106,44 +105,60 @@ class Rate:
             return _NO_LIMIT
         form = _form(self.counting, self.limits)
         key = keys.make(keys.RATE, self.acl, self.key, form.suffix)
-        use = _Use(form, records.get(key), records.now_s)
         if not self.instance:
-            return self._decide(records, key, use, self.amount)
+            return self._count(records, form, key, self.amount)
         items = _Items(records, keys.with_suffix(keys.INSTANCE + key[1:], self.instance), self.item)
         amount = max(0, self.amount - items.counted) if self.is_total else self.amount
         if items.held or not amount or (items.is_known and not self.is_total):
             items.keep()
-            return self._answer(use, amount, over=items.held)
-        answer = self._decide(records, key, use, amount)
+            return self._again(records, form, key, amount, over=items.held)
+        answer = self._count(records, form, key, amount)
         if not answer.over or self.refused_counts:
             items.add(amount, held=answer.over)
         return answer
 
-    def _decide(self, records: Records, key: bytes, use: _Use, amount: int) -> RateAnswer:
-        over = False
-        for limit, total in zip(self.limits, use.totals, strict=True):
-            if total + amount > limit.amount and amount:
+    def _count(self, records: Records, form: _Form, key: bytes, amount: int) -> RateAnswer:
+        now_s = records.now_s
+        stored = records.get(key)
+        record, heads = _current(form, stored, now_s)
+        over, at, new = False, 3, [FORMAT, int(now_s) + form.lasts_s]
+        for limit in self.limits:
+            total = heads[at] + amount
+            if total > limit[0]:
                 over = True
-        answer = self._answer(use, amount, over=over)
-        if amount and (not over or self.refused_counts):
-            records.put(key, use.with_more(amount))
-        return answer
+            new += (heads[at - 1], total, heads[at + 1] + amount)
+            at += 3
+        if not amount:
+            over = False
+        elif not over or self.refused_counts:
+            records.put(key, _packed(form, new) + record[form.heads.size :])
+        elif _is_ahead(form, stored, heads):
+            # The clock was set back: without this, nothing would age before it is where it was.
+            records.put(key, record)
+        wait_s = _wait_s(form, record, self.limits, amount, now_s) if over else 0
+        return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
-    def _answer(self, use: _Use, amount: int, *, over: bool) -> RateAnswer:
-        wait_s = use.wait_s(self.limits, amount) if over else 0
-        return RateAnswer(over, wait_s, self.limits, tuple(use.totals))
+    def _again(self, records: Records, form: _Form, key: bytes, amount: int, *, over: bool) -> RateAnswer:
+        """The answer to a request that the instance has had."""
+        record, heads = _current(form, records.get(key), records.now_s)
+        wait_s = _wait_s(form, record, self.limits, amount, records.now_s) if over else 0
+        return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
 
 class _Form(NamedTuple):
-    """How the record of some windows is laid out, whatever their limits are."""
+    """How the record of some windows is laid out, whatever their limits are.
+
+    `heads`: format, expiry, then slot, total and current count of each window. `counts`: the other counts of one
+    window.
+    """
 
     suffix: bytes
     windows_s: tuple[int, ...]
     heads: Struct
-    counts: Struct  # of one window
-    one: Struct  # a count
+    counts: Struct
+    size: int
     most: int
-    lasts_s: float
+    lasts_s: int
 
 
 @lru_cache(maxsize=4096)
@@ -153,75 +168,91 @@ def _form(counting: str, limits: tuple[Limit, ...]) -> _Form:
     if len(suffix) > _LONGEST_SUFFIX:
         suffix = blake2b(suffix, digest_size=16).hexdigest().encode()
     code, bits = ("Q", 64) if counting == "bytes" else ("I", 32)
-    return _Form(
-        suffix,
-        windows_s,
-        Struct(HEAD.format + f"Q{code}" * len(limits)),
-        Struct(f"<{RING}{code}"),
-        Struct(f"<{code}"),
-        (1 << bits) - 1,
-        max(windows_s) * RING / SLOTS,
-    )
+    heads, counts = Struct(HEAD.format + f"Q{code}{code}" * len(limits)), Struct(f"<{SLOTS}{code}")
+    size = heads.size + counts.size * len(limits)
+    lasts_s = min(max(windows_s) * (SLOTS + 1) // SLOTS + 2, LATEST_S // 4)
+    return _Form(suffix, windows_s, heads, counts, size, (1 << bits) - 1, lasts_s)
 
 
-class _Use:
-    """What a record has counted, as of `now_s`: slots that the windows have left are taken off."""
+def _current(form: _Form, record: bytes | None, now_s: float) -> tuple[bytes, tuple[int, ...]]:
+    """A record as of now, and its heads: slots that the windows have left are taken off."""
+    sixteenfold, at = now_s * SLOTS, 2
+    if record is None or len(record) != form.size:
+        fresh = [0, 0]
+        for window_s in form.windows_s:
+            fresh += (int(sixteenfold / window_s), 0, 0)
+        return bytes(form.size), tuple(fresh)
+    heads = form.heads.unpack_from(record)
+    for window_s in form.windows_s:
+        if int(sixteenfold / window_s) != heads[at]:
+            record = _advanced(form, record, now_s)
+            return record, form.heads.unpack_from(record)
+        at += 3
+    return record, heads
 
-    __slots__ = ("_data", "_form", "_now_s", "_slots", "totals")
 
-    def __init__(self, form: _Form, record: bytes | None, now_s: float) -> None:
-        self._form, self._now_s = form, now_s
-        size = form.heads.size + form.counts.size * len(form.windows_s)
-        known = record is not None and len(record) == size
-        self._data = bytearray(record if known and record else size)
-        heads = form.heads.unpack_from(self._data)
-        self._slots, self.totals = [], list(heads[3::2])
-        for number, (window_s, before) in enumerate(zip(form.windows_s, heads[2::2], strict=True)):
-            slot = int(now_s * SLOTS / window_s)
-            self._slots.append(slot)
-            if slot != before:
-                self._advance(number, before, slot)
+def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
+    """The record with each window moved to its slot of now.
 
-    def _offset(self, number: int) -> int:
-        return self._form.heads.size + self._form.counts.size * number
-
-    def _advance(self, number: int, before: int, slot: int) -> None:
-        """Move a window to another slot. When the clock was set back, what is counted moves too, and ages from then.
-
-        So no window of real time has more than its limit, and nobody waits longer than a window.
-        """
-        at, counts = self._offset(number), self._form.counts
-        old = counts.unpack_from(self._data, at)
+    When the clock was set back, what is counted moves too, and ages from then: so no window of real time has more than
+    its limit, and nobody waits longer than a window.
+    """
+    heads, counts = form.heads.unpack_from(record), b""
+    new_heads = [*heads[:2]]
+    for number, window_s in enumerate(form.windows_s):
+        before, slot = heads[2 + 3 * number], int(now_s * SLOTS / window_s)
         steps = max(0, slot - before)
-        new = [0] * RING
-        for age in range(RING - steps):
-            new[(slot - steps - age) % RING] = old[(before - age) % RING]
-        counts.pack_into(self._data, at, *new)
-        self.totals[number] = sum(new)
+        aged = [0] * steps + _newest_first(form, record, number) if steps <= SLOTS else []
+        aged = (aged + [0] * SLOTS)[: SLOTS + 1]
+        new_heads += (slot, sum(aged), aged[0])
+        ring = [0] * SLOTS
+        for age, count in enumerate(aged[1:], 1):
+            ring[(slot - age) % SLOTS] = count
+        counts += form.counts.pack(*ring)
+    return form.heads.pack(*new_heads) + counts
 
-    def with_more(self, amount: int) -> bytes:
-        """The record with `amount` more in each window. What the bits of a count cannot hold is not counted."""
-        form, data, heads = self._form, self._data, []
-        for number, (slot, total) in enumerate(zip(self._slots, self.totals, strict=True)):
-            more = min(amount, form.most - total)
-            at = self._offset(number) + slot % RING * form.one.size
-            form.one.pack_into(data, at, form.one.unpack_from(data, at)[0] + more)
-            heads += [slot, total + more]
-        form.heads.pack_into(data, 0, FORMAT, expires_at(self._now_s + form.lasts_s), *heads)
-        return bytes(data)
 
-    def wait_s(self, limits: tuple[Limit, ...], amount: int) -> int:
-        """Whole seconds until each window has room for `amount`, or for its whole limit where that is less."""
-        wait_s = 1
-        for number, (limit, slot) in enumerate(zip(limits, self._slots, strict=True)):
-            counts = self._form.counts.unpack_from(self._data, self._offset(number))
-            lacks = self.totals[number] + min(amount, limit.amount) - limit.amount
-            for old in range(slot - SLOTS, slot + 1):
-                if lacks <= 0:
-                    break
-                lacks -= counts[old % RING]
-                wait_s = max(wait_s, ceil((old + RING) * limit.window_s / SLOTS - self._now_s))
-        return wait_s
+def _is_ahead(form: _Form, record: bytes | None, heads: tuple[int, ...]) -> bool:
+    """Whether a record is of a later slot than these heads in any window."""
+    if record is None or len(record) != form.size:
+        return False
+    return any(before > slot for before, slot in zip(form.heads.unpack_from(record)[2::3], heads[2::3], strict=True))
+
+
+def _newest_first(form: _Form, record: bytes, number: int) -> list[int]:
+    """The counts of a window's 17 slots."""
+    heads = form.heads.unpack_from(record)
+    slot, current = heads[2 + 3 * number], heads[4 + 3 * number]
+    ring = form.counts.unpack_from(record, form.heads.size + form.counts.size * number)
+    return [current, *(ring[(slot - age) % SLOTS] for age in range(1, SLOTS + 1))]
+
+
+def _packed(form: _Form, heads: list[int]) -> bytes:
+    """The heads of a record. Of a total that its bits cannot hold, as much as they can."""
+    try:
+        return form.heads.pack(*heads)
+    except struct_error:
+        for at in range(3, len(heads), 3):
+            excess = max(0, heads[at] - form.most)
+            heads[at] -= excess
+            heads[at + 1] = max(0, heads[at + 1] - excess)
+        return form.heads.pack(*heads)
+
+
+def _wait_s(form: _Form, record: bytes, limits: tuple[Limit, ...], amount: int, now_s: float) -> int:
+    """Whole seconds until each window has room for `amount`, or for its whole limit where that is less; at least 1."""
+    heads, free_at_s = form.heads.unpack_from(record), now_s + 1
+    for number, (most, window_s) in enumerate(limits):
+        lacks = heads[3 + 3 * number] + min(amount, most) - most
+        if lacks <= 0:
+            continue
+        counts = _newest_first(form, record, number)
+        for age in range(SLOTS, -1, -1):
+            lacks -= counts[age]
+            if lacks <= 0:
+                free_at_s = max(free_at_s, (heads[2 + 3 * number] - age + SLOTS + 1) * window_s / SLOTS)
+                break
+    return ceil(free_at_s - now_s)
 
 
 class _Items:
