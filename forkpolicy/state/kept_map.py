@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The copy's pages are filled in another order, and a commit needs as many again as it changes.
 _TIMES_LARGER = 2
 _READ_STEP = 1000
-_LOAD_STEP = 5000
+_LOAD_STEP = 500
 _TRIPLETS = keys.prefix(keys.GREYLISTING)
 _AFTER_TRIPLETS = keys.GREYLISTING + b"\1"
 # Above so much of a live map, triplets that never passed are not restored: they are what would be evicted.

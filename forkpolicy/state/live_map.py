@@ -15,8 +15,10 @@ Every method raises StateError for what LMDB reports, in words.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,11 +27,12 @@ import lmdb
 from forkpolicy.errors import StateError
 from forkpolicy.state import map_file
 from forkpolicy.state.lock_holder import LOCK_FILE, holder_in
+from forkpolicy.state.map_records import MapRecords, PeekRecords
 from forkpolicy.state.store import StoreFigures, is_valid
-from forkpolicy.state.sweeping import Eviction, Sweeper, delete, pages_of, read_after
+from forkpolicy.state.sweeping import Eviction, Sweeper, delete, oldest_reader, pages_of, read_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from forkpolicy.state.store import Question
 
@@ -42,54 +45,8 @@ _EVICT_STEP = 2000
 # Changed keys that wait to be kept; beyond that they wait for the full pass.
 _MOST_CHANGED = 50_000
 _WALK_STEP = 1000
-
-
-class _Records:
-    """The records of a write transaction, and which keys have changed since somebody asked."""
-
-    __slots__ = ("changed", "eviction", "now_s", "txn", "writes")
-
-    def __init__(self, eviction: Eviction) -> None:
-        self.eviction = eviction
-        self.changed: set[bytes] = set()
-        self.writes = 0
-        self.now_s = 0.0
-        self.txn: lmdb.Transaction[bytes]
-
-    def get(self, key: bytes) -> bytes | None:
-        record = self.txn.get(key)
-        return record if record and is_valid(record, self.now_s) else None
-
-    def put(self, key: bytes, record: bytes) -> None:
-        if self.eviction.is_full and self.txn.get(key) is None:
-            raise StateError("the map of what the policy remembers is full: raise state.max_size and restart")
-        self.txn.put(key, record)
-        self.changed.add(key)
-        self.writes += 1
-
-    def delete(self, key: bytes) -> None:
-        self.txn.delete(key)
-        self.changed.add(key)
-        self.writes += 1
-
-
-class _PeekRecords:
-    """The records of a read transaction; what is written is forgotten."""
-
-    __slots__ = ("_txn", "now_s")
-
-    def __init__(self, txn: lmdb.Transaction[bytes], now_s: float) -> None:
-        self._txn, self.now_s = txn, now_s
-
-    def get(self, key: bytes) -> bytes | None:
-        record = self._txn.get(key)
-        return None if record is None or not is_valid(record, self.now_s) else record
-
-    def put(self, key: bytes, record: bytes) -> None:
-        pass
-
-    def delete(self, key: bytes) -> None:
-        pass
+# A map with fewer used pages than that is full of pages that some reader may still see.
+_CROWDED = 0.75
 
 
 class LiveMap:
@@ -111,9 +68,9 @@ class LiveMap:
     def __init__(self, directory: str, env: lmdb.Environment, clock: Callable[[], float]) -> None:
         self.directory, self._env, self._clock = directory, env, clock
         self.identity = map_file.identity_of(directory)
-        self._eviction = Eviction(env, clock)
+        self._eviction = Eviction(env)
         self._sweeper = Sweeper(env, clock)
-        self._records = _Records(self._eviction)
+        self._records = MapRecords(self._eviction)
         self._look_at = 0
         self._lock_fd = -1
         self.changes_dropped = 0
@@ -148,18 +105,25 @@ class LiveMap:
 
     def ask(self, question: Question[T]) -> T:
         """The answer, in one write transaction; what the question counts is counted."""
-        records = self._records
         try:
-            txn = records.txn = self._env.begin(write=True)
+            return self._ask(question)
+        except lmdb.MapFullError:
+            # Nothing was written. Perhaps something has gone since, or goes now.
+            self.make_room()
         except lmdb.Error as error:
             raise self._failure(error) from error
+        try:
+            return self._ask(question)
+        except lmdb.Error as error:
+            raise self._failure(error) from error
+
+    def _ask(self, question: Question[T]) -> T:
+        records = self._records
+        txn = records.txn = self._env.begin(write=True)
         try:
             records.now_s = self._clock()
             answer = question.step(records)
             txn.commit()
-        except lmdb.Error as error:
-            txn.abort()
-            raise self._failure(error) from error
         except BaseException:
             txn.abort()
             raise
@@ -171,7 +135,7 @@ class LiveMap:
         """The answer that `ask` would give, with nothing written."""
         try:
             with self._begin_reading() as txn:
-                return question.step(_PeekRecords(txn, self._clock()))
+                return question.step(PeekRecords(txn, self._clock()))
         except lmdb.Error as error:
             raise self._failure(error) from error
 
@@ -218,7 +182,8 @@ class LiveMap:
         found: list[tuple[bytes, bytes]] = []
         try:
             while len(found) < most:
-                seen = read_after(self._env, prefix, after, _WALK_STEP)
+                with _not_suspended():
+                    seen = read_after(self._env, prefix, after, _WALK_STEP)
                 found += [item for item in seen if is_valid(item[1], now_s)]
                 if len(seen) < _WALK_STEP:
                     break
@@ -289,11 +254,24 @@ class LiveMap:
         return inside == threading.get_native_id() != holder_in(self._lock_fd)
 
     def _failure(self, error: lmdb.Error) -> StateError:
-        return StateError(f"{self.directory}: {_words(error)}")
+        return StateError(f"{self.directory}: {_words(error, self._env)}")
 
 
-def _words(error: lmdb.Error) -> str:
+@contextmanager
+def _not_suspended() -> Iterator[None]:
+    """A tool is suspended by ^Z behind a read transaction: inside, it would keep all pages that it may see."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _words(error: lmdb.Error, env: lmdb.Environment) -> str:
     if isinstance(error, lmdb.MapFullError):
+        reader = 0 if pages_of(env).share > _CROWDED else oldest_reader(env)
+        if reader:
+            return f"the map is full of old pages, as process {reader} reads it since long: end that process"
         return "the map is full: raise state.max_size and restart"
     if isinstance(error, lmdb.ReadersFullError):
         return "too many processes read the map at once: end some of them"

@@ -49,6 +49,7 @@ def make(directory: str, max_bytes: int) -> None:
     try:
         Path(directory).mkdir(_DIRECTORY_MODE, parents=True, exist_ok=True)
         remove(directory)
+        _refuse_too_large(directory, size)
         _reserve(directory, LOCK_FILE, _LOCK_BYTES)
         # Without WRITEMAP, the first two pages are written and not mapped; LMDB refuses a file of zeros.
         lmdb.open(directory, map_size=size, max_readers=READERS, mode=FILE_MODE).close()
@@ -57,6 +58,12 @@ def make(directory: str, max_bytes: int) -> None:
         lacks = _lacking_bytes(directory, size)
         remove(directory)
         raise CannotWriteError(_why(error, directory, size, lacks)) from error
+
+
+def _refuse_too_large(directory: str, size: int) -> None:
+    """Raises OSError. To try it would take all that a disk has free from others, for seconds."""
+    if _lacking_bytes(directory, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _reserve(directory: str, name: str, size: int) -> None:

@@ -2,11 +2,12 @@
 
 Both walk the map in steps of short read transactions, and delete in write transactions of a few records, so that nobody
 waits long for the lock. A full map refuses the large transaction that would empty it, so there is always some room: at
-80 % of the pages, greylisted triplets that never passed are deleted, oldest first. Counters, lists and what has passed
-stay. When nothing can go, the map takes no new keys; at 95 % it takes none in any case.
+80 % of the pages, a tenth of the records is deleted (more at 85 %): greylisted triplets that never passed, oldest
+first. Counters, lists and what has passed stay. When nothing can go, the map takes no new keys until something has
+expired.
 
-Pages do not become free when records here and there are deleted, but new ones fit in between. So room is what the
-records take as a well filled map, not the number of pages.
+Pages do not become free when records here and there are deleted, but as many new ones fit in between. So the next tenth
+goes when there are as many records again as there were, or two hundredths more pages.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ STEP = 100
 DELETES = 20
 
 _TRIPLETS = keys.prefix(keys.GREYLISTING)
-_CROWDED, _FULL, _URGENT, _HARD = 0.60, 0.80, 0.90, 0.95
-# Eviction stops here: each pass walks the whole map, so it must be worth it.
-_ROOM = 0.75
-# How full random insertion leaves the pages of a B tree, and what a record takes in one but its key and value.
-_FILL, _NODE_BYTES = 0.69, 10
-# A pass that found room in the pages begins again when there are so many more records.
-_GROWN, _SHRUNK = 1.02, 0.99
+_CROWDED, _FULL, _URGENT, _HARD = 0.60, 0.80, 0.85, 0.92
+# Of all records; more where keys come in an order that leaves the pages half empty.
+_EVICTED, _EVICTED_MORE = 0.10, 2.0
+_GROWN = 0.02
+# A map that could spare nothing is looked at again when so many of its records have expired.
+_EXPIRED = 0.01
 
 
 class Pages(NamedTuple):
@@ -57,6 +57,14 @@ def pages_of(env: lmdb.Environment) -> Pages:
     return Pages(used, info["map_size"] // stat["psize"], stat["entries"], stat["psize"])
 
 
+def oldest_reader(env: lmdb.Environment) -> int:
+    """The process whose read transaction is the oldest; 0 if none reads. What it may see cannot be used again."""
+    # A line a reader: process, thread (hexadecimal), transaction, or `-` between two of them.
+    readers = [line.split() for line in env.readers().splitlines()[1:]]
+    reading = [(int(words[2]), int(words[0])) for words in readers if len(words) == 3 and words[2].isdecimal()]
+    return min(reading)[1] if reading else 0
+
+
 class Sweeper:
     """Deletes what has expired, step by step, over and over."""
 
@@ -78,78 +86,70 @@ class Sweeper:
 class Eviction:
     """Keeps room in the map. `is_full`: it takes no new key at the moment. `evicted`: how many records went so far.
 
-    A pass over the map counts what may go by its age, a second one deletes the oldest; between steps others go on.
+    A pass over the triplets counts what may go by its age, a second one deletes the oldest; between steps others go on.
     """
 
     __slots__ = (
         "_after",
         "_ages",
-        "_bytes",
-        "_clock",
         "_cutoff_s",
         "_env",
-        "_rest_above",
-        "_rest_below",
+        "_is_stuck",
+        "_rest_records",
+        "_rest_share",
         "evicted",
         "is_full",
     )
 
-    def __init__(self, env: lmdb.Environment, clock: Callable[[], float]) -> None:
-        self._env, self._clock = env, clock
+    def __init__(self, env: lmdb.Environment) -> None:
+        self._env = env
         self.is_full, self.evicted = False, 0
-        self._rest()
+        self._rest(0, 0)
 
-    def _rest(self, below: float = 0, above: float = 0) -> None:
-        """Begin a pass only with fewer records than `below`, or with more than `above`."""
-        self._rest_below, self._rest_above = below, above
-        self._after, self._bytes = b"", 0
+    def _rest(self, records: float, share: float, *, is_stuck: bool = False) -> None:
+        """Begin a pass only when the map has more than so many records, or a larger share of its pages is used.
+
+        Where nothing could go: when it has fewer records.
+        """
+        self._rest_records, self._rest_share, self._is_stuck = records, share, is_stuck
+        self._after = _TRIPLETS
         self._ages: dict[int, int] = {}
         self._cutoff_s = 0
 
     def step(self, most: int) -> None:
-        """Look whether there is room, and if not, walk `most` records on."""
+        """Look whether there is room, and if not, walk `most` records on; four times as many at 85 %."""
         pages = pages_of(self._env)
-        if pages.share < _FULL:
-            if self.is_full or self._after:
-                self.is_full = False
-                self._rest()
-            return
-        if self._rest_below <= pages.entries <= self._rest_above:
-            return
+        if pages.share >= _URGENT:
+            most *= 4
         if self._cutoff_s:
+            # To its end: what is as old as what went goes, too.
             self._delete_step(most)
-        else:
+        elif pages.share < _FULL:
+            if self._rest_share or self._ages:
+                self._rest(0, 0)
+        elif self._is_stuck:
+            if pages.entries < self._rest_records:
+                self._rest(0, 0)
+        elif pages.entries > self._rest_records or pages.share > self._rest_share:
             self._count_step(most)
-        self.is_full = self.is_full or pages.share >= _HARD
+        self.is_full = pages.share >= _HARD or (self._is_stuck and pages.share >= _FULL)
 
     def _count_step(self, most: int) -> None:
-        seen = read_after(self._env, b"", self._after, most)
-        for key, record in seen:
-            size = len(key) + len(record) + _NODE_BYTES
-            self._bytes += size
-            if key.startswith(_TRIPLETS) and not has_passed(record):
+        seen = read_after(self._env, _TRIPLETS, self._after, most)
+        for _, record in seen:
+            if not has_passed(record):
                 first_s = first_seen_s(record)
-                self._ages[first_s] = self._ages.get(first_s, 0) + size
+                self._ages[first_s] = self._ages.get(first_s, 0) + 1
         if len(seen) == most:
             self._after = seen[-1][0]
-        else:
-            self._choose()
-
-    def _choose(self) -> None:
-        """A pass has counted everything: what must go?"""
+            return
         pages = pages_of(self._env)
-        surplus = self._bytes - int(pages.most * pages.page_bytes * _ROOM * _FILL)
-        if pages.share >= _URGENT:
-            surplus = max(surplus, self._bytes // 20)
-        self.is_full = pages.share >= _HARD
-        if surplus <= 0:
-            self._rest(0, pages.entries * _GROWN)
-        elif not self._ages:
-            self.is_full = True
-            self._rest(pages.entries * _SHRUNK, 1 << 62)
-        else:
-            self._cutoff_s = _cutoff(self._ages, surplus)
+        if self._ages:
+            evicted = _EVICTED + _EVICTED_MORE * (pages.share - _FULL)
+            self._cutoff_s = _cutoff(self._ages, int(pages.entries * evicted))
             self._after = _TRIPLETS
+        else:
+            self._rest(pages.entries * (1 - _EXPIRED), 1, is_stuck=True)
 
     def _delete_step(self, most: int) -> None:
         seen = read_after(self._env, _TRIPLETS, self._after, most)
@@ -158,21 +158,21 @@ class Eviction:
         if len(seen) == most:
             self._after = seen[-1][0]
         else:
-            self.is_full = False
-            self._rest(0, pages_of(self._env).entries * _GROWN)
+            pages = pages_of(self._env)
+            self._rest(pages.entries * (1 + _EVICTED), pages.share + _GROWN)
 
     def _may_go(self, record: bytes) -> bool:
         return not has_passed(record) and first_seen_s(record) <= self._cutoff_s
 
 
 def _cutoff(ages: dict[int, int], surplus: int) -> int:
-    """The time up to which all must go so that `surplus` bytes go."""
+    """The time up to which all must go so that so many go, or all there are."""
     cutoff_s = 0
     for cutoff_s in sorted(ages):
         surplus -= ages[cutoff_s]
         if surplus <= 0:
             break
-    # 0 means that there is none; a record of 1970 is as old as one of a second later.
+    # 0 means that there is none.
     return max(1, cutoff_s)
 
 

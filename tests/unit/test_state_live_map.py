@@ -1,6 +1,7 @@
 """The map that workers share: made whole, opened only where it is, full in words, and with its changed keys."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forkpolicy.errors import CannotWriteError, StateError
-from forkpolicy.state import keys, map_file
+from forkpolicy.state import keys, live_map, map_file, sweeping
 from forkpolicy.state.kept_map import KeptMap, open_both
 from forkpolicy.state.live_map import LiveMap
 from forkpolicy.state.live_state import LiveState
@@ -129,6 +130,25 @@ def test_walk_goes_on_behind_a_key_and_leaves_out_what_has_expired(live, clock):
     first = live.walk(keys.prefix(keys.LISTED), b"", 3)
     rest = live.walk(keys.prefix(keys.LISTED), first[-1][0], 3)
     assert [keys.show(key).parts[0] for key, _ in first + rest] == ["b0", "b1", "b2", "b3", "b4"]
+
+
+def test_a_tool_is_not_suspended_inside_a_transaction(live, monkeypatch):
+    """^Z waits until the read transaction has ended: a suspended reader would keep all pages that it may see."""
+    pending = []
+
+    def read_after(*arguments):
+        os.kill(os.getpid(), signal.SIGTSTP)
+        pending.append(signal.SIGTSTP in signal.sigpending())
+        return sweeping.read_after(*arguments)
+
+    arrived = []
+    monkeypatch.setattr(live_map, "read_after", read_after)
+    before = signal.signal(signal.SIGTSTP, lambda *_: arrived.append(True))
+    try:
+        live.walk(b"", b"", 10)
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+    assert (pending, arrived) == ([True], [True])
 
 
 def test_sweeping_deletes_what_has_expired(live, clock):

@@ -268,7 +268,8 @@ class _Items:
     def __init__(self, records: Records, key: bytes, item: str) -> None:
         self._records, self._key = records, key
         self._hash = blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest() if item else bytes(8)
-        self._data = records.get(key) or bytes(_COUNTED.size)
+        data = records.get(key)
+        self._data = data if data and len(data) >= _COUNTED.size else bytes(_COUNTED.size)
         self.counted: int = _COUNTED.unpack_from(self._data)[2]
         at = self._find()
         self.is_known, self.held = at >= 0, at >= 0 and self._data[at + 8] == 1
