@@ -54,6 +54,7 @@ COMMANDS: Final = {
     "replay": Command(
         "forkpolicy.commands.replay.command", "evaluate past requests with the policy, and compare with another one"
     ),
+    "state": Command("forkpolicy.commands.state.command", "show and change what the policy remembers"),
     "lookup": Command("forkpolicy.commands.lookup", "look up a key in a compiled table"),
 }
 

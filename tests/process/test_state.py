@@ -244,6 +244,25 @@ def test_the_control_socket_changes_what_is_remembered(remembering):
     assert not server.obey("state-reset")["ok"]
 
 
+def test_the_command_shows_and_changes_it(remembering):
+    """`forkpolicy state` beside the running server: a limit is shown and lifted, a list is filled and emptied."""
+    server = remembering
+    passed(server, range(7))
+    shown = server.command("state", "list").stdout
+    assert " ".join(shown.split()).startswith("rate busy a@example.com 5 in 1h (messages), ends in ")
+    assert server.command("state", "show", "busy", "A@example.com").stdout.startswith("rate ")
+    assert server.command("state", "reset", "busy", "A@example.com").returncode == 0
+    assert passed(server, [9]) == 1
+    assert server.command("state", "remember", "bans", "192.0.2.1", "1h").returncode == 0
+    assert "192.0.2.1" in server.command("state", "list", "listed").stdout
+    assert server.command("state", "forget", "bans", "192.0.2.1").returncode == 0
+    again = server.command("state", "forget", "bans", "192.0.2.1")
+    assert (again.returncode, again.stdout) == (1, "192.0.2.1 is not in bans\n")
+    server.stop()
+    assert server.command("state", "list").returncode == 0
+    assert server.command("state", "reset", "busy").returncode == 69
+
+
 class Traffic:
     """Questions to every worker, one after another on each connection, until it is ended."""
 

@@ -108,9 +108,11 @@ def subcommands():
 
 
 def options_of(parser):
-    """Every option of a parser, and the names of its other arguments."""
+    """Every option of a parser and of its own commands, and the names of their other arguments."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
+            for own in action.choices.values():
+                yield from options_of(own)
             continue
         yield from action.option_strings or re.findall(r"[A-Z]+", str(action.metavar))
 

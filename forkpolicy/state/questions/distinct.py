@@ -54,6 +54,11 @@ class Distinct:
         return DistinctAnswer(different > self.most, different)
 
 
+def different(record: bytes, now_s: float, window_s: int) -> int:
+    """How many different values a record has now; of those above the limit one is kept."""
+    return len(_recent(record, now_s, window_s)) // _ENTRY.size
+
+
 def _recent(record: bytes | None, now_s: float, window_s: int) -> bytes:
     """The entries that are still in the window. What was seen later than now (the clock was set back) was seen now."""
     if record is None:

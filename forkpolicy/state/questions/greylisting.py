@@ -151,3 +151,9 @@ def first_seen_s(record: bytes) -> int:
     """When a triplet was first seen; 0 for what is not a record of one."""
     first_s: int = TRIPLET.unpack(record)[2] if len(record) == TRIPLET.size else 0
     return first_s
+
+
+def hours_passed(record: bytes) -> int:
+    """In how many different hours a network has passed; 0 for what is not a record of one."""
+    hours: int = _NETWORK.unpack(record)[2] if len(record) == _NETWORK.size else 0
+    return hours

@@ -255,6 +255,18 @@ def _wait_s(form: _Form, record: bytes, limits: tuple[Limit, ...], amount: int, 
     return ceil(free_at_s - now_s)
 
 
+def used(record: bytes, suffix: str, now_s: float) -> tuple[str, list[tuple[int, int]]]:
+    """What is counted, and how much of it each window of a record has now: (amount, seconds). `suffix` of its key; no
+    windows where that is a digest.
+    """
+    counting, _, windows = suffix.partition("/")
+    if not windows:
+        return "", []
+    limits = tuple(Limit(0, int(window_s)) for window_s in windows.split(","))
+    use = _Use(_form(counting, limits), record, now_s)
+    return counting, [(total, limit.window_s) for total, limit in zip(use.totals, limits, strict=True)]
+
+
 class _Items:
     """What one instance has counted, and for which of its requests (kind `i`).
 

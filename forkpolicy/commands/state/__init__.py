@@ -1,0 +1,1 @@
+"""`forkpolicy state`: what the policy remembers, shown and changed."""
