@@ -189,7 +189,11 @@ def greylisting(memory, name, triplet, values, _counted, _instance):
     if memory.now_s - first_s >= 150:
         memory.passed.add((name, triplet))
         return False, "passed"
-    return "training" not in values, "new" if first_s == memory.now_s else "early"
+    came_before = first_s != memory.now_s
+    if "training" in values:
+        memory.passed.add((name, triplet))
+        return False, "passed" if came_before else "new"
+    return True, "early" if came_before else "new"
 
 
 def distinct(memory, name, key, values, _counted, _instance):

@@ -50,7 +50,8 @@ class GreylistingAnswer(NamedTuple):
 class Greylisting:
     """One ACL of type greylisting and one triplet. `sender` is folded by `fold_sender`; `<>` is the null sender.
 
-    `auto`: passes of so many different hours make the whole network pass; 0: never. `training`: nobody waits.
+    `auto`: passes of so many different hours make the whole network pass; 0: never. `training`: nobody
+    waits, so what comes for the first time has passed.
     """
 
     kind: ClassVar[str] = "greylisting"
@@ -76,13 +77,13 @@ class Greylisting:
         seen = self._seen(records.get(key), now_s)
         first_s, passed_s = seen or (now_s, 0)
         left_s = first_s + self.delay_s - now_s
-        if passed_s or left_s <= 0:
+        if passed_s or left_s <= 0 or self.training:
             records.put(key, TRIPLET.pack(FORMAT, expires_at(now_s + self.keep_s + 1), first_s, now_s))
             hours.add()
-            return GreylistingAnswer(waits=False, left_s=0, result="known" if passed_s else "passed")
+            return GreylistingAnswer(waits=False, left_s=0, result="known" if passed_s else "passed" if seen else "new")
         if seen is None:
             records.put(key, TRIPLET.pack(FORMAT, expires_at(now_s + self.window_s + 1), now_s, 0))
-        return GreylistingAnswer(not self.training, left_s, "early" if seen else "new")
+        return GreylistingAnswer(waits=True, left_s=left_s, result="early" if seen else "new")
 
     def _seen(self, record: bytes | None, now_s: int) -> tuple[int, int] | None:
         """(when first seen, when last passed or 0) of a record; None where it is as if there were none."""

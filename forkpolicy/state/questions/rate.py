@@ -263,8 +263,8 @@ def used(record: bytes, suffix: str, now_s: float) -> tuple[str, list[tuple[int,
     if not windows:
         return "", []
     limits = tuple(Limit(0, int(window_s)) for window_s in windows.split(","))
-    use = _Use(_form(counting, limits), record, now_s)
-    return counting, [(total, limit.window_s) for total, limit in zip(use.totals, limits, strict=True)]
+    _, heads = _current(_form(counting, limits), record, now_s)
+    return counting, [(total, limit.window_s) for total, limit in zip(heads[3::3], limits, strict=True)]
 
 
 class _Items:
