@@ -18,6 +18,7 @@ COMMANDS = {
     "workers": ("loadtest.commands.workers", "what 1, 2 and 4 workers do and cost, and where the cores' time goes"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
+    "state": ("loadtest.commands.state", "what remembering costs, next to LMDB alone; its latency and its room"),
     "verify-advise": (
         "loadtest.commands.verify_advise",
         "the p99 that forkpolicy advise expects next to a measured one",

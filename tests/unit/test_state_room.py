@@ -1,5 +1,8 @@
 """What goes when it must, what stays, and what is said when nothing can go."""
 
+import os
+import random
+
 import pytest
 
 from forkpolicy.errors import StateError
@@ -124,3 +127,44 @@ def test_a_sweep_begins_again_behind_the_last_record(live, clock):
     assert [live.sweep() for _ in range(3)] == [0, 0, 0]
     clock.wait(61)
     assert sum(live.sweep() for _ in range(3)) == sweeping.STEP
+
+
+def week(live, clock, per_day):
+    """The used pages at the end of each day. A mail is a triplet and counts for one of 500 users; one of 50 passes.
+
+    What passed is kept as long as what waits, so that a week is long enough.
+    """
+    rng, used = random.Random(24), []
+    for _ in range(8):
+        for number in range(per_day):
+            clock.wait(86400 / per_day)
+            triplet = f"192.0.{rng.randrange(256)}.0/24", f"{rng.getrandbits(64):x}@example.org"
+            live.ask(greylisting(*triplet, delay_s=0 if number % 50 == 0 else 290, keep_s=2 * 86400, auto=0))
+            live.ask(rate((100, 3600), key=(f"user{rng.randrange(500)}@example.com",)))
+            live.take_changed()
+            if number % 20 == 0:
+                # A server looks at far more: 86 million a day.
+                live.sweep()
+        used.append(sweeping.pages_of(live._env).used)
+    return used
+
+
+SLOW = pytest.param(
+    143_000,
+    64 * MIB,
+    marks=[
+        pytest.mark.skipif("FORKPOLICY_SLOW" not in os.environ, reason="minutes; FORKPOLICY_SLOW=1"),
+        pytest.mark.timeout(600),
+    ],
+)
+
+
+@pytest.mark.parametrize(("per_day", "max_bytes"), [(2000, 4 * MIB), SLOW])
+def test_a_week_of_mail_does_not_grow(tmp_path, clock, per_day, max_bytes):
+    """A million triplets in a week, each kept for two days. Pages fill up by the fourth day and settle for two more."""
+    live = make_map(tmp_path / "week", clock, max_bytes)
+    used = week(live, clock, per_day)
+    evicted = live.describe().evicted
+    live.close()
+    assert used[7] <= used[5] * 1.05
+    assert evicted == 0

@@ -13,9 +13,11 @@ What one instance (the message that Postfix asks about) has counted stands in a 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
 from math import ceil
 from struct import Struct
 from struct import error as struct_error
@@ -39,6 +41,7 @@ _ITEM_BYTES = 9
 _MOST_ITEMS = 4096
 
 _LONGEST_SUFFIX = 64
+_ZEROS = (0,) * (SLOTS + 1)
 
 
 class Limit(NamedTuple):
@@ -135,13 +138,13 @@ class Rate:
         elif _is_ahead(form, stored, heads):
             # The clock was set back: without this, nothing would age before it is where it was.
             records.put(key, record)
-        wait_s = _wait_s(form, record, self.limits, amount, now_s) if over else 0
+        wait_s = _wait_s(form, record, heads, self.limits, amount, now_s) if over else 0
         return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
     def _again(self, records: Records, form: _Form, key: bytes, amount: int, *, over: bool) -> RateAnswer:
         """The answer to a request that the instance has had."""
         record, heads = _current(form, records.get(key), records.now_s)
-        wait_s = _wait_s(form, record, self.limits, amount, records.now_s) if over else 0
+        wait_s = _wait_s(form, record, heads, self.limits, amount, records.now_s) if over else 0
         return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
 
@@ -200,15 +203,12 @@ def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
     heads, counts = form.heads.unpack_from(record), b""
     new_heads = [*heads[:2]]
     for number, window_s in enumerate(form.windows_s):
-        before, slot = heads[2 + 3 * number], int(now_s * SLOTS / window_s)
-        steps = max(0, slot - before)
-        aged = [0] * steps + _newest_first(form, record, number) if steps <= SLOTS else []
-        aged = (aged + [0] * SLOTS)[: SLOTS + 1]
-        new_heads += (slot, sum(aged), aged[0])
-        ring = [0] * SLOTS
-        for age, count in enumerate(aged[1:], 1):
-            ring[(slot - age) % SLOTS] = count
-        counts += form.counts.pack(*ring)
+        slot = int(now_s * SLOTS / window_s)
+        steps = max(0, slot - heads[2 + 3 * number])
+        *older, current = (_oldest_first(form, record, heads, number) + _ZEROS[:steps])[-SLOTS - 1 :]
+        new_heads += (slot, sum(older) + current, current)
+        turn = SLOTS - slot % SLOTS
+        counts += form.counts.pack(*older[turn:], *older[:turn])
     return form.heads.pack(*new_heads) + counts
 
 
@@ -219,12 +219,11 @@ def _is_ahead(form: _Form, record: bytes | None, heads: tuple[int, ...]) -> bool
     return any(before > slot for before, slot in zip(form.heads.unpack_from(record)[2::3], heads[2::3], strict=True))
 
 
-def _newest_first(form: _Form, record: bytes, number: int) -> list[int]:
+def _oldest_first(form: _Form, record: bytes, heads: tuple[int, ...], number: int) -> tuple[int, ...]:
     """The counts of a window's 17 slots."""
-    heads = form.heads.unpack_from(record)
     slot, current = heads[2 + 3 * number], heads[4 + 3 * number]
     ring = form.counts.unpack_from(record, form.heads.size + form.counts.size * number)
-    return [current, *(ring[(slot - age) % SLOTS] for age in range(1, SLOTS + 1))]
+    return (*ring[slot % SLOTS :], *ring[: slot % SLOTS], current)
 
 
 def _packed(form: _Form, heads: list[int]) -> bytes:
@@ -239,19 +238,17 @@ def _packed(form: _Form, heads: list[int]) -> bytes:
         return form.heads.pack(*heads)
 
 
-def _wait_s(form: _Form, record: bytes, limits: tuple[Limit, ...], amount: int, now_s: float) -> int:
+def _wait_s(
+    form: _Form, record: bytes, heads: tuple[int, ...], limits: tuple[Limit, ...], amount: int, now_s: float
+) -> int:
     """Whole seconds until each window has room for `amount`, or for its whole limit where that is less; at least 1."""
-    heads, free_at_s = form.heads.unpack_from(record), now_s + 1
+    free_at_s = now_s + 1
     for number, (most, window_s) in enumerate(limits):
         lacks = heads[3 + 3 * number] + min(amount, most) - most
         if lacks <= 0:
             continue
-        counts = _newest_first(form, record, number)
-        for age in range(SLOTS, -1, -1):
-            lacks -= counts[age]
-            if lacks <= 0:
-                free_at_s = max(free_at_s, (heads[2 + 3 * number] - age + SLOTS + 1) * window_s / SLOTS)
-                break
+        freed = tuple(accumulate(_oldest_first(form, record, heads, number)))
+        free_at_s = max(free_at_s, (heads[2 + 3 * number] + 1 + bisect_left(freed, lacks)) * window_s / SLOTS)
     return ceil(free_at_s - now_s)
 
 

@@ -1,0 +1,1 @@
+"""What remembering costs: questions to the live map, next to LMDB alone."""
