@@ -26,6 +26,15 @@ COMMANDS = {
     "day": ("loadtest.commands.day", "a day of mail through a real Postfix or at the protocol, every verdict checked"),
     "saturate": ("loadtest.commands.saturate", "the highest rate, and latency against offered load"),
     "compare": ("loadtest.commands.compare", "other policy servers of Debian on the same machine in the same run"),
+    "peers": (
+        "loadtest.commands.peers",
+        "what remembering costs, next to postgrey, mtpolicyd and policyd-rate-limit",
+    ),
+    "limit": (
+        "loadtest.commands.limit",
+        "a limit lets exactly as many pass while workers are killed and replaced",
+    ),
+    "bench-state": ("loadtest.commands.bench_state", "what a rate limit and greylisting add to a request"),
     "chaos": ("loadtest.commands.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
     "arrivals": ("loadtest.commands.arrivals", "how long new connections wait while old ones are busy"),
     "balance": ("loadtest.commands.balance", "how evenly connections and skewed traffic are spread over the workers"),

@@ -2,7 +2,8 @@
 
 In C where there is a compiler, else the same in Python. Closed loop (as fast as it goes) or open loop (requests fall
 due at a rate, and latency counts from then, so that a stalled server cannot hide its stall). A request comes with what
-the right reply to it begins with. Raises SetupError where the server cannot be reached or the generator ends early.
+the right reply to it begins with; each SERIAL in it becomes what no other request has. Raises SetupError where the
+server cannot be reached or the generator ends early.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from loadtest.errors import SetupError
 from loadtest.measure.histogram import Histogram
 from loadtest.native import program
+from loadtest.traffic.mail import SERIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 # How long an answer may take when the time is over, before it is lost: peers with long lists need seconds.
 GRACE_S = 60.0
+
+DIGITS = "0123456789abcdefghijklmnopqrstuv"
 
 Requests = Sequence[tuple[bytes, bytes]]
 
@@ -157,6 +161,7 @@ class _Python:
     def __init__(self, path: str | Path, requests: Requests, connections: int, *, never_sleep: bool) -> None:
         self.pid = os.getpid()
         self._requests, self._next = requests, 0
+        self._serial = int(time.time() * 1e6)
         self._longest_wait_s = 0.0 if never_sleep else 0.1
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -201,7 +206,12 @@ class _Python:
         self._epoll.close()
 
     def _send(self, number: int, due: float) -> None:
-        self._sockets[number].send(self._requests[self._next][0])
+        request = self._requests[self._next][0]
+        if SERIAL in request:
+            self._serial += 1
+            digits = "".join(DIGITS[self._serial >> shift & 31] for shift in range(35, -5, -5))
+            request = request.replace(SERIAL, digits.encode())
+        self._sockets[number].send(request)
         self._waiting[number] = due, self._next
         self._next = (self._next + 1) % len(self._requests)
 

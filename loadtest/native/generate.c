@@ -3,7 +3,8 @@
  *   generate SOCKET REQUESTS CONNECTIONS [never-sleep]
  *
  * REQUESTS is a file of records: length of the request (u32, little endian), length of what the right reply begins with
- * (u8), that beginning, the request.
+ * (u8), that beginning, the request. Each [SERIAL] in a request is replaced by eight characters that no other request of
+ * this process, or of an earlier one, has.
  * Each line of standard input, "SECONDS RATE", is a round on the same connections. RATE 0 is closed loop: a connection
  * sends its next request as soon as it has a reply. Otherwise requests fall due at RATE a second whatever the server
  * does, and latency counts from that moment (no coordinated omission). Lag is how late a request was sent although a
@@ -32,7 +33,15 @@
 #define LONGEST_WAIT_NS 100000000u
 #define GRACE_NS 60000000000u /* as in loadtest/clients/generator.py */
 
-struct request { const char *text, *right; uint32_t length; unsigned char right_length; };
+#define SERIAL "[SERIAL]"
+#define MOST_SERIALS 4
+
+struct request {
+    char *text, *serials[MOST_SERIALS];
+    const char *right;
+    uint32_t length;
+    unsigned char right_length, serial_count;
+};
 struct round { double rate; uint64_t start_ns, end_ns, sent; };
 struct connection { int fd; const struct request *request; uint64_t due_ns; size_t filled; char reply[1024]; };
 
@@ -43,6 +52,9 @@ static size_t idle_first, idle_count, *idle;
 static uint64_t idle_since_ns; /* since when there has been any */
 static struct connection *connections;
 static int epoll, never_sleep;
+
+/* The clock's microseconds to begin with: nobody sends a million requests a second. */
+static uint64_t next_serial;
 
 /* What came of the current round. */
 static uint64_t latency[BUCKETS], lag[BUCKETS], replies, wrong, lost, in_flight;
@@ -67,6 +79,27 @@ static uint64_t lowest_of(size_t bucket) {
     return bucket < 128 ? bucket : ((bucket - 128) % 64 + 64) << ((bucket - 128) / 64 + 1);
 }
 
+static uint64_t wall_clock_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void find_serials(struct request *request) {
+    char *at = request->text, *end = request->text + request->length;
+    while (request->serial_count < MOST_SERIALS && (at = memmem(at, (size_t)(end - at), SERIAL, 8))) {
+        request->serials[request->serial_count++] = at;
+        at += 8;
+    }
+}
+
+static void number(struct request *request) {
+    char digits[8];
+    uint64_t serial = next_serial++;
+    for (int at = 7; at >= 0; at--, serial >>= 5) digits[at] = "0123456789abcdefghijklmnopqrstuv"[serial & 31];
+    for (int each = 0; each < request->serial_count; each++) memcpy(request->serials[each], digits, 8);
+}
+
 static void read_requests(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file) fail(path);
@@ -82,7 +115,8 @@ static void read_requests(const char *path) {
         memcpy(&request->length, all + at, 4);
         request->right_length = (unsigned char)all[at + 4];
         request->right = all + at + 5;
-        request->text = request->right + request->right_length;
+        request->text = all + at + 5 + request->right_length;
+        find_serials(request);
         at += 5 + request->right_length + request->length;
     }
 }
@@ -96,8 +130,9 @@ static int connect_to(const char *path) {
 }
 
 static int send_next(struct connection *connection, uint64_t due_ns) {
-    const struct request *request = &requests[next_request];
+    struct request *request = &requests[next_request];
     next_request = (next_request + 1) % request_count;
+    if (request->serial_count) number(request);
     connection->due_ns = due_ns;
     connection->request = request;
     connection->filled = 0;
@@ -236,6 +271,7 @@ int main(int argc, char **argv) {
     connection_count = strtoul(argv[3], NULL, 10);
     read_requests(argv[2]);
     connect_all(argv[1]);
+    next_serial = wall_clock_us();
     double seconds, rate;
     while (!in_flight && scanf("%lf %lf", &seconds, &rate) == 2) run_round(seconds, rate);
     return 0;

@@ -49,9 +49,9 @@ recipient_delimiter = "{delimiter}"
 decisions = "{decisions}"
 target = "{target}"
 [state]
-live = "live"
+live = "{live}"
 kept = "kept"
-max_size = "16M"
+max_size = "{map_size}"
 """
 
 
@@ -72,9 +72,11 @@ class Server:
         mail: str = "",
         log: Path | None = None,
         environment: dict[str, str] | None = None,
+        live: Path | None = None,
+        map_size: str = "16M",
     ) -> None:
         """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`.
-        `more`: lines for [server]; `mail`: for [mail].
+        `more`: lines for [server]; `mail`: for [mail]. `live`: directory of the live map.
         """
         self.directory = directory
         self.settings = directory / "forkpolicy.toml"
@@ -102,6 +104,8 @@ class Server:
             target=self.log,
             more=more,
             mail=mail,
+            live=live or "live",
+            map_size=map_size,
         )
         self.settings.write_text(settings)
 

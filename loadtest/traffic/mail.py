@@ -12,6 +12,9 @@ from dataclasses import dataclass
 # Of every login of a private Postfix (servers/dovecot_auth.py).
 PASSWORD = "secret"  # noqa: S105 - the only password of a server that lives as long as one test
 
+# Where a request has this, the generator (clients/generator.py) puts what no other request has.
+SERIAL = b"[SERIAL]"
+
 
 @dataclass(frozen=True, slots=True)
 class Transaction:

@@ -344,3 +344,40 @@ def test_other_servers_are_measured_or_named_as_missing():
     assert "forkpolicy" in done.stdout
     for name in ("postfwd1", "postfwd2", "mtpolicyd", "postgrey", "policyd-rate-limit"):
         assert f"\n{name} " in done.stdout or f"{name} is not installed" in done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_limit_is_exact_whatever_happens():
+    """Two workers count together; one is killed and one stopped while it holds the lock."""
+    words = ("--requests", 20000, "--limit", 7000, "--workers", 2, "--runs", 1, "--only", "kill,stop", "--json")
+    done = loadtest("limit", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = json.loads(done.stdout)
+    assert (run["passed"], run["refused"]) == (7000, 13000)
+    assert run["actions"], "nothing happened"
+
+
+def test_what_is_remembered_is_measured_with_and_without():
+    """Each policy next to the one without its ACL; one limit by one worker and by two."""
+    words = ("--connections", 4, "--workers", "1,2", "--rounds", 2, "--seconds", 0.1, "--json")
+    done = loadtest("bench-state", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert [row["policy"] for row in found["rows"] if row["added"] is not None] == [
+        "rate of two windows",
+        "greylisting, new triplets",
+    ]
+    assert [row["workers"] for row in found["shared"]] == [1, 2]
+
+
+def test_peers_that_remember_are_measured_or_named_as_missing():
+    """A login's limit is tried on each server that has one."""
+    done = loadtest("peers", "--connections", 2, "--rounds", 1, "--seconds", 0.3, "--json")
+    if os.geteuid() != 0:
+        assert done.returncode == 2
+        assert done.stderr == "loadtest peers: only root can start the other servers as they are meant to run\n"
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["passed"] for row in rows if "limit per login" in row["job"]} == {"5 of 8"}
+    assert not [row for row in rows if not row["cpu_us"] > 0]

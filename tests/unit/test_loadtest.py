@@ -8,8 +8,10 @@ import itertools
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -18,8 +20,9 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from loadtest.__main__ import main
+from loadtest.clients import generator
 from loadtest.clients.rounds import Outcome
-from loadtest.commands import latency, workers
+from loadtest.commands import latency, limit, workers
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, write_log
@@ -421,3 +424,66 @@ def test_a_report_of_a_good_run_says_so():
 def test_a_chart_draws_whatever_there_is(points, logarithmic):
     """No points, one point, only zeros, a wide range: a drawing or a sentence, never an error."""
     assert chart("Rate", "a second", [Line("all", points)], logarithmic=logarithmic).startswith(("<svg", "<p>"))
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_a_generator_numbers_its_requests(tmp_path, monkeypatch, is_native):
+    """Each SERIAL becomes what no other request has, also after a start; the length stays."""
+    if not is_native:
+        monkeypatch.setattr(generator, "program", lambda _: None)
+    elif generator.program("generate") is None:
+        pytest.skip("no C compiler")
+    text = b"instance=[SERIAL].1\nsender=a[SERIAL]@example.com\n\n"
+    seen = []
+    for _ in range(2):
+        with echoing(tmp_path / "echo", seen):
+            load = generator.run(tmp_path / "echo", [(text, b"action=DUNNO\n\n")], connections=3, seconds=0.05)
+            assert load.replies > 3
+            assert not load.wrong
+    found = [re.fullmatch(rb"instance=([0-9a-v]{8})\.1\nsender=a([0-9a-v]{8})@example\.com\n\n", each) for each in seen]
+    assert all(each and each[1] == each[2] for each in found)
+    assert len({each[1] for each in found}) == len(seen)
+
+
+@contextlib.contextmanager
+def echoing(path, seen):
+    """A server that notes each request."""
+    path.unlink(missing_ok=True)
+
+    def handle(connection):
+        with connection:
+            while request := connection.recv(4096):
+                seen.append(request)
+                connection.send(b"action=DUNNO\n\n")
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=handle, args=[listener.accept()[0]], daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_broken"),
+    [
+        ({}, False),
+        ({"passed": 8}, True),
+        ({"passed": 6}, True),
+        ({"passed": 7, "asked_again": 1}, True),  # nobody was killed
+        ({"passed": 7, "asked_again": 1, "actions": {"kill": 1}}, False),
+        ({"passed": 8, "asked_again": 1, "actions": {"kill": 1}}, True),
+    ],
+)
+def test_a_limit_lets_exactly_as_many_pass(changes, is_broken):
+    """More or fewer fail the run; lost connections are for killed workers only."""
+    outcome = limit.Outcome(7, 10, **{"passed": 7, **changes})
+    outcome.refused = 10 - outcome.passed
+    assert any(limit.broken(outcome, limit.Clients("", "", 10, 1))) is is_broken
