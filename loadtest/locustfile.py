@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING
 
 import gevent
 from locust import User, events, task
-from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.clients.part_of_day import Run
 from loadtest.clients.policy_client import LostReplyError, PostfixClient
 from loadtest.clients.reachable import refuse_silent_port, refuse_silent_socket
 from loadtest.clients.shapes import SHAPES
 from loadtest.clients.smtp import SmtpClient
 from loadtest.errors import SetupError, VerdictError
-from loadtest.measure.results import Results
 from loadtest.traffic.mail import policy_request
 from loadtest.traffic.profile import load_profile
+from loadtest.traffic.remembering import named
 from loadtest.traffic.traffic import Day
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from locust.env import Environment
     from locust.runners import Runner
@@ -43,41 +43,15 @@ if TYPE_CHECKING:
     from loadtest.traffic.mail import Transaction
     from loadtest.traffic.traffic import Timed
 
-REFUSAL = "Authentication required"
+LATER = "later"
+# Between the numbers of a mail's attempts: more than a day has mails.
+ATTEMPT = 10**9
 
 if os.environ.get("FORKPOLICY_SHAPE"):
     # Locust uses any shape that it finds in this file, so there is one only when it is asked for.
     if os.environ["FORKPOLICY_SHAPE"] not in SHAPES:
         raise SystemExit(f"FORKPOLICY_SHAPE={os.environ['FORKPOLICY_SHAPE']}: expected one of {', '.join(SHAPES)}")
     Shape = SHAPES[os.environ["FORKPOLICY_SHAPE"]]
-
-
-class Run:
-    """What the users of this process share: the rest of the day, and the results."""
-
-    def __init__(self, options: Namespace, day: Day, index: int, count: int) -> None:
-        """Process `index` of `count` takes every `count`-th mail."""
-        self.options = options
-        self.index = index
-        self.results = Results()
-        self.active = 0
-        self._day = day
-        self._mails = self._share(self._day.mails(), count)
-
-    def next_mail(self) -> Timed:
-        """The next mail, when it is due. StopUser at midnight."""
-        timed = next(self._mails, None)
-        if timed is None:
-            raise StopUser
-        if self.options.day_speedup:
-            due_s = (timed.at_s - self._day.begin_s) / self.options.day_speedup
-            early_s = self.results.start_s + due_s - time.time()
-            self.results.late_us = max(self.results.late_us, int(-early_s * 1e6))
-            gevent.sleep(max(0.0, early_s))
-        return timed
-
-    def _share(self, mails: Iterator[Timed], count: int) -> Iterator[Timed]:
-        return (timed for timed in mails if timed.number % count == self.index)
 
 
 class MailUser(User):
@@ -101,28 +75,36 @@ class MailUser(User):
     @task
     def one_mail(self) -> None:
         """Send the next mail of the day."""
-        timed = self.part.next_mail()
+        timed, times = self.part.next_mail()
         try:
-            self.send(timed)
+            if self.send(timed, times) == LATER:
+                self.part.deferred(timed, times)
         except (LostReplyError, OSError, EOFError) as error:
             self.lose(timed.mail, f"{type(error).__name__}: {error}")
 
-    def send(self, timed: Timed) -> None:
-        """Send it, and call `judge` for each recipient."""
+    def send(self, timed: Timed, times: int) -> str:
+        """Send it for the first time or once more, and call `judge` for each recipient; the last answer."""
         raise NotImplementedError
 
-    def judge(
-        self, mail: Transaction, recipient: str, refuse: bool, answer: bool | None, started: float, said: str
-    ) -> None:
-        """Compare one reply with what is right: `answer` is whether it refused, None when it was no verdict."""
-        us = int((time.perf_counter() - started) * 1e6)
+    def judge(self, timed: Timed, times: int, recipient: str, answer: str, started: float, said: str) -> str:
+        """Compare one reply with what is right: `answer` names it and is empty when it was no verdict. Returns it.
+
+        What depends on earlier mail is noted, and judged when the run is over.
+        """
+        mail, us = timed.mail, int((time.perf_counter() - started) * 1e6)
         words = f"{mail.kind}: {mail.client} {mail.sender or '<>'} to {recipient}: {said}"
-        if answer is None:
+        if not answer:
             self.lose(mail, words)
-            return
-        right = answer == refuse
-        self.part.results.verdict(mail.kind, refused=answer, right=right, latency_us=us, words=words)
+            return answer
+        refuse = timed.refused[mail.recipients.index(recipient)]
+        right = (answer == "refused") == refuse
+        self.part.results.verdict(mail.kind, refused=answer != "passed", right=right, latency_us=us, words=words)
         self.report(mail.kind, us, None if right else VerdictError(words))
+        if self.part.remembers:
+            now_s, login = time.time(), mail.login if mail.signed_in else ""
+            who = (f"{timed.number}-{times}", mail.kind, mail.client, mail.sender, recipient, login)
+            self.part.results.history.append([*who, now_s - us / 1e6, now_s, answer])
+        return answer
 
     def lose(self, mail: Transaction, words: str) -> None:
         """A request that got no verdict."""
@@ -154,23 +136,26 @@ class PolicyUser(MailUser):
         self.client.close()
         super().on_stop()
 
-    def send(self, timed: Timed) -> None:
+    def send(self, timed: Timed, times: int) -> str:
         """One request for each recipient."""
-        for recipient, refuse in zip(timed.mail.recipients, timed.refused, strict=True):
-            request = policy_request(timed.mail, recipient, timed.number)
+        answer = ""
+        for recipient in timed.mail.recipients:
+            # Each attempt is another message.
+            request = policy_request(timed.mail, recipient, timed.number + times * ATTEMPT)
             started = time.perf_counter()
             action = self.client.ask(request)
-            answer = {"REJECT": True, "DUNNO": False}.get(action.split()[0])
             if self.client.tally.overlooked:
                 raise LostReplyError("a reply had more in it than one action")
-            self.judge(timed.mail, recipient, refuse, answer, started, action)
+            name = named(action, passed=action == "DUNNO")
+            answer = self.judge(timed, times, recipient, name, started, action)
         self.client.between_sessions()
+        return answer
 
 
 class SmtpUser(MailUser):
     """One SMTP session for each mail, with XCLIENT for its address and real AUTH."""
 
-    def send(self, timed: Timed) -> None:
+    def send(self, timed: Timed, times: int) -> str:
         """From the banner to QUIT; the message itself only where a recipient was accepted."""
         mail = timed.mail
         with SmtpClient(self.part.options.smtp_port) as session:
@@ -180,16 +165,16 @@ class SmtpUser(MailUser):
             if mail.login:
                 session.auth(mail.method, mail.login, "wrong" if mail.wrong_password else "secret")
             session.mail(mail.sender)
-            accepted = 0
-            for recipient, refuse in zip(mail.recipients, timed.refused, strict=True):
+            accepted, answer = 0, ""
+            for recipient in mail.recipients:
                 started = time.perf_counter()
                 reply = session.rcpt(recipient)
                 accepted += reply.code == 250
-                refused = reply.code == 554 and REFUSAL in reply.text
-                answer = True if refused else False if reply.code == 250 else None
-                self.judge(mail, recipient, refuse, answer, started, str(reply))
+                name = named(reply.text, passed=reply.code == 250)
+                answer = self.judge(timed, times, recipient, name, started, str(reply))
             if accepted:
                 session.data()
+        return answer
 
 
 def finish(environment: Environment) -> None:

@@ -25,7 +25,8 @@ from loadtest.options import at_least, not_negative, report_directory
 from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, missing, traversable_directory
 from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile, names
-from loadtest.traffic.traffic import POLICY, Day
+from loadtest.traffic.remembering import Asked, wrong_replies
+from loadtest.traffic.traffic import Day
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +89,14 @@ def prepare(stack: contextlib.ExitStack, directory: Path, day: Day, options: arg
         refuse_silent_socket(options.socket, "start it, or leave --socket out")
         return Target(None, options.socket)
     if options.through == "protocol":
-        server = Server(directory / "server", POLICY, sources=day.sources, workers=options.workers)
+        server = Server(directory / "server", day.policy, sources=day.sources, workers=options.workers)
         return Target(stack.enter_context(server), server.socket_path)
     postfix = PrivatePostfix(directory / "postfix", main=MAIN_CF, port=options.port, processes=options.users + 10)
     stack.enter_context(postfix)
     socket_path = postfix.private / "policy"
-    server = Server(directory / "server", POLICY, sources=day.sources, workers=options.workers, socket_path=socket_path)
+    server = Server(
+        directory / "server", day.policy, sources=day.sources, workers=options.workers, socket_path=socket_path
+    )
     return Target(stack.enter_context(server), socket_path, postfix.port)
 
 
@@ -112,12 +115,14 @@ def send(directory: Path, day: Day, target: Target, options: argparse.Namespace,
         raise SetupError(
             f"locust ended with {code} before the day was over: {len(parts)} of {options.processes} processes are done"
         )
+    results = merged(parts)
+    results.judged(wrong_replies([Asked(*each) for each in results.history], day.oracle))
     between = f" between {options.between.replace('-', ' and ')}" if options.between else ""
     workers = target.server.status()["workers"] if target.server else []
     return report.Run(
         title=f"A day of {day.profile.name}{between}, {'through Postfix' if target.smtp_port else 'at the protocol'}",
         command=command,
-        results=merged(parts),
+        results=results,
         expected=sum(len(timed.mail.recipients) for timed in day.mails()),
         samples=sampler.samples,
         titles=sampler.titles,

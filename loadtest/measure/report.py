@@ -50,7 +50,12 @@ class Run:
     @property
     def missing(self) -> int:
         """Recipients of the day for which no request was sent."""
-        return max(0, self.expected - self.results.replies - self.results.lost_count)
+        return max(0, self.due - self.results.replies - self.results.lost_count)
+
+    @property
+    def due(self) -> int:
+        """Recipients of the day, and those of the mails that came again."""
+        return self.expected + self.results.retried
 
     @property
     def good(self) -> bool:
@@ -68,7 +73,7 @@ class Run:
         seconds = results.seconds.values()
         refused, passed = (sum(each.verdicts[name] for each in seconds) for name in ("refused", "passed"))
         rows = [
-            ("verdicts", f"{results.replies:,} of {self.expected:,} ({refused:,} refused, {passed:,} passed)"),
+            ("verdicts", f"{results.replies:,} of {self.due:,} ({refused:,} refused, {passed:,} passed)"),
             ("wrong, lost, missing", f"{results.wrong_count}, {results.lost_count}, {self.missing}"),
             ("length", f"{self.length_s} s, {results.replies / self.length_s:,.0f} verdicts a second"),
             ("latency", ", ".join(f"p{percent:g} {_us(latency.percentile(percent))}" for percent in PERCENTILES)),

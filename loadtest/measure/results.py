@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loadtest.measure.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 # Enough to see what went wrong; all of them are counted.
@@ -44,6 +44,10 @@ class Results:
         self.lost: list[str] = []
         self.lost_count = 0
         self.late_us = 0
+        # Recipients that were asked about once more, after a deferral.
+        self.retried = 0
+        # What was asked and answered, for an oracle that judges when the run is over.
+        self.history: list[list[Any]] = []
         # Latency, second of the run, words; the slowest one last.
         self.slowest: list[tuple[int, float, str]] = []
 
@@ -59,6 +63,11 @@ class Results:
             second.verdicts["wrong"] += 1
             self.wrong_count += 1
             self.wrong = [*self.wrong, words][:EXAMPLES]
+
+    def judged(self, wrong: Sequence[str]) -> None:
+        """Wrong verdicts that are known only now."""
+        self.wrong_count += len(wrong)
+        self.wrong = [*self.wrong, *wrong][:EXAMPLES]
 
     def loss(self, words: str) -> None:
         """One request that got no verdict."""
@@ -83,7 +92,10 @@ class Results:
         seconds = {number: [dict(second.verdicts), second.latency.encoded()] for number, second in self.seconds.items()}
         rest = {
             name: getattr(self, name)
-            for name in ("start_s", "wrong", "wrong_count", "lost", "lost_count", "late_us", "slowest")
+            for name in (
+                *("start_s", "wrong", "wrong_count", "lost", "lost_count", "late_us", "slowest"),
+                *("retried", "history"),
+            )
         }
         path.write_text(json.dumps({**rest, "kinds": self.kinds, "seconds": seconds}))
 
@@ -99,6 +111,8 @@ class Results:
         self.wrong_count += other["wrong_count"]
         self.lost_count += other["lost_count"]
         self.late_us = max(self.late_us, other["late_us"])
+        self.retried += other["retried"]
+        self.history += other["history"]
         self._keep_slowest([(us, at_s, words) for us, at_s, words in other["slowest"]])
 
     def _keep_slowest(self, more: list[tuple[int, float, str]]) -> None:

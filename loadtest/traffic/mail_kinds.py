@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PEOPLE = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "info", "office", "ceo")
+# An address that no person has.
+TRAP = "trap@example.com"
 OTHERS = ("example.org", "mail.example.org", "shop.example", "news.example", "university.example", "badexample.com")
 
 
@@ -133,7 +135,46 @@ def odd(site: Site) -> Transaction:
     return Transaction("odd", site.client(), site.rng.choice(shapes), (site.ours(),))
 
 
+def newcomer(site: Site) -> Transaction:
+    """A mail server that nobody knows, and that comes again as often as it is told to."""
+    sender = f"{site.person()}{site.rng.randrange(10**6)}@{site.rng.choice(OTHERS)}"
+    return Transaction("newcomer", site.client(), sender, (site.ours(),), client_name="mx.example.org")
+
+
+def spambot(site: Site) -> Transaction:
+    """A stranger who does not come again."""
+    sender = f"offer{site.rng.randrange(10**6)}@{site.rng.choice(OTHERS)}"
+    return Transaction("spambot", site.client(), sender, (site.ours(),))
+
+
+def busy_login(site: Site) -> Transaction:
+    """One of a few of us who send much, each from one place."""
+    number = site.rng.randrange(8)
+    return _signed_in("busy_login", site, f"busy{number}@example.com", f"198.18.7.{number}")
+
+
+def hijacked(site: Site) -> Transaction:
+    """One of a few of us whose password others have: from everywhere."""
+    return _signed_in("hijacked", site, f"victim{site.rng.randrange(4)}@example.com", site.client())
+
+
+def prober(site: Site) -> Transaction:
+    """One of a few strangers who try addresses, and at times one that nobody has."""
+    to = TRAP if site.rng.random() < 0.2 else site.ours()
+    return Transaction("prober", f"203.0.113.{site.rng.randrange(12)}", site.others(), (to,))
+
+
+def _signed_in(kind: str, site: Site, login: str, client: str) -> Transaction:
+    return Transaction(kind, client, login, (site.others(),), login=login, method=site.rng.choice(("PLAIN", "LOGIN")))
+
+
 KINDS: dict[str, Callable[[Site], Transaction]] = {
     each.__name__: each
-    for each in (forged, elsewhere, road_warrior, failed_auth, inside, bounce, mailing_list, forwarder, several, odd)
+    for each in (
+        *(forged, elsewhere, road_warrior, failed_auth, inside, bounce, mailing_list, forwarder, several, odd),
+        *(newcomer, spambot, busy_login, hijacked, prober),
+    )
 }
+
+# Kinds of mail that come again, and how many seconds after each deferral: too early, and late enough.
+RETRIES: dict[str, tuple[float, ...]] = {"newcomer": (1.0, 4.5, 2.0), "elsewhere": (4.5,)}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROFILES = Path(__file__).parent / "profiles"
 HOURS = 24
+POLICIES = ("founding", "remembering")
 
 
 def _is_amount(value: object) -> bool:
@@ -64,6 +65,9 @@ class Profile:
     )
     shares: Mapping[str, float] = setting(
         {}, "Each kind of mail (mail_kinds.py) and its part of the whole.", value_mistake=_shares_mistake, required=True
+    )
+    policy: str = setting(
+        "founding", "What the server decides by: the founding rule, or also what it remembers.", choices=POLICIES
     )
     seed: int = setting(1, "Of the random numbers: the same seed makes the same day.", ge=0)
 

@@ -15,6 +15,7 @@ from loadtest.errors import SetupError
 from loadtest.traffic.mail import policy_request
 from loadtest.traffic.mail_kinds import KINDS, Site
 from loadtest.traffic.oracle import Oracle
+from loadtest.traffic.remembering import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,16 @@ class Day:
         self.domains = [*profile.domains, *(f"customer{n}.example" for n in range(profile.extra_domains))]
         self.networks = [*profile.networks, *(_network(n) for n in range(profile.extra_networks))]
         self.oracle = Oracle(self.networks, self.domains)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether replies depend on what came before: then they are judged when the run is over."""
+        return self.profile.policy == "remembering"
+
+    @property
+    def policy(self) -> str:
+        """What the server must decide by."""
+        return POLICY + RULES if self.remembers else POLICY
 
     @property
     def sources(self) -> dict[str, str]:

@@ -35,6 +35,16 @@ def test_a_day_through_postfix(tmp_path):
         assert f"\n{kind} " in done.stdout
 
 
+@pytest.mark.timeout(180)
+def test_a_day_through_postfix_that_is_remembered(tmp_path):
+    """Strangers that come again or not, logins over their limit and in other hands: the rules allow each reply."""
+    done = day("--profile", "remembering", "--transactions", 1200, "--report", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^wrong, lost, missing +0, 0, 0$", done.stdout, re.MULTILINE)
+    for kind in ("newcomer", "busy_login", "hijacked", "prober"):
+        assert f"\n{kind} " in done.stdout
+
+
 def test_a_taken_port_is_said(tmp_path):
     """Postfix's port is in use by somebody else: one line, exit code 2."""
     with socket.socket() as taken:

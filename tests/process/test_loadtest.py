@@ -346,6 +346,36 @@ def test_other_servers_are_measured_or_named_as_missing():
         assert f"\n{name} " in done.stdout or f"{name} is not installed" in done.stderr
 
 
+def test_a_day_that_is_remembered(tmp_path):
+    """Strangers come again, logins reach their limit: two workers give two locust processes no reply that is wrong."""
+    words = ("--profile", "remembering", "--through", "protocol", "--transactions", 1200, "--processes", 2)
+    done = loadtest("day", *words, "--users", 6, "--report", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every verdict came, and every one was right." in done.stdout
+    again = re.search(r"^verdicts +([0-9,]+) of \1 ", done.stdout, re.MULTILINE)
+    assert again, done.stdout
+    assert int(again[1].replace(",", "")) > 1400
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("5/4s", "6/4s", "6 passed within 4 s, and 5 may"),
+        ("delay=3s", "delay=5s", "s before at least"),
+        ("access trap catch\n", "", "it was on the list"),
+    ],
+)
+def test_a_server_that_remembers_something_else_is_found_out(tmp_path, right, wrong, said):
+    """A limit of one more, a longer delay, a list that stays empty."""
+    day = Day(load_profile("remembering"))
+    assert right in day.policy
+    with Server(tmp_path / "server", day.policy.replace(right, wrong), sources=day.sources) as server:
+        words = ("--profile", "remembering", "--socket", server.socket_path, "--transactions", 1200)
+        done = loadtest("day", *words, "--report", tmp_path / "report")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stdout
+
+
 @pytest.mark.timeout(180)
 def test_a_limit_is_exact_whatever_happens():
     """Two workers count together; one is killed and one stopped while it holds the lock."""

@@ -255,7 +255,7 @@ def test_without_postfix_a_day_says_what_to_install_and_how_to_do_without(monkey
 
 def test_an_unknown_profile_names_the_known_ones():
     """A misspelt name is answered with the list."""
-    with pytest.raises(SetupError, match="built in are attack, bench, founding, provider, small"):
+    with pytest.raises(SetupError, match="built in are attack, bench, founding, provider, remembering, small"):
         load_profile("foundling")
 
 
