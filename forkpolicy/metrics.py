@@ -42,7 +42,9 @@ class Metric:
 METRICS: Final = (
     Metric("forkpolicy_info", "gauge", "Always 1; the running version."),
     Metric("forkpolicy_uptime_seconds", "gauge", "Time since the master began; counters of workers count since then."),
-    Metric("forkpolicy_helper_running", "gauge", "0 while a helper process (log, metrics, networks) is missing."),
+    Metric(
+        "forkpolicy_helper_running", "gauge", "0 while a helper process (log, metrics, networks, state) is missing."
+    ),
     Metric("forkpolicy_helper_ended_total", "counter", "How often that helper process has ended."),
     Metric("forkpolicy_compile_failed_timestamp_seconds", "gauge", "When a table's last compile failed, if so."),
     Metric("forkpolicy_generation", "gauge", "Generation of the policy: one more with each finished reload."),

@@ -36,14 +36,19 @@ class StateLock:
             self.release()
 
     def take(self) -> None:
-        """Hold it from now on."""
+        """Hold it from now on, if we do not yet."""
         if self.fd < 0:
             try:
                 self.fd = hold(self._path)
             except LockHeldError as error:
                 raise CannotWriteError(self._why_held()) from error
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, self._owner.encode("utf-8", "surrogateescape"), 0)
+            self.sign()
+
+    def sign(self) -> None:
+        """Write whose it is: at the start, and in an upgrade once the old master has given way."""
+        if self.fd >= 0:
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, self._owner.encode("utf-8", "surrogateescape"), 0)
 
     def release(self) -> None:
         """Give it up."""

@@ -201,6 +201,7 @@ class Master:
         if self.takeover.under_way:
             self.generation.needs_all_tables = False
             self.takeover.finish()
+            self.keeper.lock.sign()
             self.control.start()
 
     def reap(self) -> None:

@@ -5,6 +5,7 @@ answered by the others when one process dies or stands still.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -263,6 +264,84 @@ def test_the_command_shows_and_changes_it(remembering):
     assert server.command("state", "reset", "busy").returncode == 69
 
 
+def test_a_removed_live_map_is_made_again(remembering):
+    """An operator's `rm -r` costs what was not saved yet; workers change to the new map by themselves."""
+    server = remembering
+    assert passed(server, range(5)) == 5
+    saved(server)
+    shutil.rmtree(server.directory / "live")
+    eventually((server.directory / "live" / "boot").exists)
+    assert "the live map was removed" in eventually(lambda: "map was removed" in server.said() and server.said())
+    eventually(lambda: server.status()["state"]["up"])
+    assert passed(server, [6]) == 0
+    numbers = itertools.count(10)
+
+    def all_use_it():
+        # Forgotten in the new map alone.
+        server.obey("state-reset", name="busy")
+        return [passed(server, [next(numbers)]) for _ in range(5)] == [1] * 5
+
+    eventually(all_use_it)
+
+
+def test_nothing_that_was_saved_is_forgotten_under_load(make_server):
+    """A loss of power in traffic: each sender that was answered a second before the last save is known."""
+    server = make_server(COUNTING.replace("5/1h", "1/1h"), workers=2)
+    server.start()
+    answered = {}
+    until_s = time.monotonic() + 4
+    with PolicyClient(server.socket_path) as client:
+        while time.monotonic() < until_s:
+            for number in range(len(answered), len(answered) + 200):
+                client.ask(message(0, f"{number}@example.com"))
+                answered[number] = time.monotonic()
+            saved_s = server.obey("status")["state"]["figures"]["saved_ns"] / 1e9
+    pids = descendants(server.process.pid)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    server.kill()
+    for pid in pids:
+        ended(pid)
+    shutil.rmtree(server.directory / "live")
+    server.start()
+    must_be_known = [number for number, at_s in answered.items() if at_s < saved_s - 1]
+    assert len(must_be_known) > 200
+    with PolicyClient(server.socket_path) as client:
+        forgotten = [each for each in must_be_known if client.ask(message(1, f"{each}@example.com")) != SLOW]
+    assert forgotten == []
+
+
+def ask_until_answered(server, asked):
+    """The action; as Postfix, the same request again on a new connection where the first was closed."""
+    while True:
+        with contextlib.suppress(OSError, LostReplyError), PolicyClient(server.socket_path) as client:
+            return client.ask(asked)
+
+
+def test_a_limit_is_exact_whatever_happens_to_the_workers(make_server):
+    """Four workers, a reload, more and fewer workers, and three that are killed: a request that was counted and not
+    answered finds itself when it comes again.
+    """
+    limit, connections, each = 3000, 8, 700
+    server = make_server(COUNTING.replace("5/1h", f"{limit}/1h"), workers=4)
+    server.start()
+    counts = []
+
+    def ask(number):
+        counts.append(sum(ask_until_answered(server, message(number * each + index)) != SLOW for index in range(each)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(connections)]
+    for thread in threads:
+        thread.start()
+    for words in (("reload",), ("scale", "6"), ("scale", "3")):
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        assert server.command(*words).returncode == 0
+    for thread in threads:
+        thread.join(60)
+    assert len(counts) == connections
+    assert sum(counts) == limit
+
+
 class Traffic:
     """Questions to every worker, one after another on each connection, until it is ended."""
 
@@ -335,12 +414,17 @@ def test_a_worker_killed_inside_a_question_is_nobodys_trouble(make_server):
     """The others answer at once, and nothing half done is seen."""
     server = make_server(EVERYTHING, workers=3)
     server.start()
+    waited_s = []
     with Traffic(server) as traffic:
         for _ in range(3):
             pid = stopped_inside(server)
             os.kill(pid, signal.SIGKILL)
+            began_s, answers = time.monotonic(), traffic.answers
+            eventually(lambda: traffic.answers > answers, 5)  # noqa: B023 - called now
+            waited_s.append(time.monotonic() - began_s)
             ended(pid)
-            answers = traffic.answers
             eventually(lambda: traffic.answers > answers + 100, 5)  # noqa: B023 - called now
+    # On a busy machine one of them may take longer.
+    assert min(waited_s) < 0.1
     assert "state failed" not in server.said()
     assert "held too long" not in server.said()

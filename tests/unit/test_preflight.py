@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forkpolicy import process
-from forkpolicy.preflight import Start, find_obstacles, unreadable
+from forkpolicy.preflight import Start, find_obstacles, find_remarks, unreadable
 from forkpolicy.process import Identity, answer_as
 from forkpolicy.settings import load_settings
 from tests.owners import owner_lines
@@ -111,3 +111,60 @@ def test_root_that_cannot_become_the_workers_user(folder, monkeypatch):
     path.write_text(f'[server]\nlisten = ["unix:open/policy"]\ncontrol = "unix:open/control"\n{owner_lines()}')
     (said,) = find_obstacles(Start(load_settings(path), (str(path),)))
     assert "this process may not become user" in said.message
+
+
+def state_start(folder, state):
+    """A start of a policy that remembers, with these lines in [state]."""
+    path = folder / "forkpolicy.toml"
+    path.write_text(f"[server]\n{owner_lines()}[state]\n{state}\n")
+    return Start(load_settings(path), remembers=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (
+            'live = "closed/live"\nkept = "open/kept"',
+            "live: user nobody may not write to the directory {folder}/closed",
+        ),
+        (
+            'live = "open/live"\nkept = "closed/kept"',
+            "kept: user nobody may not write to the directory {folder}/closed",
+        ),
+        ('live = "file"\nkept = "open/kept"', "live: {folder}/file is not a directory"),
+    ],
+)
+def test_the_maps_need_a_place(nobody, folder, state, told):
+    """Reported at their setting, as everything that keeps a server from starting; only where a policy remembers."""
+    (folder / "file").touch()
+    start = state_start(folder, state)
+    found = answer_as(nobody, lambda _: [f"{each.line} {each.message}" for each in find_obstacles(start)], [])
+    wanted = told.format(folder=folder)
+    assert [each.partition(" ")[2] for each in found if each.split()[1] in ("live:", "kept:")] == [wanted]
+    assert int(next(each for each in found if wanted in each).split()[0]) > 0
+    forgetful = Start(start.settings)
+    assert wanted not in answer_as(nobody, lambda _: [each.message for each in find_obstacles(forgetful)], [])
+
+
+def test_what_the_workers_cannot_write_is_an_obstacle_for_root(nobody, folder):
+    """A directory that is there already, and is another user's."""
+    (folder / "kept").mkdir(mode=0o755)
+    path = folder / "forkpolicy.toml"
+    path.write_text(
+        '[server]\nuser = "nobody"\ngroup = "nogroup"\nsocket_user = "nobody"\nsocket_group = "nogroup"\n'
+        'listen = ["unix:policy"]\ncontrol = "unix:control"\n[state]\nlive = "live"\nkept = "kept"\n'
+    )
+    (found,) = find_obstacles(Start(load_settings(path), remembers=True))
+    assert f"kept: user nobody may not write to {folder}/kept: owner 0, group 0, mode 0755" in found.message
+
+
+def test_places_that_surprise_are_remarked(folder):
+    """A live map on a disk, a kept one in memory, and a file system that is too small; nothing where none is needed."""
+    start = state_start(folder, 'live = "live"\nkept = "/dev/shm/forkpolicy-kept"\nmax_size = "1T"')
+    found = {each.line: each for each in find_remarks(start)}
+    assert {each.severity for each in found.values()} == {"warning"}
+    text = "\n".join(str(each) for each in found.values())
+    assert "bytes are missing" in text
+    assert "kept: /dev/shm/forkpolicy-kept is on a tmpfs: a reboot forgets everything" in text
+    assert find_remarks(Start(start.settings)) == []
+    assert find_remarks(state_start(folder, 'live = "/dev/shm/forkpolicy-live"\nkept = "kept"\nmax_size = "1M"')) == []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkpolicy.commands.top.activity import Activity, Counted, Worker
-    from forkpolicy.status import Status
+    from forkpolicy.status import StateStatus, Status
 
 SHOWN: Final = 10
 WORKER_ORDERS: Final[dict[str, Callable[[Worker], float]]] = {
@@ -56,6 +56,8 @@ def frame_of(look: Status, activity: Activity, view: View, trouble: str) -> Fram
     if trouble:
         head.append((Word(trouble, "red"),))
     head += [_rates(look, activity), _actions(activity)]
+    if look.state:
+        head.append(_remembered(look.state))
     tables = (_workers(activity, view), _rules(activity, view), _domains(activity, view))
     foot = f"s workers by {view.workers_by}", f"r rules by {view.counts_by}"
     keys = (Word("q quit", "bold"), Word("p resume" if view.paused else "p pause", "bold"))
@@ -108,6 +110,15 @@ def _rates(look: Status, activity: Activity) -> tuple[Word, ...]:
 def _actions(activity: Activity) -> tuple[Word, ...]:
     frequent = sorted(activity.actions_s.items(), key=lambda item: (-item[1], item[0]))
     return tuple(Word(f"{verb} {_rate(per_s)}/s") for verb, per_s in frequent)
+
+
+def _remembered(state: StateStatus) -> tuple[Word, ...]:
+    """How full the memory is, and what a loss of power would forget."""
+    figures, age_s = state.figures, state.save_age_s
+    share = f"{figures.used_bytes / figures.max_bytes:.0%} full" if figures.max_bytes else "size unknown"
+    saved = Word("nothing saved yet") if age_s is None else Word(f"saved {age_s:.0f} s ago")
+    words = (Word(f"{figures.entries:,} records remembered"), Word(share), saved)
+    return words if state.up and not figures.trouble else (*words, Word("NOT KEPT ON DISK", "bold red"))
 
 
 def _workers(activity: Activity, view: View) -> Table:
