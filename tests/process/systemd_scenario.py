@@ -36,7 +36,7 @@ LOOK_S = 0.02
 CHECKOUT = "/checkout"
 # Lines of scripts that a container without a network cannot run; the test has done what they do.
 PROVIDED = (
-    "apt-get install python3-venv",
+    "apt-get install python3-venv gcc python3-dev",
     "python3 -m venv /opt/forkpolicy",
     "/opt/forkpolicy/bin/pip install '.[terminal]'",
     "/opt/forkpolicy/bin/pip install --upgrade '.[terminal]'",
@@ -433,6 +433,31 @@ def networks_of_the_instance(path):
 
 
 @step
+def memory():
+    """A limit of two messages, over a restart and after the live map has gone; the instance has this policy, too."""
+    with Path("/etc/forkpolicy/policy.conf").open("a") as file:
+        file.write("acl busy rate {sender} 2/1h\naction slow 450 4.7.1 slow down\naccess busy slow\n")
+    command("systemctl", "reload", "forkpolicy.service")
+    found = {"first": [busy(number) for number in range(4)]}
+    found["maps"] = [owner_and_mode(f"/{place}/forkpolicy/state") for place in ("run", "var/lib")]
+    (state,) = (pid for pid, title in processes().items() if title.startswith("forkpolicy: state"))
+    found["uid"] = status_of(state)["Uid"].split()[0] == str(pwd.getpwnam("forkpolicy").pw_uid)
+    found["status"] = status_command()["state"]["figures"]["trouble"]
+    command("systemctl", "restart", "forkpolicy.service")
+    found["restarted"] = busy(5)
+    command("systemctl", "stop", "forkpolicy.service")
+    command("rm", "-r", "/run/forkpolicy/state")
+    command("systemctl", "start", "forkpolicy.service")
+    found["restored"] = busy(6)
+    return found
+
+
+def busy(number):
+    """The answer about another message of one sender."""
+    return ask({"sender": "busy@elsewhere.example", "instance": f"{number}.1"})
+
+
+@step
 def instance():
     """A second policy server by the template units: its own policy, socket, tables; each is stopped alone."""
     by_the_book("Several instances", 0)
@@ -445,6 +470,7 @@ def instance():
         "socket": owner_and_mode(path),
         "tables": owner_and_mode("/var/lib/forkpolicy-outbound/tables"),
         "run": owner_and_mode("/run/forkpolicy-outbound"),
+        "maps": [owner_and_mode(f"/{place}/forkpolicy-outbound/state") for place in ("run", "var/lib")],
         "compiled": sorted(each.name for each in Path("/var/lib/forkpolicy-outbound/tables").glob("*.lmdb")),
     }
     command("systemctl", "start", "forkpolicy-tables@outbound.path", "forkpolicy-tables@outbound.timer")

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # As in the scenario, which runs without this package.
 PROVIDED = (
-    "apt-get install python3-venv",
+    "apt-get install python3-venv gcc python3-dev",
     "python3 -m venv /opt/forkpolicy",
     "/opt/forkpolicy/bin/pip install '.[terminal]'",
     "/opt/forkpolicy/bin/pip install --upgrade '.[terminal]'",
@@ -333,6 +333,15 @@ def test_networks_without_netlink(seen):
     assert seen["status"] == "1"
 
 
+def test_memory(seen):
+    """The unit lets the server keep both maps; a restart forgets nothing, nor does the loss of the live map."""
+    assert seen["first"] == ["action=DUNNO"] * 2 + ["action=450 4.7.1 slow down"] * 2
+    assert seen["maps"] == ["forkpolicy 700"] * 2
+    assert seen["uid"]
+    assert seen["status"] == ""
+    assert seen["restarted"] == seen["restored"] == "action=450 4.7.1 slow down"
+
+
 def test_instance(seen):
     """An instance has a policy, a socket, tables and directories of its own; neither stops the other."""
     assert seen["answer"].startswith("action=REJECT 5.7.9")
@@ -340,6 +349,7 @@ def test_instance(seen):
     assert seen["socket"] == "postfix 660"
     assert seen["tables"] == "root 755"
     assert seen["run"] == "forkpolicy 711"
+    assert seen["maps"] == ["forkpolicy 700"] * 2
     assert seen["compiled"] == ["local_domains.lmdb", "local_networks.lmdb"]
     assert seen["not_in_the_first"] == "action=DUNNO"
     assert seen["networks"].startswith("action=REJECT 5.7.2")
