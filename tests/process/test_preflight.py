@@ -54,6 +54,11 @@ def link_for_a_log(server):
     server.log.symlink_to(server.directory / "elsewhere")
 
 
+def file_for_a_map(server):
+    server.write_policy("acl busy rate {sender} 5/1h\naction slow 450 4.7.1 slow\naccess busy slow\n")
+    (server.directory / "kept").touch()
+
+
 CASES = [
     pytest.param(
         "_users", replaced("user =", 'user = "no-such-user"'), 'user: user "no-such-user" does not', marks=needs_root
@@ -101,6 +106,7 @@ CASES = [
     ("settings", listening("unix:policy", "unix:../server/policy"), "is the same socket as"),
     ("settings", listening("unix:control"), "is the same socket as"),
     ("settings", listening("inet:127.0.0.1:65536"), "expected a port from 1 to 65535"),
+    ("_state", file_for_a_map, "server/kept is not a directory"),
     pytest.param("_tables", closed_tables, "compiled/domains.lmdb: owner ", marks=needs_root),
     pytest.param("_tables", closed_directory, "it may not search the directory ", marks=needs_root),
 ]
