@@ -8,7 +8,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest bench postfix clean
+.PHONY: help demo test lint loadtest bench sanitize postfix clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -31,6 +31,9 @@ loadtest: $(VENV)/.installed-dev postfix ## a small day of mail through a real P
 
 bench: $(VENV)/.installed-dev ## CPU per request of one worker, next to bare echo servers; with AGAINST=COMMIT also to that commit
 	$(BIN)/python -m loadtest bench $(if $(AGAINST),--against $(AGAINST))
+
+sanitize: $(VENV)/.installed-dev ## the tests of the part in C with the compiler's sanitizers of memory and undefined behaviour
+	$(BIN)/python -m tests.sanitize
 
 postfix:
 	@sh tests/postfix/install.sh
