@@ -5,6 +5,8 @@
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null \
 	&& echo /usr/bin/python3 || echo python3)
+# Servers run with the turn of a connection in C; these tests run again with it in Python (forkpolicy/worker/implementation.py).
+IN_PYTHON := $(addprefix tests/process/test_,at_once.py hot_swap.py life.py upgrade.py)
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -18,6 +20,7 @@ demo: $(VENV)/.installed ## install, start a server in the checkout, send it the
 
 test: $(VENV)/.installed-dev postfix ## every test; installs Debian's Postfix when it is missing and you are root
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON))
 
 lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 	$(BIN)/ruff check .

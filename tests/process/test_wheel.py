@@ -22,10 +22,11 @@ from forkpolicy.loading import load_everything
 from forkpolicy.worker import implementation
 from forkpolicy.worker.connection import Connection
 from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.readiness import Readiness
 ours, theirs = socket.socketpair()
 theirs.setblocking(False)
 engine = Engine(load_everything(sys.argv[1]), 1, None)
-connection = Connection(theirs, engine, lambda _: None, idle_timeout_s=60, max_request_bytes=65536)
+connection = Connection(theirs, engine, Readiness(), lambda _: None, idle_timeout_s=60, max_request_bytes=65536)
 ours.sendall(b"request=smtpd_access_policy\\nsender=a@example.com\\n\\n")
 connection.start()
 replies = [ours.recv(100).decode()]
