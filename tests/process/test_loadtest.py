@@ -277,6 +277,15 @@ def test_the_bench_is_a_table_for_people():
     assert forkpolicy.split()[6] == "-"
 
 
+def test_starts_are_measured_next_to_a_bare_python():
+    """A start takes longer than Python alone, and both are in the table."""
+    done = loadtest("start", "--rounds", 2, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    python, ours = json.loads(done.stdout)["rows"]
+    assert (python["what"], ours["what"]) == ("python -c pass", "forkpolicy serve")
+    assert python["least_s"] <= python["median_s"] < ours["least_s"] <= ours["median_s"]
+
+
 def test_latency_is_measured_at_parts_of_the_highest_rate():
     """Both variants, each next to an echo server at the same rate, which is a part of what that variant can do."""
     done = loadtest("latency", "--seconds", 0.1, "--rounds", 2, "--connections", 8, "--parts", "0.1,0.2", "--json")
