@@ -266,6 +266,15 @@ def test_policies_are_measured_and_compared():
     assert done.stdout.splitlines()[-1].startswith("7 networks ")
 
 
+def test_the_growth_of_a_policy_is_measured_in_the_same_rounds():
+    """Ten thousand rules next to ten: a ratio for the larger one."""
+    done = loadtest("policies", "--rounds", 1, "--only", "rules of two ACLs", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    few, many = json.loads(done.stdout)
+    assert (few["shape"], few["growth"]) == ("10 rules of two ACLs", None)
+    assert many["growth"] == pytest.approx(many["decide_us"] / few["decide_us"])
+
+
 def test_the_bench_is_a_table_for_people():
     """The heading says on what it was measured; what was not compared has a dash."""
     done = loadtest("bench", "--seconds", 0.1, "--rounds", 1, "--connections", 4)

@@ -19,7 +19,7 @@ from hdrh.log import HistogramLogReader
 
 from loadtest.__main__ import main
 from loadtest.clients.rounds import Outcome
-from loadtest.commands import latency, workers
+from loadtest.commands import latency, policies, workers
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
 from loadtest.measure.histogram import Histogram, write_log
@@ -31,6 +31,7 @@ from loadtest.servers.earlier import CHECKOUT, earlier_build
 from loadtest.servers.peers import PEERS
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
 from loadtest.traffic.oracle import Oracle, domain_of
+from loadtest.traffic.policy_shapes import SHAPES
 from loadtest.traffic.profile import load_profile, names
 from loadtest.traffic.traffic import Day
 
@@ -210,6 +211,16 @@ def test_the_time_of_all_cores_is_accounted_for():
     outcome = Outcome(process_us={9: 1e6}, generator_us=1e6, machine_us=1.99e6, seconds=1.0)
     found = workers.spent(outcome, {9: "9"}, cores=2)
     assert (found["workers"], found["others"], found["idle"]) == (1.0, 0.0, 0.0)
+
+
+def test_policies_of_one_kind_take_turns():
+    """What differs in the number of rules alone is measured in the same rounds, the fewest first."""
+    together = policies.kinds("")
+    assert [f"{count} rules of one ACL" for count in (10, 100, 1000, 10_000)] in together
+    assert ["10 rules of two ACLs", "10000 rules of two ACLs"] in together
+    assert ["the founding rule"] in together
+    assert sorted(shape for shapes in together for shape in shapes) == sorted(SHAPES)
+    assert policies.kinds("networks") == [["7 networks"]]
 
 
 def test_several_workers_are_two_tables_for_people():
