@@ -101,22 +101,16 @@ class LogPipe:
         return line_bytes(self.style, PRIORITY[level], {"time": self._now(), "level": level, **fields})
 
     def _write(self, line: bytes) -> None:
-        if self.dropped and self._put(self._line("warning", {**_lost(self.dropped), **self.fields})):
-            self.dropped = 0
-        if not self._put(line):
+        try:
+            if self.dropped:
+                os.write(self.fd, self._line("warning", {**_lost(self.dropped), **self.fields}))
+                self.dropped = 0
+            os.write(self.fd, line)
+        except (BlockingIOError, BrokenPipeError):
+            # Full, or the logger has ended and the master starts another. Lines lost meanwhile are counted.
             self.dropped += 1
             if self.lost:
                 self.lost.add(1)
-
-    def _put(self, line: bytes) -> bool:
-        try:
-            os.write(self.fd, line)
-        except BlockingIOError:
-            return False
-        except BrokenPipeError:
-            # The logger has ended; the master starts another. Lines lost meanwhile are counted.
-            return False
-        return True
 
     def _now(self) -> str:
         millisecond = time.time_ns() // 1_000_000
