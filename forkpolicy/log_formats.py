@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from forkpolicy.log_lines import MAX_LINE_BYTES, json_value, line_bytes, logfmt_value
+from forkpolicy.log_lines import MAX_LINE_BYTES, json_value, line_bytes, logfmt_value, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,7 +106,7 @@ class LineFormat:
         """The line as an f-string; texts between the slots go to the namespace."""
         is_json = self.style == "json"
         prefix, colon = ('{"', '":') if is_json else ("", "=")
-        before = f"{self.priority}{prefix}time{colon}{chr(34) if is_json else ''}"
+        before = f"{marked(self.priority)}{prefix}time{colon}{chr(34) if is_json else ''}"
         text, between = "{time}", '"' if is_json else ""
         parts = [_literal(before, namespace), text]
         for at, (name, value) in enumerate(self.fields.items()):

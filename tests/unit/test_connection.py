@@ -67,7 +67,7 @@ class Log:
         return LineFormat("json", PRIORITY[level], {"event": event, **fields}, arguments).writer(str, self.keep)
 
     def keep(self, line):
-        self.decisions.append(json.loads(line[1:]))
+        self.decisions.append(json.loads(line))
 
 
 def until(condition):
