@@ -5,10 +5,12 @@
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null \
 	&& echo /usr/bin/python3 || echo python3)
+# Servers run with the turn of a connection in C; these tests run again with it in Python (forkpolicy/worker/implementation.py).
+IN_PYTHON := $(addprefix tests/process/test_,at_once.py hot_swap.py life.py upgrade.py)
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest bench postfix clean
+.PHONY: help demo test lint loadtest bench sanitize postfix clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -18,6 +20,7 @@ demo: $(VENV)/.installed ## install, start a server in the checkout, send it the
 
 test: $(VENV)/.installed-dev postfix ## every test; installs Debian's Postfix when it is missing and you are root
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON))
 
 lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 	$(BIN)/ruff check .
@@ -31,6 +34,9 @@ loadtest: $(VENV)/.installed-dev postfix ## a small day of mail through a real P
 
 bench: $(VENV)/.installed-dev ## CPU per request of one worker, next to bare echo servers; with AGAINST=COMMIT also to that commit
 	$(BIN)/python -m loadtest bench $(if $(AGAINST),--against $(AGAINST))
+
+sanitize: $(VENV)/.installed-dev ## the tests of the part in C with the compiler's sanitizers of memory and undefined behaviour
+	$(BIN)/python -m tests.sanitize
 
 postfix:
 	@sh tests/postfix/install.sh

@@ -18,11 +18,11 @@ import time
 from typing import TYPE_CHECKING
 
 from forkpolicy.log_formats import LineFormat
-from forkpolicy.log_lines import MAX_LINE_BYTES, line_bytes
+from forkpolicy.log_lines import INFO, MAX_LINE_BYTES, line_bytes, priority_and_text, without_priorities
 from forkpolicy.secrets import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from forkpolicy.log_formats import Writer
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SYSLOG_SOCKET = "/dev/log"
 # An hour of a busy server's refusals fits while the target is down; it is what an unprivileged process may have.
 PIPE_BYTES = 1 << 20
-# syslog(3) severities; the first byte of a line in the pipe.
-PRIORITY = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
+# syslog(3) severities.
+PRIORITY = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": INFO, "debug": 7}
 
 
 class Tally:
@@ -94,29 +94,23 @@ class LogPipe:
         return LineFormat(self.style, PRIORITY[level], every, arguments).writer(self._now, self._write)
 
     def line(self, level: str, event: str, **fields: object) -> bytes:
-        """The line of an event, without its newline, for a caller that does not write it to the pipe."""
-        return self._line(level, {"event": event, **self.fields, **_without_passwords(fields)})[:-1]
+        """The line of an event, for a caller that does not write it to the pipe."""
+        return self._line(level, {"event": event, **self.fields, **_without_passwords(fields)})
 
     def _line(self, level: str, fields: Mapping[str, object]) -> bytes:
         return line_bytes(self.style, PRIORITY[level], {"time": self._now(), "level": level, **fields})
 
     def _write(self, line: bytes) -> None:
-        if self.dropped and self._put(self._line("warning", {**_lost(self.dropped), **self.fields})):
-            self.dropped = 0
-        if not self._put(line):
+        try:
+            if self.dropped:
+                os.write(self.fd, self._line("warning", {**_lost(self.dropped), **self.fields}))
+                self.dropped = 0
+            os.write(self.fd, line)
+        except (BlockingIOError, BrokenPipeError):
+            # Full, or the logger has ended and the master starts another. Lines lost meanwhile are counted.
             self.dropped += 1
             if self.lost:
                 self.lost.add(1)
-
-    def _put(self, line: bytes) -> bool:
-        try:
-            os.write(self.fd, line)
-        except BlockingIOError:
-            return False
-        except BrokenPipeError:
-            # The logger has ended; the master starts another. Lines lost meanwhile are counted.
-            return False
-        return True
 
     def _now(self) -> str:
         millisecond = time.time_ns() // 1_000_000
@@ -143,11 +137,13 @@ def open_pipe() -> tuple[int, int]:
     return read_end, write_end
 
 
-def printed(lines: Iterable[bytes], *, for_journal: bool) -> bytes:
-    """Lines of a pipe as standard error gets them: under systemd each begins with its priority, as sd-daemon(3) has it,
-    elsewhere without.
+def printed(lines: bytes, *, for_journal: bool) -> bytes:
+    """Whole lines of a pipe as standard error gets them: under systemd each begins with its priority, as sd-daemon(3)
+    has it, elsewhere without.
     """
-    return b"".join((b"<%c>%b\n" % (line[0], line[1:])) if for_journal else line[1:] + b"\n" for line in lines)
+    if not for_journal:
+        return without_priorities(lines)
+    return b"".join(b"<%d>%b" % priority_and_text(line) for line in lines.splitlines(keepends=True))
 
 
 def _without_passwords(fields: Mapping[str, object]) -> dict[str, object]:

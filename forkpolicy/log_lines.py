@@ -1,4 +1,5 @@
-"""A log line as bytes: its priority, its fields as logfmt or JSON, one newline.
+"""A log line as bytes: its fields as logfmt or JSON, one newline. In front of them stands the line's priority, but for
+those of most lines, so that most of what is read from the pipe can be written as it is.
 
 Values come from outside: whatever is not a printable character is escaped, so that one event is one line and a
 terminal that shows it does nothing but show it. A line is at most PIPE_BUF bytes; its values are cut until it is.
@@ -19,9 +20,14 @@ Style = Literal["logfmt", "json"]
 
 # Linux's PIPE_BUF: up to here a write to a pipe is atomic (pipe(7)).
 MAX_LINE_BYTES = select.PIPE_BUF
+# A syslog(3) severity, that of nearly all lines.
+INFO = 6
+# In front of another severity's digit. No line has this byte: what is not printable is escaped.
+MARK = b"\1"
 # Values are cut to the first of these lengths that makes the line fit.
 CUT_CHARACTERS = (1000, 250, 60)
 
+_MARKED = re.compile(b"^%b." % MARK, re.MULTILINE).sub
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 _QUOTES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -29,16 +35,32 @@ _QUOTES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def line_bytes(style: str, priority: int, fields: Mapping[str, object]) -> bytes:
     """The line of these fields, in their order."""
     encode = _json if style == "json" else _logfmt
-    line = f"{priority}{encode(fields)}\n".encode()
+    mark = marked(priority)
+    line = f"{mark}{encode(fields)}\n".encode()
     for length in CUT_CHARACTERS:
         if len(line) <= MAX_LINE_BYTES:
             return line
         cut = {**{key: _cut(value, length) for key, value in fields.items()}, "cut": f"values at {length}"}
-        line = f"{priority}{encode(cut)}\n".encode()
+        line = f"{mark}{encode(cut)}\n".encode()
     if len(line) <= MAX_LINE_BYTES:
         return line
     kept = {key: fields[key] for key in ("time", "level", "event", "pid", "worker") if key in fields}
-    return f"{priority}{encode({**kept, 'cut': 'line too long'})}\n".encode()
+    return f"{mark}{encode({**kept, 'cut': 'line too long'})}\n".encode()
+
+
+def marked(priority: int) -> str:
+    """What a line of that priority begins with."""
+    return "" if priority == INFO else f"{MARK.decode()}{priority}"
+
+
+def priority_and_text(line: bytes) -> tuple[int, bytes]:
+    """The priority of a line, and what is left of it."""
+    return (int(line[1:2]), line[2:]) if line.startswith(MARK) else (INFO, line)
+
+
+def without_priorities(lines: bytes) -> bytes:
+    """The texts of whole lines."""
+    return _MARKED(b"", lines) if MARK in lines else lines
 
 
 def logfmt_value(value: object) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
         "how long one worker takes to reply at a steady rate, next to an echo server",
     ),
     "workers": ("loadtest.commands.workers", "what 1, 2 and 4 workers do and cost, and where the cores' time goes"),
+    "start": ("loadtest.commands.start", "how long it takes from `forkpolicy serve` to the first reply"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
     "state": ("loadtest.commands.state", "what remembering costs, next to LMDB alone; its latency and its room"),

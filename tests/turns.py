@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import pathlib
 import socket
+import struct
+import termios
 
 from forkpolicy.policy.outcome import Outcome
 from forkpolicy.worker.counters import Counters
@@ -44,6 +47,11 @@ LEARNT_NAMES = (
 
 class DecisionError(Exception):
     """What a decision raises that is a bug."""
+
+
+def unread(sock):
+    """How many bytes have come that were not read."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
 
 
 class Decider:
@@ -105,16 +113,19 @@ class Scene:
         self.notes.append(("close",))
 
     def ask(self, raw):
-        """What a turn does with these bytes: all that can be seen of it but times."""
+        """What turns do with these bytes until all are read: all that can be seen of it but times."""
         self.notes.clear()
         self.decider.seen.clear()
         if raw:
             self.client.send(raw)
-        raised = None
-        try:
-            self.turn.readable()
-        except DecisionError as error:
-            raised = str(error)
+        raised = []
+        while True:
+            try:
+                self.turn.readable()
+            except DecisionError as error:
+                raised.append(str(error))
+            if not unread(self.sock):
+                break
         sent = b""
         with contextlib.suppress(BlockingIOError):
             sent = self.client.recv(65536)

@@ -73,7 +73,7 @@ class StderrLog:
     def event(self, level: str, event: str, **fields: object) -> None:
         """Print one event."""
         line = self._lines.line(level, event, **fields)
-        os.write(2, printed([line], for_journal=self._for_journal))
+        os.write(2, printed(line, for_journal=self._for_journal))
 
 
 def why_not_written(tables: Path) -> str:

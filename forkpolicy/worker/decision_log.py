@@ -35,21 +35,17 @@ class DecisionLog:
         self._decisions = settings.decisions
         self._logs_requests = settings.decisions == "all" and settings.format == "json"
         self.logs_notes = settings.decisions != "none"
-        # Made when a rule is first logged: of ten thousand rules few ever are.
-        self._decision_writer, self._note_writer = cache(self._for_decisions), cache(self._for_notes)
+        # `writer_of(rule)(reply, values, us, raw)` logs a decision; `raw` is the request, all of which is logged for
+        # `replay` where everything is. It is made when a rule is first logged: of ten thousand rules few ever are.
+        self.writer_of, self._note_writer_of = cache(self._for_decisions), cache(self._for_notes)
 
     def logs(self, rule: Rule) -> bool:
         """Whether decisions by this rule are logged."""
         return self._decisions == "all" or (self._decisions == "acted" and rule.action.verb != "DUNNO")
 
-    def decision(self, rule: Rule, values: Values, reply: bytes, elapsed_us: int, raw: bytes) -> None:
-        """Log a decision; `raw` is the request, all of which is logged for `replay` where everything is."""
-        request = Request.parse(raw).attributes if self._logs_requests else None
-        self._decision_writer(rule)(reply, values, elapsed_us, request)
-
     def note(self, rule: Rule, values: Values, text: str, elapsed_us: int) -> None:
         """Log that a rule of the action `log` has fired. For `replay` the request stands with the decision, once."""
-        self._note_writer(rule)(text, values, elapsed_us)
+        self._note_writer_of(rule)(text, values, elapsed_us)
 
     def shadow_differs(self, pair: str, real: str, shadow: str, values: Values) -> None:
         """Log that the shadow policy would have replied differently."""
@@ -63,8 +59,8 @@ class DecisionLog:
     def _for_decisions(self, rule: Rule) -> Writer:
         text = Slot(f"reply[{len(BEGIN)}:-{len(END)}].decode()", "sentence")
         action = rule.action.reply.text if rule.action.encoded else text
-        request = {"request": Slot("request", "any")} if self._logs_requests else {}
-        return self._writer(rule, action, ("reply", "values", "us", "request"), request)
+        request = {"request": Slot("raw", "any", _attributes)} if self._logs_requests else {}
+        return self._writer(rule, action, ("reply", "values", "us", "raw"), request)
 
     def _for_notes(self, rule: Rule) -> Writer:
         return self._writer(rule, Slot("text", "sentence"), ("text", "values", "us"), {"note": True})
@@ -73,3 +69,7 @@ class DecisionLog:
         named = {name: Slot(f"values[{at}]") for name, at in self._logged_at}
         fields = {"action": action, "line": rule.where, "acls": rule.shown_acls, **named, "us": Slot("us", "number")}
         return self._log.writer("info", "decision", {**fields, **more}, arguments)
+
+
+def _attributes(raw: bytes) -> Mapping[str, str]:
+    return Request.parse(raw).attributes

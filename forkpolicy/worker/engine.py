@@ -117,7 +117,7 @@ class Engine:
         if outcome.denies:
             self.denied_domains.count(values[self._sender_at] or "", values[self._state_at] or "")
         if outcome.logged:
-            self.decision_log.decision(rule, values, reply, elapsed_us, raw)
+            self.decision_log.writer_of(rule)(reply, values, elapsed_us, raw)
         return reply
 
     def _take_notes(self, values: Values, elapsed_us: int) -> None:

@@ -77,15 +77,10 @@ class Readiness:
             # Closed by what was served before it in this turn.
             if fd not in waiting:
                 continue
-            done = self._call(waiting[fd][1])
-            if (events & GONE or not done) and fd in waiting:
+            try:
+                waiting[fd][1]()
+            except Exception:  # noqa: BLE001 - the next connection has nothing to do with it
+                self._hub.handle_error(self._watcher, *sys.exc_info())
+                events |= GONE  # noqa: PLW2901 - it did not come to its end
+            if events & GONE and fd in waiting:
                 self.again(fd)
-
-    def _call(self, callback: Callback) -> bool:
-        """Whether it came to its end."""
-        try:
-            callback()
-        except Exception:  # noqa: BLE001 - the next connection has nothing to do with it
-            self._hub.handle_error(self._watcher, *sys.exc_info())
-            return False
-        return True

@@ -51,6 +51,8 @@ class Row:
     to_c_echo: float | None
     to_python_echo: float | None
     to_earlier: float | None
+    # Of a server that logs refusals: to the same build that logs no decision.
+    to_unlogged: float | None
     rate: float
     p50_us: int
     p99_us: int
@@ -80,12 +82,12 @@ def table(head: Heading, rows: Sequence[Row]) -> str:
     lines.append(
         f"{'':<40}{'':>6}{'CPU us/request':>17}{'median ratio to':>27}\n"
         f"{'server':<40}{'conns':>6}{'least':>9}{'median':>8}"
-        f"{'C echo':>9}{'Py echo':>9}{'earlier':>9}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}"
+        f"{'C echo':>9}{'Py echo':>9}{'earlier':>9}{'unlogged':>9}{'requests/s':>12}{'p50 us':>8}{'p99 us':>8}"
     )
     for row in rows:
         ratios = "".join(
             f"{'-' if ratio is None else format(ratio, '.2f'):>9}"
-            for ratio in (row.to_c_echo, row.to_python_echo, row.to_earlier)
+            for ratio in (row.to_c_echo, row.to_python_echo, row.to_earlier, row.to_unlogged)
         )
         lines.append(
             f"{row.server:<40}{row.connections:>6}{row.cpu_us:>9.2f}{row.cpu_us_median:>8.2f}"
@@ -144,6 +146,7 @@ def _row(
         ratio_to(C_ECHO),
         ratio_to(PYTHON_ECHO),
         ratio_to(named(name, earlier)) if earlier else None,
+        ratio_to(name.replace(VARIANTS["acted"], VARIANTS["none"])) if VARIANTS["acted"] in name else None,
         statistics.median(outcome.rates),
         outcome.latency.percentile(50),
         outcome.latency.percentile(99),

@@ -1,7 +1,7 @@
 """The forkpolicy of an earlier commit of this checkout, to measure today's against it.
 
 It runs on the same interpreter with the same installed packages; its part in C is built, if it has one, and it compiles
-its own tables. Raises SetupError for a commit that does not exist.
+its own tables. Raises SetupError for a commit that does not exist, or whose part in C cannot be built.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from forkpolicy.worker.implementation import CHOSEN, C
 from loadtest.errors import SetupError
 from loadtest.native import extension
 
@@ -35,8 +36,9 @@ def earlier_build(commit: str, directory: Path) -> Earlier:
     # Not tar: Debian's Python 3.11 cannot extract that safely.
     with zipfile.ZipFile(io.BytesIO(_git("archive", "--format=zip", name.decode().strip(), "forkpolicy"))) as archive:
         archive.extractall(directory)
-    if (source := directory / "forkpolicy" / "worker" / "_turn.c").exists():
-        extension(source)
+    # A build that lacks it is another program: what it costs would say nothing about the commit.
+    if (source := directory / "forkpolicy" / "worker" / "_turn.c").exists() and CHOSEN is C and not extension(source):
+        raise SetupError(f"the part in C of commit {commit} cannot be built, and that of the checkout is used")
     # Safe path: otherwise Python prefers the current directory, which is the checkout of today.
     return Earlier(name.decode().strip(), {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"})
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.tables.reader import open_table, verify_file
 from loadtest.errors import SetupError
-from loadtest.measure.calls import call_us
+from loadtest.measure.calls import calls_us
 from loadtest.measure.processes import descendants, smaps_kib
 from loadtest.tables.lists import as_mail_asks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from loadtest.tables.lists import Sample
 
 KIB = 1024
 WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LookUps:
+    """CPU microseconds of a look-up in each round: of what was never asked before, and of what mail asks."""
+
+    new_us: list[float]
+    by_mail_us: list[float]
 
 
 class PeakMemory(threading.Thread):
@@ -81,13 +92,16 @@ def verified_s(directory: Path) -> str:
     return f"{time.process_time() - started:.2f} s"
 
 
-def compiled_us(sample: Sample, directory: Path) -> list[float]:
-    """A look-up in the compiled table: of what was never asked before, and of what mail asks."""
-    table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
-    try:
-        return [call_us(table.find, sample.questions), call_us(table.find, as_mail_asks(sample.questions))]
-    finally:
-        table.close()
+def compiled_us(samples: Sequence[tuple[Sample, Path]]) -> list[LookUps]:
+    """Look-ups in compiled tables of one kind, which take turns."""
+    with contextlib.ExitStack() as stack:
+        asked = []
+        for sample, directory in samples:
+            table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
+            stack.callback(table.close)
+            asked += [(table.find, sample.questions), (table.find, as_mail_asks(sample.questions))]
+        rounds = calls_us(asked)
+    return [LookUps(new, by_mail) for new, by_mail in zip(rounds[::2], rounds[1::2], strict=True)]
 
 
 def memory_of_workers(sample: Sample, directory: Path) -> list[str]:

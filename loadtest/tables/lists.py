@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING
 
+from loadtest.errors import SetupError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 VALUES = ("", "permit", "REJECT", "EU", "US", "AD")
@@ -52,19 +54,33 @@ class Sample:
     questions: list[str] = field(default_factory=list)
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file. Raises SetupError where that is not possible."""
+    try:
+        with path.open("w") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise SetupError(
+            f"cannot write {path}: {error.strerror}: make room, or set TMPDIR to a larger place"
+        ) from error
+
+
 def generate(kind: str, count: int, directory: Path) -> Sample:
     """Write a list and choose questions."""
     rng = random.Random(count)
     sample = Sample(kind, count, directory / f"{kind}{count}")
     keep = max(1, count // (QUESTIONS // 2))
-    with sample.path.open("w") as file:
+
+    def lines() -> Iterator[str]:
         for number, line in enumerate((networks if kind == "cidr" else domains)(count, rng)):
-            file.write(line)
+            yield line
             if number % keep == 0 and len(sample.questions) < QUESTIONS // 2:
                 key = line.split()[0]
                 sample.questions.append(
                     key.partition("/")[0] if kind == "cidr" else f"x{key}" if key[0] == "." else key
                 )
+
+    write_lines(sample.path, lines())
     misses = networks(QUESTIONS // 2, rng) if kind == "cidr" else domains(QUESTIONS // 2, rng)
     sample.questions += [line.split()[0].partition("/")[0].lstrip(".") for line in misses]
     rng.shuffle(sample.questions)

@@ -251,7 +251,10 @@ def test_the_bench_compares_servers_and_builds():
     assert earlier["to_earlier"] is None
     assert min(today["to_python_echo"], earlier["to_python_echo"]) > 0
     assert 0 < today["cpu_us"] <= today["cpu_us_median"]
-    assert {f"forkpolicy, logging refusals, at {result['earlier']}", "Python echo"} < rows.keys()
+    assert today["to_unlogged"] is None
+    logging = [rows[f"forkpolicy, logging refusals{build}"] for build in ("", f", at {result['earlier']}")]
+    assert all(row["to_unlogged"] > 0 for row in logging)
+    assert "Python echo" in rows
 
 
 def test_policies_are_measured_and_compared():
@@ -266,6 +269,15 @@ def test_policies_are_measured_and_compared():
     assert done.stdout.splitlines()[-1].startswith("7 networks ")
 
 
+def test_the_growth_of_a_policy_is_measured_in_the_same_rounds():
+    """Ten thousand rules next to ten: a ratio for the larger one."""
+    done = loadtest("policies", "--rounds", 1, "--only", "rules of two ACLs", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    few, many = json.loads(done.stdout)
+    assert (few["shape"], few["growth"]) == ("10 rules of two ACLs", None)
+    assert many["growth"] == pytest.approx(many["decide_us"] / few["decide_us"])
+
+
 def test_the_bench_is_a_table_for_people():
     """The heading says on what it was measured; what was not compared has a dash."""
     done = loadtest("bench", "--seconds", 0.1, "--rounds", 1, "--connections", 4)
@@ -275,6 +287,15 @@ def test_the_bench_is_a_table_for_people():
     assert re.search(r"^Python 3\.\d+\.\d+\S*, /\S+, (the distribution's build|built with)", heading, re.MULTILINE)
     forkpolicy = next(line for line in table[0].splitlines() if line.startswith("forkpolicy  "))
     assert forkpolicy.split()[6] == "-"
+
+
+def test_starts_are_measured_next_to_a_bare_python():
+    """A start takes longer than Python alone, and both are in the table."""
+    done = loadtest("start", "--rounds", 2, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    python, ours = json.loads(done.stdout)["rows"]
+    assert (python["what"], ours["what"]) == ("python -c pass", "forkpolicy serve")
+    assert python["least_s"] <= python["median_s"] < ours["least_s"] <= ours["median_s"]
 
 
 def test_latency_is_measured_at_parts_of_the_highest_rate():
@@ -327,7 +348,7 @@ def test_echo_processes_have_as_many_connections_each(tmp_path):
 
 def test_what_tables_cost_is_a_row_for_each_kind_and_size():
     """Compiled by the real command, asked, opened by workers; then how much dearer the larger one is."""
-    done = loadtest("tables", 200, 400, "--alone")
+    done = loadtest("tables", 400, 200, 400, "--alone")
     assert done.returncode == 0, done.stdout + done.stderr
     head, _, *rows = done.stdout.partition("\n\n")[0].splitlines()
     cells = [row.strip("| ").split(" | ") for row in rows]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import pathlib
 import socket
-import struct
-import termios
 import time
 
 import gevent
@@ -24,6 +21,7 @@ from forkpolicy.worker.connection import MAX_READ_BYTES, REQUESTS_A_TURN, Connec
 from forkpolicy.worker.engine import Engine
 from forkpolicy.worker.readiness import Readiness
 from forkpolicy.worker.reload import WorkerReload
+from tests.turns import unread
 
 POLICY = """
 acl from_us sender @example.com
@@ -69,7 +67,7 @@ class Log:
         return LineFormat("json", PRIORITY[level], {"event": event, **fields}, arguments).writer(str, self.keep)
 
     def keep(self, line):
-        self.decisions.append(json.loads(line[1:]))
+        self.decisions.append(json.loads(line))
 
 
 def until(condition):
@@ -126,7 +124,7 @@ class Peer:
 
     def heard(self):
         """Whether the server has read all that it was sent."""
-        return self.connection.closed or not struct.unpack("i", fcntl.ioctl(self.raw, termios.FIONREAD, bytes(4)))[0]
+        return self.connection.closed or not unread(self.raw)
 
     def stalled(self):
         """Whether the socket takes no more of what the server has to send before somebody reads it."""

@@ -360,7 +360,7 @@ DECISION = {
 @pytest.mark.parametrize("way", ["argument", "typed", "journal"])
 def test_a_decision_without_its_request(explain, style, way):
     """A line that names client, sender and recipient is enough to ask again; what it lacks is said."""
-    line = LogPipe(-1, style).line("info", "decision", action='REJECT "why"', line="policy.conf:1", **DECISION)[1:]
+    line = LogPipe(-1, style).line("info", "decision", action='REJECT "why"', line="policy.conf:1", **DECISION)[:-1]
     if way == "journal":
         line = json.dumps({"__REALTIME_TIMESTAMP": "1795837379198612", "MESSAGE": list(line)}).encode()
     _, text, _ = explain(line.decode()) if way == "argument" else explain(typed=line + b"\n")

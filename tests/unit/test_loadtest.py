@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import itertools
 import os
+import pathlib
 import random
 import re
 import socket
@@ -22,9 +23,10 @@ from hdrh.log import HistogramLogReader
 from loadtest.__main__ import main
 from loadtest.clients import generator
 from loadtest.clients.rounds import Outcome
-from loadtest.commands import latency, limit, workers
+from loadtest.commands import latency, limit, policies, tables, workers
 from loadtest.errors import SetupError
 from loadtest.measure import flatness
+from loadtest.measure.calls import ROUNDS, calls_us
 from loadtest.measure.histogram import Histogram, write_log
 from loadtest.measure.report import Run, charts, page, text
 from loadtest.measure.results import Results, merged
@@ -32,8 +34,10 @@ from loadtest.measure.sampler import Sample
 from loadtest.measure.svg import Line, chart
 from loadtest.servers.earlier import CHECKOUT, earlier_build
 from loadtest.servers.peers import PEERS
+from loadtest.tables.lists import write_lines
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
 from loadtest.traffic.oracle import Oracle, domain_of
+from loadtest.traffic.policy_shapes import SHAPES
 from loadtest.traffic.profile import load_profile, names
 from loadtest.traffic.traffic import Day
 
@@ -213,6 +217,39 @@ def test_the_time_of_all_cores_is_accounted_for():
     outcome = Outcome(process_us={9: 1e6}, generator_us=1e6, machine_us=1.99e6, seconds=1.0)
     found = workers.spent(outcome, {9: "9"}, cores=2)
     assert (found["workers"], found["others"], found["idle"]) == (1.0, 0.0, 0.0)
+
+
+def test_policies_of_one_kind_take_turns():
+    """What differs in the number of rules alone is measured in the same rounds, the fewest first."""
+    together = policies.kinds("")
+    assert [f"{count} rules of one ACL" for count in (10, 100, 1000, 10_000)] in together
+    assert ["10 rules of two ACLs", "10000 rules of two ACLs"] in together
+    assert ["the founding rule"] in together
+    assert sorted(shape for shapes in together for shape in shapes) == sorted(SHAPES)
+    assert policies.kinds("networks") == [["7 networks"]]
+
+
+def test_a_full_disk_is_said_in_one_line():
+    """Lists of millions need hundreds of megabytes: where they do not fit, the place and what to do."""
+    with pytest.raises(SetupError, match=r"^cannot write /dev/full: No space left on device: .* TMPDIR"):
+        write_lines(pathlib.Path("/dev/full"), ["192.0.2.0/24\n"])
+
+
+def test_look_ups_in_several_tables_take_turns():
+    """Other work on the machine meets all of them: each is asked once in each round."""
+    asked = []
+    found = calls_us([(lambda text: asked.append(f"small {text}"), ["a"]), (asked.append, ["b", "c"])])
+    assert asked == ["small a", "b", "c"] * ROUNDS
+    assert [len(rounds) for rounds in found] == [ROUNDS] * 2
+
+
+def test_growth_of_tables_is_ours_in_the_median_round_and_the_others_as_measured():
+    """A machine that was busy for one of the two sizes does not make our tables look better or worse."""
+    titles = ["kind", "entries", "look-up us", "dict us", "postmap -q us"]
+    rows = ["cidr", "1,000", 0.5, 1.0, 2.0], ["cidr", "5,000,000", 2.0, 4.0, "more than 60 s to load"]
+    said = tables.growth(titles, *rows, {"look-up us": 2.25})
+    assert said == "cidr from 1,000 to 5,000,000 entries: look-up x 2.2, dict x 4.0"
+    assert tables.growth(titles, rows[0], rows[0], {}) == ""
 
 
 def test_several_workers_are_two_tables_for_people():

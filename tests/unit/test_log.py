@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forkpolicy.log import LogPipe, open_pipe
-from forkpolicy.log_lines import MAX_LINE_BYTES
+from forkpolicy.log import PRIORITY, LogPipe, open_pipe, printed
+from forkpolicy.log_lines import MAX_LINE_BYTES, priority_and_text, without_priorities
 
 HOSTILE = st.text(st.characters(), max_size=3000) | st.binary(max_size=500).map(
     lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -27,7 +27,7 @@ def pipe():
 
 
 def line_of(style="logfmt", **fields):
-    return LogPipe(-1, style).line("info", "test", **fields)[1:].decode()
+    return LogPipe(-1, style).line("info", "test", **fields)[:-1].decode()
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_logfmt_values(value, shown):
 def test_no_value_breaks_a_line_or_a_terminal(text):
     """Whatever comes from outside: printable characters only, whole, and not too long."""
     line = LogPipe(-1).line("info", "test", sender=text, helo_name=text, recipient=text)
-    assert len(line) < MAX_LINE_BYTES
-    assert line.decode().isprintable()
+    assert len(line) <= MAX_LINE_BYTES
+    assert line[:-1].decode().isprintable()
 
 
 @given(HOSTILE)
 def test_json_stays_json(text):
     """Also when it is cut, and with bytes that are no UTF-8."""
     line = LogPipe(-1, "json").line("info", "test", sender=text, request={"sender": text, text[:20]: text})
-    assert len(line) < MAX_LINE_BYTES
-    found = json.loads(line[1:])
+    assert len(line) <= MAX_LINE_BYTES
+    found = json.loads(line)
     assert found["event"] == "test"
     assert not any("\ud800" <= character <= "\udfff" for character in str(found))
 
@@ -78,10 +78,23 @@ def test_a_request_of_thousands_of_attributes_is_cut_down_to_its_event():
     assert (found["event"], "cut" in found) == ("test", True)
 
 
-def test_the_first_byte_is_the_priority():
-    """As in syslog(3): what the logger strips and may use."""
-    assert LogPipe(-1).line("critical", "bug")[:1] == b"2"
-    assert LogPipe(-1).line("info", "x")[:1] == b"6"
+@pytest.mark.parametrize("style", ["logfmt", "json"])
+def test_lines_have_their_priority(style):
+    """As in syslog(3). Nearly all lines are of one priority and have none: a file gets them as they are."""
+    log = LogPipe(-1, style)
+    lines = [log.line(level, "bug", reason="\x014") for level in PRIORITY]
+    assert [priority_and_text(line)[0] for line in lines] == list(PRIORITY.values())
+    texts = b"".join(priority_and_text(line)[1] for line in lines)
+    assert texts.decode().replace("\n", "").isprintable()
+    assert without_priorities(b"".join(lines)) == printed(b"".join(lines), for_journal=False) == texts
+    assert without_priorities(log.line("info", "x")) == log.line("info", "x")
+
+
+def test_the_journal_gets_the_priority_of_each_line():
+    """As sd-daemon(3) has it."""
+    log = LogPipe(-1)
+    lines = printed(log.line("critical", "bug") + log.line("info", "x"), for_journal=True).splitlines()
+    assert [line[:8] for line in lines] == [b"<2>time=", b"<6>time="]
 
 
 def test_a_full_pipe_drops_counts_and_tells(pipe):

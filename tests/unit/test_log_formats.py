@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forkpolicy.log import PIPE_BYTES, LogPipe, open_pipe
 from forkpolicy.log_formats import LineFormat, Slot
-from forkpolicy.log_lines import MAX_LINE_BYTES, line_bytes
+from forkpolicy.log_lines import MAX_LINE_BYTES, line_bytes, priority_and_text
 
 STYLES = ("logfmt", "json")
 TIME = "2026-11-28T11:00:00.000Z"
@@ -133,6 +133,6 @@ def test_lines_of_a_writer_are_counted_like_others():
     os.close(read_end)
     os.close(write_end)
     assert seen.count(b"\n") == count - 1
-    lost, line = (json.loads(each[1:]) for each in rest.splitlines())
+    lost, line = (json.loads(priority_and_text(each)[1]) for each in rest.splitlines())
     assert (lost["event"], lost["count"], lost["worker"]) == ("log lines dropped", 2, 3)
     assert (line["event"], line["worker"], line["action"]) == ("decision", 3, "y")

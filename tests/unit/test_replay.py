@@ -95,8 +95,7 @@ def logged(settings, *requests):
 
     def read():
         with os.fdopen(read_end, "rb") as stream:
-            # The first byte is the line's priority.
-            lines.extend(line[1:] for line in stream)
+            lines.extend(stream)
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -134,7 +134,9 @@ class _Copying:
             # What has waited for a new logger belongs into the file of today, not into one that was rotated away.
             self._ready([], wait_s)
         while data := self._read():
-            *lines, rest = (rest + data).split(b"\n")
+            came = rest + data
+            end = came.rfind(b"\n") + 1
+            lines, rest = came[:end], came[end:]
             self._write(lines)
             pause_s = self._pacing.pause_s(time.monotonic(), len(data))
             if pause_s:
@@ -162,18 +164,19 @@ class _Copying:
         for fd in fds:
             self._target.use(fd)
         if reason := message[1:].decode():
-            self._write([self._own.line("error", "log target not reopened", reason=reason)])
+            self._write(self._own.line("error", "log target not reopened", reason=reason))
         else:
-            self._write([self._own.line("info", "log target reopened")])
+            self._write(self._own.line("info", "log target reopened"))
 
-    def _write(self, lines: list[bytes]) -> None:
-        lost = [self._own.line("warning", "log lines lost", count=self._lost)] if self._lost else []
+    def _write(self, lines: bytes) -> None:
+        lost = self._own.line("warning", "log lines lost", count=self._lost) if self._lost else b""
         try:
-            self._target.write([*lost, *lines])
+            self._target.write(lost + lines)
             self._lost = 0
         except OSError as error:
-            self._lost += len(lines)
-            self._losses.at_target.add(len(lines))
+            count = lines.count(b"\n")
+            self._lost += count
+            self._losses.at_target.add(count)
             if self._trouble.begins(time.monotonic()) and not isinstance(self._target, StderrTarget):
                 report_on_stderr(f"log lines are lost: {self._target.name}: {error.strerror}")
 

@@ -11,13 +11,11 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from forkpolicy.errors import CannotWriteError
 from forkpolicy.log import SYSLOG_SOCKET, printed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from forkpolicy.log_lines import priority_and_text, without_priorities
 
 FACILITY_MAIL = 2 << 3
 
@@ -27,8 +25,8 @@ class Target(Protocol):
 
     name: str
 
-    def write(self, lines: Sequence[bytes]) -> None:
-        """Write lines that begin with their priority digit and have no newline. Raises OSError."""
+    def write(self, lines: bytes) -> None:
+        """Write whole lines as the pipe has them (log_lines.py). Raises OSError."""
 
     def fileno(self) -> int:
         """The descriptor that is written to."""
@@ -48,7 +46,7 @@ class StderrTarget:
     def __init__(self) -> None:
         self._for_journal = "JOURNAL_STREAM" in os.environ
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: bytes) -> None:
         """Write the lines."""
         _write_all(self.fileno(), printed(lines, for_journal=self._for_journal))
 
@@ -71,9 +69,9 @@ class FileTarget:
         self.name = path
         self._fd = self.open_again()
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: bytes) -> None:
         """Append the lines."""
-        _write_all(self._fd, b"".join(line[1:] + b"\n" for line in lines))
+        _write_all(self._fd, without_priorities(lines))
 
     def fileno(self) -> int:
         """The file's."""
@@ -102,10 +100,11 @@ class SyslogTarget:
     def __init__(self) -> None:
         self._socket = _connected_to_syslog()
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: bytes) -> None:
         """Send each line as a datagram."""
-        for line in lines:
-            message = b"<%d>forkpolicy[%d]: %b" % (FACILITY_MAIL | int(line[:1]), os.getppid(), line[1:])
+        for line in lines.splitlines():
+            priority, text = priority_and_text(line)
+            message = b"<%d>forkpolicy[%d]: %b" % (FACILITY_MAIL | priority, os.getppid(), text)
             try:
                 self._socket.send(message)
             except OSError:
