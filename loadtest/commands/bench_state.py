@@ -100,13 +100,13 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{'':<44}{'':>6}{'CPU us/request':>17}{'ratio to':>9}{'added,':>9}"
     yield (
         f"{'policy':<44}{'conns':>6}{'least':>9}{'median':>8}{'C echo':>9}{'in echoes':>10}"
-        f"{'requests/s':>12}{'p99 us':>9}"
+        f"{'requests/s':>12}{'p99 us':>11}"
     )
     for row in rows:
         added = "-" if row.added is None else f"{row.added:.2f}"
         yield (
             f"{row.policy:<44}{row.connections:>6}{row.cpu_us:>9.2f}{row.cpu_us_median:>8.2f}{row.to_c_echo:>9.2f}"
-            f"{added:>10}{row.rate:>12,.0f}{row.p99_us:>9,}"
+            f"{added:>10}{row.rate:>12,.0f}{row.p99_us:>11,}"
         )
 
 
@@ -119,7 +119,7 @@ def shared_table(rows: Sequence[Shared]) -> Iterator[str]:
     for row in rows:
         yield (
             f"{row.workers:<24}{row.cpu_us:>16.2f}{row.question_us:>15.2f}{row.to_one:>15.2f}{row.rate:>12,.0f}"
-            f"{'at most':>14}{row.p999_ms:>5g} ms"
+            f"{'at most':>14}{row.p999_ms:>6.3g} ms"
         )
 
 
