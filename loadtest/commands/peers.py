@@ -1,8 +1,8 @@
 """`python -m loadtest peers`: what it costs to remember, next to other servers of Debian with the same job.
 
 Greylisting of triplets that nobody has seen before (postgrey, mtpolicyd) and a limit of two windows for each login
-(policyd-rate-limit), forkpolicy with the same jobs, and the C echo server. All run at once and are measured in turn
-(clients/rounds.py); CPU per request is that of all processes of a server, its database included.
+(policyd-rate-limit, mtpolicyd), forkpolicy with the same jobs, and the C echo server. All run at once and are measured
+in turn (clients/rounds.py); CPU per request is that of all processes of a server, its database included.
 
 A server that does not count is cheap: each new triplet must be deferred, and after the rounds a login with a small
 limit must get exactly as many messages through. A wrong reply is exit status 1. As root, because peers give up
@@ -165,7 +165,12 @@ def _others(stack: ExitStack, directory: Path, connections: int) -> Iterator[Ent
 def _running(
     peer: Peer, directory: Path, connections: int
 ) -> contextlib.AbstractContextManager[tuple[Path, list[int]]]:
-    return running(peer, directory / f"peer-{peer.name}", Day(load_profile("bench")), connections)
+    return running(
+        peer,
+        directory / f"{peer.name}-{'limit' if peer.job == LIMIT else 'greylisting'}",
+        Day(load_profile("bench")),
+        connections,
+    )
 
 
 def _probe(entry: Entry) -> str:

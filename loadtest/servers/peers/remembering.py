@@ -1,5 +1,5 @@
 """Peers whose job is to remember: greylisting of strangers by postgrey and mtpolicyd, a limit per login by
-policyd-rate-limit.
+policyd-rate-limit and mtpolicyd.
 
 They remember in Berkeley DB, in memcached with SQLite, and in SQLite, as Debian's own configurations have it. memcached
 runs below mtpolicyd, so that its CPU is counted and it ends with it.
@@ -40,29 +40,74 @@ max_requests=1000000000
 keepalive_timeout=300
 max_keepalive=0
 request_timeout=20
-<Connection memcached>
-    module = "Memcached"
-    servers = "{here}/memcached.sock"
-</Connection>
+{connection}
 <Connection db>
     module = "Sql"
     dsn = "dbi:SQLite:dbname={here}/mtpolicyd.sqlite"
 </Connection>
 <VirtualHost {here}/peer.sock>
-    name="greylisting"
+    name="remembering"
+{plugins}
+</VirtualHost>
+"""
+MEMCACHED = """\
+<Connection memcached>
+    module = "Memcached"
+    servers = "{here}/memcached.sock"
+</Connection>"""
+GREYLIST = """\
     <Plugin greylist>
         module = "Greylist"
         mode = "passive"
-    </Plugin>
-</VirtualHost>
-"""
+    </Plugin>"""
+QUOTA = """\
+    <Plugin quota_{name}>
+        module = "Quota"
+        table_prefix = "{table}_"
+        time_pattern = "{pattern}"
+        field = "sasl_username"
+        metric = "count"
+        threshold = {limit}
+        action = "defer too much mail"
+    </Plugin>"""
+ONLY_THE_PROBE = """\
+    <Plugin probe>
+        module = "Condition"
+        key = "sasl_username"
+        match = "{login}"
+    {quota}
+    </Plugin>"""
+ACCOUNTING = """\
+    <Plugin count_{table}>
+        module = "Accounting"
+        table_prefix = "{table}_"
+        time_pattern = "{pattern}"
+        fields = "sasl_username"
+    </Plugin>"""
+HOUR, DAY = {"table": "hour", "pattern": "%Y-%m-%d %H"}, {"table": "day", "pattern": "%Y-%m-%d"}
+# Where the file is not its user's, mtpolicyd cannot write and closes each connection.
+MAKE_DATABASE = "touch {here}/mtpolicyd.sqlite; chown {owner[0]}:{owner[1]} {here}/mtpolicyd.sqlite"
 
 
-def _mtpolicyd(here: Path, _day: Day, connections: int) -> list[str]:
-    text = MTPOLICYD_SETTINGS.format(here=here, owner=OWNER, servers=connections + 2, most=connections + 10)
+def _greylisting(here: Path, _day: Day, connections: int) -> list[str]:
+    memcached = f"memcached -u {OWNER[0]} -s {here}/memcached.sock -a 0666 -m 256 &"
+    return _mtpolicyd(here, connections, GREYLIST, MEMCACHED.format(here=here), memcached)
+
+
+def _quotas(here: Path, _day: Day, connections: int) -> list[str]:
+    probe = QUOTA.format(name="probe", limit=PROBE_LIMIT, **HOUR)
+    plugins = [ONLY_THE_PROBE.format(login=PROBE, quota=probe)]
+    plugins += [QUOTA.format(name=each["table"], limit=UNREACHED, **each) for each in (HOUR, DAY)]
+    plugins += [ACCOUNTING.format(**each) for each in (HOUR, DAY)]
+    return _mtpolicyd(here, connections, "\n".join(plugins))
+
+
+def _mtpolicyd(here: Path, connections: int, plugins: str, connection: str = "", before: str = "") -> list[str]:
+    numbers = {"servers": connections + 2, "most": connections + 10}
+    text = MTPOLICYD_SETTINGS.format(here=here, owner=OWNER, plugins=plugins, connection=connection, **numbers)
     (here / "settings.conf").write_text(text)
-    memcached = f"memcached -u {OWNER[0]} -s {here}/memcached.sock -a 0666 -m 256"
-    return ["/bin/sh", "-c", f"{memcached} & exec mtpolicyd -f -c {here}/settings.conf"]
+    database = MAKE_DATABASE.format(here=here, owner=OWNER)
+    return ["/bin/sh", "-c", f"{database}; {before} exec mtpolicyd -f -c {here}/settings.conf"]
 
 
 def _rate_limit(here: Path, _day: Day, _connections: int) -> list[str]:
@@ -80,15 +125,16 @@ def _always(reply: bytes) -> Callable[[Day], Right]:
 
 MTPOLICYD_WAITS = b"action=defer greylisting is active\n\n"
 POSTGREY_WAITS = b"action=DEFER_IF_PERMIT 4.2.0 Greylisted"
-RATE_LIMIT_PASSES = b"action=dunno\n\n"
+DUNNO = b"action=dunno\n\n"
 
 MTPOLICYD_GREYLISTING = Peer(
-    "mtpolicyd", "mtpolicyd", "mtpolicyd memcached", GREYLISTING, _mtpolicyd, _always(MTPOLICYD_WAITS)
+    "mtpolicyd", "mtpolicyd", "mtpolicyd memcached", GREYLISTING, _greylisting, _always(MTPOLICYD_WAITS)
 )
+MTPOLICYD_BY_LOGIN = Peer("mtpolicyd", "mtpolicyd", "mtpolicyd", LIMIT, _quotas, _always(DUNNO))
 POSTGREY_GREYLISTING = dataclasses.replace(POSTGREY, job=GREYLISTING)
 RATE_LIMIT_BY_LOGIN = Peer(
-    "policyd-rate-limit", "policyd-rate-limit", "policyd-rate-limit", LIMIT, _rate_limit, _always(RATE_LIMIT_PASSES)
+    "policyd-rate-limit", "policyd-rate-limit", "policyd-rate-limit", LIMIT, _rate_limit, _always(DUNNO)
 )
 # Each with what its right reply begins with.
 GREYLISTERS = ((POSTGREY_GREYLISTING, POSTGREY_WAITS), (MTPOLICYD_GREYLISTING, MTPOLICYD_WAITS))
-LIMITERS = ((RATE_LIMIT_BY_LOGIN, RATE_LIMIT_PASSES),)
+LIMITERS = ((RATE_LIMIT_BY_LOGIN, DUNNO), (MTPOLICYD_BY_LOGIN, DUNNO))
