@@ -34,11 +34,20 @@ def make_directories(state: StateSettings, identity: Identity | None) -> None:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             path.mkdir(mode=0o700)
             if identity:
-                os.chown(path, identity.uid, identity.gid)
+                _give(path, identity)
         except FileExistsError:
             continue
         except OSError as error:
             raise CannotWriteError(f"[state] {name}: {path} cannot be made: {error.strerror}") from error
+
+
+def _give(path: Path, identity: Identity) -> None:
+    """Give a new directory away, and not what a user who may write above it has put in its place."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, identity.uid, identity.gid)
+    finally:
+        os.close(fd)
 
 
 def map_bytes(state: StateSettings) -> int:

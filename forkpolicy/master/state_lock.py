@@ -42,6 +42,10 @@ class StateLock:
                 self.fd = hold(self._path)
             except LockHeldError as error:
                 raise CannotWriteError(self._why_held()) from error
+            if os.fstat(self.fd).st_nlink != 1:
+                # Another user may write its directory where the server starts as root: what we write to is ours alone.
+                self.release()
+                raise CannotWriteError(f"{self._path} has another name, too: remove it")
             self.sign()
 
     def sign(self) -> None:

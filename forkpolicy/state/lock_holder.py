@@ -12,6 +12,8 @@ from pathlib import Path
 
 LOCK_FILE = "lock.mdb"
 
+# The directory is the workers': a FIFO there must not stop the master.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OWNER_AT = 72
 _OWNER_BYTES = 4
 # The kernel's FUTEX_TID_MASK: what a mutex may have above it says that somebody waits, or that its owner has died.
@@ -25,7 +27,7 @@ def lock_holder(directory: str | os.PathLike[str]) -> int:
     closing the file would drop its lock.
     """
     try:
-        fd = os.open(Path(directory) / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(Path(directory) / LOCK_FILE, _FLAGS)
     except OSError:
         return 0
     try:

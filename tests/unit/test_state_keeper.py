@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +20,11 @@ from forkpolicy.master.sockets.loop import Loop
 from forkpolicy.master.state_keeper import StateKeeper
 from forkpolicy.master.state_lock import StateLock
 from forkpolicy.messages import StateForgetCommand, StateReply
+from forkpolicy.process import Identity
 from forkpolicy.settings import Settings, StateSettings
+from forkpolicy.state.lock_holder import lock_holder
 from forkpolicy.state_messages import TO_STATE, StateDone, StateReady, StateRefused, StateReport
+from forkpolicy.state_places import make_directories
 from forkpolicy.status import StateFigures
 
 
@@ -206,3 +210,37 @@ def test_it_writes_what_it_has_when_its_master_dies(tmp_path, make_master):
     assert written.read_text() == "everything"
     for each in (fd, read_end, write_end):
         os.close(each)
+
+
+def test_nothing_is_done_to_what_stands_in_place_of_ours(tmp_path, make_master):
+    """Where the server starts as root, a captured worker may write these directories."""
+    live = tmp_path / "live"
+    live.mkdir()
+    os.mkfifo(live / "lock.mdb")
+    # It would wait for a writer.
+    assert lock_holder(live) == 0
+    (tmp_path / "precious").write_text("as it was")
+    (tmp_path / "precious").chmod(0o600)
+    os.link(tmp_path / "precious", tmp_path / "live.lock")
+    with pytest.raises(CannotWriteError, match="has another name, too"):
+        make_master().keeper.start_first()
+    assert (tmp_path / "precious").read_text() == "as it was"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_link_is_not_given_away(tmp_path, monkeypatch):
+    """One that has taken the place of the directory between its making and its giving."""
+    (tmp_path / "other").mkdir()
+    mkdir = Path.mkdir
+
+    def replaced(path, *arguments, **more):
+        if path.name == "live":
+            path.symlink_to("other")
+        else:
+            mkdir(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "mkdir", replaced)
+    state = StateSettings(live=str(tmp_path / "live"), kept=str(tmp_path / "kept"))
+    with pytest.raises(CannotWriteError, match=r"live: .* cannot be made"):
+        make_directories(state, Identity("nobody", 65534, 65534, (65534,)))
+    assert (tmp_path / "other").stat().st_uid == 0
