@@ -43,12 +43,14 @@ class LiveState:
             raise StateError(self.refused)
         return self.live_map
 
-    def open(self) -> bool:
-        """Open the map, after the fork; False, with `refused` saying why, if it cannot be opened."""
+    def open(self, *, read_only: bool = False) -> bool:
+        """Open the map, after the fork; False, with `refused` saying why, if it cannot be opened. Tools open it
+        `read_only`, to peek.
+        """
         if self.live_map:
             return True
         try:
-            self.live_map = LiveMap.open(self.directory)
+            self.live_map = LiveMap.open(self.directory, read_only=read_only)
         except StateError as error:
             self.refused = str(error)
             return False

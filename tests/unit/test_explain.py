@@ -17,6 +17,8 @@ from forkpolicy.errors import StateError
 from forkpolicy.log import LogPipe
 from forkpolicy.policy.answers import peeking
 from forkpolicy.policy.policy import Policy
+from forkpolicy.state import map_file
+from forkpolicy.state.live_map import LiveMap
 from forkpolicy.state.memory import MemoryStore
 from forkpolicy.state.questions.rate import Limit, Rate
 from tests.compiling import Compiler
@@ -568,3 +570,25 @@ def test_a_store_that_cannot_be_read_is_no_error(remembering, monkeypatch):
     assert status == 0
     assert rows(text)[0] == "action=DUNNO"
     assert "busy not asked the store cannot be read: there is no live map: the server does not run" in rows(text)
+
+
+def test_the_map_of_the_server_is_read(explain, tmp_path):
+    """The live map that workers share, opened by the command itself and left as it was; without one, why not."""
+    live = tmp_path / "live"
+    (tmp_path / "policy.conf").write_text(REMEMBERS)
+    settings = tmp_path / "forkpolicy.toml"
+    settings.write_text(f'{settings.read_text()}[state]\nlive = "{live}"\nkept = "{tmp_path}/kept"\n')
+    status, text, _ = explain(*SIGNED_IN)
+    assert status == 0
+    busy = f"busy not asked the store cannot be read: {live}: there is no map: "
+    assert [row for row in rows(text) if row.startswith(busy)]
+    map_file.make(str(live), 1 << 20)
+    live_map = LiveMap.open(str(live))
+    live_map.ask(Rate("busy", ("anna@example.com",), (Limit(2, 3600), Limit(5, 86400)), "messages", 2, "old"))
+    before = live_map.walk(b"", b"", 100)
+    live_map.close()
+    _, text, _ = explain(*SIGNED_IN)
+    assert "busy would hold sasl_username=anna@example.com: 2 of 2 in 1h, one more in " in "\n".join(rows(text))
+    live_map = LiveMap.open(str(live))
+    assert live_map.walk(b"", b"", 100) == before
+    live_map.close()

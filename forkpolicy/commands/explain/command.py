@@ -56,10 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         for table in loaded.tables.values():
             table.refresh()
+        if loaded.policy.remembers:
+            # Where it cannot be opened, each ACL that asks it says why.
+            loaded.store.open(read_only=True)
         _explain(loaded.policy, requests, as_json=arguments.as_json, show_all=arguments.show_all)
     finally:
         for table in loaded.tables.values():
             table.close()
+        loaded.store.close()
     return EXIT_DONE
 
 
