@@ -50,6 +50,8 @@ ACTIONS: Final = (
     "restriction",
     "log",
     "score",
+    "remember",
+    "forget",
 )
 # Eight buckets for each power of two from 1.024 us on: a percentile is right within an eighth.
 FIRST_POWER: Final = 10

@@ -86,6 +86,25 @@ def test_workers_count_together_and_a_restart_forgets_nothing(remembering):
     assert passed(server, range(9, 12), "b@example.com") == 3
 
 
+def test_rules_fill_lists_and_are_counted(make_server):
+    """`remember` and `forget` act in a worker, their rules have hits, and the worker goes on when they are counted."""
+    server = make_server(
+        "acl trap recipient trap@example.com\nacl sorry recipient sorry@example.com\nacl bad listed traps {sender}\n"
+        "action put remember traps {sender} 1h\naction free forget traps {sender}\naction no REJECT listed\n"
+        "access trap put\naccess sorry free\naccess bad no\n",
+        workers=1,
+    )
+    server.start()
+    with PolicyClient(server.socket_path) as client:
+        asked = ("b@example.com", "trap@example.com", "b@example.com", "sorry@example.com", "b@example.com")
+        replies = [client.ask(request("a@example.com", recipient=to)) for to in asked]
+        assert replies == ["DUNNO", "REJECT listed", "REJECT listed", "DUNNO", "DUNNO"]
+        eventually(lambda: [line["hits"] for line in server.status()["lines"]] == [1, 1, 2, 3, 0])
+        (worker,) = server.status()["workers"]
+        assert (worker["actions"]["remember"], worker["actions"]["forget"]) == (1, 1)
+        assert client.ask(request("a@example.com")) == "DUNNO"
+
+
 def test_status_says_what_is_remembered(remembering):
     """In JSON, in words and as metrics: sizes, age and questions, and no key of any record."""
     server = remembering

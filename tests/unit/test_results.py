@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from forkpolicy.policy.matchers.remembering.deeds import FORMS
 from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.protocol.reply import VERBS
+from forkpolicy.scoreboard import ACTIONS
 from tests.fakes import decide, diagnostics_of, policy_of, request_of
 
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
@@ -150,3 +153,9 @@ def test_a_fixed_reply_is_made_when_the_policy_is_loaded():
     for action, expected in {**checked, "550 {sender}": True, "BCC {match.v}": True}.items():
         assert policy_with(action).model.actions["y"].checked is expected
     assert policy_with("BCC a@example.com").model.actions["y"].encoded == b"action=BCC a@example.com\n\n"
+
+
+def test_every_action_has_its_place_in_the_counters():
+    """What a rule may do is counted by its verb; one without a place would end the worker that counts it."""
+    others = {"4xx", "5xx", "restriction", "log", "score", *FORMS}
+    assert set(ACTIONS) == {*VERBS, *others}
