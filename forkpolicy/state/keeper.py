@@ -51,6 +51,8 @@ LOCK_PATIENCE_S: Final = 10.0
 READ_BYTES: Final = 1 << 16
 LOCK_NAME: Final = "writer.lock"
 LOCK_AGAIN_S: Final = 0.05
+# LMDB reports a full file system as an input/output error as well.
+HINT: Final = "make room if the file system of [state] kept is full (df); it is tried again each second"
 
 
 def keep(
@@ -114,7 +116,7 @@ class _Kept:
     def note(self, trouble: str) -> None:
         """Report a fault when it begins, and when it is over."""
         if trouble and trouble != self.trouble:
-            self._log.event("error", "state not kept", reason=trouble, hint="tried again each second")
+            self._log.event("error", "state not kept", reason=trouble, hint=HINT)
         elif self.trouble and not trouble:
             self._log.event("info", "state kept again")
         self.trouble = trouble

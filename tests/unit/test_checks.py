@@ -558,4 +558,4 @@ def test_lists_that_are_filled_and_asked_otherwise():
     (misspelt, _, rest), (unlike, _, _) = memory_warnings(rules, more)
     assert misspelt == 'policy.conf:17:5: warning: no action remembers anything in the list "trapd"'
     assert 'did you mean "trapped"?' in rest
-    assert unlike == 'policy.conf:25:1: warning: the list "pairs" is asked by 2 keys, but both has 1'
+    assert unlike == 'policy.conf:25:1: warning: the list "pairs" is asked by keys of 2 parts, but both has 1 part'

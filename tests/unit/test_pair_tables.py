@@ -185,7 +185,7 @@ def test_values_that_are_limits_are_checked(compiler: Compiler) -> None:
     told = compiled(compiler, source, *LIMITS)
     assert [found[0] for line in told.splitlines() if (found := re.search(r"list:\d.*", line))] == [
         "list:3:1: no limit: expected LIMIT/WINDOW, as in 100/1h, or - for no limit",
-        'list:4:1: "many" is not a limit: expected LIMIT/WINDOW, as in 100/1h',
+        'list:4:1: "many" is not a valid limit: expected LIMIT/WINDOW, as in 100/1h',
         'list:5:1: "1x" is not a valid duration: expected a number and its unit, as in 90s, 5m, 2h or 7d',
         "list:6:1: two limits have the same window: one of them is enough",
     ]

@@ -341,7 +341,7 @@ def test_limits_of_a_table():
     slow = "450 4.7.1 slow"
     assert replies == {"anna": ["DUNNO", "DUNNO", slow], "root": ["DUNNO"] * 3, "other": ["DUNNO", slow, slow]}
     assert server.ask(sasl_username="bad").startswith("DEFER_IF_PERMIT 4.3.0")
-    assert 'table t, bad: "many" is not a limit' in server.failures[0]
+    assert 'table t, bad: "many" is not a valid limit' in server.failures[0]
 
 
 def test_what_a_limit_remembers_outlives_a_changed_limit():
@@ -472,7 +472,7 @@ MISTAKES = [
     ("acl a rate {sasl_username}", "expected rate {KEY}... LIMIT/WINDOW..."),
     ("acl a rate 100/1h", "expected rate {KEY}... LIMIT/WINDOW..."),
     ("acl a rate {sasl_usrname} 100/1h", 'did you mean "{sasl_username}"?'),
-    ("acl a rate {sasl_username} 100", '"100" is not a limit: expected LIMIT/WINDOW'),
+    ("acl a rate {sasl_username} 100", '"100" is not a valid limit: expected LIMIT/WINDOW'),
     ("acl a rate {sasl_username} 100/1x", '"1x" is not a valid duration'),
     ("acl a rate {sasl_username} 100/0s", "a window of no time"),
     ("acl a rate {sasl_username} 100/1h 50/60m", "two limits have the same window"),
@@ -484,14 +484,25 @@ MISTAKES = [
     ("acl a rate {sasl_username} 100/1h refused=no", "refused=no: expected count"),
     ("acl a rate {sasl_username} 100/1h fail=never", "fail=never: expected error or skip"),
     ("acl a rate {sasl_username} 100/1h fail=skip fail=skip", "fail= stands here twice"),
-    ("acl a rate {client_address} 100/1h mask=/24", "is not a mask: expected one for IPv4 and one for IPv6"),
-    ("acl a rate {client_address} 100/1h mask=/33,/64", "expected /1 to /32, then /1 to /128"),
+    ("acl a rate {client_address} 100/1h mask=/24", "is not a valid mask: expected one for IPv4 and one for IPv6"),
+    (
+        "acl a rate {client_address} 100/1h mask=/33,/64",
+        "mask=/33,/64: expected /1 to /32 for IPv4, then /1 to /128 for IPv6",
+    ),
     ("acl a rate {sasl_username} 100/1h limits=table:none", 'unknown table "none"'),
     ("acl a rate {sasl_username} 100/1h limits=/etc/limits", "expected limits=table:NAME"),
     ("table c cidr x\nacl a rate {sasl_username} 1/1h limits=table:c", "is of kind cidr: {sasl_username} needs"),
     ("acl a rate {match.b} 100/1h", 'unknown acl "b" in "{match.b}"'),
     ("acl b sender @example.com\nacl a rate {match.b} 100/1h", 'acl "b" asks no table'),
     ("acl a rate {sasl_username} 1/1h\nacl a rate {sasl_username} 2/1d", 'acl "a" is declared already, in line 3'),
+    ("acl a rate sasl_username 100/1h", "3:12: expected rate {KEY}... LIMIT/WINDOW..., as in"),
+    ("acl a rate sasl_username 100/1h", 'did you mean "{sasl_username}"?'),
+    ("acl a distinct sasl_username {client_address} >5/1h", 'did you mean "{sasl_username}"?'),
+    ("acl a listed bans client_address", 'did you mean "{client_address}"?'),
+    (
+        "acl a distinct {sasl_username} {client_address} >5",
+        '"5" is not a valid limit: expected >N/WINDOW, as in >20/1h',
+    ),
     ("acl a distinct {sasl_username} >5/1h", "expected distinct {KEY}... {VALUE} >N/WINDOW"),
     ("acl a distinct {sasl_username} {client_address} 5/1h", '"5/1h": expected >N/WINDOW'),
     ("acl a distinct {sasl_username} {client_address} >1001/1h", "1001 different values: 1 to 1000"),

@@ -32,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_list(_command(commands, "list", "every record, or those of a kind, an ACL or a list", _list))
     show = _command(commands, "show", "the records of one key", _list)
-    show.add_argument("name", metavar="NAME", help="an ACL or a list")
+    show.add_argument("name", metavar="NAME", help="an ACL; for a `listed` ACL, its list")
     _add_key(show, "+")
     show.set_defaults(kind="", glob="")
     reset = _command(commands, "reset", "forget what an ACL or a list has, all of it or one key", _reset)
-    reset.add_argument("name", metavar="NAME", help="an ACL or a list")
+    reset.add_argument("name", metavar="NAME", help="an ACL; for a `listed` ACL, its list")
     _add_key(reset, "*")
     remember = _command(commands, "remember", "put a key on a list", _remember)
     remember.add_argument("name", metavar="LIST", help="as an action remember names it")
@@ -101,7 +101,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _reset(arguments: argparse.Namespace) -> int:
     changed = _ask(arguments, {"command": "state-reset", "name": arguments.name, "key": arguments.key})
-    print(f"{changed} records forgotten" if changed else f"nothing is remembered{_of(arguments)}")
+    print(f"{changed} record{'s' * (changed != 1)} forgotten" if changed else f"nothing is remembered{_of(arguments)}")
     return EXIT_DONE if changed else EXIT_NO
 
 

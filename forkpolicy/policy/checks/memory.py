@@ -114,8 +114,12 @@ def lists(model: Model, _: Implication) -> Iterator[Diagnostic]:
         own = len(deed.key.parts) if deed else 0
         parts = _parts_of(model, deed.list_name) if deed else set()
         if deed and parts and own not in parts:
-            message = f'the list "{deed.list_name}" is asked by {max(parts)} keys, but {rule.action.name} has {own}'
-            yield about(rule, message, "write the same keys in both")
+            asked_by = f'the list "{deed.list_name}" is asked by keys of {_many(max(parts))}'
+            yield about(rule, f"{asked_by}, but {rule.action.name} has {_many(own)}", "write the same keys in both")
+
+
+def _many(parts: int) -> str:
+    return f"{parts} part{'s' * (parts != 1)}"
 
 
 def _parts_of(model: Model, list_name: str) -> set[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from forkpolicy.durations import show_duration
 from forkpolicy.policy.matchers.context import AclType
 from forkpolicy.policy.matchers.matcher import Reading
-from forkpolicy.policy.matchers.remembering.keys import WHOLE, Key, is_key, key_of, parse_mask
+from forkpolicy.policy.matchers.remembering.keys import WHOLE, Key, is_bare_key, is_key, key_of, parse_mask
 from forkpolicy.policy.matchers.remembering.limits import parse_limit
 from forkpolicy.policy.matchers.remembering.matcher import RememberingMatcher, expects
 from forkpolicy.policy.matchers.remembering.options import Options
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A record keeps each of them.
 MAX_DIFFERENT: Final = 1000
+MOST: Final = ">N/WINDOW, as in >20/1h"
 USAGE: Final = "distinct {KEY}... {VALUE} >N/WINDOW, as in distinct {sasl_username} {client_address} >5/1h"
 
 
@@ -56,8 +57,8 @@ class DistinctMatcher(RememberingMatcher):
 def parse_most(text: str) -> Limit:
     """`>20/1h`. Raises ValueError."""
     if not text.startswith(">"):
-        raise ValueError(f'"{text}": expected >N/WINDOW, as in >20/1h')
-    limit = parse_limit(text[1:])
+        raise ValueError(f'"{text}": expected {MOST}')
+    limit = parse_limit(text[1:], MOST)
     if not 1 <= limit.amount <= MAX_DIFFERENT:
         raise ValueError(f"{limit.amount} different values: 1 to {MAX_DIFFERENT} are possible")
     return limit
@@ -68,7 +69,7 @@ def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Ma
     keys = [word for word in options.rest if is_key(word)]
     others = [word for word in options.rest if not is_key(word)]
     if len(keys) < 2 or len(others) != 1:
-        return expects(context, (others[1:] or [type_word])[0], USAGE)
+        return expects(context, next(filter(is_bare_key, others), (others[1:] or [type_word])[0]), USAGE)
     key = key_of(keys, options.value("mask", WHOLE, parse_mask), context)
     limits = context.parsed(others, parse_most)
     return [DistinctMatcher(context.acl, key, limits[0][0], skips=options.skips)] if limits else []

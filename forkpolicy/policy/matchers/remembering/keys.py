@@ -65,10 +65,10 @@ def parse_mask(text: str) -> Mask:
     v4, _, v6 = text.partition(",")
     lengths = [each[1:] for each in (v4, v6) if each.startswith("/")]
     if len(lengths) != 2 or not all(each.isascii() and each.isdigit() for each in lengths):
-        raise ValueError(f'"{text}" is not a mask: expected one for IPv4 and one for IPv6, as in mask=/24,/64')
+        raise ValueError(f'"{text}" is not a valid mask: expected one for IPv4 and one for IPv6, as in mask=/24,/64')
     v4_bits, v6_bits = map(int, lengths)
     if not 1 <= v4_bits <= 32 or not 1 <= v6_bits <= 128:
-        raise ValueError(f"mask={text}: expected /1 to /32, then /1 to /128")
+        raise ValueError("expected /1 to /32 for IPv4, then /1 to /128 for IPv6")
     return Mask(v4_bits, v6_bits)
 
 
@@ -117,6 +117,11 @@ def key_of(words: Sequence[Word], mask: Mask, context: BuildContext) -> Key:
 def is_key(word: Word) -> bool:
     """Whether a word stands in braces."""
     return word.text.startswith("{") and word.text.endswith("}")
+
+
+def is_bare_key(word: Word) -> bool:
+    """Whether a word is a part of a key whose braces are missing."""
+    return word.text in ATTRIBUTES or word.text in PARTS
 
 
 def without_extension(address: str, delimiter: str) -> str:

@@ -21,11 +21,11 @@ REMEMBERED: Final = 4096
 _LIMIT: Final = re.compile(r"(\d{1,15})([kmg]?)/(.+)", re.IGNORECASE | re.ASCII)
 
 
-def parse_limit(text: str) -> Limit:
-    """One limit. Raises ValueError."""
+def parse_limit(text: str, form: str = FORM) -> Limit:
+    """One limit; `form` is what a mistake says was expected. Raises ValueError."""
     found = _LIMIT.fullmatch(text)
     if not found:
-        raise ValueError(f'"{text}" is not a limit: expected {FORM}')
+        raise ValueError(f'"{text}" is not a valid limit: expected {form}')
     window_s = parse_duration(found[3])
     if not window_s:
         raise ValueError(f"{text}: a window of no time")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Asking, Matcher
+from forkpolicy.policy.matchers.remembering.keys import is_bare_key
 
 if TYPE_CHECKING:
     from forkpolicy.policy.matchers.context import BuildContext
@@ -50,5 +51,5 @@ class RememberingMatcher(Matcher):
 
 def expects(context: BuildContext, word: Word, form: str) -> list[Matcher]:
     """A mistake at a word: what was expected."""
-    context.wrong(word, f"expected {form}")
+    context.wrong(word, f"expected {form}", f'did you mean "{{{word.text}}}"?' if is_bare_key(word) else "")
     return []

@@ -17,7 +17,7 @@ from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.matchers.context import AclType
 from forkpolicy.policy.matchers.matcher import Reading
 from forkpolicy.policy.matchers.number import MAX_DIGITS
-from forkpolicy.policy.matchers.remembering.keys import WHOLE, asker_of, is_key, key_of, parse_mask
+from forkpolicy.policy.matchers.remembering.keys import WHOLE, asker_of, is_bare_key, is_key, key_of, parse_mask
 from forkpolicy.policy.matchers.remembering.limits import FORM, all_limits, parse_limit, parse_limits
 from forkpolicy.policy.matchers.remembering.matcher import RememberingMatcher, expects
 from forkpolicy.policy.matchers.remembering.options import Options
@@ -158,9 +158,9 @@ def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Ma
     options = Options(words, OPTIONS, context)
     keys = [word for word in options.rest if is_key(word)]
     others = [word for word in options.rest if not is_key(word)]
-    limits = context.parsed(others, parse_limit)
     if not keys or not (others or options.word("limits")):
-        return expects(context, type_word, USAGE)
+        return expects(context, next(filter(is_bare_key, others), type_word), USAGE)
+    limits = context.parsed(others, parse_limit)
     mask = options.value("mask", WHOLE, parse_mask)
     key = key_of(keys, mask, context)
     try:
