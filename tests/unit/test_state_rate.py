@@ -203,6 +203,20 @@ def test_a_clock_that_jumps_lets_no_more_through_in_real_time(steps):
     assert not store.ask(rate((5, 60))).over
 
 
+def test_a_clock_set_back_to_later_in_a_slot_lets_no_more_through(store, clock):
+    """A slot has a second here. The first passes at the end of one, and is 0.01 s old when the clock goes back."""
+    clock.at(0.99)
+    assert not store.ask(rate((2, 16))).over
+    clock.at(1)
+    assert not store.ask(rate((2, 16))).over
+    clock.at(-3.01)
+    assert store.ask(rate((2, 16))).over
+    clock.wait(15.02)
+    assert store.ask(rate((2, 16))).over
+    clock.wait(2)
+    assert not store.ask(rate((2, 16))).over
+
+
 def poisson(rng, per_hour, hours):
     at_s = 0.0
     while at_s < hours * HOUR_S:

@@ -198,7 +198,8 @@ def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
     """The record with each window moved to its slot of now.
 
     When the clock was set back, what is counted moves too, and ages from then: so no window of real time has more than
-    its limit, and nobody waits longer than a window.
+    its limit, and nobody waits longer than a window and its sixteenth. Now may be later in its slot than it was in that
+    of the record, so each count moves one slot on: otherwise it would leave the window too early.
     """
     heads, counts = form.heads.unpack_from(record), b""
     new_heads = [*heads[:2]]
@@ -206,6 +207,8 @@ def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
         slot = int(now_s * SLOTS / window_s)
         steps = max(0, slot - heads[2 + 3 * number])
         *older, current = (_oldest_first(form, record, heads, number) + _ZEROS[:steps])[-SLOTS - 1 :]
+        if slot < heads[2 + 3 * number]:
+            *older, current = 0, *older[:-1], older[-1] + current
         new_heads += (slot, sum(older) + current, current)
         turn = SLOTS - slot % SLOTS
         counts += form.counts.pack(*older[turn:], *older[:turn])
