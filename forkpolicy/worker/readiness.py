@@ -79,7 +79,7 @@ class Readiness:
                 continue
             try:
                 waiting[fd][1]()
-            except Exception:  # noqa: BLE001 - the next connection has nothing to do with it
+            except BaseException:  # noqa: BLE001 - nobody reports the next ones again: they have nothing to do with it
                 self._hub.handle_error(self._watcher, *sys.exc_info())
                 events |= GONE  # noqa: PLW2901 - it did not come to its end
             if events & GONE and fd in waiting:

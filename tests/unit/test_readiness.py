@@ -153,14 +153,19 @@ def test_one_that_another_process_holds_is_not_reported(pairs):
     assert pairs.read == []
 
 
-def test_an_exception_is_reported_and_the_next_is_served(pairs, monkeypatch):
+class Ending(BaseException):
+    """Such as GreenletExit: not an Exception."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Ending])
+def test_an_exception_is_reported_and_the_next_is_served(pairs, monkeypatch, kind):
     """What one callback raises is reported as the loop does; everybody else is served, and so is the next event."""
     reported = []
     monkeypatch.setattr(gevent.get_hub(), "print_exception", lambda *what: reported.append(what[1]))
 
     def fail(number):
         if number == 0:
-            raise ValueError("a bug")
+            raise kind("a bug")
 
     pairs.add(2, fail)
     for _ in range(2):
@@ -168,7 +173,7 @@ def test_an_exception_is_reported_and_the_next_is_served(pairs, monkeypatch):
             each.send(b"x")
         pairs.until(len(pairs.read) + 2)
     assert pairs.read == [0, 1, 0, 1]
-    assert reported == [ValueError, ValueError]
+    assert reported == [kind, kind]
 
 
 def test_writing_and_reading_take_turns(pairs):
