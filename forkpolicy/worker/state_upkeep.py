@@ -76,7 +76,10 @@ class StateUpkeep:
             self._unsent.clear()
 
     def _sweep(self) -> None:
-        """Delete some of what has expired, if no other worker does."""
+        """Delete some of what has expired, if no other worker does. What the state process had no room for is sent
+        now: a socket takes some thousand keys, and a busy worker changes more in a beat.
+        """
+        send(self._changed_keys, self._unsent)
         if self._live.live_map is None or self._slot.number != self._scoreboard.lowest_serving():
             return
         try:

@@ -304,11 +304,13 @@ def test_a_removed_live_map_is_made_again(remembering):
 
 
 def test_nothing_that_was_saved_is_forgotten_under_load(make_server):
-    """A loss of power in traffic: each sender that was answered a second before the last save is known."""
+    """A loss of power in traffic: each sender that was answered two seconds before the last save is known, though more
+    keys change in a beat than the socket to the state process takes at once.
+    """
     server = make_server(COUNTING.replace("5/1h", "1/1h"), workers=2)
     server.start()
     answered = {}
-    until_s = time.monotonic() + 4
+    until_s = time.monotonic() + 5
     with PolicyClient(server.socket_path) as client:
         while time.monotonic() < until_s:
             for number in range(len(answered), len(answered) + 200):
@@ -323,7 +325,7 @@ def test_nothing_that_was_saved_is_forgotten_under_load(make_server):
         ended(pid)
     shutil.rmtree(server.directory / "live")
     server.start()
-    must_be_known = [number for number, at_s in answered.items() if at_s < saved_s - 1]
+    must_be_known = [number for number, at_s in answered.items() if at_s < saved_s - 2]
     assert len(must_be_known) > 200
     with PolicyClient(server.socket_path) as client:
         forgotten = [each for each in must_be_known if client.ask(message(1, f"{each}@example.com")) != SLOW]
