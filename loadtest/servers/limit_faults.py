@@ -58,8 +58,6 @@ class LimitFaults(threading.Thread):
         """The thread."""
         while self.names and not self._ending.is_set():
             for name in self.names:
-                if self._ending.wait(BETWEEN_S):
-                    return
                 try:
                     getattr(self, name)()
                 except NotRunningError:
@@ -67,6 +65,8 @@ class LimitFaults(threading.Thread):
                     self.done[f"{name}: master gone meanwhile"] += 1
                 except Exception as error:  # noqa: BLE001 - of a thread: reported at the end
                     self.broken.append(f"{name}: {error!r}")
+                    return
+                if self._ending.wait(BETWEEN_S):
                     return
 
     def reload(self) -> None:

@@ -401,12 +401,12 @@ def test_a_server_that_remembers_something_else_is_found_out(tmp_path, right, wr
 @pytest.mark.timeout(180)
 def test_a_limit_is_exact_whatever_happens():
     """Two workers count together; one is killed and one stopped while it holds the lock."""
-    words = ("--requests", 20000, "--limit", 7000, "--workers", 2, "--runs", 1, "--only", "kill,stop", "--json")
+    words = ("--requests", 60000, "--limit", 21000, "--workers", 2, "--runs", 1, "--only", "kill,stop", "--json")
     done = loadtest("limit", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = json.loads(done.stdout)
-    assert (run["passed"], run["refused"]) == (7000, 13000)
-    assert run["actions"], "nothing happened"
+    assert (run["passed"], run["refused"]) == (21000, 39000)
+    assert run["actions"]["kill"] >= 1
 
 
 def test_what_is_remembered_is_measured_with_and_without():
