@@ -73,7 +73,7 @@ def _python_s(environment: dict[str, str]) -> float:
 
 
 def _server(directory: Path, day: Day, environment: dict[str, str], workers: int) -> Server:
-    server = Server(directory, POLICY, sources=day.sources, workers=workers, environment=environment)
+    server = Server(directory, POLICY, sources=day.sources, workers=workers, environment=environment, map_size="")
     server.compile()
     return server
 

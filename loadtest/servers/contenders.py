@@ -56,6 +56,7 @@ def forkpolicy_contender(
         decisions=decisions,
         workers=workers,
         environment=build.environment if build else None,
+        map_size="",
     )
     stack.enter_context(server)
     name = named(VARIANTS[decisions], build)

@@ -48,6 +48,8 @@ recipient_delimiter = "{delimiter}"
 [log]
 decisions = "{decisions}"
 target = "{target}"
+"""
+STATE = """\
 [state]
 live = "{live}"
 kept = "kept"
@@ -76,7 +78,8 @@ class Server:
         map_size: str = "16M",
     ) -> None:
         """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`.
-        `more`: lines for [server]; `mail`: for [mail]. `live`: directory of the live map.
+        `more`: lines for [server]; `mail`: for [mail]. `live`: directory of the live map; `map_size`: its size, empty
+        for an earlier build, which knows no such section.
         """
         self.directory = directory
         self.settings = directory / "forkpolicy.toml"
@@ -104,10 +107,9 @@ class Server:
             target=self.log,
             more=more,
             mail=mail,
-            live=live or "live",
-            map_size=map_size,
         )
-        self.settings.write_text(settings)
+        state = STATE.format(live=live or "live", map_size=map_size) if map_size else ""
+        self.settings.write_text(settings + state)
 
     def __enter__(self) -> Self:
         """Compile the tables and start."""

@@ -34,6 +34,7 @@ from loadtest.measure.sampler import Sample
 from loadtest.measure.svg import Line, chart
 from loadtest.servers.earlier import CHECKOUT, earlier_build
 from loadtest.servers.peers import PEERS
+from loadtest.servers.server import Server
 from loadtest.tables.lists import write_lines
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
 from loadtest.traffic.oracle import Oracle, domain_of
@@ -524,3 +525,10 @@ def test_a_limit_lets_exactly_as_many_pass(changes, is_broken):
     outcome = limit.Outcome(7, 10, **{"passed": 7, **changes})
     outcome.refused = 10 - outcome.passed
     assert any(limit.broken(outcome, limit.Clients("", "", 10, 1))) is is_broken
+
+
+@pytest.mark.parametrize("size", ["16M", ""])
+def test_settings_for_an_earlier_build_have_no_section_that_it_does_not_know(tmp_path, size):
+    """What the policy remembers has a section only where it is wanted."""
+    server = Server(tmp_path, "acl a size 1\naccess a\n", map_size=size)
+    assert ("[state]" in server.settings.read_text()) is bool(size)
