@@ -3,7 +3,7 @@ all workers share.
 
 The master makes the pair before the first fork and never uses it: what one state process has not taken waits for the
 next. Nothing blocks. What does not fit stays with the worker, which sends it later. A datagram is keys, each behind two
-bytes of length; whoever reads it trusts nothing in it, since a worker reads bytes of strangers.
+bytes of length; the reader trusts nothing in it, since a worker reads bytes of strangers.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Deed:
         return self.key.attributes
 
     def question(self, values: Values) -> Question[None] | None:
-        """What the store is told."""
+        """What the store is asked to do."""
         texts = self.key.texts(values)
         return self.question_for(texts) if texts else None
 
