@@ -2,7 +2,7 @@
 # mtpolicyd 2.05 (Debian 12): its quota under requests that come at the same time.
 #
 # Guess: with `threshold = 5`, <Plugin quota> in front of <Plugin accounting> lets five mails an hour of a login pass,
-#        whoever sends them when: the manual shows the two as a limit, and they use one database.
+#        whenever they are sent: the manual shows the two as a limit, and they use one database.
 # Seen:  it reads the count, and Accounting adds to it later in the request, without a transaction. Of 16 mails that 16
 #        connections ask about at the same moment, more than five pass, up to all of them. One after the other, it is five.
 #

@@ -136,7 +136,7 @@ def odd(site: Site) -> Transaction:
 
 
 def newcomer(site: Site) -> Transaction:
-    """A mail server that nobody knows, and that comes again as often as it is told to."""
+    """A mail server that nobody knows, and that comes again whenever its mail is deferred."""
     sender = f"{site.person()}{site.rng.randrange(10**6)}@{site.rng.choice(OTHERS)}"
     return Transaction("newcomer", site.client(), sender, (site.ours(),), client_name="mx.example.org")
 

@@ -207,7 +207,7 @@ def test_the_turn_counts_as_the_counters_do(scene):
 
 
 def test_no_request_leaves_memory_behind(implementation):
-    """Usual ones, those that are passed on, errors, ends: after twenty thousand the memory is that of before."""
+    """Usual ones, those that are passed on, errors, ends: after twenty thousand there is as much memory as before."""
     scene, chance = Scene(implementation), random.Random(1)
     layout = implementation.layout(NAMES, ("sender", "size"))
     raws = [raw_request("x" * length) for length in range(30)] + [mutated(each, chance) for each in REQUESTS[:20]]

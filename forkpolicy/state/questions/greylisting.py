@@ -38,7 +38,7 @@ class GreylistingAnswer(NamedTuple):
     """Whether the client must wait, how many seconds are left, and why.
 
     `result`: "new", "early" (seen before, too soon), "passed" (waited long enough), "known" (has passed before), "auto"
-    (its network has passed often enough). Only the first two wait.
+    (its network has passed often enough). The first two wait, except in training.
     """
 
     waits: bool
