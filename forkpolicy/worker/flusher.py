@@ -32,10 +32,7 @@ class Flusher:
     def flush(self) -> None:
         """Copy what has been counted since the last time. Called by every beat, and before a policy goes."""
         counters, slot = self._engine.counters, self._slot
-        for name in FLUSHED:
-            value = getattr(counters, name)
-            slot.add(name, value - self._flushed[name])
-            self._flushed[name] = value
+        counted = {name: getattr(counters, name) for name in FLUSHED}
         cpu_ns = time.process_time_ns()
         slot.add("cpu_ns", cpu_ns - self._cpu_ns)
         now_ns = time.monotonic_ns()
@@ -48,6 +45,10 @@ class Flusher:
         slot["generation"] = self._engine.generation
         self._flush_latencies()
         self._flush_rules()
+        # At last: who sees so many requests sees what they were answered, too.
+        for name, value in counted.items():
+            slot.add(name, value - self._flushed[name])
+        self._flushed = counted
 
     def _flush_latencies(self) -> None:
         counters = self._engine.counters

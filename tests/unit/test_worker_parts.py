@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, bucket_limit_ns, bucket_of, percentile_us
+from forkpolicy.loading import load_everything
+from forkpolicy.scoreboard import BUCKETS, STAYING, Scoreboard, Slot, bucket_limit_ns, bucket_of, percentile_us
 from forkpolicy.worker.allow import Allowed
 from forkpolicy.worker.balance import BEATS_ABOVE, SETTLING_BEATS, Balance
+from forkpolicy.worker.engine import Engine
+from forkpolicy.worker.flusher import Flusher
 from forkpolicy.worker.handover import (
     HANDOVER_VERSION,
     MAX_PENDING_BYTES,
@@ -297,3 +300,33 @@ def test_the_scoreboard_is_shared_and_a_slot_outlives_its_worker():
     assert not scoreboard.shares()
     scoreboard.slot(3)["serving"] = STAYING
     assert scoreboard.any_stays()
+
+
+def test_who_sees_requests_counted_sees_what_they_were_answered(tmp_path):
+    """A page of metrics may be read between any two numbers: the requests come last, when all of theirs are there."""
+    (tmp_path / "policy.conf").write_text("action default REJECT\n")
+    (tmp_path / "forkpolicy.toml").write_text("")
+    engine = Engine(load_everything(tmp_path / "forkpolicy.toml"), 1, SimpleNamespace())
+    slot = Scoreboard().slot(0)
+    words, seen = slot._words, []
+
+    class Watched:
+        def __getitem__(self, at):
+            return words[at]
+
+        def __setitem__(self, at, value):
+            words[at] = value
+            now = slot_of(words).read()
+            seen.append((now.counters.requests, now.actions["REJECT"], sum(now.latency), sum(now.line_hits)))
+
+    flusher = Flusher(engine, slot_of(Watched()))
+    engine.policy.outcomes[0].hits = 30  # the end of the policy
+    for _ in range(30):
+        engine.counters.add(5000)
+    flusher.flush()
+    assert seen[-1] == (30, 30, 30, 30)
+    assert all(replies == times == hits == 30 for requests, replies, times, hits in seen if requests)
+
+
+def slot_of(words):
+    return Slot(0, words)
