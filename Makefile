@@ -57,5 +57,5 @@ $(VENV)/.installed: pyproject.toml forkpolicy/worker/_turn.c | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml Makefile forkpolicy/worker/_turn.c | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev,loadtest,sql,terminal]'
+	$(BIN)/pip install --quiet --editable '.[dev,dns,loadtest,mmdb,redis,sql,terminal]'
 	@touch $@ $(VENV)/.installed
