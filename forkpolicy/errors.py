@@ -3,7 +3,8 @@
 * Our bug: any other exception. Let it raise; a worker dies of it and the master starts another.
 * The operator's error: `ConfigError` with every `Diagnostic` found, `UsageError`. Commands print it and exit;
   a reload keeps what serves.
-* The world's fault: `TableError`, `StateError`, `CannotWriteError`, `NotRunningError`. Warn, degrade, go on.
+* The world's fault: `TableError`, `StateError`, `WorldError`, `CannotWriteError`, `NotRunningError`. Warn, degrade,
+  go on.
 
 Exit codes follow sysexits(3), as the commands' documentation lists them. No user ever sees a traceback for
 an error of theirs: `forkpolicy.commands` prints `str(error)` and exits with `error.exit_code`.
@@ -122,6 +123,12 @@ class TableError(ForkpolicyError):
 
 class StateError(ForkpolicyError):
     """What the policy remembers cannot be read or written: the store is missing, full, or does not answer."""
+
+    exit_code = EXIT_NOT_RUNNING
+
+
+class WorldError(ForkpolicyError):
+    """What the policy asks of the world has no answer: a name server or a service failed, or took too long."""
 
     exit_code = EXIT_NOT_RUNNING
 

@@ -1,10 +1,13 @@
 """Answers that may not be asked for twice: those of ACLs that count or wait, for the request at hand.
 
-A request can be evaluated more than once: by the plan, again by `evaluate` where something has failed on the way, and
-for a `{match.ACL}` in the reply. All of them ask such an ACL here, so that it is asked once, and what an action
-remembers or forgets is done once.
+A request can be evaluated more than once: by the plan, again by `evaluate` where something has failed on the way, for
+a `{match.ACL}` in the reply, and from its beginning whenever an answer has come that it waited for. All of them ask
+such an ACL here, so that it is asked once, and what an action remembers or forgets is done once.
 
-How the store is asked is the mode's: `live` asks and counts, `peeking` looks and leaves everything as it is (explain),
+An answer that takes time raises MustWait. Whoever decides then takes the memo of the request (`detach`), goes on with
+others, puts the answer into it once it has come (`receive`), and decides again with it (`resume`).
+
+How is asked is the mode's: `live` asks and counts, `peeking` looks and leaves everything as it is (explain),
 `NOT_ASKED` asks nothing (check, samples), and with `answered_by` somebody else has the answers (the shadow policy).
 """
 
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.errors import StateError
+from forkpolicy.errors import StateError, WorldError
 from forkpolicy.policy.matchers.matcher import Finding
 
 if TYPE_CHECKING:
@@ -28,25 +31,48 @@ if TYPE_CHECKING:
 Ask = Callable[["Question[object]"], object]
 Answered = Counter[tuple[str, str, str]]
 """How often each (kind of question, ACL or list, result) was answered: what metrics show."""
+Lost = Callable[[str], None]
+Tell = Callable[["Question[object]", Lost], None]
+"""Has something remembered or forgotten, now or later; calls the second argument with the reason if it is lost."""
 
 
 class NotAskedError(Exception):
     """A question that this mode has no answer to; the message says why."""
 
 
+class MustWait(BaseException):
+    """The answer to `question`, which `acl` has asked, comes later. Not an Exception: an evaluation must not take it
+    for an ACL that failed.
+    """
+
+    acl: Acl
+    question: Question[object]
+
+
 class Mode(NamedTuple):
-    """How questions are answered. `acts`: whether actions remember and forget."""
+    """How questions are answered: by `ask` those to the store, by `ask_world` those to the DNS and to services. Both
+    may raise MustWait. `tell`: what actions remember and forget; None: nothing is done.
+    """
 
     ask: Ask
-    acts: bool = False
+    ask_world: Ask
+    tell: Tell | None = None
 
 
-def live(store: Answering) -> Mode:
-    """The store decides, and what it counts is counted."""
-    return Mode(store.ask, acts=True)
+def _not_asked(_question: Question[object]) -> object:
+    raise NotAskedError("not asked")
 
 
-def peeking(store: Answering) -> Mode:
+def live(store: Answering, ask_world: Ask = _not_asked, tell: Tell | None = None) -> Mode:
+    """The store decides, and what it counts is counted. `tell`: unless it says otherwise, the store is asked."""
+
+    def ask_store(question: Question[object], _lost: Lost) -> None:
+        store.ask(question)
+
+    return Mode(store.ask, ask_world, tell or ask_store)
+
+
+def peeking(store: Answering, ask_world: Ask = _not_asked) -> Mode:
     """The same answers, and nothing is counted. A store that cannot be read leaves them out."""
 
     def ask(question: Question[object]) -> object:
@@ -55,34 +81,40 @@ def peeking(store: Answering) -> Mode:
         except StateError as error:
             raise NotAskedError(f"the store cannot be read: {error}") from error
 
-    return Mode(ask)
+    return Mode(ask, ask_world)
 
 
 def answered_by(ask: Ask) -> Mode:
     """Somebody else has the answers; for others he raises NotAskedError."""
-    return Mode(ask)
+    return Mode(ask, ask)
 
 
-def _not_asked(_question: Question[object]) -> object:
-    raise NotAskedError("not asked")
-
-
-NOT_ASKED: Final = Mode(_not_asked)
+NOT_ASKED: Final = Mode(_not_asked, _not_asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What an ACL has answered. `holds`: None where that cannot be known; `not_asked`: why nobody asked."""
+    """What an ACL has answered. `holds`: None where that cannot be known, with the `reason`; `not_asked`: why nobody
+    asked.
+    """
 
     holds: bool | None
     finding: Finding | None = None
     failure: Exception | None = None
     not_asked: str = ""
+    reason: str = ""
     question: Question[object] | None = None
     answer: object = None
 
 
 _NOTHING_TO_ASK: Final = Given(holds=False)
+
+
+class Memo(NamedTuple):
+    """What one request has been answered, by the number of the ACL, and which rules have acted for it."""
+
+    given: dict[int, Given]
+    done: set[int]
 
 
 class Answers:
@@ -94,11 +126,37 @@ class Answers:
         self._on_lost = on_lost
         self._given: dict[int, Given] = {}
         self._done: set[int] = set()
+        self._resumed = False
 
     def begin(self) -> None:
-        """Forget the request before."""
-        self._given.clear()
-        self._done.clear()
+        """Forget the previous request, but for one that is decided again."""
+        if self._resumed:
+            self._resumed = False
+        else:
+            self._given.clear()
+            self._done.clear()
+
+    def detach(self) -> Memo:
+        """What the request at hand has been answered, for when it is decided again."""
+        memo = Memo(self._given, self._done)
+        self._given, self._done = {}, set()
+        return memo
+
+    def resume(self, memo: Memo) -> None:
+        """The next request that begins is that one."""
+        self._given, self._done = memo
+        self._resumed = True
+
+    def receive(self, memo: Memo, wait: MustWait, answer: object) -> None:
+        """The answer that a request waited for has come; an exception, if it never will."""
+        acl, question = wait.acl, wait.question
+        matcher = acl.asks
+        assert matcher is not None
+        if isinstance(answer, Exception):
+            given = self._not_given(acl, matcher, question, answer)
+        else:
+            given = self._read(acl, matcher, question, answer)
+        memo.given[acl.number] = given
 
     def given(self, acl: Acl, values: Mapping[str, str | None]) -> Given:
         """What an ACL that is asked once answers."""
@@ -115,12 +173,12 @@ class Answers:
         return given.holds
 
     def value(self, acl: Acl, values: Mapping[str, str | None]) -> str:
-        """What `{match.ACL}` puts in. An ACL that remembers is not asked for it: it was, or has nothing to say."""
-        if acl.remembering:
+        """What `{match.ACL}` puts in. An ACL that is asked once is not asked for it: it was, or has nothing to say."""
+        if acl.asked_once:
             given = self._given.get(acl.number)
             found = given.finding if given else None
         else:
-            found = self.given(acl, values).finding if acl.asked_once else acl.find(values)
+            found = acl.find(values)
         if found is None:
             return ""
         return (found.entry.value or "") if found.entry else found.value
@@ -137,42 +195,58 @@ class Answers:
     def act(self, rule: Rule, values: Mapping[str, str | None]) -> None:
         """Do what a rule's action does to a list, once a request. What fails is lost: the request goes on."""
         deed = rule.action.deed
-        if deed is None or not self.mode.acts or rule.number in self._done:
+        if deed is None or self.mode.tell is None or rule.number in self._done:
             return
         self._done.add(rule.number)
-        result = "done"
+        counted = deed.verb, deed.list_name
+
+        def lost(why: str) -> None:
+            self.answered[(*counted, "done")] -= 1
+            self.answered[(*counted, "lost")] += 1
+            if self._on_lost:
+                self._on_lost(f"action {rule.action.name}: {why}")
+
         try:
             question = deed.question(values)
             if question is None:
                 return
-            self.mode.ask(question)
+            self.answered[(*counted, "done")] += 1
+            self.mode.tell(question, lost)
         except Exception as error:  # noqa: BLE001 - a table or the store: no list is worth a reply
-            result = "lost"
-            if self._on_lost:
-                self._on_lost(f"action {rule.action.name}: {error}")
-        self.answered[deed.verb, deed.list_name, result] += 1
+            lost(str(error))
 
     def _ask(self, acl: Acl, values: Mapping[str, str | None]) -> Given:
-        matcher = acl.remembering
+        matcher = acl.asks
+        assert matcher is not None
         question: Question[object] | None = None
         try:
-            if matcher is None:
-                found = acl.find(values)
-                return Given(found is not None, found)
             question = matcher.question(values)
             if question is None:
                 return _NOTHING_TO_ASK
-            return self._read(acl, matcher, question, self.mode.ask(question))
-        except NotAskedError as error:
-            return Given(None, not_asked=str(error), question=question)
+            ask = self.mode.ask if acl.remembering else self.mode.ask_world
+            return self._read(acl, matcher, question, ask(question))
+        except MustWait as wait:
+            assert question is not None
+            wait.acl, wait.question = acl, question
+            raise
         except Exception as error:  # noqa: BLE001 - a failure is an answer, too
-            if matcher and question:
-                self.answered[question.kind, acl.name, "failed"] += 1
-            skips = matcher is not None and matcher.skips and isinstance(error, StateError)
-            return Given(None, failure=None if skips else error, question=question)
+            return self._not_given(acl, matcher, question, error)
 
     def _read(self, acl: Acl, matcher: Matcher, question: Question[object], answer: object) -> Given:
-        reading = matcher.read(answer)
+        try:
+            reading = matcher.read(answer)
+        except Exception as error:  # noqa: BLE001 - the same
+            return self._not_given(acl, matcher, question, error)
         self.answered[question.kind, acl.name, reading.result] += 1
         finding = Finding(acl.name, acl.word.place, value=reading.value) if reading.holds else None
-        return Given(reading.holds, finding, question=question, answer=answer)
+        return Given(reading.holds, finding, question=question, answer=answer, reason=reading.reason)
+
+    def _not_given(self, acl: Acl, matcher: Matcher, question: Question[object] | None, error: Exception) -> Given:
+        """Why there is no answer."""
+        if isinstance(error, NotAskedError):
+            return Given(None, not_asked=str(error), question=question)
+        if question:
+            self.answered[question.kind, acl.name, "failed"] += 1
+        if matcher.skips and isinstance(error, (StateError, WorldError)):
+            return Given(None, reason=str(error), question=question)
+        return Given(None, failure=error, question=question)

@@ -33,8 +33,8 @@ class Answer(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed or was not asked, or the
-    score so far; `given`: what one answered that is asked once.
+    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed, was not asked or got no
+    answer, or the score so far; `given`: what one answered that is asked once.
     """
 
     acl: Acl
@@ -164,7 +164,7 @@ def _looked(acl: Acl, given: Given) -> Looked:
     if given.not_asked:
         return Looked(acl, Answer.NOT_ASKED, reason=given.not_asked, given=given)
     answers = {True: Answer.HOLDS, False: Answer.NOT, None: Answer.UNKNOWN}
-    return Looked(acl, answers[given.holds], given.finding, given=given)
+    return Looked(acl, answers[given.holds], given.finding, given.reason, given)
 
 
 def _why(error: Exception) -> str:

@@ -69,9 +69,14 @@ class Acl:
         return any(matcher.asking & (Asking.COUNTS | Asking.WAITS) for matcher in self.matchers)
 
     @cached_property
+    def asks(self) -> Matcher | None:
+        """The matcher that asks the store or the world; such an ACL has no other."""
+        return self.matchers[0] if self.asked_once else None
+
+    @cached_property
     def remembering(self) -> Matcher | None:
-        """The matcher that asks the store; such an ACL has no other."""
-        return next((matcher for matcher in self.matchers if matcher.asking & Asking.COUNTS), None)
+        """The same, if it asks the store."""
+        return self.asks if self.asks and self.asks.asking & Asking.COUNTS else None
 
     def unknown_attribute(self, values: Mapping[str, str | None], state: str) -> str | None:
         """The first attribute that is not known at this state, None when all are. `protocol_state`, which always is:
@@ -163,6 +168,11 @@ class Model:
     def remembers(self) -> bool:
         """Whether any rule needs a store."""
         return any(rule.action.deed or any(acl.remembering for acl, _ in rule.terms) for rule in self.rules)
+
+    @property
+    def asks_world(self) -> bool:
+        """Whether any rule needs the DNS or a service."""
+        return any(acl.asked_once and not acl.remembering for rule in self.rules for acl, _ in rule.terms)
 
     @property
     def all_rules(self) -> tuple[Rule, ...]:

@@ -17,7 +17,7 @@ from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from forkpolicy.policy.answers import Answered, Ask, Mode
+    from forkpolicy.policy.answers import Answered, Ask, Memo, Mode, MustWait
     from forkpolicy.policy.evaluate import Trace
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.model import Model, Rule
@@ -50,6 +50,7 @@ class Policy:
     ) -> None:
         self.model = model
         self.remembers = model.remembers
+        self.asks_world = model.asks_world
         self._store = store
         self.paths = paths
         # In the order in which Postfix sends them: nothing must be put in order for each request.
@@ -82,8 +83,12 @@ class Policy:
         return self._answers.answered
 
     def remember_in(self, store: Answering) -> None:
-        """Ask this store from now on."""
+        """Ask this store from now on, and not the world."""
         self._store, self._answers.mode = store, live(store)
+
+    def answer_with(self, mode: Mode) -> None:
+        """Ask in this way from now on."""
+        self._answers.mode = mode
 
     def answer_by(self, ask: Ask) -> None:
         """Ask somebody else from now on, who may raise NotAskedError; nothing is remembered."""
@@ -100,8 +105,24 @@ class Policy:
         """For `trace`: what the store would answer now, and nothing is counted."""
         return peeking(self._store) if self._store else NOT_ASKED
 
+    def detach(self) -> Memo:
+        """After MustWait: what the request has been answered so far. Others may be decided then."""
+        self.noted.clear()
+        return self._answers.detach()
+
+    def receive(self, memo: Memo, wait: MustWait, answer: object) -> None:
+        """Put the answer (an exception, if there will be none) into the memo of the request that waited for it."""
+        self._answers.receive(memo, wait, answer)
+
+    def resume(self, memo: Memo) -> None:
+        """The next request that is decided is the one of this memo."""
+        self._answers.resume(memo)
+
     def decide(self, values: Values) -> Outcome:
-        """The rule that decides; `noted` has the rules that noted or remembered something, until `take_noted`."""
+        """The rule that decides; `noted` has the rules that noted or remembered something, until `take_noted`.
+
+        Raises MustWait if it takes time to answer an ACL; nothing else.
+        """
         try:
             return self._planned(*values)
         except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its rule

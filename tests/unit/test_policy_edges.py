@@ -8,9 +8,8 @@ import pytest
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import check_on_error, declared_tables
-from forkpolicy.policy.matchers.matcher import Asking
-from forkpolicy.policy.matchers.table import TableMatcher
 from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.state.memory import MemoryStore
 from tests.fakes import DictTable, TextFiles, decide, diagnostics_of, policy_of, request_of
 
 
@@ -234,19 +233,31 @@ def test_an_acl_is_asked_once_a_request():
         assert line.number == 1
 
 
-def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right(monkeypatch):
-    """An ACL that waits is asked though an ACL right of it does not hold; and only if all left of it does."""
-    monkeypatch.setattr(TableMatcher, "asking", Asking.WAITS)
+class CountingStore(MemoryStore):
+    """Counts what it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def ask(self, question):
+        self.asked.append(question.key)
+        return super().ask(question)
+
+
+def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right():
+    """An ACL that counts is asked though an ACL right of it does not hold; and only if all left of it does."""
     declared = (
-        "acl a sasl_username table:t\nacl b sender @b.example @d.example\nacl c helo_name c.example\naction r REJECT\n"
+        "acl a rate {sasl_username} 1/1h\nacl b sender @b.example @d.example\nacl c helo_name c.example\n"
+        "action r REJECT\n"
     )
-    policy = policy_of(f"table t key x\n{declared}access b a c r\n", {"t": {"u": None}})
-    for sender, asked in (("x@b.example", ["u"]), ("x@a.example", [])):
+    policy = policy_of(f"{declared}access b a c r\n")
+    for sender, asked in (("x@b.example", [("u",)]), ("x@a.example", [])):
         for each in (policy, policy.indexed):
-            table = CountingTable("t", "key", {"u": None})
-            each.tables["t"].find = table.find
+            store = CountingStore()
+            each.remember_in(store)
             each.decide(wanted_values(request_of(sasl_username="u", sender=sender), each.wanted))
-            assert table.asked == asked
+            assert store.asked == asked
 
 
 def test_log_lines_and_scores_in_any_case():

@@ -125,13 +125,13 @@ def _looked_object(looked: Looked, negated: bool, attributes: Mapping[str, str])
         "found": _finding_object(looked.finding) if looked.finding else None,
         "reason": looked.reason,
         **_store_object(looked),
-        **(_known_object(looked) if looked.answer is Answer.UNKNOWN else {}),
+        **(_known_object(looked) if looked.answer is Answer.UNKNOWN and not looked.given else {}),
     }
 
 
 def _store_object(looked: Looked) -> dict[str, object]:
     """What the store would answer about an ACL that remembers, as words and as its fields. Nothing was counted."""
-    given, matcher = looked.given, looked.acl.remembering
+    given, matcher = looked.given, looked.acl.asks
     if not given or not matcher or not given.question:
         return {}
     return {"store": {"shown": remembered(looked), "answer": _fields(given.answer), "counted": False}}

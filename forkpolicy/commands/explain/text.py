@@ -102,11 +102,11 @@ def _tried_text(tried: Tried, trace: Trace, request: Request, paint: Painter) ->
 
 def _why(looked: Looked, request: Request, trace: Trace) -> str:
     if looked.answer is Answer.UNKNOWN:
-        return _why_unknown(looked, request)
+        return looked.reason if looked.given else _why_unknown(looked, request)
     if looked.answer in (Answer.FAILED, Answer.NOT_ASKED):
         return "" if looked.reason == looked.answer.value else looked.reason
     if shown := remembered(looked):
-        return f"{shown} (not counted)"
+        return f"{shown} (not counted)" if looked.acl.remembering else shown
     asked = " ".join(_asked(name, request, trace) for name in looked.acl.attributes)
     found = _found_text(looked.finding) if looked.finding else ""
     return ": ".join(filter(None, (asked, found))) or looked.reason or _why_not(looked.acl)
@@ -119,8 +119,8 @@ def _asked(name: str, request: Request, trace: Trace) -> str:
 
 
 def remembered(looked: Looked) -> str:
-    """What the store would answer, in words; empty where it was not asked."""
-    given, matcher = looked.given, looked.acl.remembering
+    """What the store would answer, or the world has, in words; empty where nobody was asked."""
+    given, matcher = looked.given, looked.acl.asks
     if not given or not matcher or given.question is None or given.holds is None:
         return ""
     return printable(matcher.in_words(given.question, given.answer))

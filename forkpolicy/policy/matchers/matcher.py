@@ -109,18 +109,22 @@ class Finding:
 
 
 class Reading(NamedTuple):
-    """What an answer of the store means to a matcher. `value`: for `{match.ACL}`; `result`: for metrics."""
+    """What an answer means to a matcher. `holds`: None where it cannot be known, with the `reason`; `value`: for
+    `{match.ACL}`; `result`: for metrics.
+    """
 
-    holds: bool
+    holds: bool | None
     value: str
     result: str
+    reason: str = ""
 
 
 class Matcher:
     """One way for an ACL to hold. `attributes`: what it is asked about, in the order of its arguments. It is asked when
     all of them are known, at one of `known_states`; `also_reads` it reads whether they are known or not.
 
-    One that remembers answers no `holds` and no `find`: it has a question for the store, and reads the answer.
+    One that counts or waits answers no `holds` and no `find`: it has a question for the store (COUNTS) or for the world
+    (WAITS), and reads the answer.
     """
 
     attributes: tuple[str, ...] = ()
@@ -132,7 +136,7 @@ class Matcher:
     # The list that it looks into, and of how many parts its keys are.
     list_name: str = ""
     key_parts: int = 0
-    # A store that fails leaves its answer unknown.
+    # A store, a name server or a service that does not answer leaves its answer unknown.
     skips: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING
     # About what it costs a decision in which it is asked in vain: what an index is weighed against.
@@ -151,11 +155,11 @@ class Matcher:
         raise NotImplementedError
 
     def question(self, values: Mapping[str, str | None]) -> Question[object] | None:
-        """What the store is asked about a request; None where there is nothing to ask for: it does not hold."""
+        """What is asked about a request; None where there is nothing to ask for: it does not hold."""
         raise NotImplementedError
 
     def read(self, answer: object) -> Reading:
-        """What the store's answer means."""
+        """What the answer means. Raises WorldError where none can be made of it."""
         raise NotImplementedError
 
     def in_words(self, question: Question[object], answer: object) -> str:
