@@ -10,7 +10,7 @@ IN_PYTHON := $(addprefix tests/process/test_,at_once.py hot_swap.py life.py upgr
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest bench sanitize postfix clean
+.PHONY: help demo test lint loadtest bench sanitize postfix servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -18,7 +18,7 @@ help: ## this list
 demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict
 	@$(BIN)/python -m loadtest demo
 
-test: $(VENV)/.installed-dev postfix ## every test; installs Debian's Postfix when it is missing and you are root
+test: $(VENV)/.installed-dev postfix servers ## every test; as root it installs the servers that they need
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON))
 
@@ -40,6 +40,9 @@ sanitize: $(VENV)/.installed-dev ## the tests of the part in C with the compiler
 
 postfix:
 	@sh tests/postfix/install.sh
+
+servers:
+	@sh tests/servers.sh
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) demo build dist *.egg-info forkpolicy/worker/*.so
