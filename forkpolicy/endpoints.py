@@ -33,7 +33,7 @@ def endpoint_mistake(text: str) -> str:
     found = _INET.fullmatch(text)
     if not found:
         return f'expected "unix:/path/of/socket" or "inet:127.0.0.1:10040", got "{text}"'
-    return _host_mistake(found[1]) or _port_mistake(found[2])
+    return host_mistake(found[1]) or port_mistake(found[2])
 
 
 def unix_mistake(text: str) -> str:
@@ -69,7 +69,8 @@ def mode_mistake(text: str) -> str:
     )
 
 
-def _host_mistake(host: str) -> str:
+def host_mistake(host: str) -> str:
+    """The name or address of a host, brackets around an address of IPv6."""
     literal = host.strip("[]")
     if not host.startswith("[") and not _NUMERIC_HOST.fullmatch(host):
         return "" if _HOST.fullmatch(host) else f'expected an address or a host name, got "{host}"'
@@ -78,11 +79,12 @@ def _host_mistake(host: str) -> str:
     except ValueError:
         return f'"{literal}" is not a valid address'
     if address.version == 4 and host.startswith("["):
-        return f'brackets are for IPv6: write "inet:{literal}:..."'
+        return f'brackets are for IPv6: write "{literal}"'
     return ""
 
 
-def _port_mistake(port: str) -> str:
+def port_mistake(port: str) -> str:
+    """A port in decimal digits."""
     # A number of thousands of digits is one that int() refuses to read.
     digits = port.lstrip("0")
     if len(digits) <= len(str(HIGHEST_PORT)) and 1 <= int(digits or "0") <= HIGHEST_PORT:

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.declared import Declared, TomlReader, decode, default_of, setting, shown
+from forkpolicy.declared import Declared, TomlReader, Values, decode, default_of, setting
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
-from forkpolicy.sizes import size_bytes
+from forkpolicy.state_settings import PATHS, StateSettings, state_clashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_PATH = "/etc/forkpolicy/forkpolicy.toml"
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,60 +144,6 @@ class MetricsSettings:
     )
 
 
-EMBEDDED = "lmdb:"
-ENGINES = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+sentinel", "redis+cluster")
-SMALLEST_MAP, LARGEST_MAP = "1M", "1T"
-
-
-def _store_mistake(value: object) -> str:
-    scheme = str(value).partition(":")[0]
-    if value == EMBEDDED:
-        return ""
-    if scheme in ENGINES:
-        # Without the rest, which may have a password.
-        return f'a store that several hosts share is not supported yet: expected "{EMBEDDED}", got "{scheme}:..."'
-    return f'expected "{EMBEDDED}", got {shown(value)}'
-
-
-def _map_size_mistake(value: object) -> str:
-    try:
-        fits = value == AUTO or size_bytes(SMALLEST_MAP) <= size_bytes(str(value)) <= size_bytes(LARGEST_MAP)
-    except ValueError:
-        fits = False
-    if fits and isinstance(value, str):
-        return ""
-    return f'expected "{AUTO}" or a size from "{SMALLEST_MAP}" to "{LARGEST_MAP}", got {shown(value)}'
-
-
-@dataclass(frozen=True, slots=True)
-class StateSettings:
-    """`[state]`: where the server remembers what greylisting, limits and lists need."""
-
-    url: str = setting(
-        EMBEDDED,
-        "The store: `lmdb:`, two maps on this machine.",
-        choices=(EMBEDDED,),
-        value_mistake=_store_mistake,
-    )
-    live: str = setting(
-        "/run/forkpolicy/state", "Directory of the map that all workers share; on a tmpfs, and lost with it.", path=True
-    )
-    kept: str = setting(
-        "/var/lib/forkpolicy/state", "Directory of its copy on disk, at most two seconds behind.", path=True
-    )
-    max_size: str = setting(
-        AUTO,
-        "Size of each map, such as `64M`, reserved at the start; `auto`: 256M, a quarter of what is free at most.",
-        choices=(AUTO,),
-        value_mistake=_map_size_mistake,
-    )
-    fail: str = setting(
-        "error",
-        "What it means that the store does not answer: the ACL fails (`error`), or it cannot be known (`skip`).",
-        choices=("error", "skip"),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file. `path` is where it was read from."""
@@ -254,9 +199,12 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
         named = values.get(name, default_of(Settings, name))
         values[name] = str(base / named) if named else ""
     state: StateSettings = parts["state"]
-    parts["state"] = replace(state, live=str(base / state.live), kept=str(base / state.kept))
+    paths: Values = {name: str(base / named) for name in PATHS if (named := getattr(state, name))}
+    parts["state"] = replace(state, **paths)
     settings = Settings(**values, **parts, path=absolute(path))
     _refuse_clashes(reader, sockets_of(settings), base)
+    for key, message, hint in state_clashes(settings.state):
+        reader.report_at(reader.place(key, "state"), key, message, hint)
     return settings, reader.diagnostics
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import CannotWriteError
-from forkpolicy.settings import AUTO
 from forkpolicy.sizes import size_bytes, size_text
+from forkpolicy.state_settings import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkpolicy.process import Identity
-    from forkpolicy.settings import StateSettings
+    from forkpolicy.state_settings import StateSettings
 
 DATA_FILE: Final = "data.mdb"
 AUTO_BYTES: Final = 256 << 20

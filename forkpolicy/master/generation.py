@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Settings of [server] that are used once, at the start, with privileges that are given up then.
 FIXED = ("listen", "socket_mode", "socket_user", "socket_group", "user", "group", "backlog", "control")
-# Settings of [state]: two workers that write different maps would remember two different things.
-FIXED_STATE = ("url", "live", "kept", "max_size")
+# Settings of [state]: two workers that write different maps or keys would remember two different things.
+FIXED_STATE = ("url", "live", "kept", "max_size", "prefix")
 
 
 @dataclass(slots=True)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from forkpolicy.master.sockets.loop import Loop
     from forkpolicy.master.state_lock import StateLock
     from forkpolicy.messages import StateCommand
-    from forkpolicy.settings import StateSettings
     from forkpolicy.state_messages import FromState
+    from forkpolicy.state_settings import StateSettings
 
     OnDone = Callable[[StateReply | ErrorReply], None]
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from forkpolicy.log import LogPipe
     from forkpolicy.messages import StateCommand
-    from forkpolicy.settings import StateSettings
     from forkpolicy.state_messages import FromState
+    from forkpolicy.state_settings import StateSettings
 
 SAVE_S: Final = 1.0
 FULL_PASS_S: Final = 3600.0

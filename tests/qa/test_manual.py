@@ -84,8 +84,8 @@ def test_the_manual_has_the_bounds_of_numbers_and_choices():
     """Where the code has bounds or choices, the manual has the same; where it has none, the manual has no numbers."""
     for key, row in documented_settings().items():
         checks = checks_of(*key)
-        found = re.search(r"(\d+) to (\d+)", row[2])
-        bounds = (int(found[1]), int(found[2])) if found else (None, None)
+        found = re.search(r"([\d.]+) to (\d+)", row[2])
+        bounds = (float(found[1]), int(found[2])) if found else (None, None)
         assert bounds == (checks.get("ge"), checks.get("le")), key
         assert {word.strip('"') for word in code_in(row[2]) if word[0] == '"'} == set(checks.get("choices", ())), key
 

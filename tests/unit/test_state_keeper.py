@@ -21,10 +21,11 @@ from forkpolicy.master.state_keeper import StateKeeper
 from forkpolicy.master.state_lock import StateLock
 from forkpolicy.messages import StateForgetCommand, StateReply
 from forkpolicy.process import Identity
-from forkpolicy.settings import Settings, StateSettings
+from forkpolicy.settings import Settings
 from forkpolicy.state.lock_holder import lock_holder
 from forkpolicy.state_messages import TO_STATE, StateDone, StateReady, StateRefused, StateReport
 from forkpolicy.state_places import make_directories
+from forkpolicy.state_settings import StateSettings
 from forkpolicy.status import StateFigures
 
 
