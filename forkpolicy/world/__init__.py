@@ -1,0 +1,1 @@
+"""What the policy asks of the world: questions for the DNS and for services, and what their answers mean."""
