@@ -67,6 +67,7 @@ METRICS: Final = (
     Metric("forkpolicy_cpu_seconds_total", "counter", "CPU time of the worker, its loop included."),
     Metric("forkpolicy_request_duration_seconds", "histogram", "Time of a request in the server, from read to reply."),
     Metric("forkpolicy_line_hits_total", "counter", "How often each rule fired; one that stays at 0 never fires."),
+    Metric("forkpolicy_waiting", "gauge", "Requests that wait for an answer of an engine, the DNS or a service."),
     Metric("forkpolicy_sampled_requests_total", "counter", "Requests of which a sample was taken, about two a second."),
     Metric("forkpolicy_exempted_requests_total", "counter", "Sampled requests that the first ACL of a rule exempted."),
     Metric("forkpolicy_shadow_compared_total", "counter", "Requests that the shadow policy evaluated, too."),
@@ -99,6 +100,7 @@ _COUNTERS: Final = {
     "cpu_ns": ("forkpolicy_cpu_seconds_total", 1e-9),
     "connections": ("forkpolicy_connections", 1.0),
     "sampled": ("forkpolicy_sampled_requests_total", 1.0),
+    "waiting": ("forkpolicy_waiting", 1.0),
 }
 
 
@@ -167,7 +169,7 @@ def _of_histogram(worker: WorkerStatus, labels: Labels) -> Iterator[Sample]:
             yield name, "_bucket", {**labels, "le": f"{bucket_limit_ns(bucket) / 1e9:.10g}"}, below
     total = sum(latency)
     yield name, "_bucket", {**labels, "le": "+Inf"}, total
-    yield name, "_sum", labels, worker.counters.busy_ns / 1e9
+    yield name, "_sum", labels, (worker.counters.busy_ns + worker.counters.waited_ns) / 1e9
     yield name, "_count", labels, total
 
 

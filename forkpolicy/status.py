@@ -123,7 +123,8 @@ class WorkerCounters:
     """The numbers of one slot of the scoreboard, in its order. Times are monotonic.
 
     `serving`: STAYING or LEAVING_SOON while the worker takes connections, 0 when it does not. `load`: time spent on
-    requests lately, in millionths of all time.
+    requests lately, in millionths of all time. `waiting`: requests that wait for an answer of an engine, the DNS or a
+    service; `waited_ns`: how long such ones have waited.
     """
 
     pid: int = 0
@@ -143,6 +144,8 @@ class WorkerCounters:
     protocol_errors: int = 0
     sampled: int = 0
     lines: int = 0
+    waiting: int = 0
+    waited_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from forkpolicy.policy.model import Rule
@@ -21,3 +21,7 @@ class Outcome:
         self.hits = 0
         self.plain = b""
         self.denies = self.logged = False
+
+
+WAITS: Final = Outcome(cast("Rule", None))
+"""Not decided: the answer that it takes comes later."""

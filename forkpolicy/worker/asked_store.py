@@ -4,37 +4,76 @@ from __future__ import annotations
 
 import time
 from bisect import bisect
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from forkpolicy.status import ASKED_LIMITS_S
+from forkpolicy.worker.world import Asker
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.answers import Lost
     from forkpolicy.state.live_state import LiveState
     from forkpolicy.state.store import Question
+    from forkpolicy.worker.world import Done
 
 T = TypeVar("T")
 
 _LIMITS_NS: Final = [int(limit_s * 1e9) for limit_s in ASKED_LIMITS_S]
 
 
-class AskedStore:
-    """`live` is what it asks; `times` counts as AskedStatus has it."""
+class Remote(Asker, Protocol):
+    """A store that is not on this host: its answers take time."""
 
-    def __init__(self, live: LiveState) -> None:
+    def tell(self, question: Question[object], lost: Lost) -> None:
+        """Have something remembered; nobody waits for it. `lost` is called with the reason if it cannot be."""
+
+
+class AskedStore:
+    """`live` is what it asks, or `remote` if there is one; `times` counts as AskedStatus has it."""
+
+    def __init__(self, live: LiveState, remote: Remote | None = None) -> None:
         self.live = live
+        self.remote = remote
         self.busy_ns = 0
         self.times = [0] * (len(_LIMITS_NS) + 1)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether answers take time."""
+        return self.remote is not None
+
     def ask(self, question: Question[T]) -> T:
-        """The answer. Raises StateError."""
+        """The answer. Raises StateError, and MustWait where it takes time."""
+        if self.remote:
+            return cast("T", self.remote.ask(question))
         began_ns = time.monotonic_ns()
         try:
             return self.live.ask(question)
         finally:
-            took_ns = time.monotonic_ns() - began_ns
-            self.busy_ns += took_ns
-            self.times[bisect(_LIMITS_NS, took_ns)] += 1
+            self._took(began_ns)
+
+    def begin(self, question: Question[object], raw: bytes, done: Done) -> None:
+        """As Asker.begin."""
+        assert self.remote is not None
+        began_ns = time.monotonic_ns()
+
+        def took(answer: object) -> None:
+            self._took(began_ns)
+            done(answer)
+
+        self.remote.begin(question, raw, took)
+
+    def tell(self, question: Question[object], lost: Lost) -> None:
+        """Have something remembered, now or in a moment. Raises StateError, or calls `lost` with the reason."""
+        if self.remote:
+            self.remote.tell(question, lost)
+        else:
+            self.ask(question)
 
     def peek(self, question: Question[T]) -> T:
         """The answer that `ask` would give. Raises StateError."""
         return self.live.peek(question)
+
+    def _took(self, began_ns: int) -> None:
+        took_ns = time.monotonic_ns() - began_ns
+        self.busy_ns += took_ns
+        self.times[bisect(_LIMITS_NS, took_ns)] += 1

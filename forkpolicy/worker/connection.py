@@ -6,7 +6,8 @@ the connection is not read until it has gone. Postfix keeps a connection for hou
 order, so the turn learns the layout of the last request.
 
 A client that sends many requests at once, which Postfix never does, has some of them answered and then waits for its
-next turn like every other; until all of them are answered nothing more is read.
+next turn like every other; until all of them are answered nothing more is read. Nor is anything read while a request
+waits for an answer of an engine or of the world (waiting.py).
 
 Closes by itself only for an invalid request, for `idle_timeout`, and when Postfix has closed; others close it only when
 the server stops.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
+from forkpolicy.policy.outcome import WAITS
 from forkpolicy.protocol.reader import RequestReader
 from forkpolicy.protocol.request import ProtocolError, Request
 from forkpolicy.worker.turn import MAX_READ_BYTES
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from forkpolicy.policy.outcome import Outcome
     from forkpolicy.protocol.layout import Values
     from forkpolicy.worker.engine import Engine
+    from forkpolicy.worker.generation import Generation
     from forkpolicy.worker.readiness import Readiness
+    from forkpolicy.worker.waiting import Parked
 
 MSG_PEEK = 2
 # Of one connection in one turn of the loop: 64 KiB hold two thousand requests, 20 ms without any other client.
@@ -42,9 +46,11 @@ class Connection:
 
     __slots__ = (
         "_engine",
+        "_heard",
         "_idle_timeout_s",
         "_loop",
         "_on_close",
+        "_parked",
         "_read_bytes",
         "_reader",
         "_readiness",
@@ -76,6 +82,8 @@ class Connection:
         self._turn = engine.implementation.turn(sock, self._read_bytes, engine, self)
         self._reader = RequestReader(max_request_bytes, pending)
         self._unsent = unsent
+        self._parked: Parked | None = None
+        self._heard = False
         self._loop = gevent.get_hub().loop
         self._timer = self._loop.timer(idle_timeout_s)
 
@@ -84,16 +92,21 @@ class Connection:
         connection to be accepted or handed over is answered. What came along may be whole requests.
         """
         self._timer.start(self._idle_check)
+        self._readiness.to_read(self._sock.fileno(), self._turn.readable)
         if not self.idle:
             self._writable()
         else:
-            self._readiness.to_read(self._sock.fileno(), self._turn.readable)
             self._turn.readable()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is owed: no request read and not answered, be it half read, no reply half sent."""
-        return not self._reader and not self._unsent
+        return not self._reader and not self._unsent and not self._parked
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request of it waits for an answer: only here it can be replied to."""
+        return self._parked is not None
 
     @property
     def closed(self) -> bool:
@@ -131,7 +144,10 @@ class Connection:
         return self._sock.fileno()
 
     def detach(self) -> int:
-        """Stop serving and give the descriptor away; `unsent` and `pending` are what goes with it."""
+        """Stop serving and give the descriptor away; `unsent` and `pending` are what goes with it. Not while a request
+        waits.
+        """
+        assert not self._parked
         self._stop()
         return self._sock.detach()
 
@@ -144,22 +160,58 @@ class Connection:
         self._on_close(self)
 
     def _stop(self) -> None:
+        if self._parked:
+            self._engine.waiting.forget(self._parked)
+            self._parked = None
         self._turn.end()
         self._readiness.remove(self._sock.fileno())
         self._timer.stop()
         self._timer.close()
 
     def finish(self, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
-        """Reply to a request that is decided, with what its reply and the log want. Called by the turn."""
-        engine = self._engine
+        """Reply to a request that is decided, with what its reply and the log want, or wait for what decides it. Called
+        by the turn.
+        """
+        if outcome is WAITS:
+            self._wait(raw, started_ns, values)
+        else:
+            self._reply(self._engine.serving, raw, started_ns, outcome, values)
+
+    def _reply(self, generation: Generation, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
         try:
-            reply = engine.finish(outcome, values, raw, (perf_counter_ns() - started_ns) // 1000)
+            reply = generation.finish(outcome, values, raw, (perf_counter_ns() - started_ns) // 1000)
         except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
-            engine.bug(error)
-            outcome = engine.on_error
+            self._engine.bug(error)
+            outcome = generation.on_error
             reply = outcome.rule.action.encoded
         self._turn.send(reply)
         self._turn.count(outcome, started_ns)
+
+    def _wait(self, raw: bytes, started_ns: int, values: Values) -> None:
+        """Park a request. What the client sends meanwhile waits, and so does its end."""
+        parked = self._engine.park(raw, values, started_ns)
+        outcome = self._engine.waiting.begin(parked, self)
+        if outcome is None:
+            self._parked, self._heard = parked, False
+            self._readiness.hold(self._sock.fileno(), self._hear)
+        else:
+            self._reply(parked.generation, raw, started_ns, outcome, values)
+
+    def _hear(self) -> None:
+        """Something has come while a request waits."""
+        self._heard = True
+
+    def answered(self, parked: Parked, outcome: Outcome) -> None:
+        """Reply to the request that has waited, and go on with what came meanwhile. Called by waiting.py."""
+        self._parked = None
+        self._engine.counters.wait(perf_counter_ns() - parked.parked_ns)
+        self._reply(parked.generation, parked.raw, parked.started_ns, outcome, parked.values)
+        if self._sock.fileno() < 0:
+            return
+        if self._heard or self._reader or self._unsent:
+            self._writable()
+        else:
+            self._readiness.release(self._sock.fileno())
 
     def read_exactly(self, raw: bytes, started_ns: int) -> None:
         """Read what is not a single request of the known layout: parts, several at once, another layout, no request, or
@@ -185,7 +237,7 @@ class Connection:
                     self._turn.learn(engine.layout_of(request))
                 values = engine.values_of(request)
                 self.finish(raw, started_ns, engine.decide(values), values)
-                if self._unsent or self._sock.fileno() < 0:
+                if self._unsent or self._parked or self._sock.fileno() < 0:
                     return False
                 started_ns = perf_counter_ns()
         except ProtocolError as error:
@@ -213,6 +265,8 @@ class Connection:
 
     def _idle_check(self) -> None:
         left_s = self._idle_timeout_s - (perf_counter_ns() - self._turn.last_used_ns) / 1e9
+        if self._parked:
+            left_s = self._idle_timeout_s
         if left_s <= 0:
             self.close()
         else:

@@ -100,7 +100,7 @@ class Connections:
     def give(self, connection: Connection, load: int, hot: bool) -> bool:
         """Pass one to a sibling; False: not now, it is served here as before."""
         channel, unsent, pending = self.hot_handover if hot else self.handover, connection.unsent, connection.pending
-        if connection.closed or not channel.fits(unsent, pending):
+        if connection.closed or connection.waits or not channel.fits(unsent, pending):
             return False
         if not channel.give(connection.fileno(), unsent, pending, self.receipt, load):
             return False
@@ -112,7 +112,7 @@ class Connections:
     def give_all(self) -> None:
         """Pass on as many as there is room for."""
         for connection in list(self.held):
-            if self._passes(connection) and not self.give(connection, 0, False):
+            if self._passes(connection) and not connection.waits and not self.give(connection, 0, False):
                 return
 
     def close_what_cannot_go(self) -> None:

@@ -11,14 +11,17 @@ CELLS = LINEAR_US + LINEAR_BUCKETS
 
 
 class Counters:
-    """Plain numbers of one worker; its beat copies them to the scoreboard. `slow_ns`: those of 2**20 ns or more."""
+    """Plain numbers of one worker; its beat copies them to the scoreboard. `slow_ns`: those of 2**20 ns or more;
+    `waited_ns`: how long requests have waited for answers, which is no work of the worker.
+    """
 
-    __slots__ = ("cells", "errors", "protocol_errors", "slow_ns")
+    __slots__ = ("cells", "errors", "protocol_errors", "slow_ns", "waited_ns")
 
     def __init__(self) -> None:
         self.cells = array("q", bytes(8 * CELLS))
         self.errors = 0
         self.protocol_errors = 0
+        self.waited_ns = 0
         self.slow_ns: list[int] = []
 
     @property
@@ -41,6 +44,11 @@ class Counters:
             cells[LINEAR_US + bucket] += 1
         else:
             self.slow_ns.append(elapsed_ns)
+
+    def wait(self, waited_ns: int) -> None:
+        """Count the wait of a request that `add` counts as a whole."""
+        self.waited_ns += waited_ns
+        self.cells[BUSY_NS] -= waited_ns
 
     def take_linear_us(self) -> list[tuple[int, int]]:
         """How many requests took n to n+1 times 1.024 us, as pairs (n, requests) without zeros; forgotten with that."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkpolicy.scoreboard import bucket_of
 
 if TYPE_CHECKING:
+    from forkpolicy.policy.policy import Policy
     from forkpolicy.scoreboard import Slot
     from forkpolicy.worker.engine import Engine
 
 # A reload flushes between two beats; so short a time says nothing about load.
 MIN_WINDOW_NS = 200_000_000
-FLUSHED = ("requests", "busy_ns", "errors", "protocol_errors")
+FLUSHED = ("requests", "busy_ns", "waited_ns", "errors", "protocol_errors")
 
 
 class Flusher:
@@ -23,8 +25,7 @@ class Flusher:
         self._engine = engine
         self._slot = slot
         self._flushed = dict.fromkeys(FLUSHED, 0)
-        self._by_action: dict[str, int] = {}
-        self._policy = engine.policy
+        self._by_action: dict[Policy, dict[str, int]] = {}
         self._cpu_ns = time.process_time_ns()
         self._load_busy_ns = 0
         self._at_ns = time.monotonic_ns()
@@ -42,7 +43,8 @@ class Flusher:
             slot["load"] = (slot["load"] + recent_ppm) // 2
             self._at_ns, self._load_busy_ns = now_ns, counters.busy_ns
         self._cpu_ns = cpu_ns
-        slot["generation"] = self._engine.generation
+        slot["generation"] = self._engine.serving.number
+        slot["waiting"] = len(self._engine.waiting)
         self._flush_latencies()
         self._flush_rules()
         # At last: who sees so many requests sees what they were answered, too.
@@ -59,17 +61,22 @@ class Flusher:
         counters.slow_ns.clear()
 
     def _flush_rules(self) -> None:
-        policy = self._engine.policy
-        if policy is not self._policy:
-            self._policy, self._by_action = policy, {}
-        by_action: dict[str, int] = {}
+        serving = self._engine.serving
+        if serving.policy not in self._by_action:
+            self._by_action[serving.policy] = {}
+        for policy, flushed in self._by_action.items():
+            self._flush_actions(policy, flushed)
+        # Of those that were replaced only the ones count on for which a request waits.
+        kept = {each.policy for each in (serving, *self._engine.waiting.generations)}
+        self._by_action = {policy: flushed for policy, flushed in self._by_action.items() if policy in kept}
+        self._slot.set_line_hits(serving.rule_hits())
+        self._slot.set_exempted([*serving.sampling.exempted, 0, 0])
+        self._slot["sampled"] = serving.sampling.sampled
+
+    def _flush_actions(self, policy: Policy, flushed: dict[str, int]) -> None:
+        by_action: Counter[str] = Counter()
         for outcome in policy.outcomes:
-            if outcome.hits:
-                verb = outcome.rule.action.verb
-                by_action[verb] = by_action.get(verb, 0) + outcome.hits
+            by_action[outcome.rule.action.verb] += outcome.hits
         for verb, hits in by_action.items():
-            self._slot.add_action(verb, hits - self._by_action.get(verb, 0))
-        self._by_action = by_action
-        self._slot.set_line_hits(self._engine.rule_hits())
-        self._slot.set_exempted([*self._engine.sampling.exempted, 0, 0])
-        self._slot["sampled"] = self._engine.sampling.sampled
+            self._slot.add_action(verb, hits - flushed.get(verb, 0))
+        flushed.update(by_action)

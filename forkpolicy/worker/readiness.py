@@ -39,6 +39,7 @@ class Readiness:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._waiting: dict[int, tuple[int, Callback]] = {}
+        self._held: dict[int, Callback] = {}
         self._hub = gevent.get_hub()
         self._watcher = self._hub.loop.io(self._epoll.fileno(), READ)
         self._watcher.start(self._serve)
@@ -61,14 +62,26 @@ class Readiness:
         """Call back once more, behind those that wait, if there is still something."""
         self._epoll.modify(fd, self._waiting[fd][0])
 
+    def hold(self, fd: int, callback: Callback) -> None:
+        """Call this instead, until `release`. A closed peer is not looked at again meanwhile."""
+        events, called = self._waiting[fd]
+        self._held[fd] = called
+        self._waiting[fd] = (events, callback)
+
+    def release(self, fd: int) -> None:
+        """Call back what was held."""
+        self._waiting[fd] = (self._waiting[fd][0], self._held.pop(fd))
+
     def remove(self, fd: int) -> None:
         """Wait for it no longer. Harmless for one that is not waited for."""
+        self._held.pop(fd, None)
         if self._waiting.pop(fd, None):
             self._epoll.unregister(fd)
 
     def _wait(self, fd: int, events: int, callback: Callback) -> None:
         change = self._epoll.modify if fd in self._waiting else self._epoll.register
         change(fd, events)
+        self._held.pop(fd, None)
         self._waiting[fd] = (events, callback)
 
     def _serve(self) -> None:
@@ -82,5 +95,5 @@ class Readiness:
             except BaseException:  # noqa: BLE001 - nobody reports the next ones again: they have nothing to do with it
                 self._hub.handle_error(self._watcher, *sys.exc_info())
                 events |= GONE  # noqa: PLW2901 - it did not come to its end
-            if events & GONE and fd in waiting:
+            if events & GONE and fd in waiting and fd not in self._held:
                 self.again(fd)

@@ -14,7 +14,7 @@ from forkpolicy.errors import ConfigError
 from forkpolicy.loading import load_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from forkpolicy.loading import Loaded
     from forkpolicy.worker.engine import Engine
@@ -46,7 +46,7 @@ class WorkerReload:
         # A table that is damaged or gone is reported by the reload, also where the previous file of it stays in use. A
         # table that only the shadow lacks does not keep the policy from serving.
         diagnostics = [table.refused for table in loaded.tables.values() if table.table is None or table.refused]
-        if loaded.remembers and not loaded.store.open():
+        if loaded.remembers and not self._engine.store.may_wait and not loaded.store.open():
             diagnostics.append(loaded.store.refused)
         self._prepared = loaded
         if diagnostics:
@@ -56,20 +56,26 @@ class WorkerReload:
     def commit(self, generation: int) -> None:
         """Serve the prepared generation from now on."""
         assert self._prepared is not None
-        previous, prepared = self._engine.loaded, self._prepared
+        previous, prepared = self._engine.serving, self._prepared
         self._prepared = None
         self._engine.use(prepared, generation)
-        _close_all(previous, but=prepared)
+        # Requests that wait are decided by the policy that has begun them.
+        self._engine.waiting.when_done(previous, lambda: self._close_unused(previous.loaded))
+
+    def _close_unused(self, previous: Loaded) -> None:
+        """Close the tables that only this generation had: others that live on, or are prepared, may have some."""
+        waiting = [each.loaded for each in self._engine.waiting.generations]
+        _close_all(previous, but=[self._engine.loaded, *waiting, *([self._prepared] if self._prepared else [])])
 
     def abort(self) -> None:
         """Forget what was prepared."""
         prepared, self._prepared = self._prepared, None
         if prepared:
-            _close_all(prepared, but=self._engine.loaded)
+            _close_all(prepared, but=[self._engine.loaded])
 
 
-def _close_all(loaded: Loaded, *, but: Loaded) -> None:
-    kept = but.all_tables
+def _close_all(loaded: Loaded, *, but: Iterable[Loaded]) -> None:
+    kept = [table for each in but for table in each.all_tables]
     for table in loaded.all_tables:
         if table not in kept:
             table.close()

@@ -96,7 +96,9 @@ class WorkerProcess:
             self._receiver(self.connections.handover, self.balance.has_its_connections),
             self._receiver(self.connections.hot_handover, self.balance.has_its_load),
         ]
-        self.shutdown = Shutdown(self.connections, self._acceptors, self._receivers, scoreboard, self.slot)
+        self.shutdown = Shutdown(
+            self.connections, self.engine.waiting, self._acceptors, self._receivers, scoreboard, self.slot
+        )
         self._good_tables, self._needs_all_tables = good_tables, needs_all_tables
         self._passed_tables: dict[str, tuple[int, ...]] = {}
         self._reported_state = WorkerState()
@@ -192,7 +194,7 @@ class WorkerProcess:
         return self._reported_state
 
     def _state_now(self) -> WorkerState:
-        return replace(self.engine.describe(), asked=self.upkeep.describe())
+        return replace(self.engine.serving.describe(), asked=self.upkeep.describe())
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()

@@ -4,8 +4,8 @@ then connections are closed). A stop ends a retirement.
 What has arrived is also what no worker has accepted yet, and what is on its way between two workers. A worker that
 gives a connection away stays until it is taken, so the last worker that stops leaves none behind.
 
-Anything can be handed over but a long request that has not come to its end. The master bounds how long a worker waits
-for one: `hurry`.
+Anything can be handed over but a long request that has not come to its end, and one that waits for an answer. The
+master bounds how long a worker waits for one: `hurry`. A request that waits is then decided with what is known.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forkpolicy.scoreboard import Scoreboard, Slot
     from forkpolicy.worker.accept import Acceptor, HandoverReceiver
     from forkpolicy.worker.connections import Connections
+    from forkpolicy.worker.waiting import Waiting
 
 # Between two attempts of a worker that retires to give away what is left.
 RETIRE_PAUSE_S = 0.005
@@ -42,6 +43,7 @@ class Shutdown:
     def __init__(
         self,
         connections: Connections,
+        waiting: Waiting,
         acceptors: Sequence[Acceptor],
         receivers: Sequence[HandoverReceiver],
         scoreboard: Scoreboard,
@@ -52,6 +54,7 @@ class Shutdown:
         self._stopping = self._hurried = False
         self._others_wait = False
         self._connections = connections
+        self._waiting = waiting
         self._acceptors = acceptors
         self._receivers = receivers
         self._scoreboard = scoreboard
@@ -79,6 +82,7 @@ class Shutdown:
         while connections.held and not self._stopping:
             connections.give_all()
             if self._hurried:
+                self._waiting.give_up()
                 connections.close_what_cannot_go()
             # For room in the hand-over pair, or the rest of a request.
             gevent.sleep(RETIRE_PAUSE_S)
@@ -105,6 +109,8 @@ class Shutdown:
             late = time.monotonic() > deadline_s
             drained = all(entrance.drain(DRAINED_A_LOOK) for entrance in entrances)
             gevent.sleep(STOP_PAUSE_S)
+            if late:
+                self._waiting.give_up()
             for connection in [each for each in held if late or (each.idle and not each.readable)]:
                 connection.close()
             if not held and (drained or late):

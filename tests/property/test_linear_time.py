@@ -115,7 +115,7 @@ def whole_way_s(engine, attributes):
     request = Request.parse(reader.next_request())
     values = engine.values_of(request)
     assert engine.layout_of(request).values(raw) == values
-    engine.finish(engine.decide(values), values, raw, 1)
+    engine.serving.finish(engine.decide(values), values, raw, 1)
     as_object(engine.policy.trace(values), "", request, engine.policy.model)
     return time.process_time() - began_s
 

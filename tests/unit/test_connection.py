@@ -153,7 +153,7 @@ def test_a_connection_serves_request_after_request(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.engine.counters.requests == peer.connection.requests == 1000
-    assert peer.engine.rule_hits()[1:3] == [500, 500]
+    assert peer.engine.serving.rule_hits()[1:3] == [500, 500]
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["first", "layout-learnt"])
@@ -552,7 +552,7 @@ def test_a_new_generation_serves_connections_that_are_open(peer):
     peer.reload.commit(2)
     assert peer.ask(request()) == PASS
     assert peer.ask(OTHER).startswith(b"action=REJECT")
-    assert peer.engine.generation == 2
+    assert peer.engine.serving.number == 2
 
 
 def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path, implementation):

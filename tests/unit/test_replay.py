@@ -103,7 +103,7 @@ def logged(settings, *requests):
     engine.policy.remember_in(MemoryStore())
     for raw in requests:
         values = engine.values_of(Request.parse(raw))
-        engine.finish(engine.decide(values), values, raw, 7)
+        engine.serving.finish(engine.decide(values), values, raw, 7)
     os.close(write_end)
     reader.join()
     return b"".join(lines)

@@ -41,7 +41,7 @@ def test_the_real_policy_answers_and_the_differences_are_counted(peer):
         assert peer.ask(request()) == FORGED
         assert peer.ask(OTHER) == PASS
     assert peer.ask(request("x@elsewhere.example", size="200")) == PASS
-    counts = peer.engine.describe().shadow
+    counts = peer.engine.serving.describe().shadow
     assert (counts.compared, counts.differs) == (11, 6)
     assert sorted(counts.pairs.values()) == [1, 5]
     logged = [fields for _, event, fields in peer.log.events if event == "shadow differs"]
@@ -58,7 +58,7 @@ def test_a_shadow_that_does_not_load_is_left_out_and_told(tmp_path):
     loaded = load_everything(tmp_path / "forkpolicy.toml")
     assert loaded.shadow is None
     assert "the shadow policy is left out" in str(loaded.warnings[-1])
-    assert Engine(loaded, 1, Log()).shadow is None
+    assert Engine(loaded, 1, Log()).serving.shadow is None
 
 
 def test_without_a_shadow_nothing_runs(tmp_path, implementation):
@@ -79,7 +79,7 @@ def commit(peer, candidate, policy=POLICY, tables=""):
         # As the state process does before workers prepare a policy that remembers.
         make_map(folder / "live", time.time).close()
     assert peer.reload.prepare(load_everything(peer.settings).snapshot) == []
-    peer.reload.commit(peer.engine.generation + 1)
+    peer.reload.commit(peer.engine.serving.number + 1)
 
 
 def test_a_difference_is_logged_with_the_request_that_showed_it(peer):
@@ -100,7 +100,7 @@ def test_the_same_text_from_another_line_is_no_difference(peer):
     commit(peer, "\n\n" + POLICY.replace("{sender_domain}", "example.com"))
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.engine.describe().shadow
+    counts = peer.engine.serving.describe().shadow
     assert (counts.compared, counts.differs, counts.failed) == (2, 0, 0)
 
 
@@ -109,7 +109,7 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
     commit(peer, "table gone domain x\nacl g sender table:gone\naction r REJECT\naccess g r\n", tables='tables = "t"\n')
     assert peer.ask(request()) == FORGED
     assert peer.ask(OTHER) == PASS
-    counts = peer.engine.describe().shadow
+    counts = peer.engine.serving.describe().shadow
     assert (counts.compared, counts.differs, counts.failed) == (2, 0, 2)
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "acl g" in told["reason"]
@@ -117,10 +117,10 @@ def test_a_shadow_without_its_table_fails_and_does_not_differ(peer, tmp_path):
 
 def test_a_bug_in_the_shadow_costs_no_answer(peer, monkeypatch):
     """Whatever raises in the shadow, Postfix gets the real policy's reply and the shadow counts the failure."""
-    monkeypatch.setattr(peer.engine.shadow, "_decide_shadow", lambda _: 1 / 0)
+    monkeypatch.setattr(peer.engine.serving.shadow, "_decide_shadow", lambda _: 1 / 0)
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.engine.describe().shadow.failed == 3
+    assert peer.engine.serving.describe().shadow.failed == 3
     (told,) = [fields for _, event, fields in peer.log.events if event == "shadow evaluation failed"]
     assert "ZeroDivisionError" in told["reason"]
     assert peer.engine.counters.errors == 0
@@ -138,14 +138,14 @@ def test_a_reload_takes_the_real_policy_whatever_the_shadow_is(peer):
     """A shadow that broke is switched off and reported; a corrected one is on again, with counts from nought."""
     peer.ask(request())
     commit(peer, "acess x\n", POLICY.replace("REJECT 5.7.1", "REJECT 5.7.9"))
-    assert peer.engine.shadow is None
+    assert peer.engine.serving.shadow is None
     assert peer.engine.decide == peer.engine.policy.decide
     assert peer.ask(request()) == FORGED.replace(b"5.7.1", b"5.7.9")
     assert "left out" in peer.engine.loaded.summary.shadow
     assert any("unknown statement" in str(each) for each in peer.engine.loaded.warnings)
     commit(peer, POLICY)
     assert peer.ask(request()) == FORGED
-    assert peer.engine.describe().shadow == ShadowStatus(1, 0, 0, {})
+    assert peer.engine.serving.describe().shadow == ShadowStatus(1, 0, 0, {})
 
 
 def test_a_missing_shadow_is_the_same_for_a_worker(peer):
@@ -155,7 +155,7 @@ def test_a_missing_shadow_is_the_same_for_a_worker(peer):
     (peer.settings.parent / "candidate.conf").write_text(POLICY)
     assert peer.reload.prepare(snapshot) == []
     peer.reload.commit(3)
-    assert peer.engine.shadow is None
+    assert peer.engine.serving.shadow is None
 
 
 def test_a_look_from_close_up_goes_on_with_the_trial(peer):
@@ -164,8 +164,8 @@ def test_a_look_from_close_up_goes_on_with_the_trial(peer):
     peer.engine.sample_next()
     for _ in range(3):
         assert peer.ask(request()) == FORGED
-    assert peer.engine.describe().shadow.compared == 4
-    assert peer.engine.sampling.sampled == 1
+    assert peer.engine.serving.describe().shadow.compared == 4
+    assert peer.engine.serving.sampling.sampled == 1
 
 
 def test_pairs_stay_bounded(peer, monkeypatch):
@@ -175,7 +175,7 @@ def test_pairs_stay_bounded(peer, monkeypatch):
     commit(peer, lines)
     for number in range(20):
         assert peer.ask(request("x@elsewhere.example", helo_name=f"h{number}")) == PASS
-    described = peer.engine.describe().shadow
+    described = peer.engine.serving.describe().shadow
     assert (described.differs, len(described.pairs)) == (20, 5)
     assert len([event for _, event, _ in peer.log.events if event == "shadow differs"]) == 5
 
@@ -232,7 +232,7 @@ def test_a_shadow_gets_the_answers_of_the_real_policy(peer, candidate, compared,
     replies = [peer.ask(request(instance=f"i{number}")) for number in range(5)]
     assert replies == [PASS] * 2 + [b"action=450 4.7.1 slow\n\n"] * 3
     assert peer.ask(OTHER) == PASS
-    counts = peer.engine.describe().shadow
+    counts = peer.engine.serving.describe().shadow
     assert (counts.compared, counts.differs, counts.failed, counts.not_compared) == (compared, differs, 0, not_compared)
     kinds = [keys.show(key).kind for key, _ in store.walk(b"", b"", 100)]
     assert sorted(kinds) == ["instance", "instance", "rate"]
@@ -245,4 +245,4 @@ def test_a_shadow_remembers_nothing(peer):
     peer.engine.policy.remember_in(store)
     assert peer.ask(OTHER) == PASS
     assert store.walk(b"", b"", 100) == []
-    assert peer.engine.describe().shadow.compared == 1
+    assert peer.engine.serving.describe().shadow.compared == 1
