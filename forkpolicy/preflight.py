@@ -13,7 +13,6 @@ import grp
 import os
 import pwd
 import socket
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,25 +21,30 @@ from forkpolicy.addresses import MAX_PATH_BYTES, addresses, inet_name, unix_path
 from forkpolicy.errors import Diagnostic
 from forkpolicy.log import SYSLOG_SOCKET
 from forkpolicy.process import Identity, answer_as, own_user
+from forkpolicy.reachable import find_unreachable
+from forkpolicy.rights import exists, may, rights_of, why_nothing_made_in, why_refused
 from forkpolicy.settings import diagnostic_at_setting, sockets_of
 from forkpolicy.state_places import remarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from forkpolicy.reachable import AskedServer
     from forkpolicy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """A planned start. `tables`: paths of the compiled tables; `activated`: the policy sockets are passed; `remembers`:
-    the policy does.
+    the policy does; `servers`: those that it asks; `is_ours`: this process starts the master, otherwise it checks.
     """
 
     settings: Settings
     tables: tuple[str, ...] = ()
     activated: bool = False
     remembers: bool = False
+    servers: tuple[AskedServer, ...] = ()
+    is_ours: bool = False
 
     @property
     def base(self) -> Path:
@@ -65,12 +69,16 @@ def find_obstacles(start: Start) -> list[Diagnostic]:
 
 
 def find_remarks(start: Start) -> list[Diagnostic]:
-    """Warnings about places that work, but not as an operator may expect."""
+    """Warnings about what works, but not as an operator may expect."""
     found: list[Diagnostic] = []
     if start.remembers:
         with contextlib.suppress(OSError):
             for key, message, hint in remarks(start.settings.state):
                 found.append(replace(start.error("state", key, message, hint), severity="warning"))
+    # A user that does not exist is an obstacle.
+    with contextlib.suppress(KeyError):
+        identity = worker_identity(start.settings)
+        found += find_unreachable(start.servers, start.settings.path, identity, starts=start.is_ours)
     return found
 
 
@@ -136,27 +144,15 @@ def _why_no_syslog() -> str:
 
 
 def _why_no_log_file(path: Path) -> str:
-    if not _exists(path.parent) or not path.parent.is_dir() or not _may(path.parent, os.X_OK):
-        return _why_nothing_made_in(path.parent)
+    if not exists(path.parent) or not path.parent.is_dir() or not may(path.parent, os.X_OK):
+        return why_nothing_made_in(path.parent)
     if path.is_symlink():
         return f"{path} is a symbolic link, which is not followed: name the file itself"
     if path.is_dir():
         return f"{path} is a directory: name a file in it"
     if not path.exists():
-        return _why_nothing_made_in(path.parent)
-    return "" if _may(path, os.W_OK) else f"{own_user()} may not write to {path}"
-
-
-def _why_nothing_made_in(directory: Path) -> str:
-    """Why no file can be made in a directory; empty when one can."""
-    if not _exists(directory):
-        closed = next((each for each in reversed(directory.parents) if not _may(each, os.X_OK)), None)
-        if closed and _exists(closed):
-            return f"{own_user()} may not search the directory {closed}"
-        return f"the directory {directory} does not exist: create it"
-    if not directory.is_dir():
-        return f"{directory} is not a directory"
-    return "" if _may(directory, os.W_OK | os.X_OK) else f"{own_user()} may not write to the directory {directory}"
+        return why_nothing_made_in(path.parent)
+    return "" if may(path, os.W_OK) else f"{own_user()} may not write to {path}"
 
 
 def _unix_sockets(start: Start) -> Iterator[Diagnostic]:
@@ -175,8 +171,8 @@ def _why_no_socket(path: Path, *, makes_directory: bool) -> str:
         return f"{path} has {size_bytes} bytes: the path of a socket may have {MAX_PATH_BYTES}"
     directory = path.parent
     if makes_directory:
-        directory = next(each for each in path.parents if _exists(each))
-    if why := _why_nothing_made_in(directory):
+        directory = next(each for each in path.parents if exists(each))
+    if why := why_nothing_made_in(directory):
         return why
     if path.exists() and not path.is_socket():
         return f"{path} exists and is not a socket: move it away, or choose another path"
@@ -253,8 +249,8 @@ def _state(start: Start) -> Iterator[Diagnostic]:
         return
     for key in ("live", "kept"):
         path = Path(getattr(start.settings.state, key))
-        above = next(each for each in (path, *path.parents) if _exists(each))
-        if why := _why_nothing_made_in(above):
+        above = next(each for each in (path, *path.parents) if exists(each))
+        if why := why_nothing_made_in(above):
             yield start.error("state", key, f"{key}: {why}")
         elif above == path and (why := _why_not_the_workers(start.settings, path)):
             yield start.error("state", key, f"{key}: {why}", "chown it, or name a directory that does not exist yet")
@@ -272,7 +268,7 @@ def _why_not_the_workers(settings: Settings, path: Path) -> str:
 
 
 def _why_unwritable(paths: list[str]) -> list[str]:
-    return ["" if os.access(path, os.W_OK | os.X_OK) else _rights_of(Path(path)) for path in paths]
+    return ["" if os.access(path, os.W_OK | os.X_OK) else rights_of(Path(path)) for path in paths]
 
 
 CONDITIONS: tuple[Callable[[Start], Iterator[Diagnostic]], ...] = (
@@ -288,31 +284,4 @@ CONDITIONS: tuple[Callable[[Start], Iterator[Diagnostic]], ...] = (
 
 
 def _why_each(paths: list[str]) -> list[str]:
-    return [_why_unreadable(Path(path)) for path in paths]
-
-
-def _why_unreadable(path: Path) -> str:
-    for directory in reversed(path.parents):
-        if not os.access(directory, os.X_OK):
-            return f"it may not search the directory {directory}"
-    if os.access(path, os.R_OK):
-        return ""
-    return _rights_of(path)
-
-
-def _rights_of(path: Path) -> str:
-    found = path.stat()
-    return f"owner {found.st_uid}, group {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
-
-
-def _exists(path: Path) -> bool:
-    """Whether it exists and we may see it: `Path.exists` raises PermissionError until Python 3.14."""
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
-
-
-def _may(path: Path, wanted: int) -> bool:
-    return os.access(path, wanted, effective_ids=True)
+    return [why_refused(Path(path), os.R_OK) for path in paths]

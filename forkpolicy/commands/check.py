@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from forkpolicy.addresses import unix_path
+from forkpolicy.asked_servers import asked_servers
 from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
 from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
@@ -106,7 +107,8 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     except ConfigError as error:
         return [*diagnostics, *_obstacles(settings, (), diagnostics), *error.diagnostics], settings, None
     diagnostics += _obstacles(settings, loaded.table_paths, diagnostics, remembers=loaded.remembers)
-    diagnostics += find_remarks(Start(settings, remembers=loaded.remembers))
+    servers = asked_servers(settings, remembers=loaded.remembers)
+    diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations)
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded

@@ -118,7 +118,7 @@ def make_postfix_directories(root):
 
 BOOK = ROOT / "docs" / "operations.md"
 # A block that is not a script is part of the file that its first line names.
-FILES = ("# main.cf", "# master.cf", "# forkpolicy.toml")
+FILES = ("# main.cf", "# master.cf", "# forkpolicy.toml", "# /etc/systemd/system/forkpolicy.service.d/servers.conf")
 
 
 def scripts():

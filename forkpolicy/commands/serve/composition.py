@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
+from forkpolicy.asked_servers import asked_servers
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import Loaded, LoadedElsewhere, load_everything, load_outline
 from forkpolicy.master.processes.exporter import Exporter
@@ -59,7 +60,7 @@ def serve(settings_path: str) -> int:
     # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
     path = inherited.settings_path if inherited and inherited.settings_path else absolute(settings_path)
     loaded = load_everything(path)
-    start = Start(loaded.settings, loaded.table_paths, _is_activated(inherited), remembers=loaded.remembers)
+    start = _planned_start(loaded, activated=inherited.activated if inherited else is_activated())
     for warning in (*loaded.warnings, *find_remarks(start)):
         print(warning, file=sys.stderr)
     obstacles = find_obstacles(start)
@@ -71,8 +72,9 @@ def serve(settings_path: str) -> int:
     return _master(loaded, path, inherited).run()
 
 
-def _is_activated(inherited: InheritedSockets | None) -> bool:
-    return inherited.activated if inherited else is_activated()
+def _planned_start(loaded: Loaded, *, activated: bool) -> Start:
+    servers = asked_servers(loaded.settings, remembers=loaded.remembers)
+    return Start(loaded.settings, loaded.table_paths, activated, loaded.remembers, servers, is_ours=True)
 
 
 def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Master:
