@@ -11,9 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkpolicy.compile.diagnostics import as_warning
 from forkpolicy.compile.result import Options
 from forkpolicy.compile.sources.csvfile import CsvSource
 from forkpolicy.compile.sources.digest import digest_sources
+from forkpolicy.compile.sources.mmdb import MmdbSource
 from forkpolicy.compile.sources.registry import STDIN, TextSource, diagnostic_at, open_source, with_whole_queries
 from forkpolicy.errors import ConfigError, Diagnostic
 
@@ -32,7 +34,7 @@ def source_diagnostics(declared: TableDeclaration, slot: LiveTable) -> Iterator[
     declaration = with_whole_queries(declared)
     found = [each for at in range(len(declaration.sources)) for each in _of_source(declaration, at)]
     yield from found
-    if found or not slot.table:
+    if any(each.severity == "error" for each in found) or not slot.table:
         return
     message = hint = ""
     if not slot.table.info.content_digest:
@@ -52,10 +54,25 @@ def _of_source(declaration: TableDeclaration, at: int) -> Iterator[Diagnostic]:
     except ConfigError as error:
         yield from error.diagnostics
         return
-    if isinstance(source, TextSource | CsvSource) and source.path != STDIN:
+    if isinstance(source, MmdbSource):
+        yield from _of_database(source, declaration, at)
+    elif isinstance(source, TextSource | CsvSource) and source.path != STDIN:
         why = _why_unreadable(Path(source.path))
         if why:
             yield diagnostic_at(declaration, at, why)
+
+
+def _of_database(source: MmdbSource, declaration: TableDeclaration, at: int) -> Iterator[Diagnostic]:
+    """A database is opened, not listed."""
+    try:
+        remark = source.check()
+    except OSError as error:
+        yield diagnostic_at(declaration, at, f"it cannot be read: {(error.strerror or str(error)).lower()}")
+    except ValueError as error:
+        yield diagnostic_at(declaration, at, str(error))
+    else:
+        if remark:
+            yield as_warning(diagnostic_at(declaration, at, remark))
 
 
 def _why_unreadable(path: Path) -> str:

@@ -18,6 +18,7 @@ from forkpolicy.compile.sorting.external_sort import Run, write_run
 from forkpolicy.compile.sorting.sort_records import Parsed, RecordParser
 from forkpolicy.compile.sources import registry
 from forkpolicy.compile.sources.digest import SourceDigest
+from forkpolicy.compile.sources.mmdb import MmdbSource
 from forkpolicy.compile.sources.registry import Block, TextSource
 from forkpolicy.errors import ConfigError, Diagnostic
 
@@ -161,10 +162,15 @@ class SourcesReader:
         return names.index(name)
 
     def _read_rows(self, source: RowSource, index: int) -> None:
-        for name, placed in groupby(registry.placed_rows(source), key=itemgetter(0)):
+        rows = registry.placed_rows(source)
+        if not isinstance(source, MmdbSource):
+            rows = self._digest.adding(rows)
+        for name, placed in groupby(rows, key=itemgetter(0)):
             parser = self._parser(index if name == source.name else self._index_of(name))
             while self._read_chunk(name, parser, islice(placed, _ROWS_A_CHUNK)):
                 pass
+        if isinstance(source, MmdbSource):
+            self._digest.add_text(source.digest)
         for text in source.warnings:
             warning = registry.diagnostic_at(self._declaration, index, text)
             self._reading.warnings.append(as_warning(warning))
@@ -173,10 +179,8 @@ class SourcesReader:
         """How many rows there were; those before a mistake of their source are taken in, with their own mistakes."""
         parsed, rows = Parsed(), 0
         try:
-            for each in placed:
+            for _, row in placed:
                 rows += 1
-                self._digest.add_row(each)
-                row = each[1]
                 parser.parse_row(row.key, row.value, row.line, parsed)
         finally:
             self._take(name, parsed, rows, 0)

@@ -137,6 +137,15 @@ def unpack_entry(raw: bytes, sources: tuple[str, ...]) -> Entry:
     return Entry(key, value, sources[source] if 0 <= source < len(sources) else "", line)
 
 
+def unpack_value(raw: bytes) -> str | None:
+    """The value alone of what a look-up found."""
+    skip = FIRST_ADDRESS_BYTES.get(raw[:1])
+    if skip is None:
+        return unpack_entry(raw, ()).value
+    value: str | None = msgpack.unpackb(raw[skip:], unicode_errors="surrogateescape")[3]
+    return value
+
+
 def pack_value(value: str | None) -> bytes:
     """The value as the last part of an entry; compilers build the other parts themselves, see above."""
     packed: bytes = msgpack.packb(value, unicode_errors="surrogateescape")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import maxminddb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from forkpolicy.policy.nodes import TableDeclaration
 from forkpolicy.tables import keys
 from forkpolicy.tables.kinds.address import address_keys
 from forkpolicy.tables.reader import open_table
+from tests import databases
 
 VALUES = st.sampled_from(["", "a", "b"])
 
@@ -95,6 +98,38 @@ def test_cidr_is_the_longest_prefix_of_a_dict(networks: list[tuple[tuple[int, in
             # Below a network with the same value the outer one may stand for the inner.
             assert answer[1] == reference[best], text
             assert address in ipaddress.ip_network(answer[0])
+
+
+# At the edges of IPv4 in a tree of IPv6, too: above it, next to it, and the mapped addresses.
+AROUND_IPV4 = st.sampled_from([(6, 0, 64), (6, 0, 95), (6, 1 << 32, 96), (6, 1 << 33, 95), (6, 0xFFFF << 32, 96)])
+HALVES = st.sampled_from([(4, 0, 1), (4, 1 << 31, 1), (6, 0, 1), (6, 1 << 127, 1)])
+
+
+@settings(max_examples=int(os.environ.get("FORKPOLICY_EXAMPLES", "150")), deadline=None)
+@given(
+    st.lists(st.tuples(V4 | V4_FINE | V6 | ENDS | AROUND_IPV4 | HALVES, st.sampled_from("ab")), min_size=1, max_size=25)
+)
+def test_mmdb_is_what_maxminddb_answers(networks: list[tuple[tuple[int, int, int], str]]) -> None:
+    """The compiled table says of each address at and around every boundary what a reader of the database says."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "x.mmdb"
+        databases.write(path, {str(network_of(*network)): {"f": value} for network, value in networks})
+        declaration = TableDeclaration("t", "cidr", ("mmdb:x.mmdb#f",), str(Path(directory) / "policy.conf"), 1, (1,))
+        with locked(Path(directory) / "tables", print) as tables:
+            result = compile_table(declaration, tables, Options())
+        assert result.state == "compiled", result.diagnostics
+        table = open_table(result.path, "t", "cidr")
+        with maxminddb.open_database(path, maxminddb.MODE_MEMORY) as reader:
+            for text in addresses_around(networks):
+                address = ipaddress.ip_address(text)
+                if isinstance(address, ipaddress.IPv6Address):
+                    if not int(address) >> 32:
+                        # `::192.0.2.1` is IPv4 for a reader, and nobody's address for us.
+                        continue
+                    address = address.ipv4_mapped or address
+                raw = table.find(text)
+                assert (table.value(raw) if raw else None) == (reader.get(address) or {}).get("f"), text
+        table.close()
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", "xn--bcher-kva"]), min_size=1, max_size=4).map(".".join)

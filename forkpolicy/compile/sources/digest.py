@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.compile.sources import registry
 from forkpolicy.compile.sources.csvfile import CsvSource
+from forkpolicy.compile.sources.mmdb import MmdbSource
 from forkpolicy.compile.sources.registry import STDIN, TextSource
 from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.tables.rows import Row
 
@@ -40,9 +44,11 @@ class SourceDigest:
         for each in self._digests:
             each.update(text)
 
-    def add_row(self, placed: tuple[str, Row]) -> None:
-        """A row of another source, with the name of what it stands in."""
-        self.add_text(repr(placed).encode("utf-8", "surrogateescape"))
+    def adding(self, placed: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
+        """The same rows of another source, each added with the name of what it stands in."""
+        for each in placed:
+            self.add_text(repr(each).encode("utf-8", "surrogateescape"))
+            yield each
 
     def hexdigests(self) -> list[str]:
         """What they are so far, in the order of the flags."""
@@ -64,7 +70,8 @@ def digest_sources(declaration: TableDeclaration, *flags: str) -> list[str]:
         if isinstance(source, TextSource):
             for block in source.blocks():
                 digest.add_text(block.text)
+        elif isinstance(source, MmdbSource):
+            digest.add_text(source.read_digest())
         else:
-            for placed in registry.placed_rows(source):
-                digest.add_row(placed)
+            deque(digest.adding(registry.placed_rows(source)), maxlen=0)
     return digest.hexdigests()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.compile.sources import csvfile, interfaces, lmdbmap, postconf, sql
+from forkpolicy.compile.sources import csvfile, interfaces, lmdbmap, mmdb, postconf, sql
 from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.postfix import maps
 from forkpolicy.tables.kinds import KINDS
@@ -70,6 +70,7 @@ _ROW_SOURCES: Final[dict[str, Callable[[str, Path], RowSource]]] = {
     "csv": csvfile.open_source,
     "interfaces": interfaces.open_source,
     "lmdb": lmdbmap.open_source,
+    "mmdb": mmdb.open_source,
     "postconf": postconf.open_source,
     "sql": sql.open_source,
 }
@@ -99,10 +100,7 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     prefix, colon, argument = word.partition(":")
     try:
         if colon and prefix in _ROW_SOURCES:
-            source = _ROW_SOURCES[prefix](argument, base)
-            if isinstance(source, postconf.PostconfSource):
-                return replace(source, kind=KINDS[declaration.kind])
-            return source
+            return _for_kind(_ROW_SOURCES[prefix](argument, base), declaration.kind)
         if colon and not (base / word).exists():
             _refuse_what_is_not_a_path(word, prefix)
     except ValueError as error:
@@ -111,6 +109,14 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
         return TextSource("standard input", STDIN)
     path = str(base / word)
     return TextSource(path, path)
+
+
+def _for_kind(source: RowSource, kind: str) -> RowSource:
+    """The source for a table of that kind. Raises ValueError."""
+    if isinstance(source, mmdb.MmdbSource) and not KINDS[kind].stores_ranges:
+        fitting = " or ".join(name for name, each in KINDS.items() if each.stores_ranges)
+        raise ValueError(f"its keys are networks, and the table is of kind {kind}: expected {fitting}")
+    return replace(source, kind=KINDS[kind]) if isinstance(source, postconf.PostconfSource) else source
 
 
 def _refuse_what_is_not_a_path(word: str, prefix: str) -> None:
