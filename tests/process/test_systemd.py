@@ -31,6 +31,8 @@ def units(tmp_path_factory):
     for path in UNITS.iterdir():
         if path.is_file():
             text = path.read_text().replace("/opt/forkpolicy/bin", str(Path(sys.executable).parent))
+            # MaxMind's, which a machine without a licence key has no use for.
+            text = text.replace("/usr/bin/geoipupdate", "/bin/true")
             (directory / path.name.replace("@.", "@local_domains.")).write_text(text)
     return directory
 
@@ -106,10 +108,19 @@ def test_exposure_of_the_server(units):
     assert exposure(units / "forkpolicy.service") <= MOST_EXPOSURE
 
 
-@pytest.mark.parametrize("unit", ["forkpolicy-compile@local_domains.service", "forkpolicy-networks.service"])
+@pytest.mark.parametrize(
+    "unit",
+    ["forkpolicy-compile@local_domains.service", "forkpolicy-networks.service", "forkpolicy-geoip.service"],
+)
 def test_exposure_of_the_compiler(units, unit):
-    """So does that of forkpolicy-compile, which runs as root."""
+    """So does that of forkpolicy-compile, and of what fetches its databases, which run as root."""
     assert exposure(units / unit) <= MOST_EXPOSURE
+
+
+def test_what_an_update_compiles_is_there():
+    """The unit that a successful update starts is an instance of one of ours."""
+    (started,) = re.findall(r"^OnSuccess=(\S+)$", (UNITS / "forkpolicy-geoip.service").read_text(), re.MULTILINE)
+    assert (UNITS / started.replace("@countries.", "@.")).is_file()
 
 
 def exposure(unit):
