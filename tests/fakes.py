@@ -51,6 +51,9 @@ class DictTable:
         key = raw.decode("utf-8", "surrogateescape")
         return Entry(key, self.rows[key])
 
+    def value(self, raw):
+        return self.entry(raw).value
+
 
 class TextFiles(Files):
     """Files that exist in memory only."""

@@ -1,8 +1,8 @@
 """A slow and obvious evaluator of policies, written from the language's description alone; for tests only.
 
 A policy is plain data: `acls` {name: (type, values)}, `lines` [([(negated, acl), ...], action)], `tables` {name:
-set of keys, or None for one that cannot be read}, `failing` names of ACLs for which the store fails. What it remembers
-is a `Memory`. Shares no code with the product.
+keys, with their values if they have any, or None for one that cannot be read}, `failing` names of ACLs for which the
+store fails. What it remembers is a `Memory`. Shares no code with the product.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ NEEDS = {
     "authenticated": ("sasl_username", "sasl_method"),
     "encrypted": ("encryption_protocol",),
     "null_sender": ("sender",),
+    "country": ("client_address",),
+    "asn": ("client_address",),
 }
 
 
@@ -259,9 +261,21 @@ def ask(policy, name, request, score):
         return request["encryption_protocol"] != ""
     if kind == "null_sender":
         return request["sender"] == ""
+    if kind in ("country", "asn"):
+        return entry_has(policy["tables"], values, request["client_address"])
     answers = [holds(policy, kind, value, request) for value in values]
     # A value that holds is enough, whatever else fails.
     return True if True in answers else "failed" if "failed" in answers else False
+
+
+def entry_has(tables, values, address):
+    """Whether what a table of addresses says is one of the values."""
+    table, *wanted = values
+    entries = tables[table.removeprefix("table:")]
+    if entries is None:
+        return "failed"
+    found = entries.get(machine(address))
+    return found is not None and found.lower() in [value.lower().removeprefix("as") for value in wanted]
 
 
 def seen(name, address):

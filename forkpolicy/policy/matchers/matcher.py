@@ -65,6 +65,9 @@ class Lookup(Protocol):
     def entry(self, raw: bytes) -> TableEntry:
         """Decode what `find` returned."""
 
+    def value(self, raw: bytes) -> str | None:
+        """The value alone: cheaper."""
+
 
 class Names(Protocol):
     """How a matcher's source names what it needs: each method returns an expression of the generated code."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers import (
     address,
+    country,
     date,
     day,
     host,
@@ -56,6 +57,8 @@ TYPES: Final[dict[str, AclType]] = {
     "day": day.TYPE,
     "time": time_of_day.TYPE,
     "score": score.TYPE,
+    "country": country.COUNTRY_TYPE,
+    "asn": country.ASN_TYPE,
     "greylisting": greylisting.TYPE,
     "rate": rate.TYPE,
     "distinct": distinct.TYPE,
