@@ -8,11 +8,12 @@ from forkpolicy.state.memory import MemoryStore
 from forkpolicy.state.questions.distinct import Distinct
 from forkpolicy.state.questions.greylisting import Greylisting
 from forkpolicy.state.questions.rate import Limit, Rate
+from tests.redis_servers import clocked_store
 
 # A Saturday in November 2026, at the beginning of an hour.
 START_S = 1_795_870_800.0
 MIB = 1 << 20
-STORES = ("memory", "live map")
+STORES = ("memory", "live map", "engine")
 
 
 class Clock:
@@ -34,7 +35,13 @@ class Clock:
 
 def make_store(kind, clock, directory, max_bytes=4 * MIB):
     """A store of one of STORES."""
-    return MemoryStore(clock) if kind == "memory" else make_map(directory, clock, max_bytes)
+    match kind:
+        case "memory":
+            return MemoryStore(clock)
+        case "live map":
+            return make_map(directory, clock, max_bytes)
+        case _:
+            return clocked_store(clock)
 
 
 def make_map(directory, clock, max_bytes=4 * MIB):

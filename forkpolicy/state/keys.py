@@ -43,7 +43,7 @@ KIND_BYTES = {
 }
 
 # In no UTF-8: a digest follows.
-_DIGEST_MARK = b"\xff"
+DIGEST_MARK = b"\xff"
 # How a NUL of a value is written, as Java does: no other text has these bytes.
 _NUL = b"\xc0\x80"
 # Kind, name and parts in clear. What is left of LONGEST_BYTES is for a suffix and the digest of `with_suffix`.
@@ -87,7 +87,7 @@ def show(key: bytes) -> ShownKey:
     kind, _, rest = key.partition(b"\0")
     name, *parts = rest.split(b"\0")
     suffix = parts.pop() if parts else b""
-    is_digest = any(part.startswith(_DIGEST_MARK) for part in parts)
+    is_digest = any(part.startswith(DIGEST_MARK) for part in parts)
     return ShownKey(KINDS.get(kind, ""), _decode(name), tuple(map(_decode, parts)), _decode(suffix), is_digest)
 
 
@@ -101,7 +101,7 @@ def _unusual(name: str, parts: Sequence[str]) -> bytes:
 
 
 def _digest(data: bytes) -> bytes:
-    return _DIGEST_MARK + blake2b(data, digest_size=16).hexdigest().encode()
+    return DIGEST_MARK + blake2b(data, digest_size=16).hexdigest().encode()
 
 
 def _encode(text: str) -> bytes:
@@ -110,5 +110,5 @@ def _encode(text: str) -> bytes:
 
 
 def _decode(data: bytes) -> str:
-    mark, text = ("digest ", data[1:]) if data.startswith(_DIGEST_MARK) else ("", data)
+    mark, text = ("digest ", data[1:]) if data.startswith(DIGEST_MARK) else ("", data)
     return mark + text.replace(_NUL, b"\0").decode("utf-8", "surrogatepass")

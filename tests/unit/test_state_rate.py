@@ -95,12 +95,6 @@ def test_a_changed_limit_keeps_what_was_counted(store):
     assert store.peek(rate((10, HOUR_S), key=("b@example.com",))).used == (0,)
 
 
-def test_no_limit_holds_for_nobody(store):
-    """And counts nothing."""
-    assert passes(store, times=10) == 10
-    assert store.describe().entries == 0
-
-
 def test_a_limit_of_nothing_holds_always(store):
     """For whatever counts."""
     assert passes(store, (0, HOUR_S), times=3) == 0

@@ -46,12 +46,17 @@ class Distinct:
         now_s = records.now_s
         now_whole_s = expires_at(now_s)
         key = keys.make(keys.DISTINCT, self.acl, self.key, b"%d" % self.window_s)
-        value = blake2b(self.value.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+        value = value_hash(self.value)
         entries = _without(_recent(records.get(key), now_s, self.window_s), value) + _ENTRY.pack(value, now_whole_s)
         entries = entries[-(self.most + 1) * _ENTRY.size :]
         records.put(key, HEAD.pack(FORMAT, expires_at(now_whole_s + self.window_s)) + entries)
         different = len(entries) // _ENTRY.size
         return DistinctAnswer(different > self.most, different)
+
+
+def value_hash(value: str) -> bytes:
+    """What a record has of a value: 6 bytes."""
+    return blake2b(value.encode("utf-8", "surrogatepass"), digest_size=6).digest()
 
 
 def different(record: bytes, now_s: float, window_s: int) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple
 
 from forkpolicy.state import keys
 from forkpolicy.state.store import FORMAT, HEAD, expires_at
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from forkpolicy.state.store import Records
 
 Result = Literal["new", "early", "passed", "known", "auto"]
+RESULTS: Final[tuple[Result, ...]] = ("new", "early", "passed", "known", "auto")
 
 TRIPLET = Struct(HEAD.format + "II")
 _NETWORK = Struct(HEAD.format + "BI")

@@ -34,7 +34,8 @@ INSTANCE_S = 3600
 COUNTINGS = ("messages", "recipients", "bytes", "requests")
 
 _COUNTED = Struct(HEAD.format + "Q")
-_COUNTED_MOST = (1 << 64) - 1
+# A sum of two of these is exact in the doubles of an engine's Lua, which must count the same.
+MOST_AMOUNT = (1 << 52) - 1
 _ITEM_BYTES = 9
 # Of an instance with more requests the oldest are forgotten: what Postfix repeats are the last. It allows 1000
 # recipients.
@@ -77,15 +78,13 @@ class RateAnswer(NamedTuple):
         return tuple(WindowUse(used, *limit) for used, limit in zip(self.used, self.limits, strict=True))
 
 
-_NO_LIMIT = RateAnswer(over=False, wait_s=0, limits=(), used=())
-
-
 @dataclass(frozen=True, slots=True)
 class Rate:
     """One ACL of type rate and one key.
 
-    `limits`: none means that nothing holds and nothing is counted. `counting`: one of COUNTINGS; it is part of the
-    record's key, and so are the windows. `amount`: what the request is about to count. `instance`: empty where each
+    `limits`: at least one. `counting`: one of COUNTINGS; it is part of the
+    record's key, and so are the windows. `amount`: what the request is about to count; neither it nor a limit is above
+    MOST_AMOUNT. `instance`: empty where each
     request counts. `item`: what makes a request of the instance the same one again, such as its recipient. `is_total`:
     `amount` is the total of the instance so far, less which its items have counted.
     """
@@ -104,9 +103,7 @@ class Rate:
 
     def step(self, records: Records) -> RateAnswer:
         """Count the request, unless that would be too much or it was counted before."""
-        if not self.limits:
-            return _NO_LIMIT
-        form = _form(self.counting, self.limits)
+        form = form_of(self.counting, self.limits)
         key = keys.make(keys.RATE, self.acl, self.key, form.suffix)
         if not self.instance:
             return self._count(records, form, key, self.amount)
@@ -120,7 +117,7 @@ class Rate:
             items.add(amount, held=answer.over)
         return answer
 
-    def _count(self, records: Records, form: _Form, key: bytes, amount: int) -> RateAnswer:
+    def _count(self, records: Records, form: Form, key: bytes, amount: int) -> RateAnswer:
         now_s = records.now_s
         stored = records.get(key)
         record, heads = _current(form, stored, now_s)
@@ -134,6 +131,8 @@ class Rate:
         if not amount:
             over = False
         elif not over or self.refused_counts:
+            if over:
+                _cap(form, new)
             records.put(key, _packed(form, new) + record[form.heads.size :])
         elif _is_ahead(form, stored, heads):
             # The clock was set back: without this, nothing would age before it is where it was.
@@ -141,14 +140,14 @@ class Rate:
         wait_s = _wait_s(form, record, heads, self.limits, amount, now_s) if over else 0
         return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
-    def _again(self, records: Records, form: _Form, key: bytes, amount: int, *, over: bool) -> RateAnswer:
+    def _again(self, records: Records, form: Form, key: bytes, amount: int, *, over: bool) -> RateAnswer:
         """The answer to a request that the instance has had."""
         record, heads = _current(form, records.get(key), records.now_s)
         wait_s = _wait_s(form, record, heads, self.limits, amount, records.now_s) if over else 0
         return RateAnswer(over, wait_s, self.limits, heads[3::3])
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """How the record of some windows is laid out, whatever their limits are.
 
     `heads`: format, expiry, then slot, total and current count of each window. `counts`: the other counts of one
@@ -165,19 +164,20 @@ class _Form(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _form(counting: str, limits: tuple[Limit, ...]) -> _Form:
+def form_of(counting: str, limits: tuple[Limit, ...]) -> Form:
+    """That of some windows; of bytes with more bits."""
     windows_s = tuple(limit.window_s for limit in limits)
     suffix = f"{counting}/{','.join(map(str, windows_s))}".encode()
     if len(suffix) > _LONGEST_SUFFIX:
         suffix = blake2b(suffix, digest_size=16).hexdigest().encode()
-    code, bits = ("Q", 64) if counting == "bytes" else ("I", 32)
+    code, most = ("Q", MOST_AMOUNT) if counting == "bytes" else ("I", (1 << 32) - 1)
     heads, counts = Struct(HEAD.format + f"Q{code}{code}" * len(limits)), Struct(f"<{SLOTS}{code}")
     size = heads.size + counts.size * len(limits)
     lasts_s = min(max(windows_s) * (SLOTS + 1) // SLOTS + 2, LATEST_S // 4)
-    return _Form(suffix, windows_s, heads, counts, size, (1 << bits) - 1, lasts_s)
+    return Form(suffix, windows_s, heads, counts, size, most, lasts_s)
 
 
-def _current(form: _Form, record: bytes | None, now_s: float) -> tuple[bytes, tuple[int, ...]]:
+def _current(form: Form, record: bytes | None, now_s: float) -> tuple[bytes, tuple[int, ...]]:
     """A record as of now, and its heads: slots that the windows have left are taken off."""
     sixteenfold, at = now_s * SLOTS, 2
     if record is None or len(record) != form.size:
@@ -194,7 +194,7 @@ def _current(form: _Form, record: bytes | None, now_s: float) -> tuple[bytes, tu
     return record, heads
 
 
-def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
+def _advanced(form: Form, record: bytes, now_s: float) -> bytes:
     """The record with each window moved to its slot of now.
 
     When the clock was set back, what is counted moves too, and ages from then: so no window of real time has more than
@@ -215,34 +215,39 @@ def _advanced(form: _Form, record: bytes, now_s: float) -> bytes:
     return form.heads.pack(*new_heads) + counts
 
 
-def _is_ahead(form: _Form, record: bytes | None, heads: tuple[int, ...]) -> bool:
+def _is_ahead(form: Form, record: bytes | None, heads: tuple[int, ...]) -> bool:
     """Whether a record is of a later slot than these heads in any window."""
     if record is None or len(record) != form.size:
         return False
     return any(before > slot for before, slot in zip(form.heads.unpack_from(record)[2::3], heads[2::3], strict=True))
 
 
-def _oldest_first(form: _Form, record: bytes, heads: tuple[int, ...], number: int) -> tuple[int, ...]:
+def _oldest_first(form: Form, record: bytes, heads: tuple[int, ...], number: int) -> tuple[int, ...]:
     """The counts of a window's 17 slots."""
     slot, current = heads[2 + 3 * number], heads[4 + 3 * number]
     ring = form.counts.unpack_from(record, form.heads.size + form.counts.size * number)
     return (*ring[slot % SLOTS :], *ring[: slot % SLOTS], current)
 
 
-def _packed(form: _Form, heads: list[int]) -> bytes:
-    """The heads of a record. Of a total that its bits cannot hold, as much as they can."""
+def _packed(form: Form, heads: list[int]) -> bytes:
+    """The heads of a record."""
     try:
         return form.heads.pack(*heads)
     except struct_error:
-        for at in range(3, len(heads), 3):
-            excess = max(0, heads[at] - form.most)
-            heads[at] -= excess
-            heads[at + 1] = max(0, heads[at + 1] - excess)
+        _cap(form, heads)
         return form.heads.pack(*heads)
 
 
+def _cap(form: Form, heads: list[int]) -> None:
+    """Of a total that the record cannot hold, leave as much as it can."""
+    for at in range(3, len(heads), 3):
+        excess = max(0, heads[at] - form.most)
+        heads[at] -= excess
+        heads[at + 1] = max(0, heads[at + 1] - excess)
+
+
 def _wait_s(
-    form: _Form, record: bytes, heads: tuple[int, ...], limits: tuple[Limit, ...], amount: int, now_s: float
+    form: Form, record: bytes, heads: tuple[int, ...], limits: tuple[Limit, ...], amount: int, now_s: float
 ) -> int:
     """Whole seconds until each window has room for `amount`, or for its whole limit where that is less; at least 1."""
     free_at_s = now_s + 1
@@ -263,8 +268,13 @@ def used(record: bytes, suffix: str, now_s: float) -> tuple[str, list[tuple[int,
     if not windows:
         return "", []
     limits = tuple(Limit(0, int(window_s)) for window_s in windows.split(","))
-    _, heads = _current(_form(counting, limits), record, now_s)
+    _, heads = _current(form_of(counting, limits), record, now_s)
     return counting, [(total, limit.window_s) for total, limit in zip(heads[3::3], limits, strict=True)]
+
+
+def item_hash(item: str) -> bytes:
+    """What a record has of the item of a request: 8 bytes."""
+    return blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest() if item else bytes(8)
 
 
 class _Items:
@@ -279,7 +289,7 @@ class _Items:
 
     def __init__(self, records: Records, key: bytes, item: str) -> None:
         self._records, self._key = records, key
-        self._hash = blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest() if item else bytes(8)
+        self._hash = item_hash(item)
         data = records.get(key)
         self._data = data if data and len(data) >= _COUNTED.size else bytes(_COUNTED.size)
         self.counted: int = _COUNTED.unpack_from(self._data)[2]
@@ -304,7 +314,7 @@ class _Items:
             self._data[_COUNTED.size :] if at < 0 else self._data[_COUNTED.size : at] + self._data[at + _ITEM_BYTES :]
         )
         items = items[-_MOST_ITEMS * _ITEM_BYTES :] + self._hash + bytes([held])
-        self._put(self.counted if held else min(self.counted + amount, _COUNTED_MOST), items)
+        self._put(self.counted if held else min(self.counted + amount, MOST_AMOUNT), items)
 
     def _put(self, counted: int, items: bytes) -> None:
         expiry_s = expires_at(self._records.now_s + INSTANCE_S)

@@ -1,0 +1,106 @@
+"""A client of redis-py for tools and tests, made from an Access, and what it raises in words.
+
+Nothing is ever sent a second time: by default redis-py repeats what it got no answer to, and so counts it twice. The
+certificates that an engine's must be signed by are those of the Access alone; redis-py would add the system's.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
+
+from forkpolicy.errors import StateError
+from forkpolicy.redis_urls import host_and_port
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Iterator
+
+    from forkpolicy.state.redis.access import Access
+
+Client = Any  # redis-py's methods have the types of its synchronous and its asynchronous clients in one
+Options = dict[str, Any]  # its keyword arguments
+# How far a reply may be quoted: some end in a stack of Lua.
+_QUOTED_CHARS = 200
+
+
+def connect(access: Access) -> Client:
+    """A client. It connects with its first command, that of a cluster at once. Raises StateError."""
+    url, context = access.url, access.tls_context()
+    options = _options(access) | {"username": access.user or None, "password": access.password() or None}
+    with failures_in_words(access):
+        if url.form == "cluster":
+            return _cluster(access, options | {"connection_class": _wrapped(context, redis.Connection)})
+        if url.form == "sentinel":
+            return _sentinel(access, options, context)
+        if url.path:
+            return redis.Redis(unix_socket_path=url.path, db=url.db, **options)
+        host, port = url.hosts[0]
+        return _server(host, port, context, options | {"db": url.db})
+
+
+def _options(access: Access) -> Options:
+    """Of every connection. RESP2 has no messages that nobody asked for."""
+    return {
+        "socket_timeout": access.timeout_s,
+        "socket_connect_timeout": access.timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
+def _server(host: str, port: int, context: ssl.SSLContext | None, options: Options) -> redis.Redis:
+    pool = redis.ConnectionPool(_wrapped(context, redis.Connection), host=host, port=port, **options)
+    return redis.Redis.from_pool(pool)
+
+
+def _sentinel(access: Access, options: Options, context: ssl.SSLContext | None) -> redis.Redis:
+    sentinel = Sentinel([])  # type: ignore[no-untyped-call]
+    own = _options(access) | {"password": access.sentinel_password() or None}
+    sentinel.sentinels = [_server(host, port, context, own) for host, port in access.url.hosts]
+    managed = _wrapped(context, SentinelManagedConnection)
+    more = {"connection_class": managed, "db": access.url.db} | options
+    client: redis.Redis = sentinel.master_for(access.url.name, **more)  # type: ignore[no-untyped-call]
+    return client
+
+
+def _cluster(access: Access, options: Options) -> RedisCluster:
+    first, *others = access.url.hosts
+    # It takes a connection class with a URL alone, and how it tries again as a keyword of its own.
+    nodes = [ClusterNode(*each) for each in others]  # type: ignore[no-untyped-call]
+    return RedisCluster(url=f"redis://{host_and_port(*first)}", startup_nodes=nodes, **options)
+
+
+def _wrapped(context: ssl.SSLContext | None, base: type[redis.Connection]) -> type[redis.Connection]:
+    """A class of connections that uses TLS, if there is a context."""
+    if context is None:
+        return base
+    wrap = context.wrap_socket
+
+    class TlsConnection(base):  # type: ignore[misc, valid-type]
+        def _connect(self) -> socket.socket:
+            return wrap(super()._connect(), server_hostname=self.host)
+
+    return TlsConnection
+
+
+@contextmanager
+def failures_in_words(access: Access) -> Iterator[None]:
+    """Raise StateError for what redis-py raises."""
+    try:
+        yield
+    except RedisTimeoutError as error:
+        raise StateError(f"{access.url} did not answer within {access.timeout_s:g} s") from error
+    except MasterNotFoundError as error:
+        raise StateError(f"{access.url}: no sentinel knows a master of this name: {error}") from error
+    except (RedisError, RedisClusterException, OSError) as error:
+        raise StateError(f"{access.url}: {str(error)[:_QUOTED_CHARS]}") from error

@@ -1,0 +1,159 @@
+"""Each question as one command of an engine: a Lua script, its keys and its arguments; and the answer in its reply.
+
+A script is the question's step in Lua (scripts/), on the engine's clock: it gives the same answer as any other store,
+and leaves the same record to the byte. It is called by its digest (EVALSHA) and loaded where the engine does not know
+it. Amounts are exact up to MOST_AMOUNT of rate.py, as Lua counts in doubles.
+
+Keys are those of keys.py in another form, `PREFIX:KIND:{TAG}REST`. What stands in the braces is what the keys of one
+script have in common, so that a cluster has them in one slot (a `}` in a value ends the tag early, in both keys alike).
+
+Knows no connection. A worker calls `Commands.of` and `answer_of` for each question: a few microseconds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha1
+from importlib import resources
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from forkpolicy.state import keys
+from forkpolicy.state.questions.distinct import Distinct, DistinctAnswer, value_hash
+from forkpolicy.state.questions.greylisting import RESULTS, Greylisting, GreylistingAnswer
+from forkpolicy.state.questions.listed import Forget, Listed, ListedAnswer, Remember
+from forkpolicy.state.questions.rate import SLOTS, Limit, Rate, RateAnswer, form_of, item_hash
+
+if TYPE_CHECKING:
+    from forkpolicy.state.store import Question
+
+    Parts = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+
+_SCRIPTS: Final[dict[type, str]] = {
+    Rate: "rate",
+    Greylisting: "greylisting",
+    Distinct: "distinct",
+    Listed: "listed",
+    Remember: "remember",
+    Forget: "forget",
+}
+_FLAG: Final = {False: b"0", True: b"1"}
+
+
+class Script(NamedTuple):
+    """One script. `sha`: its digest as EVALSHA takes it, 40 hexadecimal digits."""
+
+    name: str
+    source: bytes
+    sha: bytes
+
+
+class Command(NamedTuple):
+    """`EVALSHA script.sha len(keys) *keys *arguments`. All keys are in one slot of a cluster."""
+
+    script: Script
+    keys: tuple[bytes, ...]
+    arguments: tuple[bytes, ...]
+
+
+class Commands:
+    """The commands of one prefix. `clock` begins every script: tests give one that they can set."""
+
+    __slots__ = ("_prefix", "scripts")
+
+    def __init__(self, prefix: str, clock: str = "") -> None:
+        self._prefix = f"{prefix}:".encode()
+        beginning = (clock or _source("clock")) + _source("records")
+        self.scripts = {kind: _script(name, beginning + _source(name)) for kind, name in _SCRIPTS.items()}
+
+    def of(self, question: Question[object]) -> Command:
+        """The command of a question."""
+        own_keys, arguments = _parts(question)
+        return Command(self.scripts[type(question)], tuple([self._prefix + key for key in own_keys]), arguments)
+
+
+def _parts(question: Question[object]) -> Parts:
+    match question:
+        case Rate():
+            return _rate(question)
+        case Greylisting():
+            return _greylisting(question)
+        case Distinct():
+            return _distinct(question)
+        case Listed() | Remember() | Forget():
+            return _of_list(question)
+        case _:
+            raise AssertionError(question)
+
+
+def answer_of(question: Question[object], reply: object) -> object:
+    """The answer in a reply, which is an integer or a list of them."""
+    match question:
+        case Rate():
+            over, wait_s, *used = cast("list[int]", reply)
+            return RateAnswer(bool(over), wait_s, question.limits, tuple(used))
+        case Greylisting():
+            waits, left_s, result = cast("list[int]", reply)
+            return GreylistingAnswer(bool(waits), left_s, RESULTS[result])
+        case Distinct():
+            different = cast("int", reply)
+            return DistinctAnswer(different > question.most, different)
+        case Listed():
+            return ListedAnswer(float(cast("int", reply)) if reply else None)
+        case _:
+            return None
+
+
+def _source(name: str) -> str:
+    return (resources.files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
+
+
+def _script(name: str, source: str) -> Script:
+    encoded = source.encode()
+    return Script(name, encoded, sha1(encoded, usedforsecurity=False).hexdigest().encode())
+
+
+def _rate(asked: Rate) -> Parts:
+    form = form_of(asked.counting, asked.limits)
+    key = keys.make(keys.RATE, asked.acl, asked.key, form.suffix)
+    tagged = b"r:{%b}" % key[2:]
+    arguments = (
+        b"%d" % asked.amount,
+        _FLAG[asked.refused_counts],
+        item_hash(asked.item),
+        _FLAG[asked.is_total],
+        *_fixed_arguments(asked.counting, asked.limits),
+    )
+    if not asked.instance:
+        return (tagged,), arguments
+    instance = keys.with_suffix(keys.INSTANCE + key[1:], asked.instance)[len(key) :]
+    return (tagged, b"i:{%b}%b" % (key[2:], instance)), arguments
+
+
+@lru_cache(maxsize=4096)
+def _fixed_arguments(counting: str, limits: tuple[Limit, ...]) -> tuple[bytes, ...]:
+    """Those that all requests of an ACL share. Lua's struct calls 4 and 8 bytes I4 and I8."""
+    form = form_of(counting, limits)
+    heads = form.heads.format.replace("I", "I4").replace("Q", "I8").encode()
+    counts = b"<" + b"I%d" % (form.counts.size // SLOTS) * SLOTS
+    numbers = (form.lasts_s, form.most, *(number for limit in limits for number in limit))
+    return (heads, counts, *(b"%d" % number for number in numbers))
+
+
+def _greylisting(asked: Greylisting) -> Parts:
+    tag = keys.make(keys.NETWORK, asked.acl, (asked.network,))[2:]
+    triplet = keys.make(keys.GREYLISTING, asked.acl, (asked.network, asked.sender, asked.recipient))[2:]
+    # One that is too long has a digest of all its parts behind the name.
+    rest = triplet.removeprefix(tag) if triplet.startswith(tag) else triplet[triplet.index(0) + 1 :]
+    times = asked.delay_s, asked.window_s, asked.keep_s, asked.auto
+    arguments = *(b"%d" % number for number in times), _FLAG[asked.training]
+    return (b"g:{%b}%b" % (tag, rest), b"n:{%b}" % tag), arguments
+
+
+def _distinct(asked: Distinct) -> Parts:
+    key = keys.make(keys.DISTINCT, asked.acl, asked.key, b"%d" % asked.window_s)
+    return (b"d:{%b}" % key[2:],), (value_hash(asked.value), b"%d" % asked.most, b"%d" % asked.window_s)
+
+
+def _of_list(asked: Listed | Remember | Forget) -> Parts:
+    key = b"l:{%b}" % keys.make(keys.LISTED, asked.list_name, asked.key)[2:]
+    return (key,), (b"%d" % asked.duration_s,) if isinstance(asked, Remember) else ()
