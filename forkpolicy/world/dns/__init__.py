@@ -1,0 +1,11 @@
+"""Questions to name servers: a resolver on c-ares with a cache, on a loop that is passed in.
+
+resolver.py asks, cache.py keeps answers, answers.py says what records mean, channels.py is the only home of pycares,
+loop.py is the loop of commands; that of a worker is its own (worker/dns_loop.py). Importing resolver.py takes pycares,
+which is an extra: whoever needs it calls `require` first, and imports it when a policy asks the DNS.
+"""
+
+
+def require() -> None:
+    """Import what asking takes. Raises ImportError without the extra `forkpolicy[dns]`."""
+    import forkpolicy.world.dns.channels  # noqa: F401, PLC0415 - an extra

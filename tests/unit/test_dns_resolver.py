@@ -1,0 +1,181 @@
+"""The resolver: each question once, each answer once, within its time; and what it keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from forkpolicy.world.dns.answers import NXDOMAIN, Answer, Status
+from forkpolicy.world.dns.cache import Cache
+from loadtest.servers.names.behaviours import fails, has, late, listed, never
+from loadtest.servers.names.messages import SERVFAIL, Record
+from loadtest.servers.names.server import NameServer
+from tests.resolving import asking
+
+LISTED = ("127.0.0.2",)
+
+
+class Clock:
+    """Goes on when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def server():
+    with NameServer(zones={"list.example": listed(), "slow.example": late(0.6, listed())}) as server:
+        yield server
+
+
+def test_an_answer_is_asked_for_once_and_kept(server):
+    """The next one is there at once."""
+    with asking(server.address) as client:
+        assert client.resolver.cached("a.list.example", "A") is None
+        answer = client.ask("a.list.example")
+        assert client.resolver.cached("a.list.example", "A") is answer
+        assert client.ask("a.list.example") is answer
+        assert client.resolver.counts == {"ok": 1, "cached": 1}
+    assert server.asked["a.list.example", "A"] == 1
+
+
+def test_equal_questions_in_flight_are_one(server):
+    """Ten want it, one is asked, all have it."""
+    with asking(server.address) as client:
+        answers = [client.begin("a.slow.example") for _ in range(10)]
+        client.wait()
+        assert [answer.records for (answer,) in answers] == [LISTED] * 10
+        assert client.resolver.counts == {"ok": 1, "joined": 9}
+    assert server.asked["a.slow.example", "A"] == 1
+
+
+def test_types_of_records():
+    """As text, bytes of a text, preference and name."""
+    records = [
+        Record("A", "192.0.2.1"),
+        Record("AAAA", "2001:db8::1"),
+        Record("MX", "10 mx.example.com"),
+        Record("PTR", "host.example.com"),
+        Record("TXT", b"caf\xc3\xa9"),
+    ]
+    with NameServer({"a.example": has(*records)}) as server, asking(server.address) as client:
+        found = {each.rrtype: client.ask("a.example", each.rrtype).records for each in records}
+    assert found == {
+        "A": ("192.0.2.1",),
+        "AAAA": ("2001:db8::1",),
+        "MX": ((10, "mx.example.com"),),
+        "PTR": ("host.example.com",),
+        "TXT": (b"caf\xc3\xa9",),
+    }
+
+
+def test_a_slow_answer_is_waited_for_after_many_quick_ones(server):
+    """c-ares would make the time-out that of a server that answers at once: 0.6 s would be too late."""
+    with asking(server.address, timeout_s=1.0) as client:
+        for number in range(60):
+            assert client.ask(f"n{number}.list.example").records == LISTED
+        assert client.ask("a.slow.example").records == LISTED
+    assert server.asked["a.slow.example", "A"] == 1
+
+
+def test_no_answer_takes_two_timeouts():
+    """Not three, as two tries of c-ares do."""
+    with NameServer(default=never()) as server, asking(server.address, timeout_s=0.4) as client:
+        answer, took_s = client.timed("a.example")
+    assert answer.reason == "no answer in 0.8 s"
+    assert 0.8 <= took_s < 1.1
+
+
+def test_a_dead_first_server_delays_one_question_alone(server):
+    """From then on the next server is the first."""
+    with NameServer(default=never()) as dead, asking(dead.address, server.address, timeout_s=0.4) as client:
+        answer, took_s = client.timed("a.list.example")
+        assert answer.records == LISTED
+        assert took_s >= 0.4
+        slow_s = [client.timed(f"n{number}.list.example")[1] for number in range(40)]
+    assert max(slow_s) < 0.4
+
+
+def test_a_server_that_refuses_is_passed_over(server):
+    """The next one answers."""
+    with NameServer(default=fails(SERVFAIL)) as failing, asking(failing.address, server.address) as client:
+        assert client.ask("a.list.example").records == LISTED
+
+
+@pytest.mark.parametrize(
+    "name", ["a..example", "x" * 64 + ".example", ("x" * 60 + ".") * 5 + "example", "caf\xe9.example"]
+)
+def test_what_cannot_be_a_name_fails_and_is_not_asked(server, name):
+    """As any other failure."""
+    with asking(server.address) as client:
+        assert client.ask(name).reason == "not a valid name"
+    assert not server.asked
+
+
+def test_a_closed_resolver_calls_nobody_back(server):
+    """What was asked is dropped."""
+    with asking(server.address) as client:
+        answers = client.begin("a.slow.example")
+        client.resolver.close()
+        client.loop.run_until(lambda: bool(answers), 0.8)
+        assert not answers
+
+
+def test_a_callback_that_raises_harms_no_other(server):
+    """It is its caller's bug: raised where the loop shows it, and the next one is called."""
+    with asking(server.address) as client:
+        answers = []
+
+        def broken(_answer):
+            raise RuntimeError("a bug")
+
+        client.resolver.ask("a.list.example", "A", broken)
+        client.resolver.ask("a.list.example", "A", answers.append)
+        with pytest.raises(RuntimeError, match="a bug"):
+            client.loop.run_until(lambda: False, 5)
+        assert client.loop.run_until(lambda: bool(answers), 5)
+
+
+def test_the_cache_forgets_in_time():
+    """An answer whose time is over is not used."""
+    clock = Clock()
+    cache = Cache(clock=clock)
+    cache.put("a.example", "A", NXDOMAIN)
+    clock.now += 59.9
+    assert cache.get("a.example", "A") is NXDOMAIN
+    clock.now += 0.1
+    assert cache.get("a.example", "A") is None
+
+
+def test_the_cache_is_bounded():
+    """The oldest goes first; one that was renewed is new."""
+    cache = Cache(2)
+    for name in ("a", "b", "a", "c"):
+        cache.put(name, "A", Answer(Status.OK, (name,)))
+    assert [cache.get(name, "A") is not None for name in "abc"] == [True, False, True]
+    assert len(cache) == 2
+
+
+def test_failures_are_kept_for_some_seconds():
+    """So a server that fails is not asked by every request."""
+    with NameServer(default=fails(SERVFAIL)) as server, asking(server.address) as client:
+        assert client.ask("a.example").ttl_s == 5
+        client.ask("a.example")
+        assert client.resolver.counts == {"failed": 1, "cached": 1}
+
+
+def test_many_answers_come_a_few_a_turn(server):
+    """Forty who want one answer are called in turns of eight, so that others have theirs in between."""
+    with asking(server.address) as client:
+        turns = []
+        per_turn = []
+        for _ in range(40):
+            client.resolver.ask("a.slow.example", "A", lambda _answer: turns.append(None))
+        while len(turns) < 40:
+            before = len(turns)
+            client.loop.turn(1)
+            if len(turns) > before:
+                per_turn.append(len(turns) - before)
+    assert per_turn == [8] * 5
