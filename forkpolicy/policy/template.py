@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from forkpolicy.errors import nearest
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.layout import Values
-from forkpolicy.protocol.reply import MAX_TEXT_BYTES, clean
+from forkpolicy.protocol.reply import MAX_CHARS, MAX_TEXT_BYTES, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
     "recipient_localpart": ("recipient", False),
 }
 MATCH_PREFIX = "match."
+# What the world says of a request (the text of a header, another server's reply) is longer than an attribute.
+MAX_MATCH_CHARS = 400
 
 Match = Callable[[str, Values], str]
 Render = Callable[[Values, Match], str]
@@ -102,9 +104,9 @@ def _checked(name: str) -> str:
     raise ValueError(f'unknown name "{{{name}}}": {hint}')
 
 
-def _unchanged(value: str) -> str:
-    if clean(value) != value:
-        raise ValueError(f'"{clean(value)}" cannot be put in unchanged')
+def _unchanged(value: str, limit_chars: int) -> str:
+    if (cleaned := clean(value, limit_chars)) != value:
+        raise ValueError(f'"{cleaned}" cannot be put in unchanged')
     return value
 
 
@@ -118,7 +120,7 @@ def _render(
     pieces: tuple[tuple[str, str], ...],
     positions: Mapping[str, int],
     views: Views,
-    put_in: Callable[[str], str],
+    put_in: Callable[[str, int], str],
     fit: Callable[[str], str],
 ) -> Render:
     """The text as one expression. Values of the policy come through the namespace, never into the source."""
@@ -126,9 +128,11 @@ def _render(
     parts = []
     for number, (literal, name) in enumerate(pieces):
         namespace[f"literal{number}"] = literal
-        parts.append(
-            f"{{literal{number}}}" if literal else f"{{put_in({_value(name, number, positions, views, namespace)})}}"
-        )
+        if literal:
+            parts.append(f"{{literal{number}}}")
+        else:
+            limit_chars = MAX_MATCH_CHARS if name.startswith(MATCH_PREFIX) else MAX_CHARS
+            parts.append(f"{{put_in({_value(name, number, positions, views, namespace)}, {limit_chars})}}")
     # Half the time of a function for each name: nearly every refusal names a domain.
     text = "".join(parts)
     source = f'lambda values, match: fit(f"{text}")'

@@ -51,6 +51,8 @@ RESTRICTIONS = frozenset(
 
 # One SMTP reply line: RFC 5321 4.5.3.1.5 allows 512 octets, Postfix adds the code and the recipient.
 MAX_TEXT_BYTES = 450
+# Of what comes from outside, unless somebody knows better.
+MAX_CHARS = 200
 
 BEGIN, END = "action=", "\n\n"
 
@@ -119,7 +121,7 @@ def _check_text(rest: str) -> None:
         raise ValueError(f"the text has {length} bytes: more than {MAX_TEXT_BYTES} do not fit into one SMTP reply line")
 
 
-def clean(value: str, limit_chars: int = 200) -> str:
+def clean(value: str, limit_chars: int = MAX_CHARS) -> str:
     """Text from outside, fit to stand in a reply: no control characters, valid UTF-8, cut at `limit_chars`."""
     printable = value if value.isprintable() else "".join(char if char.isprintable() else "?" for char in value)
     return printable[:limit_chars]

@@ -239,6 +239,16 @@ def test_a_template_puts_in_the_value_of_the_entry_that_matched():
     assert decide(policy, sasl_username="ALICE") == "REJECT limit gold"
 
 
+def test_the_value_of_an_entry_may_be_longer_than_an_attribute():
+    """400 characters: it is the operator's text, or what another program says."""
+    policy = policy_of(
+        "table why key x\nacl v sasl_username table:why\naction y REJECT {match.v}\naccess v y\n",
+        {"why": {"alice": "x" * 390, "bob": "x" * 500}},
+    )
+    assert decide(policy, sasl_username="alice") == "REJECT " + "x" * 390
+    assert decide(policy, sasl_username="bob") == "REJECT " + "x" * 400
+
+
 def test_log_and_score_go_on():
     """`log` notes and goes on, `score` adds and goes on, ACL type `score` asks."""
     policy = policy_of(

@@ -18,7 +18,7 @@ ROWS = {
         "empty": None,
         "odd": "two words",
         "many": "a@example.com,b@example.com",
-        "long": "x" * 201 + "@example.com",
+        "long": "x" * 401 + "@example.com",
         "ctrl": "a\x01@example.com",
         "hop": "smtp:[127.0.0.1]:10025",
         "host": "h" * 190,
