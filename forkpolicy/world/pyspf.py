@@ -17,9 +17,7 @@ import spf as pyspf
 from forkpolicy.errors import WorldError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from forkpolicy.world.spf import Lookup, Record, Spf
+    from forkpolicy.world.spf import Lookup, Spf
 
 TIME_S: Final = 20
 # A hostile record of one term of 16 KB keeps pyspf busy for 5 s, since its expressions take the square of a term's
@@ -44,13 +42,21 @@ class Evaluated(NamedTuple):
     problem: str
 
 
+class _LookupError(BaseException):
+    """Brings what the look-up has raised past pyspf."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
 def evaluate(question: Spf, lookup: Lookup) -> Evaluated:
-    """What pyspf makes of a question that has an address and a domain. Raises what `lookup` raises that is not an
-    Exception.
-    """
+    """What pyspf makes of a question that has an address and a domain. Raises what `lookup` raises but WorldError."""
     token = _lookup.set((lookup, monotonic() + TIME_S))
     try:
         return _evaluated(question)
+    except _LookupError as error:
+        raise error.cause from error
     finally:
         _lookup.reset(token)
 
@@ -80,7 +86,7 @@ class _Query(pyspf.query):  # type: ignore[misc] # it has no types
         """Nobody reads the domain's own words, so they are not asked for."""
 
 
-def _records(name: str, rrtype: str, _strict: object, _timeout_s: float) -> list[tuple[tuple[str, str], Record]]:
+def _records(name: str, rrtype: str, _strict: object, _timeout_s: float) -> list[tuple[tuple[str, str], object]]:
     """What the look-up of the check at hand finds, as pyspf wants it."""
     if not name.isascii() or len(name) > MAX_NAME_CHARS:
         # RFC 8616 4: where a macro puts in a local part that is not ASCII, the mechanism does not match.
@@ -92,22 +98,20 @@ def _records(name: str, rrtype: str, _strict: object, _timeout_s: float) -> list
         records = lookup(name, rrtype)
     except WorldError as error:
         raise pyspf.TempError(str(error)) from error
-    if rrtype == "TXT":
-        _refuse_long(records)
-    return [((name, rrtype), record) for record in records]
+    except Exception as error:
+        raise _LookupError(error) from error
+    return [((name, rrtype), _text(record) if isinstance(record, bytes) else record) for record in records]
 
 
-def _refuse_long(texts: Sequence[Record]) -> None:
-    """Raises PermError for a record that would keep a worker busy."""
-    for strings in texts:
-        record = b"".join(strings)  # type: ignore[arg-type] # a text
-        if len(record) <= MAX_TERM_BYTES or not _SPF.match(record):
-            continue
+def _text(record: bytes) -> tuple[bytes]:
+    """A text as pyspf wants it. Raises PermError for an SPF record that would keep a worker busy."""
+    if len(record) > MAX_TERM_BYTES and _SPF.match(record):
         if len(record) > MAX_RECORD_BYTES:
             raise pyspf.PermError(f"a record of {len(record)} bytes: more than {MAX_RECORD_BYTES}")
         longest = max(map(len, record.split(b" ")))
         if longest > MAX_TERM_BYTES:
             raise pyspf.PermError(f"a term of {longest} bytes: more than {MAX_TERM_BYTES}")
+    return (record,)
 
 
 pyspf.DNSLookup = _records

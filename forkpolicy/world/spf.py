@@ -21,8 +21,8 @@ from forkpolicy.world.received_spf import Checked, received_spf
 RESULTS: Final = ("pass", "fail", "softfail", "neutral", "none", "permerror", "temperror")
 TEMPERROR: Final = "temperror"
 
-Record = str | tuple[int, str] | Sequence[bytes]
-"""An address (A, AAAA), a name (PTR), preference and name (MX), or the strings of a text (TXT)."""
+Record = str | bytes | tuple[int, str]
+"""An address (A, AAAA), a name (PTR), a text (TXT), or preference and name (MX)."""
 Lookup = Callable[[str, str], Sequence[Record]]
 """Gives the records of a name and a type, none if there are none. Raises WorldError where the DNS does not answer. A
 name may have any ASCII character: macros put what a client has sent into it.
@@ -61,7 +61,7 @@ class SpfAnswer(NamedTuple):
 
 def check(question: Spf, lookup: Lookup, receiver: str = "") -> SpfAnswer:
     """Evaluate one message. `receiver` is this host's name unless given. Raises WorldError for a client that has no
-    address, and what `lookup` raises that is not an Exception.
+    address, and what `lookup` raises but WorldError.
     """
     if not _is_address(question.client):
         raise WorldError(f'the client has no address: client_address is "{question.client}"')

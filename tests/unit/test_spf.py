@@ -29,11 +29,11 @@ class Dns:
 
 
 def text(record):
-    return [(record,)]
+    return [record]
 
 
 RECORDS = {
-    ("example.com", "TXT"): [(b"another",), (b"v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32", b" -all")],
+    ("example.com", "TXT"): [b"another", b"v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"],
     ("mx.example.com", "TXT"): text(b"v=spf1 a -all"),
     ("mx.example.com", "A"): ["192.0.2.7"],
     ("soft.example", "TXT"): text(b"v=spf1 ~all"),
