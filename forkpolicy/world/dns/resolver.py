@@ -64,7 +64,7 @@ class Resolver:
         Raises WorldError for servers that cannot be asked.
         """
         self._loop = loop
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._cache = Cache() if cache is None else cache
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._finished: deque[tuple[Done, Answer]] = deque()
@@ -93,10 +93,15 @@ class Resolver:
             asked.dones.append(done)
             return
         now = monotonic()
-        asked = _Asked(name, rrtype, now, now + TRIES * self._timeout_s, done)
+        asked = _Asked(name, rrtype, now, now + TRIES * self.timeout_s, done)
         self._asked[name, rrtype] = asked
         self._send(asked, self._channel())
         self._tick_later()
+
+    def keep(self, name: str, rrtype: str, answer: Answer) -> None:
+        """Keep, and count, an answer that was had without this resolver."""
+        self._cache.put(name, rrtype, answer)
+        self.counts[answer.status.value] += 1
 
     @property
     def in_flight(self) -> int:
@@ -129,7 +134,7 @@ class Resolver:
     def _new_channel(self) -> Channel:
         first = self._order % len(self.servers)
         servers = self.servers[first:] + self.servers[:first]
-        return Channel(self._loop, servers, self._timeout_s, self._came, self._order)
+        return Channel(self._loop, servers, self.timeout_s, self._came, self._order)
 
     def _came(self) -> None:
         """Read what came, and hand over the first of it."""
@@ -152,7 +157,7 @@ class Resolver:
             self._leaving.add(alone)
             self._send(asked, alone)
             return
-        if not answer.failed and channel.order == self._order and monotonic() - asked.sent_s >= self._timeout_s:
+        if not answer.failed and channel.order == self._order and monotonic() - asked.sent_s >= self.timeout_s:
             # Its first server did not answer: from now on the next one is the first, or each new channel would wait
             # for it again.
             self._order += 1
@@ -160,8 +165,7 @@ class Resolver:
 
     def _finish(self, asked: _Asked, answer: Answer) -> None:
         del self._asked[asked.name, asked.rrtype]
-        self._cache.put(asked.name, asked.rrtype, answer)
-        self.counts[answer.status.value] += 1
+        self.keep(asked.name, asked.rrtype, answer)
         self._finished.extend((done, answer) for done in asked.dones)
 
     def _flush_later(self) -> None:
@@ -186,7 +190,7 @@ class Resolver:
     def _tick_later(self) -> None:
         if not self._is_ticking:
             self._is_ticking = True
-            self._loop.after(self._timeout_s / TICKS_A_TIMEOUT, self._tick)
+            self._loop.after(self.timeout_s / TICKS_A_TIMEOUT, self._tick)
 
     def _tick(self) -> None:
         """Look at the clock."""
@@ -200,7 +204,7 @@ class Resolver:
         for asked in list(self._asked.values()):
             if asked.by_s > now:
                 break
-            self._finish(asked, failure(f"no answer in {TRIES * self._timeout_s:g} s"))
+            self._finish(asked, failure(f"no answer in {TRIES * self.timeout_s:g} s"))
         if self._asked or any(each.in_flight for each in (*self._channels, *self._leaving)):
             self._tick_later()
         self._came()
