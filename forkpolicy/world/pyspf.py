@@ -85,6 +85,22 @@ class _Query(pyspf.query):  # type: ignore[misc] # it has no types
     def get_explanation(self, _spec: str) -> None:
         """Nobody reads the domain's own words, so they are not asked for."""
 
+    def validated_ptrs(self) -> list[str]:
+        """The client's names that lead back to its address. Where the DNS fails a name is skipped (RFC 7208 5.5);
+        pyspf ends the check.
+        """
+        try:
+            names = self.dns_ptr(self.i)[: pyspf.MAX_PTR]
+        except pyspf.TempError:
+            return []
+        return [name for name in names if self._leads_back(name)]
+
+    def _leads_back(self, name: str) -> bool:
+        try:
+            return bool(self.cidrmatch(self.dns_a(name, self.A), self.cidrmax))
+        except pyspf.TempError:
+            return False
+
 
 def _records(name: str, rrtype: str, _strict: object, _timeout_s: float) -> list[tuple[tuple[str, str], object]]:
     """What the look-up of the check at hand finds, as pyspf wants it."""

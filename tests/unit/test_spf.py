@@ -211,6 +211,21 @@ def test_a_hostile_record_takes_no_time(record, result):
     assert perf_counter() - began_s < 1
 
 
+@pytest.mark.parametrize(
+    ("failing", "result"),
+    [([], "pass"), (["dead.example.com"], "pass"), (["b.ptr.example"], "fail"), (["1.2.0.192.in-addr.arpa"], "fail")],
+)
+def test_a_name_of_the_client_that_the_dns_fails_for_is_skipped(failing, result):
+    """Whoever owns an address may give it names that nobody answers for; they do not end the check (RFC 7208 5.5)."""
+    records = {
+        ("ptr.example", "TXT"): [b"v=spf1 ptr -all"],
+        ("1.2.0.192.in-addr.arpa", "PTR"): ["dead.example.com", "b.ptr.example"],
+        ("b.ptr.example", "A"): ["192.0.2.1"],
+        ("dead.example.com", "A"): ["192.0.2.1"],
+    }
+    assert checked(sender="anna@ptr.example", records=records, failing=failing)[0].result == result
+
+
 def test_checks_at_once_do_not_share_their_records():
     """Each asks its own look-up: here in threads that are all in the middle of one."""
     together = Barrier(8)
