@@ -146,9 +146,7 @@ class SourcesReader:
     def _parser(self, index: int) -> RecordParser:
         kind, name = self._declaration.kind, self._reading.names[index]
         declaration = self._declaration
-        return RecordParser(
-            kind, index, name, self._allow_wide, declaration.key_attributes, has_limits=declaration.has_limits
-        )
+        return RecordParser(kind, index, name, self._allow_wide, declaration.key_attributes, declaration.values_as)
 
     def _index_of(self, name: str) -> int:
         """Where a file that a source leads to stands among the sources."""

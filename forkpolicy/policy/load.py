@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.state.store import Answering
 
+# What the values of a table may be taken for: limits of a rate, and by ACLs of the types of these names.
+VALUES_AS = ("limits", "country", "asn")
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
 
@@ -80,21 +82,28 @@ def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> 
 
 def _declarations(statements: Sequence[Statement]) -> list[TableDeclaration]:
     """Each table with what the statements ask it for."""
-    asked, limits = _asked_together(statements), _with_limits(statements)
+    asked, values = _asked_together(statements), _values_as(statements)
     tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
     # The first of a name counts: two in one policy are a mistake that loading it tells.
     named = {each.name: each for each in reversed(tables)}
     return [
-        replace(each, key_attributes=asked.get(each.name, ()), has_limits=each.name in limits)
+        replace(each, key_attributes=asked.get(each.name, ()), values_as=tuple(sorted(values.get(each.name, ()))))
         for each in reversed(named.values())
     ]
 
 
-def _with_limits(statements: Iterable[Statement]) -> set[str]:
-    """The tables whose values are limits."""
-    prefix = "limits=table:"
-    values = (word.text for each in statements if isinstance(each, AclStatement) for word in each.values)
-    return {text[len(prefix) :] for text in values if text.lower().startswith(prefix)}
+def _values_as(statements: Iterable[Statement]) -> dict[str, set[str]]:
+    """What the values of each table are taken for."""
+    found: dict[str, set[str]] = {}
+    for statement in statements:
+        if not isinstance(statement, AclStatement):
+            continue
+        for word in statement.values:
+            option, table, name = word.text.rpartition("table:")
+            kind = option.lower().removesuffix("=") or statement.type_name.text.lower()
+            if table and kind in VALUES_AS:
+                found.setdefault(name, set()).add(kind)
+    return found
 
 
 def _asked_together(statements: Iterable[Statement]) -> dict[str, tuple[str, ...]]:

@@ -75,8 +75,8 @@ class TableStatement:
 class TableDeclaration:
     """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring file.
     `key_attributes`: the attributes that the policy asks it for together, each "" where it asks for different ones;
-    as many words of a source's line are its key. `has_limits`: the policy takes limits from it, so that its values must
-    be some. `rests`: the statement from each source to its end, as it stands
+    as many words of a source's line are its key. `values_as`: what the policy takes its values for, "limits", "country"
+    or "asn". `rests`: the statement from each source to its end, as it stands
     in that file.
     """
 
@@ -88,7 +88,7 @@ class TableDeclaration:
     source_columns: tuple[int, ...]
     key_attributes: tuple[str, ...] = ()
     rests: tuple[str, ...] = ()
-    has_limits: bool = False
+    values_as: tuple[str, ...] = ()
 
     @property
     def key_words(self) -> int:

@@ -146,3 +146,27 @@ def test_a_compiled_database(tmp_path, capsys):
     assert raw is not None
     assert table.value(raw) == table.entry(raw).value == "CN"
     table.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "warning"),
+    [
+        ("acl a country table:t CN", "its value is not a country code (two letters), so no acl of type country holds"),
+        ("acl a asn table:t 64500", "its value is not the number of an autonomous system, so no acl of type asn holds"),
+        ("acl a client_address table:t", ""),
+    ],
+)
+@pytest.mark.parametrize("source", ["list", "csv:list.csv:1:2"])
+def test_values_that_are_none_are_a_warning_of_the_compile(tmp_path, capsys, policy, warning, source):
+    """One for a source, with the first line: most often it is the wrong table. No value at all is meant so."""
+    compiler = Compiler(tmp_path, capsys)
+    compiler.policy(f"table t cidr {source}", policy)
+    entries = ["192.0.2.1 CN", "192.0.2.2 64500", "192.0.2.3 AS7", "192.0.2.4 ZZZ", "192.0.2.5 ru", "192.0.2.6"]
+    compiler.source("list", "\n".join(entries))
+    compiler.source("list.csv", "\n".join(f"{each} ".replace(" ", ",", 1).strip() for each in entries))
+    outcome = compiler.run()
+    assert outcome.status == 0
+    times = "(3 times, here first)"
+    assert outcome.err.count("warning") == bool(warning)
+    assert (warning in outcome.err, times in outcome.err) == (True, bool(warning))
+    assert (":2: warning" in outcome.err) is ("country" in policy)

@@ -21,6 +21,7 @@ from forkpolicy.compile.diagnostics import FirstDiagnostics
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line
 from forkpolicy.compile.sorting.joined import refuse_never_equal
 from forkpolicy.errors import Diagnostic
+from forkpolicy.policy.matchers.country import parse_code, parse_number
 from forkpolicy.policy.matchers.remembering.limits import parse_limits
 from forkpolicy.tables import keys
 from forkpolicy.tables.format import pack_value
@@ -28,6 +29,8 @@ from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.kinds.kind import SourceKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forkpolicy.tables.format import Kind
 
 # Entry heads have one width, so that a record can be cut by position: array of 4, uint8, uint32, uint8.
@@ -38,6 +41,13 @@ _V6_LENGTHS: Final = {"": (0, "80")} | {str(n): ((1 << (128 - n)) - 1, f"{n:02x}
 _V4_STRICT: Final = {key: each for key, each in _V4_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V4}
 _V6_STRICT: Final = {key: each for key, each in _V6_LENGTHS.items() if not key or int(key) >= keys.WIDEST_V6}
 _MAPPED_HIGH: Final = 0xFFFF
+
+
+# What the policy compares values with, and what is noted about those that equal nothing of it.
+_PLACES: Final[dict[str, tuple[Callable[[str], str], str]]] = {
+    "country": (parse_code, "its value is not a country code (two letters), so no acl of type country holds for it"),
+    "asn": (parse_number, "its value is not the number of an autonomous system, so no acl of type asn holds for it"),
+}
 
 
 @dataclass(slots=True)
@@ -65,7 +75,7 @@ class RecordParser:
     source_name: str
     allow_wide: bool = False
     key_attributes: tuple[str, ...] = ()
-    has_limits: bool = False
+    values_as: tuple[str, ...] = ()
 
     @property
     def key_words(self) -> int:
@@ -75,7 +85,7 @@ class RecordParser:
     def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
         """Records of lines that were read as Latin-1, without line ends."""
         parsed = Parsed()
-        if self.key_words > 1 or self.has_limits:
+        if self.key_words > 1 or self.values_as:
             for at in range(len(lines)):
                 self.parse_exactly(lines, at, first_line, parsed)
         else:
@@ -139,14 +149,28 @@ class RecordParser:
         """The strictly parsed records of one entry. Raises ValueError."""
         if self.key_attributes:
             refuse_never_equal(item.key, self.key_attributes)
-        if self.has_limits:
-            parse_limits(item.value or "")
+        for kind in self.values_as:
+            self._check_value(kind, item.value, line, parsed)
         rest = "" if item.value_is_meant else item.value or ""
         key = SourceKey(item.key, rest, lambda text: parsed.note(text, line), self.allow_wide)
         tail = self.tail(item.value)
         return [
             f"{sort_key}{self.head}{line:08x}cc{bits:02x}{tail}" for sort_key, bits in KINDS[self.kind].sort_keys(key)
         ]
+
+    @staticmethod
+    def _check_value(kind: str, value: str | None, line: int, parsed: Parsed) -> None:
+        """A value as what the policy takes it for. Lists of countries have others for networks about which nothing is
+        known, so that those are no mistake.
+        """
+        if kind == "limits":
+            parse_limits(value or "")
+        elif value:
+            parse, note = _PLACES[kind]
+            try:
+                parse(value)
+            except ValueError:
+                parsed.note(note, line)
 
     @property
     def head(self) -> str:

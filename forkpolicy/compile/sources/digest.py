@@ -31,7 +31,8 @@ class SourceDigest:
             declaration.sources,
             declaration.key_words,
         )
-        if declaration.has_limits:
+        # Of the others only warnings depend.
+        if "limits" in declaration.values_as:
             shape = (*shape, "limits")
         self._digests = [hashlib.sha256(repr((*shape, each)).encode()) for each in flags]
 
