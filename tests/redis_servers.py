@@ -53,12 +53,15 @@ class RedisServer:
         else:
             raise AssertionError("".join(lines))
         # It must never wait for somebody to read what it logs.
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        self._logged = threading.Thread(target=self.process.stdout.read, daemon=True)
+        self._logged.start()
 
     def stop(self):
         if self.process:
             self.process.kill()
             self.process.wait()
+            self._logged.join()
+            self.process.stdout.close()
             self.process = None
 
     def access(self, **more):

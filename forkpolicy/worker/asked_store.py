@@ -26,6 +26,13 @@ class Remote(Asker, Protocol):
     def tell(self, question: Question[object], lost: Lost) -> None:
         """Have something remembered; nobody waits for it. `lost` is called with the reason if it cannot be."""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers, as far as anybody knows."""
+
+    def close(self) -> None:
+        """For good. Whatever waits fails."""
+
 
 class AskedStore:
     """`live` is what it asks, or `remote` if there is one; `times` counts as AskedStatus has it."""

@@ -16,6 +16,7 @@ from forkpolicy.worker.asked_store import AskedStore
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.generation import Generation, Surroundings
 from forkpolicy.worker.implementation import CHOSEN
+from forkpolicy.worker.remote_store import remote_store
 from forkpolicy.worker.seldom_log import SeldomLog
 from forkpolicy.worker.waiting import Waiting
 from forkpolicy.worker.world import World
@@ -50,12 +51,21 @@ class Engine:
 
     def use(self, loaded: Loaded, generation: int) -> None:
         """Serve this generation from now on."""
+        self._use_store(loaded)
         self.serving = Generation(loaded, generation, self._around)
         self.loaded, self.policy, self.noted = loaded, self.serving.policy, self.serving.noted
         self._decide = self._decide_or_wait if self.serving.may_wait else self.serving.decide
         self.decide = self._decide
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
+
+    def _use_store(self, loaded: Loaded) -> None:
+        """Ask the store of these settings. The previous one ends with the requests that it is to answer."""
+        state, previous = loaded.settings.state, self.store.remote
+        remote = remote_store(state, self._around.log, previous) if loaded.remembers else None
+        self.store.remote = remote
+        if previous and previous is not remote:
+            self.waiting.when_done(self.serving, previous.close)
 
     def _decide_or_wait(self, values: Values) -> Outcome:
         try:

@@ -63,6 +63,7 @@ class Waiter(Peer):
         super().__init__(folder, implementation, policy, **limits)
         self.settings.write_text(f"{self.settings.read_text()}{state}\n")
         self.store = self.engine.store.remote = LateStore()
+        self.engine._use_store = lambda _loaded: None
         self.commit(policy)
 
     def commit(self, policy):

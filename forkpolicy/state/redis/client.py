@@ -48,6 +48,12 @@ def connect(access: Access) -> Client:
         return _server(host, port, context, options | {"db": url.db})
 
 
+def connect_to(access: Access, host: str, port: int) -> Client:
+    """A client of one server, whatever the URL names. Raises StateError for what its files are."""
+    options = _options(access) | {"username": access.user or None, "password": access.password() or None}
+    return _server(host, port, access.tls_context(), options)
+
+
 def _options(access: Access) -> Options:
     """Of every connection. RESP2 has no messages that nobody asked for."""
     return {
