@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.declared import Declared, TomlReader, Values, decode, default_of, setting
+from forkpolicy.dns_settings import DnsSettings
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
@@ -165,6 +166,7 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     state: StateSettings = field(default_factory=StateSettings)
+    dns: DnsSettings = field(default_factory=DnsSettings)
     path: str = field(default="", metadata={"internal": True})
 
 
@@ -174,6 +176,7 @@ SECTIONS: dict[str, Declared] = {
     "log": LogSettings,
     "metrics": MetricsSettings,
     "state": StateSettings,
+    "dns": DnsSettings,
 }
 
 

@@ -78,3 +78,35 @@ def test_the_maps_are_relative_to_the_settings():
     """As every path of the file is."""
     settings = load_settings(PATH, TextFiles({PATH: '[state]\nlive = "run"\nkept = "/kept"\nmax_size = "64M"\n'}))
     assert (settings.state.live, settings.state.kept) == ("/etc/run", "/kept")
+
+
+@pytest.mark.parametrize("server", ["192.0.2.53", "127.0.0.1:5353", "::1", "2001:db8::53", "[::1]", "[::1]:5353"])
+def test_name_servers(server):
+    """With or without a port; an IPv6 address with one stands in brackets."""
+    assert not mistakes("dns", "servers", f'["{server}"]')
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ("ns.example.com", "expected addresses such as"),
+        ("ns.example.com:53", "expected addresses such as"),
+        ("192.0.2.53:", "port"),
+        ("192.0.2.53:0", "port"),
+        ("192.0.2.53:70000", "port"),
+        ("[192.0.2.53]:53", "expected addresses such as"),
+        ("[::1]5353", "expected addresses such as"),
+        ("[::1", "expected addresses such as"),
+    ],
+)
+def test_what_is_not_a_name_server(server, message):
+    """Names could only be resolved by one."""
+    (found,) = mistakes("dns", "servers", f'["{server}"]')
+    assert message in found
+
+
+@pytest.mark.parametrize(("value", "message"), [("1", "did you mean 1s?"), ("0s", "expected 1s or more"), ("x", "1h")])
+def test_how_often_zones_are_tested(value, message):
+    """A list that is asked every second would refuse to answer."""
+    (found,) = mistakes("dns", "test_every", f'"{value}"')
+    assert message.replace("1h", "2h") in found
