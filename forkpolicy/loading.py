@@ -63,6 +63,11 @@ class Loaded:
         return self.policy.remembers
 
     @property
+    def zones(self) -> tuple[str, ...]:
+        """The DNS lists of the policy, by the names that may be shown."""
+        return tuple(dict.fromkeys(zone.name for zone in self.policy.model.zones))
+
+    @property
     def table_paths(self) -> tuple[str, ...]:
         """Where the compiled tables of the policy are."""
         return tuple(table.path for table in self.tables.values())
@@ -107,6 +112,7 @@ class LoadedElsewhere:
     table_paths: tuple[str, ...]
     warnings: tuple[str, ...]
     remembers: bool
+    zones: tuple[str, ...]
 
     @classmethod
     def of(cls, settings_path: str, outline: Outline) -> LoadedElsewhere:
@@ -120,6 +126,7 @@ class LoadedElsewhere:
             outline.table_paths,
             outline.warnings,
             outline.remembers,
+            outline.zones,
         )
 
 
@@ -130,7 +137,15 @@ def load_outline(settings_path: str, reading: Callable[[str], None]) -> Outline:
     """
     loaded = load_everything(settings_path, files=Files(reading))
     warnings = tuple(str(each) for each in loaded.warnings)
-    return Outline(loaded.snapshot, loaded.summary, loaded.line_texts, loaded.table_paths, warnings, loaded.remembers)
+    return Outline(
+        loaded.snapshot,
+        loaded.summary,
+        loaded.line_texts,
+        loaded.table_paths,
+        warnings,
+        loaded.remembers,
+        loaded.zones,
+    )
 
 
 def load_everything(

@@ -13,7 +13,7 @@ from typing import Final
 
 from forkpolicy.documents import InvalidDocumentError, parse
 from forkpolicy.link import Vocabulary
-from forkpolicy.status import PolicySummary, WorkerState
+from forkpolicy.status import PolicySummary, WorkerState, ZoneTest
 
 # A reload sends every file of the policy.
 MAX_FILES_BYTES: Final = 1 << 28
@@ -68,9 +68,30 @@ class Stop:
     drain: bool
 
 
-ToWorker = Prepare | Commit | Abort | Retire | Hurry | Stop
+@dataclass(frozen=True, slots=True)
+class ProbeZones:
+    """Test the DNS lists of the policy, and report."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchZones:
+    """Do not ask these DNS lists, for these reasons; ask all others."""
+
+    off: dict[str, str]
+
+
+ToWorker = Prepare | Commit | Abort | Retire | Hurry | Stop | ProbeZones | SwitchZones
 TO_WORKER: Final[Vocabulary[ToWorker]] = Vocabulary(
-    Prepare, Commit, Abort, Retire, Hurry, Stop, max_bytes=MAX_FILES_BYTES, max_elements=MAX_FILES_ELEMENTS
+    Prepare,
+    Commit,
+    Abort,
+    Retire,
+    Hurry,
+    Stop,
+    ProbeZones,
+    SwitchZones,
+    max_bytes=MAX_FILES_BYTES,
+    max_elements=MAX_FILES_ELEMENTS,
 )
 
 
@@ -128,7 +149,22 @@ class Retiring:
     reason: str
 
 
-ToMaster = Ready | Unfit | ServedTable | StateChanged | Prepared | Committed | Retiring
+@dataclass(frozen=True, slots=True)
+class ProbedZones:
+    """It has tested the DNS lists of its policy."""
+
+    tests: tuple[ZoneTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRefuses:
+    """A DNS list has said that it does not answer."""
+
+    zone: str
+    why: str
+
+
+ToMaster = Ready | Unfit | ServedTable | StateChanged | Prepared | Committed | Retiring | ProbedZones | ZoneRefuses
 TO_MASTER: Final[Vocabulary[ToMaster]] = Vocabulary(
     Ready,
     Unfit,
@@ -137,6 +173,8 @@ TO_MASTER: Final[Vocabulary[ToMaster]] = Vocabulary(
     Prepared,
     Committed,
     Retiring,
+    ProbedZones,
+    ZoneRefuses,
     max_bytes=MAX_REPORT_BYTES,
     max_elements=MAX_REPORT_ELEMENTS,
 )
@@ -155,6 +193,7 @@ class Outline:
     table_paths: tuple[str, ...]
     warnings: tuple[str, ...]
     remembers: bool = False
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
 from forkpolicy.status import ASKED_LIMITS_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from forkpolicy.compile_failures import Failures
     from forkpolicy.status import AskedStatus, ShadowStatus, StateStatus, Status, TableStatus, WorkerStatus
@@ -86,6 +86,8 @@ METRICS: Final = (
     Metric("forkpolicy_state_seconds", "histogram", "Time of a question to the store."),
     Metric("forkpolicy_greylist_total", "counter", "Questions of greylisting by result."),
     Metric("forkpolicy_rate_over_total", "counter", "Requests that were one too many, by the ACL of the limit."),
+    Metric("forkpolicy_dns_questions_total", "counter", "Questions to DNS lists by zone and result."),
+    Metric("forkpolicy_dns_zone_off", "gauge", "1 while a DNS list is switched off: it was shown wrong."),
 )
 
 # Field of the scoreboard -> metric, and what one unit of the field is worth.
@@ -143,7 +145,10 @@ def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
         yield from _of_shadow(worker.shadow, labels)
         yield from _of_tables(worker.tables, labels)
         yield from _of_asked(worker.asked, labels)
+        yield from _of_lists(worker.lists or {}, labels)
     yield from _of_state(status.state)
+    for each in status.zones or ():
+        yield "forkpolicy_dns_zone_off", "", {"zone": each.zone}, int(bool(each.off))
 
 
 def _of_worker(worker: WorkerStatus, labels: Labels, now_ns: int) -> Iterator[Sample]:
@@ -230,6 +235,9 @@ def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
     over: Counter[str] = Counter()
     for named, count in asked.answered.items():
         kind, name, result = named.split(" ")
+        if kind == "dnsbl":
+            # Not the store; counted by zone.
+            continue
         questions[kind, result] += count
         if (kind, result) == ("rate", "over"):
             over[name] += count
@@ -240,6 +248,13 @@ def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
             yield "forkpolicy_greylist_total", "", more, count
     for name, count in over.items():
         yield "forkpolicy_rate_over_total", "", {**labels, "acl": name}, count
+
+
+def _of_lists(asked: Mapping[str, int], labels: Labels) -> Iterator[Sample]:
+    """`asked` is named `ZONE RESULT`."""
+    for named, count in asked.items():
+        zone, _, result = named.partition(" ")
+        yield "forkpolicy_dns_questions_total", "", {**labels, "zone": zone, "result": result}, count
 
 
 def _labels(labels: Labels) -> str:

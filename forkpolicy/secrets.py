@@ -1,8 +1,8 @@
 """The one place that masks passwords in what people can read: messages, logs, reports.
 
 `masked` takes any text. A password stands in a URL, as in `sql:` sources and in addresses of servers, or in one of its
-options; everything else is left as it is. Where it is not clear how much is the password, more is masked and not less.
-Called by every `Diagnostic` and error, and by the log for every event.
+options, and a key in front of a paid DNS list; everything else is left as it is. Where it is not clear how much is the
+password, more is masked and not less. Called by every `Diagnostic` and error, and by the log for every event.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MASK: Final = "***"
+
+_PAID: Final = r"(?:[\w-]+\.)(?:dq\.spamhaus\.net|mail\.abusix\.zone)"
+KEYED_ZONE: Final = re.compile(rf"(?<![\w-])([\w-]+)\.({_PAID})(?![\w-])", re.ASCII | re.IGNORECASE)
+"""The key and the rest of a DNS list that is only answered with one."""
+# A key whose list is missing: lists have short names.
+_LONE_KEY: Final = re.compile(rf"(?<![\w.-])(?=[\w-]{{16}})({_PAID})(?![\w-])", re.ASCII | re.IGNORECASE)
+_PAYING: Final = ("spamhaus", "abusix")
 
 # `//user:`, of which the user may have an `@`; not the slashes of `sqlite:///file`.
 _USER: Final = re.compile(r"(?<!/)//(?!/)[^:/\s]*:")
@@ -32,7 +39,7 @@ def masked(text: str) -> str:
 
 def masked_at(text: str, at: int) -> tuple[str, int]:
     """The same, and where a place of the text is in it."""
-    if "//" not in text:
+    if "//" not in text and not _may_have_key(text):
         return text, at
     parts, done, moved = [], 0, at
     for begin, end in sorted(_spans(text)):
@@ -47,7 +54,16 @@ def masked_at(text: str, at: int) -> tuple[str, int]:
     return "".join([*parts, text[done:]]), moved
 
 
+def _may_have_key(text: str) -> bool:
+    folded = text.lower()
+    return any(each in folded for each in _PAYING)
+
+
 def _spans(text: str) -> Iterator[tuple[int, int]]:
+    for zone in KEYED_ZONE.finditer(text):
+        yield zone.span(1)
+    for zone in _LONE_KEY.finditer(text):
+        yield zone.start(1), text.index(".", zone.start(1))
     for user in _USER.finditer(text):
         word = _WORD.match(text, user.end())
         if word and not word[0].startswith(MASK):

@@ -90,15 +90,42 @@ class StateStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneTest:
+    """What the test of a DNS list has shown. `wrong`: why it must not be asked; `note`: what to look at, though it may
+    be right; `undecided`: why nobody knows. All empty: it is right.
+    """
+
+    zone: str
+    wrong: str = ""
+    note: str = ""
+    undecided: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStatus:
+    """A DNS list of the policy. `off`: why it is not asked, empty where it is; `note` and `undecided` as in ZoneTest;
+    `test_age_s`: of the last test that has shown something, None before the first one.
+    """
+
+    zone: str
+    off: str = ""
+    note: str = ""
+    undecided: str = ""
+    test_age_s: float | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
     """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains; `asked`: None
-    where the policy remembers nothing.
+    where the policy remembers nothing; `lists`: how often DNS lists were asked, by `ZONE RESULT`, None
+    where they were not.
     """
 
     tables: tuple[TableStatus, ...] = ()
     shadow: ShadowStatus | None = None
     denied: dict[str, int] = field(default_factory=dict)
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
+    lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +195,7 @@ class WorkerStatus:
     exempted: tuple[int, ...]
     denied: dict[str, int] = field(default_factory=dict)
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
+    lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +250,7 @@ class Status:
     workers: tuple[WorkerStatus, ...] = field(default=())
     turn: str | None = left_out()
     state: StateStatus | None = field(default=None, metadata=LEFT_OUT)
+    zones: tuple[ZoneStatus, ...] | None = field(default=None, metadata=LEFT_OUT)
 
     @property
     def served_tables(self) -> frozenset[str]:

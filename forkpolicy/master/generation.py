@@ -23,7 +23,8 @@ FIXED_STATE = ("url", "live", "kept", "max_size", "prefix")
 @dataclass(slots=True)
 class Generation:
     """The one that serves. `needs_all_tables`: a worker without one of its tables must not serve, since another master
-    has them all. `since_ns`: when it began, on the monotonic clock.
+    has them all. `since_ns`: when it began, on the monotonic clock. `zones_off`: DNS lists that are switched off, and
+    why; zones.py alone changes it.
     """
 
     loaded: Servable
@@ -31,6 +32,7 @@ class Generation:
     tables: GoodTables = field(default_factory=GoodTables)
     needs_all_tables: bool = False
     since_ns: int = field(default_factory=time.monotonic_ns)
+    zones_off: dict[str, str] = field(default_factory=dict)
 
     def begin(self, loaded: Servable, number: int) -> None:
         """Serve another one from now on."""

@@ -39,5 +39,9 @@ class Servable(Protocol):
         """Whether the policy remembers anything from one request to the next."""
 
     @property
+    def zones(self) -> tuple[str, ...]:
+        """The DNS lists that the policy asks, by name."""
+
+    @property
     def warnings(self) -> tuple[object, ...]:
         """What the operator should look at; texts by `str`."""

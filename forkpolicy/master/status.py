@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import Workers
     from forkpolicy.scoreboard import Slot
-    from forkpolicy.status import HelperStatus
+    from forkpolicy.status import HelperStatus, ZoneStatus
 
 
 def describe(
@@ -30,6 +30,7 @@ def describe(
     losses: Losses,
     helpers: tuple[HelperStatus, ...],
     keeper: StateKeeper,
+    zones: tuple[ZoneStatus, ...],
     *,
     started_ns: int,
     stopping: bool,
@@ -57,6 +58,7 @@ def describe(
         workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),
         turn=workers.turn,
         state=keeper.describe(),
+        zones=zones or None,
     )
 
 
@@ -78,4 +80,5 @@ def _describe_worker(worker: Worker, slot: Slot) -> WorkerStatus:
         exempted=seen.exempted,
         denied=worker.state.denied,
         asked=worker.state.asked,
+        lists=worker.state.lists,
     )

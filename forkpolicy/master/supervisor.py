@@ -32,6 +32,7 @@ from forkpolicy.master.takeover import Takeover
 from forkpolicy.master.upgrade import Upgrader
 from forkpolicy.master.worker_messages import WorkerMessages
 from forkpolicy.master.workers import Workers
+from forkpolicy.master.zones import Zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,8 @@ class Master:
         self.keeper = keeper
         self.lock_watch = LockWatch(read_lock_holder, self.workers, keeper, log)
         self.reloader = Reloader(self.generation, load, unpack, self.loop, self.workers, keeper, log, self.notifier)
-        messages = WorkerMessages(self.generation, self.reloader, log, self.worker_ready, self.worker_unfit)
+        self.zones = Zones(self.generation, self.workers, log)
+        messages = WorkerMessages(self.generation, self.reloader, self.zones, log, self.worker_ready, self.worker_unfit)
         self.workers.listen(messages.handle, self.reloader.exited)
         self.takeover = Takeover(inherited)
         self.upgrader = Upgrader(sockets, self.loop, log, self.give_way)
@@ -123,6 +125,7 @@ class Master:
             self.logger.losses,
             self.helpers.describe(),
             self.keeper,
+            self.zones.describe(),
             started_ns=self.started_ns,
             stopping=self.stopping,
         )
@@ -164,6 +167,8 @@ class Master:
         self.workers.tick(now_s, slept=slept)
         self.keeper.tick(now_s)
         self.upgrader.tick(now_s)
+        if not (self.stopping or self.replaced):
+            self.zones.tick(now_s)
         if not self.stopping:
             self.helpers.keep(now_s, self.control.adopt)
         self.stopper.tick(now_s)

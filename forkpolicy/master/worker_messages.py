@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from forkpolicy.messages import Committed, Prepared, Ready, Retiring, ServedTable, StateChanged, Unfit
+from forkpolicy.messages import (
+    Committed,
+    Prepared,
+    ProbedZones,
+    Ready,
+    Retiring,
+    ServedTable,
+    StateChanged,
+    Unfit,
+    ZoneRefuses,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +26,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.reload import Reloader
+    from forkpolicy.master.zones import Zones
     from forkpolicy.messages import ToMaster
     from forkpolicy.status import WorkerState
 
@@ -27,12 +38,14 @@ class WorkerMessages:
         self,
         generation: Generation,
         reloader: Reloader,
+        zones: Zones,
         log: LogPipe,
         on_ready: Callable[[], None],
         on_unfit: Callable[[str], None],
     ) -> None:
         self._generation = generation
         self._reloader = reloader
+        self._zones = zones
         self._log = log
         self._on_ready = on_ready
         self._on_unfit = on_unfit
@@ -52,6 +65,10 @@ class WorkerMessages:
                 self._retiring(worker, reason)
             case ServedTable(path):
                 self._table(worker, path)
+            case ProbedZones(tests):
+                self._zones.tested(worker, tests)
+            case ZoneRefuses(zone, why):
+                self._zones.refuses(zone, why)
             case Unfit(reason):
                 worker.mark_ending()
                 self._on_unfit(reason)

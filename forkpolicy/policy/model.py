@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import Place, Word
     from forkpolicy.policy.template import Template
     from forkpolicy.protocol.reply import Reply
+    from forkpolicy.world.dnsbl import Zone
 
 DEFAULT_ACTION = "default"
 
@@ -173,6 +174,12 @@ class Model:
     def asks_world(self) -> bool:
         """Whether any rule needs the DNS or a service."""
         return any(acl.asked_once and not acl.remembering for rule in self.rules for acl, _ in rule.terms)
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """The DNS lists that rules ask, each once."""
+        asked = (acl.asks for rule in self.rules for acl, _ in rule.terms if acl.asks)
+        return tuple(dict.fromkeys(zone for matcher in asked for zone in matcher.zones))
 
     @property
     def all_rules(self) -> tuple[Rule, ...]:

@@ -159,7 +159,7 @@ class Resolver:
             if verb.lower() == "log":
                 return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)
-            check_names(template)
+            check_names(template, [name for name in template.matches if self._has_foreign_text(name)])
             reply = parse_reply(example(template))
         except ValueError as error:
             self.context.diagnostics.append(word.error(str(error)))
@@ -179,6 +179,13 @@ class Resolver:
             elif not acl.asks and not any(matcher.lookup for matcher in acl.matchers):
                 message = f'acl "{name}" asks no table and remembers nothing, so "{{match.{name}}}" is always empty'
                 self.context.diagnostics.append(word.error(message))
+
+            elif acl.asks:
+                acl.asks.put_in()
+
+    def _has_foreign_text(self, name: str) -> bool:
+        acl = self.acls.get(name)
+        return acl is not None and any(matcher.foreign_text for matcher in acl.matchers)
 
     def _access(self, statement: AccessStatement) -> None:
         clauses = list(statement.clauses)

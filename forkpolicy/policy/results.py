@@ -14,6 +14,8 @@ from forkpolicy.policy.template import MATCH_PREFIX
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, parse_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from forkpolicy.policy.template import Template
     from forkpolicy.protocol.reply import Reply
 
@@ -22,14 +24,18 @@ NOT_OF_THE_CLIENT = ("sasl_username", "policy_context", "server_address", "serve
 SEPARATOR = {"address": "@", "transport": ":", "header": ":"}
 
 
-def check_names(template: Template) -> None:
-    """Raises ValueError where what a client sends would be an address, a transport or a header's name."""
+def check_names(template: Template, foreign: Collection[str] = ()) -> None:
+    """Raises ValueError where what a client sends would be an address, a transport or a header's name, or what others
+    say who are not trusted: `foreign` are the ACLs with such texts.
+    """
     verb = template.pieces[0][0].partition(" ")[0].upper()
     needs = VERBS.get(verb)
     chosen = template.names if needs in ONE_WORD else _names_of_header(template) if needs == "header" else ()
+    what = "which header this is" if needs == "header" else "where mail goes"
     for name in chosen:
+        if name.removeprefix(MATCH_PREFIX) in foreign:
+            raise ValueError(f"{verb} with {{{name}}} lets those who run the DNS list choose {what}: it is for texts")
         if name not in NOT_OF_THE_CLIENT and not name.startswith(MATCH_PREFIX):
-            what = "which header this is" if needs == "header" else "where mail goes"
             allowed = ", ".join(f"{{{each}}}" for each in NOT_OF_THE_CLIENT)
             raise ValueError(f"{verb} with {{{name}}} lets the client choose {what}: use {{match.ACL}}, {allowed}")
 

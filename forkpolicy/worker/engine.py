@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 from forkpolicy.policy.answers import MustWait
 from forkpolicy.policy.outcome import WAITS
 from forkpolicy.protocol.layout import learnable, wanted_values
+from forkpolicy.worker.asked_lists import AskedLists
 from forkpolicy.worker.asked_store import AskedStore
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.generation import Generation, Surroundings
 from forkpolicy.worker.implementation import CHOSEN
+from forkpolicy.worker.names import Names
 from forkpolicy.worker.remote_store import remote_store
 from forkpolicy.worker.seldom_log import SeldomLog
 from forkpolicy.worker.waiting import Waiting
 from forkpolicy.worker.world import World
+from forkpolicy.world.dnsbl import Dnsbl
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
@@ -41,6 +44,9 @@ class Engine:
         self.implementation = implementation
         self.store = AskedStore(loaded.store)
         self.world = World()
+        self.names = Names()
+        self.lists = AskedLists(self.names)
+        self.world.askers[Dnsbl.kind] = self.lists
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
         self.waiting = Waiting(self.store, self.world, self.seldom_log, self.bug)
@@ -52,6 +58,7 @@ class Engine:
     def use(self, loaded: Loaded, generation: int) -> None:
         """Serve this generation from now on."""
         self._use_store(loaded)
+        self.names.use(loaded.settings.dns)
         self.serving = Generation(loaded, generation, self._around)
         self.loaded, self.policy, self.noted = loaded, self.serving.policy, self.serving.noted
         self._decide = self._decide_or_wait if self.serving.may_wait else self.serving.decide

@@ -9,6 +9,8 @@ too. Called once, before the first fork; makes no hub of gevent and leaves no en
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn
 
 import gevent
@@ -23,6 +25,9 @@ def preload() -> None:
         getattr(gevent.config, name)
     fold_domain("b\u00fccher.example")
     open_once()
+    # An extra, which the policy of the next reload may need.
+    with suppress(ImportError):
+        import_module("pycares")
     _format_tracebacks()
 
 

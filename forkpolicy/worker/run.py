@@ -25,13 +25,17 @@ from forkpolicy.messages import (
     Hurry,
     Prepare,
     Prepared,
+    ProbedZones,
+    ProbeZones,
     Ready,
     Retire,
     Retiring,
     ServedTable,
     StateChanged,
     Stop,
+    SwitchZones,
     Unfit,
+    ZoneRefuses,
 )
 from forkpolicy.scoreboard import STAYING
 from forkpolicy.status import WorkerState
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from forkpolicy.log import LogPipe
     from forkpolicy.messages import ToWorker
     from forkpolicy.scoreboard import Scoreboard
+    from forkpolicy.status import ZoneTest
     from forkpolicy.worker.handover import HandoverChannel, Pair
 
 BEAT_S = 0.5
@@ -62,8 +67,8 @@ BEAT_S = 0.5
 
 class WorkerProcess:
     """One worker. `listeners`, `handover_pairs`, `changed_keys` and `scoreboard` are shared with its siblings.
-    `good_tables`: the last good file of each table; `needs_all_tables`: it ends, and reports why, if it cannot open all
-    of them.
+    `good_tables`: the last good file of each table; `zones_off`: DNS lists that are off, and why; `needs_all_tables`:
+    it ends, and reports why, if it cannot open all of them.
     """
 
     def __init__(
@@ -78,11 +83,14 @@ class WorkerProcess:
         changed_keys: socket.socket,
         log: LogPipe,
         good_tables: Mapping[str, int],
+        zones_off: Mapping[str, str],
         *,
         needs_all_tables: bool,
     ) -> None:
         self.log = log
         self.engine = Engine(loaded, generation, log)
+        self.engine.lists.switch(zones_off)
+        self.engine.lists.on_error = lambda zone, why: self.master_link.report(ZoneRefuses(zone, why))
         self.slot = scoreboard.slot(slot_number)
         self.tables = TableRefresh(self.engine, log)
         self.upkeep = StateUpkeep(self.engine, changed_keys, scoreboard, self.slot)
@@ -164,6 +172,10 @@ class WorkerProcess:
                 self._commit(generation)
             case Abort():
                 self.reload.abort()
+            case ProbeZones():
+                self._test_zones()
+            case SwitchZones(off):
+                self.engine.lists.switch(off)
             case Retire(others_wait):
                 self.shutdown.retire(others_wait=others_wait)
             case Hurry():
@@ -172,6 +184,15 @@ class WorkerProcess:
                 self.shutdown.stop(drain=drain)
             case _:
                 assert_never(message)
+
+    def _test_zones(self) -> None:
+        def report(tests: list[ZoneTest]) -> None:
+            self.master_link.report(ProbedZones(tuple(tests)))
+
+        if zones := self.engine.policy.model.zones:
+            self.engine.lists.test(zones, report)
+        else:
+            report([])
 
     def _commit(self, generation: int) -> None:
         self.flusher.flush()
@@ -194,7 +215,7 @@ class WorkerProcess:
         return self._reported_state
 
     def _state_now(self) -> WorkerState:
-        return replace(self.engine.serving.describe(), asked=self.upkeep.describe())
+        return replace(self.engine.serving.describe(), asked=self.upkeep.describe(), lists=self.engine.lists.counts())
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()

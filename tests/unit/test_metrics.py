@@ -9,7 +9,15 @@ from pathlib import Path
 from forkpolicy.compile_failures import Failure
 from forkpolicy.metrics import METRICS, render
 from forkpolicy.scoreboard import BUCKETS
-from forkpolicy.status import ASKED_LIMITS_S, AskedStatus, ShadowStatus, StateFigures, StateStatus, TableStatus
+from forkpolicy.status import (
+    ASKED_LIMITS_S,
+    AskedStatus,
+    ShadowStatus,
+    StateFigures,
+    StateStatus,
+    TableStatus,
+    ZoneStatus,
+)
 from tests.statuses import status, worker
 
 ASKED = {
@@ -18,6 +26,7 @@ ASKED = {
     "rate other over": 1,
     "greylisting grey early": 4,
     "listed banned failed": 1,
+    "dnsbl bad listed": 5,
 }
 STATE = StateStatus("/run/s", "/var/s", True, StateFigures(1 << 20, 1 << 28, 77, 0, 1, ""), 1.5)
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "dashboard.json"
@@ -36,11 +45,13 @@ def page(**changed):
         "line_hits": (2, 7, 0),
         "exempted": (3, 0, 0),
         "asked": AskedStatus(ASKED, 0.5, (0, 2, *(0 for _ in ASKED_LIMITS_S[2:]), 1)),
+        "lists": {"bl.example not-listed": 5, "bl.example listed": 2},
         **changed,
     }
+    zones = (ZoneStatus("bl.example"), ZoneStatus("dbl.example", off="lists INVALID"))
     lines = ('policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed")
     one = worker({"requests": 9, "busy_ns": 2_500_000, "sampled": 4}, **fields)
-    return render(status(one, lines=lines, state=STATE), {"nets": Failure(1700000000.5, "no such file")})
+    return render(status(one, lines=lines, state=STATE, zones=zones), {"nets": Failure(1700000000.5, "no such file")})
 
 
 def test_every_metric_is_rendered_and_declared():
@@ -113,6 +124,16 @@ def test_questions_to_the_store_are_counted_without_keys():
     ]
     assert 'forkpolicy_state_seconds_bucket{worker="0",le="6.4e-05"} 2' in page()
     assert 'forkpolicy_state_seconds_bucket{worker="0",le="+Inf"} 3' in page()
+
+
+def test_dns_lists_are_counted_by_zone():
+    """Questions with their results, and which lists are off."""
+    assert [line for line in page().splitlines() if line.startswith("forkpolicy_dns")] == [
+        'forkpolicy_dns_questions_total{worker="0",zone="bl.example",result="not-listed"} 5',
+        'forkpolicy_dns_questions_total{worker="0",zone="bl.example",result="listed"} 2',
+        'forkpolicy_dns_zone_off{zone="bl.example"} 0',
+        'forkpolicy_dns_zone_off{zone="dbl.example"} 1',
+    ]
 
 
 def test_the_maps_have_a_size_and_an_age():

@@ -160,6 +160,7 @@ def _worker_program(
             changed_keys,
             log,
             generation.tables.fds,
+            generation.zones_off,
             needs_all_tables=generation.needs_all_tables,
         ).run()
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TableStatus,
         WorkerCounters,
         WorkerStatus,
+        ZoneStatus,
     )
 
 
@@ -146,6 +147,8 @@ class StatusDocument:
     turn: str | None = left_out()
     state: StateStatus | None = field(default=None, metadata=LEFT_OUT)
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
+    zones: tuple[ZoneStatus, ...] | None = field(default=None, metadata=LEFT_OUT)
+    lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
     @classmethod
     def of(cls, status: Status) -> StatusDocument:
@@ -171,6 +174,8 @@ class StatusDocument:
             turn=status.turn,
             state=status.state,
             asked=_asked(status),
+            zones=status.zones,
+            lists=_lists(status) if status.zones else None,
         )
 
 
@@ -207,6 +212,14 @@ def _asked(status: Status) -> AskedStatus | None:
         lost=sum(each.lost for each in asked),
         evicted=sum(each.evicted for each in asked),
     )
+
+
+def _lists(status: Status) -> dict[str, int]:
+    """The questions to DNS lists over all workers."""
+    counts: Counter[str] = Counter()
+    for worker in status.workers:
+        counts.update(worker.lists or {})
+    return dict(sorted(counts.items()))
 
 
 def _denied_senders(status: Status) -> list[DeniedDocument]:

@@ -36,6 +36,7 @@ def as_text(seen: StatusDocument) -> str:
             *_helper_rows(seen.helpers),
             *_shadow_rows(seen),
             *_state_rows(seen),
+            *_zone_rows(seen),
             "",
             f"requests and actions since the start, {since_start} ago; busy and connections now",
             *_worker_rows(seen),
@@ -119,6 +120,17 @@ def _state_rows(seen: StatusDocument) -> list[str]:
         rows.append(f"state    {asked.lost:,} changes wait for the hourly pass")
     answered = asked.answered if asked else {}
     return rows + [f"{count:>12}  {named}" for named, count in answered.items()]
+
+
+def _zone_rows(seen: StatusDocument) -> list[str]:
+    """DNS lists: which are off, when they were tested, and what they were asked."""
+    rows = []
+    for zone in seen.zones or ():
+        tested = "not tested yet" if zone.test_age_s is None else f"tested {duration(zone.test_age_s)} ago"
+        state = f"OFF: it {zone.off}" if zone.off else "on"
+        more = [f"it {zone.note}" if zone.note else "", f"last test: {zone.undecided}" if zone.undecided else ""]
+        rows.append("  ".join([f"list     {zone.zone}  {state}  {tested}", *filter(None, more)]))
+    return rows + [f"{count:>12}  {named}" for named, count in (seen.lists or {}).items()]
 
 
 def _table_rows(seen: StatusDocument) -> list[str]:

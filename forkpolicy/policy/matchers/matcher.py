@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.nodes import Place
     from forkpolicy.state.store import Question
+    from forkpolicy.world.dnsbl import Zone
 
 
 class TableEntry(Protocol):
@@ -139,8 +140,12 @@ class Matcher:
     # The list that it looks into, and of how many parts its keys are.
     list_name: str = ""
     key_parts: int = 0
+    # The DNS lists that it asks.
+    zones: tuple[Zone, ...] = ()
     # A store, a name server or a service that does not answer leaves its answer unknown.
     skips: bool = False
+    # Strangers choose what `{match.ACL}` puts in: it is fit for a text, and not for where mail goes.
+    foreign_text: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING
     # About what it costs a decision in which it is asked in vain: what an index is weighed against.
     asking_us: ClassVar[float] = 0.5
@@ -168,6 +173,9 @@ class Matcher:
     def in_words(self, question: Question[object], answer: object) -> str:
         """A question and its answer for people."""
         raise NotImplementedError
+
+    def put_in(self) -> None:
+        """An action has `{match.ACL}`. Called while the policy is loaded."""
 
     def guard(self) -> Guard | None:
         """How the index finds whether it can hold; None: only by asking it."""

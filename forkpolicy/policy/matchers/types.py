@@ -22,6 +22,7 @@ from forkpolicy.policy.matchers import (
     unqualified,
     version,
 )
+from forkpolicy.policy.matchers.asking import rbl, rhsbl
 from forkpolicy.policy.matchers.remembering import distinct, greylisting, listed, rate
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
@@ -63,6 +64,8 @@ TYPES: Final[dict[str, AclType]] = {
     "rate": rate.TYPE,
     "distinct": distinct.TYPE,
     "listed": listed.TYPE,
+    "rbl": rbl.TYPE,
+    "rhsbl": rhsbl.TYPE,
 }
 TABLE_PREFIX: Final = "table:"
 
