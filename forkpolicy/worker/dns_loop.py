@@ -22,6 +22,11 @@ class GeventLoop:
         """Nothing is waited for yet."""
         self._loop = gevent.get_hub().loop
 
+    @property
+    def turn(self) -> int:
+        """See Loop."""
+        return self._loop.iteration
+
     def watch(self, fd: int, *, read: bool, write: bool, ready: Ready) -> Handle:
         """See Loop."""
         watcher = self._loop.io(fd, (READ if read else 0) | (WRITE if write else 0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from forkpolicy.errors import WorldError
+from forkpolicy.world.dns import pool
 from forkpolicy.world.dns.answers import NXDOMAIN, Answer, Status
 from forkpolicy.world.dns.cache import Cache
 from loadtest.servers.names.behaviours import fails, has, late, listed, never
@@ -98,19 +100,45 @@ def test_a_dead_first_server_delays_one_question_alone(server):
     assert max(slow_s) < 0.4
 
 
+def test_without_servers_those_of_resolv_conf_are_asked(server, tmp_path, monkeypatch):
+    """And those that it has later: a machine that starts may have none yet."""
+    monkeypatch.setattr(pool, "LOOK_EVERY_S", 0)
+    resolv_conf = tmp_path / "resolv.conf"
+    with asking(resolv_conf=resolv_conf) as client:
+        assert client.resolver.servers == ("127.0.0.1:53",)
+        resolv_conf.write_text(f"nameserver {server.address}\noptions timeout:9 attempts:9\nsearch example.com\n")
+        for number in range(20):
+            assert client.ask(f"n{number}.list.example").records == LISTED
+        assert client.resolver.servers == (server.address,)
+
+
+def test_servers_that_cannot_be_asked_are_an_error():
+    """Settings are checked before: this is what is left."""
+    with pytest.raises(WorldError, match="DNS: not an address"), asking("not an address"):
+        pass
+
+
 def test_a_server_that_refuses_is_passed_over(server):
     """The next one answers."""
     with NameServer(default=fails(SERVFAIL)) as failing, asking(failing.address, server.address) as client:
         assert client.ask("a.list.example").records == LISTED
 
 
-@pytest.mark.parametrize(
-    "name", ["a..example", "x" * 64 + ".example", ("x" * 60 + ".") * 5 + "example", "caf\xe9.example"]
-)
-def test_what_cannot_be_a_name_fails_and_is_not_asked(server, name):
-    """As any other failure."""
+@pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example", ("x" * 60 + ".") * 5 + "example"])
+def test_what_cannot_be_a_name_is_not_there(server, name):
+    """Nobody is asked."""
     with asking(server.address) as client:
-        assert client.ask(name).reason == "not a valid name"
+        assert client.ask(name) is NXDOMAIN
+    assert not server.asked
+
+
+@pytest.mark.parametrize(
+    "name", ["a=b.example", "a@b.example", "a b.example", r"a\100.example", "a\0b.example", "caf\xe9.example"]
+)
+def test_names_that_c_ares_does_not_ask_for_are_unknown(server, name):
+    """There may be such a name: a macro of SPF can make one."""
+    with asking(server.address) as client:
+        assert client.ask(name).reason == "c-ares does not ask for names with such characters"
     assert not server.asked
 
 
@@ -166,6 +194,22 @@ def test_failures_are_kept_for_some_seconds():
         assert client.resolver.counts == {"failed": 1, "cached": 1}
 
 
+def test_many_answers_at_once_are_read_a_few_a_turn(server):
+    """Sixty that have come together: a socket a turn, so that nobody else waits for all of them."""
+    server.zones["wait.example"] = late(0.3, listed())
+    with asking(server.address) as client:
+        answers = [client.begin(f"n{number}.wait.example") for number in range(60)]
+        sent = client.loop.run_until(lambda: any(answers), 5)
+        assert sent
+        per_turn = []
+        while not all(answers):
+            before = sum(map(len, answers))
+            client.loop.run_once(1)
+            per_turn.append(sum(map(len, answers)) - before)
+    assert max(per_turn) <= 8
+    assert len(per_turn) >= 7
+
+
 def test_many_answers_come_a_few_a_turn(server):
     """Forty who want one answer are called in turns of eight, so that others have theirs in between."""
     with asking(server.address) as client:
@@ -175,7 +219,7 @@ def test_many_answers_come_a_few_a_turn(server):
             client.resolver.ask("a.slow.example", "A", lambda _answer: turns.append(None))
         while len(turns) < 40:
             before = len(turns)
-            client.loop.turn(1)
+            client.loop.run_once(1)
             if len(turns) > before:
                 per_turn.append(len(turns) - before)
     assert per_turn == [8] * 5

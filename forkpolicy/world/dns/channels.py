@@ -4,18 +4,23 @@ What we know of pycares 5.2.1 and c-ares 1.34, each seen in a run:
 
 * A channel learns how fast its servers are: after three answers a try takes five times their average, at least 250 ms,
   whatever its time-out is. After 50 quick answers one after 0.6 s was too late for two tries of 1 s. So a channel takes
-  no more questions once it has answered twice (`is_spent`); to make another costs 30 us.
+  no more questions once it has answered twice, until it is idle and `renew` gives it its servers again: it forgets then
+  what it has learnt, for 10 us.
 * It keeps answers without a bound, 1.5 KB each for up to an hour, and calls back inside `query()` for one that it has.
+  `renew` makes it forget those, too.
 * `close()` ends what is asked in another thread, and there calls back what watches sockets. So everything is cancelled
   here first, and what is said after that is not heard.
 * One malformed answer ends all questions of its socket.
 * A callback that raises is printed and forgotten. So callbacks only put down what came, and it is read afterwards.
+* Only names of hosts are asked for, with `_`, `*` and `/` besides, though a name may have any byte (RFC 2181, 11).
 * Without a callback for sockets it starts a thread that does the work. There always is one.
 """
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pycares
@@ -42,8 +47,11 @@ TYPES: Final = {
 NAMES: Final = {**{number: name for name, number in TYPES.items()}, pycares.QUERY_TYPE_CNAME: "CNAME"}
 TRIES: Final = 2
 # From the third on they would set the time-out.
-ANSWERS_OF_A_CHANNEL: Final = 2
+MAX_ANSWERS: Final = 2
+# All of them are read in one turn of the loop, 30 us each, and one malformed answer ends them all.
+MAX_IN_FLIGHT: Final = 16
 NO_SOCKET: Final = -1
+NOT_ASKED: Final = -1
 REASONS: Final = {
     errno.ARES_ESERVFAIL: "SERVFAIL",
     errno.ARES_EREFUSED: "REFUSED",
@@ -52,75 +60,109 @@ REASONS: Final = {
     errno.ARES_EBADRESP: "malformed answer",
     errno.ARES_ETIMEOUT: "no answer in time",
     errno.ARES_ECONNREFUSED: "the name server cannot be reached",
-    errno.ARES_EBADNAME: "not a valid name",
+    NOT_ASKED: "c-ares does not ask for names with such characters",
 }
 # They can be the fault of the answer to another question.
 OF_THE_SOCKET: Final = (errno.ARES_EBADRESP, errno.ARES_ECONNREFUSED)
+# Nor would it say so of a backslash, which it takes for the beginning of an escaped byte.
+_ASKABLE: Final = re.compile(r"[A-Za-z0-9._*/-]*", re.ASCII)
 
 
 class Channel:
-    """One channel. `came`, once for each question: its answer, and whether it may be the socket's fault."""
+    """One channel. `order`: for its owner, which of its servers is the first one."""
 
-    __slots__ = ("_answered", "_channel", "_closed", "_finished", "_loop", "_results", "_watches", "in_flight", "order")
+    __slots__ = (
+        "_answered",
+        "_channel",
+        "_closed",
+        "_finished",
+        "_loop",
+        "_may_read",
+        "_results",
+        "_watches",
+        "in_flight",
+        "order",
+    )
 
     def __init__(
-        self, loop: Loop, servers: Sequence[str], timeout_s: float, finished: Callable[[], None], order: int = 0
+        self,
+        loop: Loop,
+        servers: Sequence[str] | Path,
+        timeout_s: float,
+        finished: Callable[[Channel], None],
+        may_read: Callable[[], bool],
     ) -> None:
-        """`servers`: empty for those of resolv.conf. `finished` is called from the loop when answers came. `order`:
-        for the owner. Raises WorldError for servers that c-ares does not take.
+        """`servers`: addresses, or the resolv.conf that has them. `finished` is called from the loop when answers came;
+        `may_read` says whether answers may be read in this turn of it. Raises WorldError for servers that c-ares does
+        not take.
         """
         self._loop = loop
         self._finished = finished
+        self._may_read = may_read
         self._watches: dict[int, Handle] = {}
         self._results: list[tuple[Came, str, str, pycares.DNSResult | None, int | None]] = []
         self._answered = 0
         self._closed = False
         self.in_flight = 0
-        self.order = order
+        self.order = 0
+        addresses, file = (None, str(servers)) if isinstance(servers, Path) else (servers, None)
         try:
             self._channel = pycares.Channel(
-                servers=servers or None,
+                servers=addresses,
+                resolvconf_path=file,
                 timeout=timeout_s,
                 tries=TRIES,
                 sock_state_cb=self._socket_state,
             )
         except pycares.AresError as error:
-            raise WorldError(f"DNS: {', '.join(servers) or 'the servers of resolv.conf'}: {error}") from error
+            raise WorldError(f"DNS: {', '.join(addresses or ()) or file}: {error}") from error
 
     @property
-    def servers(self) -> list[str]:
+    def servers(self) -> tuple[str, ...]:
         """The servers that it asks, each as `address:port`."""
-        return self._channel.servers
+        return tuple(self._channel.servers)
 
     @property
-    def is_spent(self) -> bool:
-        """Whether it should be asked no more, since its time-outs would not be those that were set."""
-        return self._answered >= ANSWERS_OF_A_CHANNEL
+    def has_room(self) -> bool:
+        """Whether it may be asked one more question."""
+        return self._answered < MAX_ANSWERS and self.in_flight < MAX_IN_FLIGHT
+
+    def renew(self, servers: Sequence[str], order: int) -> None:
+        """Begin anew. Only for one without a question in flight."""
+        assert not self.in_flight
+        self._channel.servers = []
+        self._channel.servers = servers
+        self._answered = 0
+        self.order = order
 
     def ask(self, name: str, rrtype: str, came: Came) -> None:
-        """Ask; `came` is called by `read`, never here."""
+        """Ask. `came` is called by `read`, never here: once, with the answer and whether that may be the socket's
+        fault.
+        """
         self.in_flight += 1
-        try:
-            callback = partial(self._put_down, came, name, rrtype)
-            # As bytes, which its types do not say that it takes: it would make A-labels of what is not ASCII.
-            self._channel.query(name.encode("ascii"), TYPES[rrtype], callback=callback)  # type: ignore[arg-type]
-        except (pycares.AresError, UnicodeError):
-            # pycares may have called back before it raised.
-            if not any(each[0] is came for each in self._results):
-                self._put_down(came, name, rrtype, None, errno.ARES_EBADNAME)
+        if _ASKABLE.fullmatch(name):
+            try:
+                self._channel.query(name, TYPES[rrtype], callback=partial(self._put_down, came, name, rrtype))
+            except pycares.AresError as error:
+                # It has called back before it raised, or it has not.
+                if not any(each[0] is came for each in self._results):
+                    self._put_down(came, name, rrtype, None, error.args[0])
+        else:
+            self._put_down(came, name, rrtype, None, NOT_ASKED)
         if self._results:
-            self._loop.after(0, self._finished)
+            self._loop.after(0, partial(self._finished, self))
 
     def read(self) -> None:
         """Hand over the answers that have come."""
-        while self._results:
-            came, name, rrtype, result, error = self._results.pop()
+        results, self._results = self._results, []
+        for came, name, rrtype, result, error in results:
             came(_answer(name, rrtype, result, error), error in OF_THE_SOCKET)
 
     def look_at_clock(self) -> None:
         """Send again what was not answered in time, or give it up. To be called some times a second."""
         if self.in_flight:
             self._channel.process_fd(NO_SOCKET, NO_SOCKET)
+            self._finish()
 
     def close(self) -> None:
         """End: what is asked is answered no more."""
@@ -154,15 +196,22 @@ class Channel:
             self._watches[fd] = self._loop.watch(fd, read=readable, write=writable, ready=ready)
 
     def _ready(self, fd: int, may_read: bool, may_write: bool) -> None:
+        if may_read and not self._may_read():
+            # The loop calls again.
+            return
         self._channel.process_fd(fd if may_read else NO_SOCKET, fd if may_write else NO_SOCKET)
+        self._finish()
+
+    def _finish(self) -> None:
         if self._results:
-            self._finished()
+            self._finished(self)
 
 
 def _answer(name: str, rrtype: str, result: pycares.DNSResult | None, error: int | None) -> Answer:
     if result is not None:
         return read(name, rrtype, (_found(each) for each in result.answer if each.type in NAMES))
-    if error == errno.ARES_ENOTFOUND:
+    # A name that is too long, or has an empty label, nobody has.
+    if error in (errno.ARES_ENOTFOUND, errno.ARES_EBADNAME):
         return NXDOMAIN
     if error == errno.ARES_ENODATA:
         return NODATA

@@ -24,6 +24,10 @@ class Handle(Protocol):
 class Loop(Protocol):
     """Calls back, never inside these functions."""
 
+    @property
+    def turn(self) -> int:
+        """The number of the turn: another one in the next."""
+
     def watch(self, fd: int, *, read: bool, write: bool, ready: Ready) -> Handle:
         """Call `ready(may be read, may be written)` whenever `fd` is, until the handle is stopped."""
 
@@ -39,6 +43,7 @@ class SelectorLoop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = itertools.count()
+        self.turn = 0
 
     def watch(self, fd: int, *, read: bool, write: bool, ready: Ready) -> Handle:
         """See Loop."""
@@ -55,15 +60,16 @@ class SelectorLoop:
         """Turn until that is so, for `limit_s` at most; whether it is so."""
         end = time.monotonic() + limit_s
         while not is_done() and (left_s := end - time.monotonic()) > 0:
-            self.turn(left_s)
+            self.run_once(left_s)
         return is_done()
 
     def close(self) -> None:
         """Nothing is waited for any more."""
         self._selector.close()
 
-    def turn(self, longest_s: float) -> None:
+    def run_once(self, longest_s: float) -> None:
         """Wait for something, at most that long, and call back."""
+        self.turn += 1
         until_timer_s = self._timers[0][0] - time.monotonic() if self._timers else longest_s
         events = self._selector.select(max(0.0, min(longest_s, until_timer_s)))
         now = time.monotonic()

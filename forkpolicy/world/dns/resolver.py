@@ -12,12 +12,16 @@ Made after the fork: c-ares sockets and its thread are of one process. Nobody el
 from __future__ import annotations
 
 from collections import Counter, deque
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.world.dns.answers import failure
 from forkpolicy.world.dns.cache import Cache
-from forkpolicy.world.dns.channels import TRIES, Channel
+from forkpolicy.world.dns.channels import TRIES
+from forkpolicy.world.dns.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,23 +31,26 @@ if TYPE_CHECKING:
 
     Done = Callable[[Answer], object]
 
-CHANNELS: Final = 8
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
 # A request that was decided again and answered takes 50 us.
 DONE_A_TURN: Final = 8
+# A socket for 16 of them at least.
+MAX_ASKED: Final = 8192
 # How often time-outs are looked at, in parts of one.
-TICKS_A_TIMEOUT: Final = 20
+TICKS_A_TIMEOUT: Final = 10
 
 
 class _Asked:
     """A question in flight, and who wants its answer."""
 
-    __slots__ = ("by_s", "dones", "is_again", "name", "rrtype", "sent_s")
+    __slots__ = ("by_s", "dones", "is_again", "name", "order", "rrtype", "sent_s")
 
-    def __init__(self, name: str, rrtype: RrType, sent_s: float, by_s: float, done: Done) -> None:
-        self.name, self.rrtype = name, rrtype
-        self.sent_s, self.by_s = sent_s, by_s
+    def __init__(self, name: str, rrtype: RrType, by_s: float, done: Done) -> None:
+        self.name, self.rrtype, self.by_s = name, rrtype, by_s
         self.dones = [done]
         self.is_again = False
+        self.sent_s = 0.0
+        self.order = 0
 
 
 class Resolver:
@@ -58,44 +65,52 @@ class Resolver:
         timeout_s: float = 1.0,
         *,
         cache: Cache | None = None,
-        channels: int = CHANNELS,
+        resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """`servers`: `address` or `address:port` each; empty: those of resolv.conf. `timeout_s`: of a try, two tries.
-        Raises WorldError for servers that cannot be asked.
+        """`servers`: `address` or `address:port` each; empty: those of `resolv_conf`. `timeout_s`: of a try, two tries.
+        Raises WorldError for servers that c-ares does not take.
         """
         self._loop = loop
         self.timeout_s = timeout_s
         self._cache = Cache() if cache is None else cache
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._finished: deque[tuple[Done, Answer]] = deque()
+        self._flushed_in_turn = -1
         self._is_flushing = self._is_ticking = self._is_closed = False
-        self._order = 0
-        self._next = 0
-        first = Channel(loop, servers, timeout_s, self._came)
-        self.servers = tuple(first.servers)
-        self._channels = [first, *(self._new_channel() for _ in range(channels - 1))]
-        # Asked no more, with questions in flight.
-        self._leaving: set[Channel] = set()
+        self._pool = Pool(loop, servers, timeout_s, self._flush, resolv_conf)
         self.cached = self._cache.get
         self.counts: Counter[str] = Counter()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Who is asked, each as `address:port`."""
+        return self._pool.servers
+
+    @property
+    def in_flight(self) -> int:
+        """How many questions wait for their answers."""
+        return len(self._asked)
 
     def ask(self, name: str, rrtype: RrType, done: Done) -> None:
         """Ask; `done` is called once, later, with the answer."""
         answer = self.cached(name, rrtype)
         if answer:
             self.counts["cached"] += 1
-            self._finished.append((done, answer))
-            self._flush_later()
+            self._finish_soon(done, answer)
             return
         asked = self._asked.get((name, rrtype))
         if asked:
             self.counts["joined"] += 1
             asked.dones.append(done)
             return
-        now = monotonic()
-        asked = _Asked(name, rrtype, now, now + TRIES * self.timeout_s, done)
+        if len(self._asked) >= MAX_ASKED:
+            answer = failure("too many questions wait for their answers")
+            self.counts[answer.status.value] += 1
+            self._finish_soon(done, answer)
+            return
+        asked = _Asked(name, rrtype, monotonic() + TRIES * self.timeout_s, done)
         self._asked[name, rrtype] = asked
-        self._send(asked, self._channel())
+        self._send(asked)
         self._tick_later()
 
     def keep(self, name: str, rrtype: str, answer: Answer) -> None:
@@ -103,70 +118,38 @@ class Resolver:
         self._cache.put(name, rrtype, answer)
         self.counts[answer.status.value] += 1
 
-    @property
-    def in_flight(self) -> int:
-        """How many questions wait for their answers."""
-        return len(self._asked)
-
     def close(self) -> None:
         """End: what is asked is dropped, and nobody is called back any more."""
         self._is_closed = True
-        for channel in (*self._channels, *self._leaving):
-            channel.close()
+        self._pool.close()
         self._asked.clear()
         self._finished.clear()
 
-    def _send(self, asked: _Asked, channel: Channel) -> None:
-        def came(answer: Answer, is_of_the_socket: bool) -> None:
-            self._answered(asked, channel, answer, is_of_the_socket=is_of_the_socket)
+    def _send(self, asked: _Asked) -> None:
+        asked.sent_s = monotonic()
+        came = partial(self._came, asked)
+        asked.order = self._pool.ask(asked.name, asked.rrtype, came, alone=asked.is_again)
 
-        channel.ask(asked.name, asked.rrtype, came)
-
-    def _channel(self) -> Channel:
-        """That of the next question."""
-        at = self._next = (self._next + 1) % len(self._channels)
-        channel = self._channels[at]
-        if channel.is_spent or channel.order != self._order:
-            self._leaving.add(channel)
-            channel = self._channels[at] = self._new_channel()
-        return channel
-
-    def _new_channel(self) -> Channel:
-        first = self._order % len(self.servers)
-        servers = self.servers[first:] + self.servers[:first]
-        return Channel(self._loop, servers, self.timeout_s, self._came, self._order)
-
-    def _came(self) -> None:
-        """Read what came, and hand over the first of it."""
-        if self._is_closed:
-            return
-        for channel in (*self._channels, *self._leaving):
-            channel.read()
-        for channel in [each for each in self._leaving if not each.in_flight]:
-            self._leaving.remove(channel)
-            channel.close()
-        self._flush()
-
-    def _answered(self, asked: _Asked, channel: Channel, answer: Answer, *, is_of_the_socket: bool) -> None:
+    def _came(self, asked: _Asked, answer: Answer, is_of_the_socket: bool) -> None:
         if self._asked.get((asked.name, asked.rrtype)) is not asked:
             # It was given up before.
             return
         if is_of_the_socket and not asked.is_again:
             asked.is_again = True
-            alone = self._new_channel()
-            self._leaving.add(alone)
-            self._send(asked, alone)
+            self._send(asked)
             return
-        if not answer.failed and channel.order == self._order and monotonic() - asked.sent_s >= self.timeout_s:
-            # Its first server did not answer: from now on the next one is the first, or each new channel would wait
-            # for it again.
-            self._order += 1
+        if not answer.failed and monotonic() - asked.sent_s >= self.timeout_s:
+            self._pool.was_late(asked.order)
         self._finish(asked, answer)
 
     def _finish(self, asked: _Asked, answer: Answer) -> None:
         del self._asked[asked.name, asked.rrtype]
         self.keep(asked.name, asked.rrtype, answer)
         self._finished.extend((done, answer) for done in asked.dones)
+
+    def _finish_soon(self, done: Done, answer: Answer) -> None:
+        self._finished.append((done, answer))
+        self._flush_later()
 
     def _flush_later(self) -> None:
         if not self._is_flushing:
@@ -179,6 +162,11 @@ class Resolver:
 
     def _flush(self) -> None:
         """Hand over some answers, the others in the next turns."""
+        if self._flushed_in_turn == self._loop.turn:
+            if self._finished:
+                self._flush_later()
+            return
+        self._flushed_in_turn = self._loop.turn
         try:
             for _ in range(min(DONE_A_TURN, len(self._finished))):
                 done, answer = self._finished.popleft()
@@ -197,14 +185,11 @@ class Resolver:
         self._is_ticking = False
         if self._is_closed:
             return
-        for channel in (*self._channels, *self._leaving):
-            channel.look_at_clock()
+        is_busy = self._pool.look_at_clock()
         now = monotonic()
         # In the order in which they were asked, and so in that of their ends.
-        for asked in list(self._asked.values()):
-            if asked.by_s > now:
-                break
+        for asked in list(takewhile(lambda asked: asked.by_s <= now, self._asked.values())):
             self._finish(asked, failure(f"no answer in {TRIES * self.timeout_s:g} s"))
-        if self._asked or any(each.in_flight for each in (*self._channels, *self._leaving)):
+        if is_busy or self._asked:
             self._tick_later()
-        self._came()
+        self._flush()

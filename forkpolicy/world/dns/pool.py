@@ -1,0 +1,150 @@
+"""The channels of a resolver: which one takes the next question, when it begins anew, and whom it asks first.
+
+Eight take questions in turn, so that few questions share a socket. One that takes no more is put aside until all it has
+was answered; others are opened meanwhile. One channel is read in one turn of the loop, and others have theirs.
+
+Servers without settings are those of resolv.conf, which is read again when it has changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.world.dns.channels import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from forkpolicy.world.dns.channels import Came
+    from forkpolicy.world.dns.loop import Loop
+
+CHANNELS: Final = 8
+# More are left over from a time with many questions in flight.
+MAX_IDLE: Final = 4 * CHANNELS
+LOOK_EVERY_S: Final = 5
+
+
+class Pool:
+    """All channels of a process. `came` is called from the loop after answers were handed over."""
+
+    def __init__(
+        self, loop: Loop, servers: Sequence[str], timeout_s: float, came: Callable[[], None], resolv_conf: Path
+    ) -> None:
+        """Raises WorldError for servers that c-ares does not take."""
+        self._loop = loop
+        self._given = tuple(servers)
+        self._timeout_s = timeout_s
+        self._came = came
+        self._order = 0
+        self._turn = -1
+        self._looked_s = monotonic()
+        self._resolv_conf = resolv_conf
+        self._version = self._version_of_resolv_conf()
+        self._open: deque[Channel] = deque()
+        self._aside: set[Channel] = set()
+        first = self._opened()
+        self.servers = first.servers
+        self._open.append(first)
+
+    def ask(self, name: str, rrtype: str, came: Came, *, alone: bool = False) -> int:
+        """Ask, `alone` on a channel that has no other question; which server was the first one."""
+        channel = self._opened() if alone else self._next()
+        if alone:
+            self._aside.add(channel)
+        channel.ask(name, rrtype, came)
+        return channel.order
+
+    def was_late(self, order: int) -> None:
+        """The server that was first in that order did not answer in time: the next one is the first from now on. Or
+        each channel would wait for it again.
+        """
+        if order == self._order:
+            self._order += 1
+
+    def look_at_clock(self) -> bool:
+        """Send again or give up what was not answered in time; whether something is still in flight."""
+        for channel in (*self._open, *self._aside):
+            channel.look_at_clock()
+        return any(channel.in_flight for channel in (*self._open, *self._aside))
+
+    def close(self) -> None:
+        """End all questions: nobody is called back any more."""
+        for channel in (*self._open, *self._aside):
+            channel.close()
+        self._open.clear()
+        self._aside.clear()
+
+    def _next(self) -> Channel:
+        """The next one that has room."""
+        for _ in range(len(self._open)):
+            channel = self._open.popleft()
+            if not channel.in_flight:
+                self._renew(channel)
+            if channel.has_room:
+                break
+            self._aside.add(channel)
+        else:
+            channel = self._opened()
+        self._open.append(channel)
+        if len(self._open) < CHANNELS:
+            self._open.appendleft(self._opened())
+        return channel
+
+    def _opened(self) -> Channel:
+        channel = self._channel()
+        if self._order:
+            channel.renew(self._in_order(), self._order)
+        return channel
+
+    def _channel(self) -> Channel:
+        given = self._given or self._resolv_conf
+        return Channel(self._loop, given, self._timeout_s, self._finished, self._may_read)
+
+    def _renew(self, channel: Channel) -> None:
+        self._look_at_resolv_conf()
+        if not channel.has_room or channel.order != self._order:
+            channel.renew(self._in_order(), self._order)
+
+    def _in_order(self) -> tuple[str, ...]:
+        first = self._order % len(self.servers)
+        return self.servers[first:] + self.servers[:first]
+
+    def _finished(self, channel: Channel) -> None:
+        channel.read()
+        if channel in self._aside and not channel.in_flight:
+            self._aside.remove(channel)
+            if len(self._open) < MAX_IDLE:
+                self._renew(channel)
+                self._open.append(channel)
+            else:
+                channel.close()
+        self._came()
+
+    def _may_read(self) -> bool:
+        if self._turn == self._loop.turn:
+            return False
+        self._turn = self._loop.turn
+        return True
+
+    def _look_at_resolv_conf(self) -> None:
+        if self._given or monotonic() < self._looked_s + LOOK_EVERY_S:
+            return
+        self._looked_s = monotonic()
+        version = self._version_of_resolv_conf()
+        if version != self._version:
+            self._version = version
+            probe = self._channel()
+            self.servers = probe.servers
+            probe.close()
+            # So that every channel gets them, the first one first.
+            self._order += len(self.servers) - self._order % len(self.servers)
+
+    def _version_of_resolv_conf(self) -> tuple[int, ...]:
+        try:
+            found = self._resolv_conf.stat()
+        except OSError:
+            return ()
+        return (found.st_mtime_ns, found.st_ino, found.st_size)
