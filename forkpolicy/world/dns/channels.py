@@ -8,8 +8,8 @@ What we know of pycares 5.2.1 and c-ares 1.34, each seen in a run:
   what it has learnt, for 10 us.
 * It keeps answers without a bound, 1.5 KB each for up to an hour, and calls back inside `query()` for one that it has.
   `renew` makes it forget those, too.
-* `close()` ends what is asked in another thread, and there calls back what watches sockets. So everything is cancelled
-  here first, and what is said after that is not heard.
+* `close()` ends what is asked in another thread, and calls back from there. So everything is cancelled here first, and
+  what is said after that is not heard.
 * One malformed answer ends all questions of its socket.
 * A callback that raises is printed and forgotten. So callbacks only put down what came, and it is read afterwards.
 * Only names of hosts are asked for, with `_`, `*` and `/` besides, though a name may have any byte (RFC 2181, 11).
