@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pycares
@@ -87,12 +86,12 @@ class Channel:
     def __init__(
         self,
         loop: Loop,
-        servers: Sequence[str] | Path,
+        servers: Sequence[str],
         timeout_s: float,
         finished: Callable[[Channel], None],
         may_read: Callable[[], bool],
     ) -> None:
-        """`servers`: addresses, or the resolv.conf that has them. `finished` is called from the loop when answers came;
+        """`servers`: one at least. `finished` is called from the loop when answers came;
         `may_read` says whether answers may be read in this turn of it. Raises WorldError for servers that c-ares does
         not take.
         """
@@ -105,17 +104,12 @@ class Channel:
         self._closed = False
         self.in_flight = 0
         self.order = 0
-        addresses, file = (None, str(servers)) if isinstance(servers, Path) else (servers, None)
         try:
             self._channel = pycares.Channel(
-                servers=addresses,
-                resolvconf_path=file,
-                timeout=timeout_s,
-                tries=TRIES,
-                sock_state_cb=self._socket_state,
+                servers=servers, timeout=timeout_s, tries=TRIES, sock_state_cb=self._socket_state
             )
         except pycares.AresError as error:
-            raise WorldError(f"DNS: {', '.join(addresses or ()) or file}: {error}") from error
+            raise WorldError(f"the name servers {', '.join(servers)}: {error}") from error
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.world.dns.channels import Channel
+from forkpolicy.world.dns.resolv_conf import servers_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,19 +36,18 @@ class Pool:
     ) -> None:
         """Raises WorldError for servers that c-ares does not take."""
         self._loop = loop
-        self._given = tuple(servers)
+        self._is_given = bool(servers)
         self._timeout_s = timeout_s
         self._came = came
+        self._resolv_conf = resolv_conf
+        self._version = version_of(resolv_conf)
+        self._looked_s = monotonic()
         self._order = 0
         self._turn = -1
-        self._looked_s = monotonic()
-        self._resolv_conf = resolv_conf
-        self._version = self._version_of_resolv_conf()
         self._open: deque[Channel] = deque()
         self._aside: set[Channel] = set()
-        first = self._opened()
-        self.servers = first.servers
-        self._open.append(first)
+        self.servers = tuple(servers) or servers_of(resolv_conf)
+        self._begin()
 
     def ask(self, name: str, rrtype: str, came: Came, *, alone: bool = False) -> int:
         """Ask, `alone` on a channel that has no other question; which server was the first one."""
@@ -94,14 +94,9 @@ class Pool:
         return channel
 
     def _opened(self) -> Channel:
-        channel = self._channel()
-        if self._order:
-            channel.renew(self._in_order(), self._order)
+        channel = Channel(self._loop, self._in_order(), self._timeout_s, self._finished, self._may_read)
+        channel.order = self._order
         return channel
-
-    def _channel(self) -> Channel:
-        given = self._given or self._resolv_conf
-        return Channel(self._loop, given, self._timeout_s, self._finished, self._may_read)
 
     def _renew(self, channel: Channel) -> None:
         self._look_at_resolv_conf()
@@ -130,21 +125,20 @@ class Pool:
         return True
 
     def _look_at_resolv_conf(self) -> None:
-        if self._given or monotonic() < self._looked_s + LOOK_EVERY_S:
+        if self._is_given or monotonic() < self._looked_s + LOOK_EVERY_S:
             return
         self._looked_s = monotonic()
-        version = self._version_of_resolv_conf()
+        version = version_of(self._resolv_conf)
         if version != self._version:
             self._version = version
-            probe = self._channel()
-            self.servers = probe.servers
-            probe.close()
-            # So that every channel gets them, the first one first.
-            self._order += len(self.servers) - self._order % len(self.servers)
+            self.servers = servers_of(self._resolv_conf)
+            self._begin()
 
-    def _version_of_resolv_conf(self) -> tuple[int, ...]:
-        try:
-            found = self._resolv_conf.stat()
-        except OSError:
-            return ()
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
+    def _begin(self) -> None:
+        """With servers that are new."""
+        # Every channel gets them, the first one first.
+        self._order += len(self.servers) - self._order % len(self.servers)
+        channel = self._opened()
+        self._open.append(channel)
+        # In one form, with their ports.
+        self.servers = channel.servers

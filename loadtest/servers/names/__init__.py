@@ -1,1 +1,1 @@
-"""A name server that does what it is told, for tests and fire drills."""
+"""A name server for tests and fire drills that does what each zone is to do, rightly or wrongly."""
