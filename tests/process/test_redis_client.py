@@ -6,12 +6,15 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 
 import gevent
+import hiredis
 import pytest
 import redis
+from gevent.socket import wait_read
 
 from forkpolicy.errors import StateError
 from forkpolicy.policy.answers import MustWait
@@ -21,8 +24,10 @@ from forkpolicy.state.questions.rate import Limit, Rate
 from forkpolicy.state.redis.access import Access
 from forkpolicy.state.redis.store import RedisStore
 from forkpolicy.worker.redis import breaker
+from forkpolicy.worker.redis.connection import Connection
 from forkpolicy.worker.redis.places import slot_of
 from forkpolicy.worker.redis.store import RemoteStore
+from forkpolicy.worker.redis.transport import TlsTransport
 from loadtest.servers.postfix import free_port
 from tests.redis_servers import RedisServer, needs_redis
 
@@ -60,6 +65,11 @@ class Client:
         self.begin(*questions)
         until(lambda: len(self.answers) == len(questions))
         return self.answers
+
+    def close(self):
+        self.store.close()
+        # A greenlet that connects closes its socket in its own turn.
+        gevent.sleep(0)
 
     def is_refused(self):
         try:
@@ -105,7 +115,7 @@ def connect():
 
     yield make
     for client in made:
-        client.store.close()
+        client.close()
 
 
 def test_questions_of_one_turn_go_out_together_and_come_back_in_order(server, connect):
@@ -125,6 +135,27 @@ def test_what_is_told_comes_before_what_is_asked_behind_it(server, connect):
     (answer,) = client.ask(Listed("traps", ("a",)))
     assert answer.until_s
     assert lost == []
+
+
+def test_a_script_that_nobody_has_called_yet_keeps_its_place(server, connect):
+    """The server knows it before it is called: sent again it would run behind what follows it."""
+    client = connect(server.access())
+    client.ask(Listed("traps", ("a",)))
+    lost = []
+    client.store.tell(Remember("traps", ("a",), 60), lost.append)
+    (answer,) = client.ask(Listed("traps", ("a",)))
+    assert answer.until_s
+    assert lost == []
+
+
+def test_a_user_that_may_not_load_scripts_sends_them_whole(tmp_path, connect):
+    """Slower, in the first question alone; no failure."""
+    server = RedisServer(tmp_path / "redis", "--user", "default", "on", "nopass", "~*", "+@all", "-script")
+    try:
+        answers = connect(server.access()).ask(message("a"), message("b"))
+        assert [answer.used for answer in answers] == [(0,), (1,)]
+    finally:
+        server.stop()
 
 
 def test_a_server_that_forgets_its_scripts_gets_them_again(server, connect):
@@ -186,6 +217,45 @@ def test_a_pause_that_is_shorter_than_the_limit_is_waited_for(server, connect):
     assert client.log.events == []
 
 
+def connections(admin):
+    """The ids of those that have been answered a PING, but for the admin's own."""
+    return {each["id"] for each in admin.client_list() if each["cmd"] != "client|list"}
+
+
+def test_a_server_may_close_what_is_idle(server, connect):
+    """As its `timeout` does at night: the next connection is there at once, and nobody is told of a failure."""
+    client = connect(server.access())
+    client.ask(message("a"))
+    with redis.Redis(unix_socket_path=server.socket) as admin:
+        for _ in range(breaker.MOST_FAILURES + 1):
+            before = connections(admin)
+            admin.client_kill_filter(_type="normal", skipme=True)
+            until(lambda: connections(admin) - before)  # noqa: B023 - called now
+    (answer,) = client.ask(message("b"))
+    assert answer.used == (1,)
+    assert client.log.events == []
+
+
+def test_a_replica_is_not_connected_to_for_each_question(server, tmp_path, connect):
+    """It refuses all of them. Its PING makes nobody believe that it is up, and there is one line in the log."""
+    replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1 1")
+    try:
+        client = connect(replica.access())
+        assert "READONLY" in str(client.ask(message("a"))[0])
+        for number in range(40):
+            assert isinstance(client.ask(message(f"i{number}"))[0], StateError)
+            gevent.sleep(0.02)
+        with redis.Redis(unix_socket_path=replica.socket) as admin:
+            assert admin.info("stats")["total_connections_received"] < 10
+            assert client.log.names == ["engine down"]
+            assert not client.store.is_up
+            admin.replicaof("NO", "ONE")
+        until(lambda: not isinstance(client.ask(message("later"))[0], StateError))
+        assert client.log.names == ["engine down", "engine up"]
+    finally:
+        replica.stop()
+
+
 def test_a_full_engine_is_a_failure_of_each_question(tmp_path, connect):
     """Not "not listed"; and the engine counts as reachable."""
     server = RedisServer(tmp_path / "full", "--maxmemory", "1kb")
@@ -205,9 +275,7 @@ USERS = ["--user", "mail", "on", ">s3cret", "~*", "+@all", "--user", "default", 
 @pytest.mark.parametrize(("password", "works"), [("s3cret", True), ("wrong", False)])
 def test_a_password_is_sent_and_never_shown(tmp_path, connect, password, works):
     """Of a user, here. A wrong one opens the breaker."""
-    server = RedisServer(
-        tmp_path / "auth", *["--user", "mail", "on", ">s3cret", "~*", "+@all", "--user", "default", "off"]
-    )
+    server = RedisServer(tmp_path / "auth", *USERS)
     (tmp_path / "password").write_text(password + "\n")
     try:
         client = connect(server.access(user="mail", password_file=str(tmp_path / "password")))
@@ -267,13 +335,88 @@ def test_tls_is_spoken_and_certificates_are_checked(tls_server, certificates, co
         assert "certificate is not accepted" in str(answer)
 
 
-class Hostile:
-    """A server that replies to a PING, and to the first other command with what the test says."""
+class SlowTlsServer:
+    """Reads nothing until it is allowed to, then executes: a list of the first words, each answered by OK."""
 
-    def __init__(self, reply, *, closes=False):
+    def __init__(self, certificates):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.may_read = threading.Event()
+        self.executed = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        accepted, _ = self.listener.accept()
+        reader = hiredis.Reader()
+        with contextlib.suppress(OSError), self.context.wrap_socket(accepted, server_side=True) as client:
+            self.may_read.wait(DEADLINE_S)
+            while data := client.recv(65536):
+                reader.feed(data)
+                while (command := reader.gets()) is not False:
+                    self.executed.append(command[0])
+                    client.sendall(b"+OK\r\n")
+
+
+def test_what_a_full_socket_does_not_take_is_not_encrypted_twice(certificates):
+    """A server that stands still while many ask: each command is executed once."""
+    server = SlowTlsServer(certificates)
+    sock = socket.create_connection(server.listener.getsockname())
+    sock.setblocking(False)
+    transport = TlsTransport(sock, ssl.create_default_context(cafile=certificates / "ca.pem"), "localhost")
+    while not transport.handshake():
+        transport.flush()
+        wait_read(sock.fileno())
+        transport.receive()
+    transport.flush()
+    replies, ends = [], []
+    connection = Connection(transport, DEADLINE_S, lambda _connection, reason, _ended: ends.append(reason))
+    numbers = [b"%d" % number for number in range(2000)]
+    for number in numbers:
+        connection.send(hiredis.pack_command((number, b"x" * 3000)), replies.append)
+        gevent.sleep(0)
+    assert transport.unsent
+    server.may_read.set()
+    until(lambda: len(replies) == len(numbers) or ends)
+    assert ends == []
+    assert server.executed == numbers
+    connection.close("over")
+    server.thread.join(DEADLINE_S)
+    server.listener.close()
+
+
+def test_a_name_that_nobody_resolves_holds_up_nothing_else(connect, monkeypatch):
+    """Each attempt ends in time, and the threads in which tables are checked stay free."""
+    resolves = threading.Event()
+
+    def hang(*_arguments, flags=0, **_more):
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        resolves.wait(DEADLINE_S)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        clients = [connect(Access(parse_url("redis://engine.example"), timeout_s=0.1)) for _ in range(12)]
+        for client in clients:
+            assert "engine.example:6379 did not answer within 0.1 s" in str(client.ask(message("a"))[0])
+        with gevent.Timeout(DEADLINE_S / 2):
+            assert gevent.get_hub().threadpool.apply(lambda: "free") == "free"
+    finally:
+        resolves.set()
+
+
+class Hostile:
+    """A server that takes scripts and replies to a PING, and to any other command with what the test says; perhaps
+    byte by byte.
+    """
+
+    def __init__(self, reply, *, closes=False, dribbles=False):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.reply, self.closes = reply, closes
+        self.reply, self.closes, self.dribbles = reply, closes, dribbles
         self.asked = 0
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -283,14 +426,24 @@ class Hostile:
             while True:
                 client, _ = self.listener.accept()
                 with client, contextlib.suppress(OSError):
-                    while data := client.recv(65536):
-                        if b"PING" in data:
-                            client.sendall(b"+PONG\r\n")
-                            continue
-                        self.asked += 1
-                        client.sendall(self.reply)
-                        if self.closes:
-                            break
+                    self.serve(client)
+
+    def serve(self, client):
+        reader = hiredis.Reader()
+        while data := client.recv(65536):
+            reader.feed(data)
+            while (command := reader.gets()) is not False:
+                if command[0] in (b"PING", b"SCRIPT"):
+                    client.sendall(b"+PONG\r\n")
+                    continue
+                self.asked += 1
+                for piece in self.pieces():
+                    client.sendall(piece)
+                if self.closes:
+                    return
+
+    def pieces(self):
+        return [self.reply[at : at + 1] for at in range(len(self.reply))] if self.dribbles else [self.reply]
 
     def close(self):
         # shutdown wakes accept(); close alone would not.
@@ -299,6 +452,7 @@ class Hostile:
         self.thread.join(DEADLINE_S)
 
 
+@pytest.mark.parametrize("dribbles", [False, True], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize(
     ("reply", "closes", "said"),
     [
@@ -316,9 +470,9 @@ class Hostile:
     ],
     ids=["http", "half", "silent", "half and end", "more", "error", "loading", "replica", "moved", "nil", "text"],
 )
-def test_a_server_that_is_none_fails_what_it_is_asked(connect, reply, closes, said):
+def test_a_server_that_is_none_fails_what_it_is_asked(connect, reply, closes, said, dribbles):
     """Once each, in words; it is never the answer of another question."""
-    hostile = Hostile(reply, closes=closes)
+    hostile = Hostile(reply, closes=closes, dribbles=dribbles)
     try:
         client = connect(Access(parse_url(f"redis://127.0.0.1:{hostile.port}"), timeout_s=0.3))
         (answer,) = client.ask(message("a"))
@@ -329,7 +483,7 @@ def test_a_server_that_is_none_fails_what_it_is_asked(connect, reply, closes, sa
             assert answer.used == (1,)
         assert hostile.asked <= 2
     finally:
-        client.store.close()
+        client.close()
         hostile.close()
 
 
@@ -340,7 +494,13 @@ def test_delays_grow_and_differ():
     delays = [times.next_delay_s() for _ in range(12)]
     means = [min(breaker.FIRST_S * 2**number, breaker.LONGEST_S) for number in range(12)]
     assert all(mean * 0.5 <= delay <= mean * 1.5 for delay, mean in zip(delays, means, strict=True))
-    assert times.succeeded()
+    # A PING is no reason to come sooner, and one more failure is enough then.
+    times.probe()
+    assert not times.is_open
+    assert times.failed("x")
+    assert times.next_delay_s() >= breaker.LONGEST_S * 0.5
+    times.succeeded()
+    assert not times.is_open
     assert times.next_delay_s() <= breaker.FIRST_S * 1.5
 
 
@@ -353,7 +513,7 @@ def test_three_failures_in_a_row_open_the_breaker(connect):
             client.ask(message("a"))
         assert client.log.names[:1] == ["engine down"]
     finally:
-        client.store.close()
+        client.close()
         hostile.close()
 
 
@@ -363,6 +523,23 @@ def test_slots_are_those_of_the_specification():
     assert slot_of(b"{user1000}.following") == slot_of(b"{user1000}.followers") == slot_of(b"user1000")
     assert slot_of(b"foo{}{bar}") != slot_of(b"bar")
     assert slot_of(b"foo{{bar}}zap") == slot_of(b"{bar")
+
+
+@pytest.mark.parametrize("word", ["CLUSTERDOWN", "LOADING", "MASTERDOWN"])
+def test_a_server_that_answers_and_refuses_all_is_down(connect, word):
+    """It answers a PING in between. That is logged once, and it is asked ever more seldom."""
+    hostile = Hostile(f"-{word} for a while\r\n".encode())
+    try:
+        client = connect(Access(parse_url(f"redis://127.0.0.1:{hostile.port}"), timeout_s=0.5))
+        assert word in str(client.ask(message("a"))[0])
+        until(lambda: client.ask(message("b")) and hostile.asked == 3)
+        assert client.log.names == ["engine down"]
+        hostile.reply = b"*3\r\n:0\r\n:0\r\n:1\r\n"
+        until(lambda: not isinstance(client.ask(message("c"))[0], StateError))
+        assert client.log.names == ["engine down", "engine up"]
+    finally:
+        client.close()
+        hostile.close()
 
 
 class Sentinels:
@@ -409,7 +586,7 @@ def test_sentinels_name_the_master_and_the_next_one(tmp_path, connect):
         assert used(servers.replica.access()) <= acknowledged + 1
         assert client.log.names[-2:] == ["engine down", "engine up"]
     finally:
-        client.store.close()
+        client.close()
         servers.stop()
 
 
@@ -484,3 +661,19 @@ def test_a_cluster_is_asked_where_its_keys_are(cluster, connect):
     until(lambda: not isinstance(client.ask(message("later", "k1"))[0], StateError))
     assert {"engine down", "engine up"} <= set(client.log.names)
     until(lambda: client.store.is_up)
+
+
+def test_a_slot_that_nobody_has_is_a_failure(tmp_path, connect):
+    """At once, not when somebody asks for it next."""
+    server = RedisServer(tmp_path / "node", "--cluster-enabled", "yes", port=cluster_port())
+    try:
+        with redis.Redis(port=server.port) as admin:
+            admin.execute_command("CLUSTER ADDSLOTSRANGE", "0", "8000")
+        client = connect(Access(parse_url(f"redis+cluster://127.0.0.1:{server.port}"), timeout_s=1.0))
+        keys = {slot_of(client.store._commands.of(message("a", key)).keys[0]): key for key in map(str, range(50))}
+        (answer,) = client.ask(message("a", keys[max(keys)]))
+        assert "no node of the cluster has the slot" in str(answer)
+        (answer,) = client.ask(message("a", keys[min(keys)]))
+        assert "CLUSTERDOWN" in str(answer)
+    finally:
+        server.stop()

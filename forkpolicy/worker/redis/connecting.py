@@ -1,4 +1,4 @@
-"""How a worker gets a connection to a server of an engine: name, socket, TLS, password, database, and a PING.
+"""How a worker gets a connection to a server of an engine: name, socket, TLS, password, database, scripts, and a PING.
 
 This alone runs in a greenlet, and waits: it happens when a worker starts and after a failure. All of it has one time
 limit. Raises StateError with the reason in words.
@@ -10,23 +10,46 @@ import errno
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import gevent
 import hiredis
 from gevent.socket import wait_read, wait_write
+from gevent.threadpool import ThreadPool
 
 from forkpolicy.errors import StateError
 from forkpolicy.redis_urls import host_and_port
 from forkpolicy.worker.redis.transport import TlsTransport, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from forkpolicy.state.redis.access import Access
 
+T = TypeVar("T")
+# Its stubs have a tuple of one element.
+pack_command: Callable[[tuple[bytes | str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
 Address = tuple[str, int]
 """Host and port of a server; the path of a UNIX socket and 0."""
+Words = tuple[bytes | str, ...]
+# One resolver or sentinel that hangs must not stop another one. None of the loop's own threads: those check tables.
+THREADS: Final = 2
+IDLE_S: Final = 30
+
+
+class Means:
+    """What it takes to connect to any server of an engine. `scripts` are the sources of those that will be called."""
+
+    def __init__(self, access: Access, scripts: Iterable[bytes]) -> None:
+        self.access = access
+        self.scripts = tuple(scripts)
+        self._threads = ThreadPool(THREADS, idle_task_timeout=IDLE_S)
+
+    def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """What a function that blocks returns, or raises. Waits for it."""
+        return self._threads.apply(function, arguments)
 
 
 def shown(address: Address) -> str:
@@ -35,13 +58,14 @@ def shown(address: Address) -> str:
     return host_and_port(host, port) if port else host
 
 
-def connect(access: Access, address: Address) -> Transport:
-    """A connection that has answered a PING. Raises StateError."""
+def connect(means: Means, address: Address) -> Transport:
+    """A connection that has answered a PING, to a server that knows the scripts. Raises StateError."""
+    timeout_s = means.access.timeout_s
     try:
-        with gevent.Timeout(access.timeout_s):
-            return _connected(access, address)
+        with gevent.Timeout(timeout_s):
+            return _connected(means, address)
     except gevent.Timeout as error:
-        raise StateError(f"{shown(address)} did not answer within {access.timeout_s:g} s") from error
+        raise StateError(f"{shown(address)} did not answer within {timeout_s:g} s") from error
     except ssl.SSLCertVerificationError as error:
         raise StateError(f"{shown(address)}: its certificate is not accepted: {error.verify_message}") from error
     except ssl.SSLError as error:
@@ -52,24 +76,30 @@ def connect(access: Access, address: Address) -> Transport:
         raise StateError(f"{shown(address)}: {_why(error)}") from error
 
 
-def _connected(access: Access, address: Address) -> Transport:
-    sock = _socket(address)
+def _connected(means: Means, address: Address) -> Transport:
+    sock = _socket(means, address)
     try:
-        transport = _transport(access, address, sock)
-        for command in _greeting(access):
-            _converse(transport, command, address)
+        transport = _transport(means, address, sock)
+        for commands in _greeting(means.access, means.scripts):
+            reply = _converse(transport, commands)[-1]
+            if isinstance(reply, hiredis.ReplyError):
+                # Never with the command, which may be the password.
+                raise StateError(f"{shown(address)} refuses {commands[-1][0]!s}: {str(reply)[:200]}")  # noqa: TRY301
     except BaseException:
         sock.close()
         raise
     return transport
 
 
-def _socket(address: Address) -> socket.socket:
+def _socket(means: Means, address: Address) -> socket.socket:
     """A connected, non-blocking socket; of several addresses of a name the first one that takes it."""
     host, port = address
     if not port:
         return _connected_socket(socket.AF_UNIX, host)
-    found = gevent.get_hub().threadpool.apply(socket.getaddrinfo, (host, port, 0, socket.SOCK_STREAM))
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = means.in_thread(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
     failure: OSError = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
     for family, *_, place in found:
         try:
@@ -97,34 +127,39 @@ def _connected_socket(family: int, place: tuple[object, ...] | str) -> socket.so
     return sock
 
 
-def _transport(access: Access, address: Address, sock: socket.socket) -> Transport:
-    context = access.tls_context()
-    if context is None:
+def _transport(means: Means, address: Address, sock: socket.socket) -> Transport:
+    if not means.access.url.is_tls:
         return Transport(sock)
+    context = means.in_thread(means.access.tls_context)
+    assert context is not None
     transport = TlsTransport(sock, context, address[0])
     while not transport.handshake():
-        transport.flush()
+        _send(transport, b"")
         wait_read(sock.fileno())
         transport.receive()
-    transport.flush()
+    _send(transport, b"")
     return transport
 
 
-def _greeting(access: Access) -> Iterable[tuple[str, ...]]:
-    """What is said first. RESP2 is spoken unless somebody asks for more."""
+def _greeting(access: Access, scripts: Iterable[bytes]) -> Iterator[list[Words]]:
+    """What is said first: lists of commands of which the last one must succeed. RESP2 is spoken unless somebody asks
+    for more.
+    """
     password = access.password()
     if password:
-        yield ("AUTH", access.user, password) if access.user else ("AUTH", password)
+        yield [("AUTH", access.user, password) if access.user else ("AUTH", password)]
     if access.url.db:
-        yield "SELECT", str(access.url.db)
-    yield ("PING",)
+        yield [("SELECT", str(access.url.db))]
+    # A script that was unknown would run behind the commands that follow it. Who may not load any sends them whole.
+    yield [*[("SCRIPT", "LOAD", source) for source in scripts], ("PING",)]
 
 
-def _converse(transport: Transport, command: tuple[str, ...], address: Address) -> None:
-    """One command and its reply, which must not be an error."""
-    transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stubs have tuples of one element
+def _converse(transport: Transport, commands: Sequence[Words]) -> list[object]:
+    """The replies to some commands."""
+    _send(transport, b"".join([pack_command(command) for command in commands]))
     reader = hiredis.Reader()
-    while (reply := reader.gets()) is False:
+    replies: list[object] = []
+    while len(replies) < len(commands):
         wait_read(transport.fileno())
         try:
             data = transport.read()
@@ -133,9 +168,19 @@ def _converse(transport: Transport, command: tuple[str, ...], address: Address) 
         if not data:
             raise EOFError
         reader.feed(data)
-    if isinstance(reply, hiredis.ReplyError):
-        # Never with the command, which may be the password.
-        raise StateError(f"{shown(address)} refuses {command[0]}: {str(reply)[:200]}")
+        while (reply := reader.gets()) is not False:
+            replies.append(reply)
+    return replies
+
+
+def _send(transport: Transport, data: bytes) -> None:
+    """Send all of it, and what is unsent already."""
+    while True:
+        with suppress(BlockingIOError):
+            data = data[transport.write(data) :]
+        if not data and not transport.unsent:
+            return
+        wait_write(transport.fileno())
 
 
 def _why(error: OSError) -> str:

@@ -4,7 +4,7 @@ their order.
 Replies have no numbers. So after a time-out, an end or a malformed reply nothing that was sent can be told apart any
 more: all of it fails, and the connection is closed. What was not sent yet, not even in part, is given back.
 
-Callbacks of the loop, no greenlet. `on_end` is called once, from a callback, with the reason.
+Callbacks of the loop, no greenlet. `on_end` is called once, from a callback, with the reason and what it leaves.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Done = Callable[[object], None]
     Unsent = list[tuple[bytes, Done]]
+    Ended = tuple[Unsent, int]
+    """What was not sent, and how many commands have not been replied to."""
 
 READ: Final = 1
 WRITE: Final = 2
@@ -39,7 +41,7 @@ class Connection:
         self,
         transport: Transport,
         timeout_s: float,
-        on_end: Callable[[Connection, str, Unsent], None],
+        on_end: Callable[[Connection, str, Ended], None],
     ) -> None:
         self._transport = transport
         self._on_end = on_end
@@ -148,10 +150,7 @@ class Connection:
                 self._end("it replied to what nobody asked")
                 return
             self._answered += 1
-            try:
-                waiting.popleft()(reply)
-            except Exception:  # noqa: BLE001 - the next replies are others'
-                gevent.get_hub().handle_error(self, *sys.exc_info())
+            self._pass_on(waiting.popleft(), reply)
             if self._last_reason and not waiting:
                 self._end(self._last_reason)
             if not self.is_open:
@@ -183,7 +182,13 @@ class Connection:
         self._transport.close()
         waiting, queued = self._waiting, self._queued
         self._waiting, self._queued = deque(), []
-        self._on_end(self, reason, queued)
+        self._on_end(self, reason, (queued, len(waiting)))
         failure = ConnectionError(reason)
         for done in waiting:
-            done(failure)
+            self._pass_on(done, failure)
+
+    def _pass_on(self, done: Done, reply: object) -> None:
+        try:
+            done(reply)
+        except Exception:  # noqa: BLE001 - the next replies are others'
+            gevent.get_hub().handle_error(self, *sys.exc_info())

@@ -2,11 +2,15 @@
 
 `send` takes a command at any time. Until a connection is ready it waits for one, which takes one time limit at most;
 while the breaker is open it fails at once. What may have been executed is never sent again.
+
+A server that could not be reached is up again once it answers a PING, one that failed what it was asked only when a
+command is executed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import time
+from typing import TYPE_CHECKING, Final, Protocol
 
 import gevent
 
@@ -18,31 +22,36 @@ from forkpolicy.worker.redis.connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.state.redis.access import Access
-    from forkpolicy.worker.redis.connecting import Address
+    from forkpolicy.worker.redis.connecting import Address, Means
+    from forkpolicy.worker.redis.connection import Ended
 
     Done = Callable[[object], None]
+
+# How often it may be asked at most who has a server's place.
+RENEW_S: Final = 1.0
 
 
 class Watcher(Protocol):
     """Gets what happens to a node, or to what knows the nodes."""
 
     def node_is_down(self, node: object, reason: str, /) -> None:
-        """It cannot be reached: after the first failure of this kind, and after each further attempt."""
+        """It is asked no more: called when that begins, and after each further attempt."""
 
-    def node_is_up(self, node: object, /) -> None:
-        """It can be reached again."""
+    def node_is_up(self, node: object, where: str, /) -> None:
+        """It answers again."""
 
 
 class Node:
     """`locate` says where it is, before each connection, and may wait; it raises StateError."""
 
-    def __init__(self, access: Access, locate: Callable[[], Address], watcher: Watcher) -> None:
-        self._access, self._locate, self._watcher = access, locate, watcher
+    def __init__(self, means: Means, locate: Callable[[], Address], watcher: Watcher) -> None:
+        self._means, self._locate, self._watcher = means, locate, watcher
         self._connection: Connection | None = None
         self._pending: list[tuple[bytes, Done]] = []
         self._connecting: gevent.Greenlet[..., None] | None = None
         self._closed = False
+        self._was_reached = True
+        self._renewed_s = -RENEW_S
         self.breaker = Breaker()
         self.address: Address | None = None
 
@@ -53,8 +62,12 @@ class Node:
 
     def shown(self, reason: str) -> str:
         """A reason, with where it was met."""
-        where = shown(self.address) if self.address else str(self._access.url)
-        return reason if where in reason else f"{where}: {reason}"
+        return reason if self.where in reason else f"{self.where}: {reason}"
+
+    @property
+    def where(self) -> str:
+        """Its address, as messages name it."""
+        return shown(self.address) if self.address else str(self._means.access.url)
 
     def start(self) -> None:
         """Connect, if that is not under way."""
@@ -77,6 +90,7 @@ class Node:
         """A command was executed."""
         if self.breaker.failures:
             self.breaker.succeeded()
+            self._watcher.node_is_up(self, self.where)
 
     def failed(self, reason: str) -> None:
         """It replies, but with what no other command would do better against: nothing is asked until a PING is."""
@@ -84,9 +98,14 @@ class Node:
         self._fail(reason, is_certain=True)
 
     def renew(self) -> None:
-        """Ask again where it is; what was sent on this connection is replied to there."""
-        self._retire("another server has its place")
-        self.start()
+        """Ask again where it is, if that was not done a moment ago. What was sent on this connection is replied to
+        there.
+        """
+        now_s = time.monotonic()
+        if now_s - self._renewed_s >= RENEW_S:
+            self._renewed_s = now_s
+            self._retire("another server has its place")
+            self.start()
 
     def close(self) -> None:
         """For good."""
@@ -102,15 +121,20 @@ class Node:
         if connection:
             self._pending += connection.close_when_done(reason)
 
-    def _ended(self, connection: Connection, reason: str, unsent: list[tuple[bytes, Done]]) -> None:
+    def _ended(self, connection: Connection, reason: str, ended: Ended) -> None:
+        unsent, unanswered = ended
         self._pending += unsent
         if connection is self._connection:
             self._connection = None
-            self._fail(reason, is_certain=False)
-        if self._pending:
+            # Servers close connections that were idle for long.
+            if unanswered:
+                self._fail(reason, is_certain=False)
+            self.start()
+        elif self._pending:
             self.start()
 
     def _fail(self, reason: str, *, is_certain: bool) -> None:
+        self._was_reached = True
         text = self.shown(reason)
         if self.breaker.failed(text, is_certain=is_certain):
             self._watcher.node_is_down(self, text)
@@ -131,25 +155,30 @@ class Node:
                     gevent.sleep(self.breaker.next_delay_s())
                 try:
                     self.address = self._locate()
-                    transport = connect(self._access, self.address)
+                    transport = connect(self._means, self.address)
                 except StateError as error:
-                    was_open = self.breaker.is_open
                     self._connecting_failed(str(error))
-                    if was_open:
-                        self._watcher.node_is_down(self, str(error))
+                except Exception as error:  # noqa: BLE001 - a bug of ours must not leave questions without an answer
+                    self._connecting_failed(f"{type(error).__name__}: {error}")
                 else:
                     break
         finally:
             self._connecting = None
-        self._connection = connection = Connection(transport, self._access.timeout_s, self._ended)
+        if self._closed:
+            # It was ready in the same turn of the loop.
+            transport.close()
+            return
+        self._connection = connection = Connection(transport, self._means.access.timeout_s, self._ended)
         if self.breaker.is_open:
-            self.breaker.succeeded()
-            self._watcher.node_is_up(self)
+            self.breaker.probe()
+            if not self._was_reached:
+                self._watcher.node_is_up(self, self.where)
         pending, self._pending = self._pending, []
         for packed, done in pending:
             connection.send(packed, done)
 
     def _connecting_failed(self, reason: str) -> None:
-        if self.breaker.failed(reason, is_certain=True):
-            self._watcher.node_is_down(self, reason)
+        self._was_reached = False
+        self.breaker.failed(reason, is_certain=True)
+        self._watcher.node_is_down(self, reason)
         self._fail_pending(reason)

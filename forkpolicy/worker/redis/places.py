@@ -6,6 +6,7 @@ redis-py finds the latter two, in a thread: at a connect or after a failover, ne
 from __future__ import annotations
 
 from binascii import crc_hqx
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -18,8 +19,7 @@ from forkpolicy.worker.redis.node import Node
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.state.redis.access import Access
-    from forkpolicy.worker.redis.connecting import Address
+    from forkpolicy.worker.redis.connecting import Address, Means
     from forkpolicy.worker.redis.node import Watcher
 
 SLOTS: Final = 16384
@@ -32,19 +32,19 @@ def slot_of(key: bytes) -> int:
     return crc_hqx(key[begin:end] if end > begin else key, 0) % SLOTS
 
 
-def locate(access: Access) -> Callable[[], Address]:
+def locate(means: Means) -> Callable[[], Address]:
     """Where the server is, or the master. Called in a greenlet."""
-    url = access.url
+    url = means.access.url
     if url.form == "sentinel":
-        return lambda: gevent.get_hub().threadpool.apply(master_address, (access,))
+        return partial(means.in_thread, master_address, means.access)
     return lambda: (url.path, 0) if url.path else url.hosts[0]
 
 
 class Cluster:
     """The nodes of a cluster and their slots, as far as they are known. `learned` is called when they are."""
 
-    def __init__(self, access: Access, watcher: Watcher, learned: Callable[[], None]) -> None:
-        self._access, self._watcher, self._learned = access, watcher, learned
+    def __init__(self, means: Means, watcher: Watcher, learned: Callable[[], None]) -> None:
+        self._means, self._watcher, self._learned = means, watcher, learned
         self._nodes: dict[Address, Node] = {}
         self._owners: list[Address | None] = [None] * SLOTS
         self._learning: gevent.Greenlet[..., None] | None = None
@@ -58,15 +58,12 @@ class Cluster:
     def node_of(self, key: bytes) -> Node | None:
         """Who has a key; None: that is not known yet."""
         owner = self._owners[slot_of(key)]
-        if owner is None:
-            self.learn()
-            return None
-        return self.node_at(owner)
+        return self.node_at(owner) if owner else None
 
     def node_at(self, address: Address) -> Node:
         """A node by its address."""
         if address not in self._nodes:
-            self._nodes[address] = Node(self._access, lambda: address, self._watcher)
+            self._nodes[address] = Node(self._means, lambda: address, self._watcher)
         return self._nodes[address]
 
     def learn(self) -> None:
@@ -85,10 +82,11 @@ class Cluster:
         try:
             while True:
                 try:
-                    found = gevent.get_hub().threadpool.apply(slots_of, (self._access, list(self._nodes)))
-                except StateError as error:
-                    if self._breaker.failed(str(error), is_certain=True):
-                        self._watcher.node_is_down(self, str(error))
+                    found = self._means.in_thread(slots_of, self._means.access, list(self._nodes))
+                except Exception as error:  # noqa: BLE001 - a bug of ours must not leave questions without an answer
+                    reason = str(error) if isinstance(error, StateError) else f"{type(error).__name__}: {error}"
+                    self._breaker.failed(reason, is_certain=True)
+                    self._watcher.node_is_down(self, reason)
                     self._learned()
                     gevent.sleep(self._breaker.next_delay_s())
                 else:
@@ -97,8 +95,9 @@ class Cluster:
             self._learning = None
         for first, last, address in found:
             self._owners[first : last + 1] = [address] * (last - first + 1)
-        if self._breaker.succeeded():
-            self._watcher.node_is_up(self)
+        if self._breaker.failures:
+            self._breaker.succeeded()
+            self._watcher.node_is_up(self, str(self._means.access.url))
         self._forget_others({address for *_, address in found})
         self._learned()
 
@@ -107,4 +106,4 @@ class Cluster:
         for address in set(self._nodes) - addresses:
             node = self._nodes.pop(address)
             node.close()
-            self._watcher.node_is_up(node)
+            self._watcher.node_is_up(node, node.where)

@@ -10,18 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import gevent
-import hiredis
 from hiredis import ReplyError
 
 from forkpolicy.errors import StateError
 from forkpolicy.policy.answers import MustWait
 from forkpolicy.state.redis.commands import Commands, answer_of
+from forkpolicy.worker.redis.connecting import Means
+from forkpolicy.worker.redis.connecting import pack_command as _packed
 from forkpolicy.worker.redis.node import Node
 from forkpolicy.worker.redis.places import Cluster, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from forkpolicy.policy.answers import Lost
     from forkpolicy.state.redis.access import Access
     from forkpolicy.state.redis.commands import Command
@@ -32,11 +31,10 @@ if TYPE_CHECKING:
 
 # How often one question may be sent, refused each time without having been executed.
 MOST_SENT: Final = 4
-# Its stubs have a tuple of one element.
-_packed: Callable[[tuple[bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 ASKING: Final = _packed((b"ASKING",))
-# A server that has lost its data, its master or some of its cluster: what it says so about has not run.
-NOT_READY: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN")
+# A server that has no data yet, no master, not all of its cluster, or is no master: the command has not run, and others
+# would not either.
+REFUSES_ALL: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY")
 
 
 class RemoteStore:
@@ -47,16 +45,17 @@ class RemoteStore:
         self.access = access
         self._log = log
         self._commands = Commands(access.prefix, clock)
+        means = Means(access, [script.source for script in self._commands.scripts.values()])
         self._down: set[object] = set()
         # Until it is known where a key is.
         self._homeless: list[_Asked] = []
         self._cluster: Cluster | None = None
         self._node: Node | None = None
         if access.url.form == "cluster":
-            self._cluster = Cluster(access, self, self._learned)
+            self._cluster = Cluster(means, self, self._learned)
             self._cluster.learn()
         else:
-            self._node = Node(access, locate(access), self)
+            self._node = Node(means, locate(means), self)
             self._node.start()
 
     @property
@@ -76,7 +75,9 @@ class RemoteStore:
         _Asked(self, question, self._commands.of(question), done).send()
 
     def tell(self, question: Question[object], lost: Lost) -> None:
-        """Have something remembered. Before a later question about the same key, since they go the same way."""
+        """Have something remembered. Before a later question about the same key, since they go the same way, and the
+        engine knows the scripts.
+        """
 
         def done(answer: object) -> None:
             if isinstance(answer, Exception):
@@ -100,11 +101,11 @@ class RemoteStore:
             # A replica may have taken its place.
             self._cluster.learn()
 
-    def node_is_up(self, node: object) -> None:
+    def node_is_up(self, node: object, where: str) -> None:
         """The same."""
         if node in self._down:
             self._down.discard(node)
-            self._log.event("info", "engine up", engine=str(self.access.url))
+            self._log.event("info", "engine up", server=where)
 
     def node_for(self, key: bytes) -> Node | None:
         """Who has a key; None: nobody knows yet."""
@@ -112,7 +113,9 @@ class RemoteStore:
 
     def wait_for_place(self, asked: _Asked) -> None:
         """Send it once the nodes of the cluster are known."""
+        assert self._cluster is not None
         self._homeless.append(asked)
+        self._cluster.learn()
 
     def node_at(self, address: Address, *, has_moved: bool) -> Node | None:
         """The node of a cluster that a server has named for a key. One that has moved has done so with its slot."""
@@ -123,13 +126,15 @@ class RemoteStore:
         return self._cluster.node_at(address)
 
     def _learned(self) -> None:
+        assert self._cluster is not None
         homeless, self._homeless = self._homeless, []
-        refused = self._cluster.refused if self._cluster else ""
+        nobody = self._cluster.refused or f"{self.access.url}: no node of the cluster has the slot of this key"
         for asked in homeless:
-            if refused:
-                asked.fail(refused)
+            node = None if self._cluster.refused else self._cluster.node_of(asked.key)
+            if node:
+                asked.send_to(node)
             else:
-                asked.send()
+                asked.fail(nobody)
 
 
 class _Asked:
@@ -145,10 +150,20 @@ class _Asked:
 
     def send(self) -> None:
         """To the server that has its key."""
-        node = self._store.node_for(self._command.keys[0])
+        node = self._store.node_for(self.key)
         if node is None:
             self._store.wait_for_place(self)
-        elif node.refused and self._sent == 0:
+        else:
+            self.send_to(node)
+
+    @property
+    def key(self) -> bytes:
+        """One that says where the others are, too."""
+        return self._command.keys[0]
+
+    def send_to(self, node: Node) -> None:
+        """To a server, if it may be asked."""
+        if node.refused and self._sent == 0:
             gevent.get_hub().loop.run_callback(self.fail, node.refused)
         else:
             self._send_to(node, by_digest(self._command))
@@ -195,7 +210,7 @@ class _Asked:
             # It was a master, and is a replica now: who is it instead?
             node.renew()
             self.send()
-        elif word in NOT_READY:
+        elif word in REFUSES_ALL:
             node.failed(text)
             self.fail(node.shown(text))
         else:
@@ -203,8 +218,9 @@ class _Asked:
 
     def _elsewhere(self, node: Node, word: str, rest: str) -> Node | None:
         host, _, port = rest.rpartition(" ")[2].rpartition(":")
-        address = (host or (node.address or ("", 0))[0], int(port))
-        return self._store.node_at(address, has_moved=word == "MOVED")
+        if not port.isdecimal() or node.address is None:
+            return None
+        return self._store.node_at((host or node.address[0], int(port)), has_moved=word == "MOVED")
 
 
 def _ignore(_reply: object) -> None:

@@ -5,6 +5,7 @@ callback of the loop never waits for a handshake or a record.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class TlsTransport(Transport):
         """Send what is encrypted, as far as the socket takes it."""
         self._out += self._outgoing.read()
         if self._out:
-            self._out = self._out[self.sock.send(self._out) :]
+            # What was encrypted was taken, whatever the socket takes of it.
+            with suppress(BlockingIOError):
+                self._out = self._out[self.sock.send(self._out) :]
 
     def read(self) -> bytes:
         """What has come, decrypted."""
