@@ -168,16 +168,16 @@ class Connection:
         self._timer.stop()
         self._timer.close()
 
-    def finish(self, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
+    def finish(
+        self, raw: bytes, started_ns: int, outcome: Outcome, values: Values, generation: Generation | None = None
+    ) -> None:
         """Reply to a request that is decided, with what its reply and the log want, or wait for what decides it. Called
-        by the turn.
+        by the turn. `generation`: that of a request that has waited.
         """
         if outcome is WAITS:
             self._wait(raw, started_ns, values)
-        else:
-            self._reply(self._engine.serving, raw, started_ns, outcome, values)
-
-    def _reply(self, generation: Generation, raw: bytes, started_ns: int, outcome: Outcome, values: Values) -> None:
+            return
+        generation = generation or self._engine.serving
         try:
             reply = generation.finish(outcome, values, raw, (perf_counter_ns() - started_ns) // 1000)
         except Exception as error:  # noqa: BLE001 - whatever bug this is, Postfix gets an answer
@@ -195,7 +195,7 @@ class Connection:
             self._parked, self._heard = parked, False
             self._readiness.hold(self._sock.fileno(), self._hear)
         else:
-            self._reply(parked.generation, raw, started_ns, outcome, values)
+            self.finish(raw, started_ns, outcome, values, parked.generation)
 
     def _hear(self) -> None:
         """Something has come while a request waits."""
@@ -205,7 +205,7 @@ class Connection:
         """Reply to the request that has waited, and go on with what came meanwhile. Called by waiting.py."""
         self._parked = None
         self._engine.counters.wait(perf_counter_ns() - parked.parked_ns)
-        self._reply(parked.generation, parked.raw, parked.started_ns, outcome, parked.values)
+        self.finish(parked.raw, parked.started_ns, outcome, parked.values, parked.generation)
         if self._sock.fileno() < 0:
             return
         if self._heard or self._reader or self._unsent:
