@@ -559,3 +559,23 @@ def test_a_trial_of_refusals_alone_names_no_line(told):
     """A policy that can only refuse is on trial behind warn_if_reject."""
     [found] = [each for each in told(f"{RECIPIENT} warn_if_reject {SERVICE}").diagnostics if "warn_if" in each]
     assert found.endswith("what the policy rejects is logged and accepted")
+
+
+BRIEF = SERVICE.replace("timeout=10s", "timeout=5s")
+
+
+@pytest.mark.parametrize(
+    ("service", "policy", "expected"),
+    [
+        (BRIEF, "acl bad rbl zone.example\naccess bad r\n", 1),
+        (BRIEF, "access us r\n", 0),
+        (BRIEF, "acl busy rate {sender} 1/1h\naccess busy r\n", 0),
+        (SERVICE, "acl bad rbl zone.example\naccess bad r\n", 0),
+    ],
+    ids=["too short", "asks nobody", "remembers here", "long enough"],
+)
+def test_smtpd_must_wait_for_as_long_as_a_request_may(told, service, policy, expected):
+    """A second more than [state] budget; where the policy asks nobody who takes time, that is nothing to compare."""
+    diagnostics = told(f"{RECIPIENT} {service}, {CLOSED}", policy=policy).diagnostics
+    found = [each for each in diagnostics if "smtpd waits 5 s for a reply, and a request may wait 4 s" in each]
+    assert len(found) == expected, diagnostics

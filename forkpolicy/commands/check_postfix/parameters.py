@@ -9,6 +9,7 @@ from forkpolicy.commands.check_postfix.setup import GOOD_CALL, about
 from forkpolicy.errors import Diagnostic, nearest
 from forkpolicy.postfix.lists import split_list
 from forkpolicy.protocol.reply import parse_reply
+from forkpolicy.redis_urls import is_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,22 @@ def _timeout(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if timeout_s > LONGEST_SANE_TIMEOUT_S:
         message = f"a server that does not reply holds each smtpd for {2 * timeout_s + 1} s (timeout {timeout_s} s)"
         yield about(setup, site, site.parameter_of("timeout"), message, f"write {GOOD_CALL}")
+
+
+def _budget(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
+    """Whether smtpd waits for as long as a request may."""
+    model, state = setup.model, setup.settings.state
+    if (
+        site not in setup.ours
+        or model is None
+        or not (model.asks_world or (model.remembers and is_redis_url(state.url)))
+    ):
+        return
+    timeout_s = _seconds(site.option("timeout"))
+    if state.budget + 1 >= timeout_s:
+        message = f"smtpd waits {timeout_s} s for a reply, and a request may wait {state.budget:g} s for what it asks"
+        hint = f"set a timeout above {state.budget + 1:g}s, or [state] budget below {timeout_s - 1}"
+        yield about(setup, site, site.parameter_of("timeout"), message, hint)
 
 
 def _tries(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
@@ -101,6 +118,7 @@ def _idle(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
 OPTION_CHECKS: tuple[Callable[[Setup, CallSite], Iterator[Diagnostic]], ...] = (
     _fatal,
     _timeout,
+    _budget,
     _tries,
     _default_action,
     _idle,
