@@ -185,7 +185,8 @@ def load_with(
     """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already;
     `store`: as `load_everything` takes it.
     """
-    store = store or LiveState(settings.state.live)
+    store = store or LiveState.of(settings.state)
+    settings = replace(settings, state=store.in_force(settings.state))
     check_on_error(settings.server.on_error, settings.path)
     tables = _LiveTables(settings, before)
     # The shadow first: the real policy also reads the attributes that the shadow reads.

@@ -77,9 +77,21 @@ METRICS: Final = (
     Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker uses."),
     Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
     Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
-    Metric("forkpolicy_state_up", "gauge", "0 while the state process is missing: what is remembered is not kept."),
-    Metric("forkpolicy_state_bytes", "gauge", "Bytes of the map of what is remembered: used, and at most."),
-    Metric("forkpolicy_state_entries", "gauge", "Records of what is remembered, expired ones included."),
+    Metric(
+        "forkpolicy_state_up",
+        "gauge",
+        "0 while the state process is missing, or a worker cannot reach the engine.",
+    ),
+    Metric(
+        "forkpolicy_state_bytes",
+        "gauge",
+        "Bytes of the map of what is remembered, or of the engine: used, at most.",
+    ),
+    Metric(
+        "forkpolicy_state_entries",
+        "gauge",
+        "Records of what is remembered, or all keys of the engine's database.",
+    ),
     Metric("forkpolicy_state_evicted_total", "counter", "Records forgotten before their time: the map was full."),
     Metric("forkpolicy_state_save_age_seconds", "gauge", "How much a power loss would forget."),
     Metric("forkpolicy_state_questions_total", "counter", "Questions to the store by kind and result."),
@@ -209,10 +221,13 @@ def _of_tables(tables: Iterable[TableStatus], labels: Labels) -> Iterator[Sample
 
 
 def _of_state(state: StateStatus | None) -> Iterator[Sample]:
-    """What is remembered, by the report of the state process."""
+    """What is remembered, by the report of the state process or of a worker that has asked the engine."""
     if state is None:
         return
     yield "forkpolicy_state_up", "", {}, int(state.up)
+    if state.engine and not state.figures.used_bytes:
+        # No worker has heard of it yet.
+        return
     yield "forkpolicy_state_bytes", "", {"what": "used"}, state.figures.used_bytes
     yield "forkpolicy_state_bytes", "", {"what": "max"}, state.figures.max_bytes
     yield "forkpolicy_state_entries", "", {}, state.figures.entries

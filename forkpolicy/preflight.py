@@ -22,6 +22,7 @@ from forkpolicy.errors import Diagnostic
 from forkpolicy.log import SYSLOG_SOCKET
 from forkpolicy.process import Identity, answer_as, own_user
 from forkpolicy.reachable import find_unreachable
+from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.rights import exists, may, rights_of, why_nothing_made_in, why_refused
 from forkpolicy.settings import diagnostic_at_setting, sockets_of
 from forkpolicy.state_places import remarks
@@ -45,6 +46,11 @@ class Start:
     remembers: bool = False
     servers: tuple[AskedServer, ...] = ()
     is_ours: bool = False
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether what the policy remembers is on this machine."""
+        return self.remembers and not is_redis_url(self.settings.state.url)
 
     @property
     def base(self) -> Path:
@@ -71,7 +77,7 @@ def find_obstacles(start: Start) -> list[Diagnostic]:
 def find_remarks(start: Start) -> list[Diagnostic]:
     """Warnings about what works, but not as an operator may expect."""
     found: list[Diagnostic] = []
-    if start.remembers:
+    if start.has_maps:
         with contextlib.suppress(OSError):
             for key, message, hint in remarks(start.settings.state):
                 found.append(replace(start.error("state", key, message, hint), severity="warning"))
@@ -245,7 +251,7 @@ def _tables(start: Start) -> Iterator[Diagnostic]:
 
 def _state(start: Start) -> Iterator[Diagnostic]:
     """Both directories of what is remembered must be there, or can be made; what is in them is the workers'."""
-    if not start.remembers:
+    if not start.has_maps:
         return
     for key in ("live", "kept"):
         path = Path(getattr(start.settings.state, key))

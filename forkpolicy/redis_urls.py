@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Form = Literal["server", "sentinel", "cluster"]
 
 EXAMPLES: Final = (
-    '"redis://HOST:PORT/DB", "rediss://HOST:PORT/DB", "unix:///PATH", "redis+sentinel://H1,H2/NAME" or '
+    '"redis://HOST:6379/0", "rediss://HOST:6379/0", "unix:///PATH", "redis+sentinel://H1,H2/NAME" or '
     '"redis+cluster://H1,H2"'
 )
 PORT: Final = 6379

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.declared import setting, shown
-from forkpolicy.redis_urls import is_redis_url, parse_url, url_mistake
+from forkpolicy.redis_urls import EXAMPLES, is_redis_url, parse_url, url_mistake
 from forkpolicy.sizes import size_bytes
 
 if TYPE_CHECKING:
@@ -27,12 +27,8 @@ def _store_mistake(value: object) -> str:
     if value == EMBEDDED:
         return ""
     if is_redis_url(text):
-        # Without the rest, which may have a password.
-        scheme = text.partition(":")[0]
-        return url_mistake(text) or (
-            f'a store that several hosts share is not supported yet: expected "{EMBEDDED}", got "{scheme}:..."'
-        )
-    return f'expected "{EMBEDDED}", got {shown(value)}'
+        return url_mistake(text)
+    return f'expected "{EMBEDDED}" or an engine ({EXAMPLES}), got {shown(value)}'
 
 
 def _map_size_mistake(value: object) -> str:
@@ -51,7 +47,7 @@ class StateSettings:
 
     url: str = setting(
         EMBEDDED,
-        "The store: `lmdb:`, two maps on this machine.",
+        "The store: `lmdb:`, two maps on this machine; or an engine that several share, such as `redis://HOST:PORT/DB`.",
         choices=(EMBEDDED,),
         value_mistake=_store_mistake,
     )

@@ -46,26 +46,10 @@ class ShadowStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedStatus:
-    """What a worker has asked the store, and what it has told the state process, since it began. `answered`: how often,
-    by `KIND NAME RESULT`, where NAME is an ACL or a list; `seconds`: what questions took; `times`: how many took less
-    than each of ASKED_LIMITS_S, and at last all others; `unsent`: changed keys that wait; `lost`: changed keys for
-    which there was no room, so that an hourly pass finds them; `evicted`: records that it had to forget before their
-    time, since the map was full.
-    """
-
-    answered: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    times: tuple[int, ...] = ()
-    unsent: int = 0
-    lost: int = 0
-    evicted: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class StateFigures:
-    """What the state process reports of its maps. `unsaved`: changed keys that the kept map does not have yet;
-    `saved_ns`: when it had all, on the monotonic clock, 0 while it never had; `trouble`: why it is not written.
+    """What the state process reports of its maps, or an engine of itself. `unsaved`: changed keys that the kept map
+    does not have yet; `saved_ns`: when it had all, on the monotonic clock, 0 while it never had; `trouble`: why it is
+    not written.
     """
 
     used_bytes: int = 0
@@ -77,9 +61,30 @@ class StateFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedStatus:
+    """What a worker has asked the store, and what it has told the state process, since it began. `answered`: how often,
+    by `KIND NAME RESULT`, where NAME is an ACL or a list; `seconds`: what questions took; `times`: how many took less
+    than each of ASKED_LIMITS_S, and at last all others; `unsent`: changed keys that wait; `lost`: changed keys for
+    which there was no room, so that an hourly pass finds them; `evicted`: records that it had to forget before their
+    time, since the map was full. `is_up`: whether an engine answers; `engine`: how full it is, from one worker alone.
+    """
+
+    answered: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    times: tuple[int, ...] = ()
+    unsent: int = 0
+    lost: int = 0
+    evicted: int = 0
+    is_up: bool = True
+    engine: StateFigures | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
 class StateStatus:
     """What is remembered. `up`: whether the state process is ready; without it workers go on, and nothing is kept.
     `save_age_s`: how much a power loss would forget; None while nothing was saved yet.
+
+    With an engine there is its URL in `engine`, no map, and `up` says whether all workers reach it.
     """
 
     live: str
@@ -87,6 +92,7 @@ class StateStatus:
     up: bool
     figures: StateFigures
     save_age_s: float | None = field(default=None, metadata=LEFT_OUT)
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

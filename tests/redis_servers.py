@@ -41,7 +41,18 @@ class RedisServer:
 
     def start(self):
         place = ["--port", str(self.port), "--bind", "127.0.0.1"] if self.port else ["--port", "0"]
-        command = [PROGRAM, *place, "--unixsocket", self.socket, "--dir", str(self.directory), "--save", ""]
+        command = [
+            PROGRAM,
+            *place,
+            "--unixsocket",
+            self.socket,
+            "--unixsocketperm",
+            "777",
+            "--dir",
+            str(self.directory),
+            "--save",
+            "",
+        ]
         self.process = subprocess.Popen(
             [*command, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -86,6 +97,7 @@ class ClockedStore(RedisStore):
     def __init__(self, access, clock):
         super().__init__(access, CLOCK)
         self._clock = clock
+        self.url = str(access.url)
 
     def run(self, command):
         self._client.set("clock", repr(float(self._clock())))

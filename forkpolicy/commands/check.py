@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from forkpolicy import engine_checks
 from forkpolicy.addresses import unix_path
 from forkpolicy.asked_servers import asked_servers
 from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
@@ -109,9 +110,16 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     diagnostics += _obstacles(settings, loaded.table_paths, diagnostics, remembers=loaded.remembers)
     servers = asked_servers(settings, remembers=loaded.remembers)
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
+    diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += _rights(settings, files)
     warnings = find_warnings(loaded.policy.model, loaded.declarations)
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
+
+
+def _engine(settings: Settings) -> list[Diagnostic]:
+    """What a start would refuse or warn of, and what the engine says of itself, if the store is one."""
+    obstacles = engine_checks.find_obstacles(settings)
+    return [*obstacles, *engine_checks.find_remarks(settings), *(() if obstacles else engine_checks.look(settings))]
 
 
 def _obstacles(

@@ -22,11 +22,13 @@ from forkpolicy.master.processes.state_process import START_TIMEOUT_S, WRITE_AFT
 from forkpolicy.master.processes.waitpid import describe_exit, kill
 from forkpolicy.master.sockets.loop import READ, WRITE
 from forkpolicy.messages import ErrorReply, StateReply
+from forkpolicy.redis_urls import parse_url
 from forkpolicy.state_messages import StateDone, StateReady, StateRefused, StateReport
+from forkpolicy.state_settings import EMBEDDED
 from forkpolicy.status import HelperStatus, StateFigures, StateStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.processes.state_process import StateProgram
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from forkpolicy.messages import StateCommand
     from forkpolicy.state_messages import FromState
     from forkpolicy.state_settings import StateSettings
+    from forkpolicy.status import AskedStatus
 
     OnDone = Callable[[StateReply | ErrorReply], None]
 
@@ -54,7 +57,10 @@ class StateStartError(ForkpolicyError):
 
 
 class StateKeeper:
-    """The master's part that has it. `lock`: of the maps, held while the policy remembers."""
+    """The master's part that has it. `lock`: of the maps, held while the policy remembers.
+
+    With an engine there are no maps: then nothing is ever started, and only `describe` has something to say.
+    """
 
     def __init__(self, program: StateProgram, lock: StateLock, settings: StateSettings, log: LogPipe) -> None:
         self.lock = lock
@@ -62,7 +68,8 @@ class StateKeeper:
         self._settings = settings
         self._log = log
         self._loop: Loop | None = None
-        self._wanted = False
+        self._has_maps = settings.url == EMBEDDED
+        self._remembers = self._wanted = False
         self._process: StateProcess | None = None
         self._refused = ""
         self._backoff = Backoff()
@@ -78,7 +85,10 @@ class StateKeeper:
 
     def start_first(self) -> None:
         """Start it and wait until it is ready: before the first worker. Raises ForkpolicyError."""
-        self._wanted = True
+        self._remembers, self._wanted = True, self._has_maps
+        if not self._has_maps:
+            self.lock.release()
+            return
         self._program.prepare()
         self.lock.take()
         try:
@@ -100,7 +110,7 @@ class StateKeeper:
         """Have it, for a policy that is about to serve; `on_begun` is called with "" once workers may open the map, or
         with why they cannot.
         """
-        if self._wanted and self._on_begun is None:
+        if not self._has_maps or (self._wanted and self._on_begun is None):
             # Its map is there, also while the process is not.
             on_begun("")
             return
@@ -110,10 +120,10 @@ class StateKeeper:
 
     def want(self, *, wanted: bool) -> None:
         """Whether the policy that serves remembers; if not, the process writes what it has and ends."""
-        self._wanted, self._on_begun = wanted, None
-        if not wanted and self._process:
+        self._remembers, self._wanted, self._on_begun = wanted, wanted and self._has_maps, None
+        if not self._wanted and self._process:
             self._process.finish()
-        elif not wanted:
+        elif not self._wanted:
             self.lock.release()
 
     def tick(self, now_s: float) -> None:
@@ -224,7 +234,9 @@ class StateKeeper:
     def command(self, command: StateCommand, on_done: OnDone) -> None:
         """Pass a command on; `on_done` is called with the answer."""
         process = self._process
-        if not self._wanted:
+        if self._remembers and not self._has_maps:
+            on_done(ErrorReply(ok=False, error="an engine is asked directly, not through the server"))
+        elif not self._wanted:
             on_done(ErrorReply(ok=False, error="the policy remembers nothing"))
         elif process is None or not process.ready or len(self._waiting) >= MAX_WAITING:
             on_done(ErrorReply(ok=False, error="the state process does not answer: the log says why"))
@@ -238,10 +250,14 @@ class StateKeeper:
         while self._waiting:
             self._waiting.popleft()(ErrorReply(ok=False, error=error))
 
-    def describe(self) -> StateStatus | None:
-        """For `status`; None while the policy remembers nothing."""
-        if not self._wanted:
+    def describe(self, asked: Sequence[AskedStatus]) -> StateStatus | None:
+        """For `status`; None while the policy remembers nothing. `asked`: by the workers, who alone know an engine."""
+        if not self._remembers:
             return None
+        if not self._has_maps:
+            figures = next((each.engine for each in asked if each.engine), StateFigures())
+            up = all(each.is_up for each in asked)
+            return StateStatus("", "", up, figures, engine=str(parse_url(self._settings.url)))
         saved_ns = self._figures.saved_ns
         age_s = round((time.monotonic_ns() - saved_ns) / 1e9, 1) if saved_ns else None
         up = bool(self._process and self._process.ready)
@@ -254,7 +270,7 @@ class StateKeeper:
     def end(self) -> None:
         """Have it write what it has, and wait for that, but not for a disk that hangs: the last worker has ended."""
         process, self._process = self._process, None
-        self._wanted = False
+        self._remembers = self._wanted = False
         if process:
             process.finish()
             until_s = time.monotonic() + WRITE_AFTER_MASTER_S

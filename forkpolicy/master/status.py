@@ -57,7 +57,7 @@ def describe(
         monotonic_ns=now_ns,
         workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),
         turn=workers.turn,
-        state=keeper.describe(),
+        state=keeper.describe([worker.state.asked for worker in present if worker.state.asked]),
         zones=zones or None,
     )
 

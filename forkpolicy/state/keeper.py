@@ -16,17 +16,16 @@ import contextlib
 import select
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy import link
 from forkpolicy.errors import EXIT_CANNOT_WRITE, CannotWriteError, ForkpolicyError, StateError
 from forkpolicy.lock import LockHeldError, hold
-from forkpolicy.messages import StateForgetCommand, StateRememberCommand, StateResetCommand
-from forkpolicy.state import keys, map_file
+from forkpolicy.state import map_file
 from forkpolicy.state.changed_keys import receive
+from forkpolicy.state.changing import change
 from forkpolicy.state.kept_map import KeptMap, open_both
 from forkpolicy.state.live_map import LiveMap
-from forkpolicy.state.questions.listed import Forget, Listed, Remember
 from forkpolicy.state_messages import TO_STATE, StateDone, StateReady, StateRefused, StateReport
 from forkpolicy.state_places import map_bytes
 from forkpolicy.status import StateFigures
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     import socket
 
     from forkpolicy.log import LogPipe
-    from forkpolicy.messages import StateCommand
     from forkpolicy.state_messages import FromState
     from forkpolicy.state_settings import StateSettings
 
@@ -183,25 +181,10 @@ class _Keeper:
         self._ended = not data
         for command in self._decoder.feed(data):
             try:
-                done = StateDone(self._do(command))
+                done = StateDone(change(self._live, command))
             except StateError as error:
                 done = StateDone(0, str(error))
             self._send(done)
-
-    def _do(self, command: StateCommand) -> int:
-        """How many records it has changed. Raises StateError."""
-        match command:
-            case StateResetCommand(name, key):
-                return sum(self._live.reset(keys.prefix(kind, name, key)) for kind in keys.KINDS)
-            case StateRememberCommand(name, key, duration_s):
-                self._live.ask(Remember(name, key, duration_s))
-                return 1
-            case StateForgetCommand(name, key):
-                was_there = self._live.peek(Listed(name, key)).until_s is not None
-                self._live.ask(Forget(name, key))
-                return int(was_there)
-            case _:
-                assert_never(command)
 
     def _save(self) -> None:
         """Keep what has changed; what cannot be kept is tried again."""

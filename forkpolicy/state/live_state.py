@@ -1,6 +1,8 @@
-"""What a loaded policy asks: the store's place in a worker, named when the policy is loaded and opened after the fork.
+"""What a loaded policy asks: the store's place in a process, named when the policy is loaded and opened after the fork.
 
-While it cannot be, each question raises StateError with the reason,
+It is the live map, or an engine, which tools alone open here: a worker asks that over a connection of its own.
+
+While it cannot be opened, each question raises StateError with the reason,
 which evaluation turns into `on_error` (or "cannot be known" with `fail=skip`): never into "does not hold".
 
 A generation with the same settings takes the open store of the previous one: LMDB opens no file twice in one process.
@@ -8,27 +10,44 @@ A generation with the same settings takes the open store of the previous one: LM
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from forkpolicy.errors import StateError
+from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.state import map_file
 from forkpolicy.state.live_map import LiveMap
+from forkpolicy.state.redis.opening import open_store
+from forkpolicy.state_settings import EMBEDDED
 
 if TYPE_CHECKING:
-    from forkpolicy.state.store import Question
+    from forkpolicy.state.redis.store import RedisStore
+    from forkpolicy.state.store import Question, Store
+    from forkpolicy.state_settings import StateSettings
 
 T = TypeVar("T")
 
 
 class LiveState:
-    """The live map in `directory`. `refused` says why it is not open."""
+    """The live map in `directory`, or the engine of `engine`. `refused` says why it is not open."""
 
-    __slots__ = ("directory", "live_map", "refused")
+    __slots__ = ("_opened_engine", "directory", "engine", "live_map", "refused")
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
+    def __init__(self, directory: str, engine: StateSettings | None = None) -> None:
+        self.directory, self.engine = directory, engine
         self.live_map: LiveMap | None = None
-        self.refused = f"{directory}: the map is not open yet"
+        self._opened_engine: RedisStore | None = None
+        self.refused = "the engine is not asked here" if engine else f"{directory}: the map is not open yet"
+
+    @classmethod
+    def of(cls, state: StateSettings) -> Self:
+        """The store of `[state]`."""
+        return cls(state.live, state if is_redis_url(state.url) else None)
+
+    def in_force(self, state: StateSettings) -> StateSettings:
+        """Settings that a process has read later, with the store that it has: only a start opens another one."""
+        first = self.engine
+        return replace(state, url=first.url if first else EMBEDDED, prefix=first.prefix if first else state.prefix)
 
     def ask(self, question: Question[T]) -> T:
         """As Store.ask."""
@@ -38,19 +57,23 @@ class LiveState:
         """As Store.peek."""
         return self._opened().peek(question)
 
-    def _opened(self) -> LiveMap:
-        if self.live_map is None:
+    def _opened(self) -> Store:
+        store = self._opened_engine or self.live_map
+        if store is None:
             raise StateError(self.refused)
-        return self.live_map
+        return store
 
     def open(self, *, read_only: bool = False) -> bool:
         """Open the map, after the fork; False, with `refused` saying why, if it cannot be opened. Tools open it
-        `read_only`, to peek.
+        `read_only`, to peek, and an engine too; a worker has nothing to open then.
         """
-        if self.live_map:
+        if self.live_map or self._opened_engine or (self.engine and not read_only):
             return True
         try:
-            self.live_map = LiveMap.open(self.directory, read_only=read_only)
+            if self.engine:
+                self._opened_engine = open_store(self.engine)
+            else:
+                self.live_map = LiveMap.open(self.directory, read_only=read_only)
         except StateError as error:
             self.refused = str(error)
             return False
@@ -62,11 +85,14 @@ class LiveState:
 
         It is another one when somebody has removed the directory, and the server has made it again.
         """
+        if self.engine:
+            return True
         if self.live_map and map_file.identity_of(self.directory) not in {None, self.live_map.identity}:
             self.close()
         if not self.open():
             return False
-        self._opened().reader_check()
+        if self.live_map:
+            self.live_map.reader_check()
         return True
 
     def take_over(self, previous: LiveState) -> None:
@@ -79,7 +105,9 @@ class LiveState:
         previous.close()
 
     def close(self) -> None:
-        """Close the map."""
-        if self.live_map:
-            self.live_map.close()
+        """Close the map, or the engine's connections."""
+        for store in (self.live_map, self._opened_engine):
+            if store:
+                store.close()
+        self._opened_engine = None
         self.live_map, self.refused = None, f"{self.directory}: the map is closed"

@@ -19,8 +19,8 @@ from forkpolicy.tables.keys import fold_domain
 from forkpolicy.tables.reader import open_once
 
 
-def preload() -> None:
-    """Do for the first time what imports at the first time."""
+def preload(*, engine: bool) -> None:
+    """Do for the first time what imports at the first time. `engine`: also what asks an engine."""
     for name in ("loop", "format_context", "threadpool", "resolver"):
         getattr(gevent.config, name)
     fold_domain("b\u00fccher.example")
@@ -29,6 +29,17 @@ def preload() -> None:
     with suppress(ImportError):
         import_module("pycares")
     _format_tracebacks()
+    if engine:
+        _preload_engine()
+
+
+def _preload_engine() -> None:
+    """An extra, and the scripts, which are files, too."""
+    from forkpolicy.state.redis import discovery  # noqa: F401, PLC0415
+    from forkpolicy.state.redis.commands import Commands  # noqa: PLC0415
+    from forkpolicy.worker.redis import store  # noqa: F401, PLC0415
+
+    Commands("")
 
 
 def _format_tracebacks() -> None:

@@ -106,6 +106,7 @@ class StateUpkeep:
             unsent=len(self._unsent),
             lost=self._lost + (live_map.changes_dropped if live_map else 0),
             evicted=live_map.describe().evicted if live_map else 0,
+            is_up=self._store.remote.is_up if self._store.remote else True,
         )
 
 

@@ -21,7 +21,7 @@ from tests.stores import START_S, Clock
 
 pytestmark = needs_redis
 # FORKPOLICY_SLOW=1 looks longer.
-EXAMPLES = 10_000 if os.environ.get("FORKPOLICY_SLOW") else 1000
+EXAMPLES = 5000 if os.environ.get("FORKPOLICY_SLOW") else 1000
 
 # With all that a key may have: the signs of tags and patterns, NULs, what is not UTF-8, too much.
 TEXTS = st.sampled_from(["a@example.com", "b}{", "*?[a]\\", "", "x\0y", "\udcff\udce9", "long" * 200])

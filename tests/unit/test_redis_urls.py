@@ -71,7 +71,7 @@ def test_each_form_is_read(text, parsed, shown):
         ("redis+sentinel://a,b", "NAME as the sentinels call the master"),
         ("redis+sentinel://a/b/1", "NAME as the sentinels call the master"),
         ("redis+cluster://a,b/1", "a cluster has number 0 alone"),
-        ("redis:/h", 'expected "redis://HOST:PORT/DB"'),
+        ("redis:/h", 'expected "redis://HOST:6379/0"'),
     ],
 )
 def test_what_is_wrong_is_said_without_a_password(text, message):

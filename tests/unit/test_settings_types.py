@@ -59,8 +59,8 @@ def test_a_text_is_in_quotes(section, name, value):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("url", '"redis://:secret@db/0"', 'not supported yet: expected "lmdb:", got "redis:..."'),
-        ("url", '"lmbd:"', 'expected "lmdb:", got "lmbd:"'),
+        ("url", '"redis://:secret@db/x"', "url: expected the number of a database"),
+        ("url", '"lmbd:"', 'expected "lmdb:" or an engine ("redis://HOST:6379/0"'),
         ("max_size", '"256"', 'expected "auto" or a size from "1M" to "1T", got "256"'),
         ("max_size", '"512K"', 'got "512K"'),
         ("max_size", "256", "got 256"),

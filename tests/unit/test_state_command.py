@@ -7,18 +7,33 @@ import json
 import pytest
 
 from forkpolicy.commands.main import main
+from forkpolicy.commands.state import command as command_module
 from forkpolicy.state.live_map import LiveMap
 from forkpolicy.state.questions.listed import Remember
-from tests.stores import START_S, Clock, distinct, greylisting, make_map, rate
+from forkpolicy.state.redis.access import Access
+from tests.redis_servers import ClockedStore, clocked_store, needs_redis
+from tests.stores import START_S, Clock, distinct, greylisting, make_store, rate
+
+
+@pytest.fixture(params=["live map", "engine"])
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def say(tmp_path, capsys, monkeypatch):
+def say(kind, tmp_path, capsys, monkeypatch):
     """What `forkpolicy state WORDS` prints, and its exit status."""
     clock = Clock()
-    monkeypatch.setitem(LiveMap.open.__func__.__kwdefaults__, "clock", clock)
     settings = tmp_path / "forkpolicy.toml"
-    settings.write_text('[state]\nlive = "live"\nkept = "kept"\n')
+    if kind == "engine":
+        url = clocked_store(clock).url
+        settings.write_text(f'[state]\nurl = "{url}"\n')
+        monkeypatch.setattr(
+            command_module, "open_store", lambda state: ClockedStore(Access.from_settings(state), clock)
+        )
+    else:
+        settings.write_text('[state]\nlive = "live"\nkept = "kept"\n')
+        monkeypatch.setitem(LiveMap.open.__func__.__kwdefaults__, "clock", clock)
 
     def run(*words):
         command, *rest = words
@@ -31,9 +46,9 @@ def say(tmp_path, capsys, monkeypatch):
 
 
 @pytest.fixture
-def filled(tmp_path, say):
-    """Some records of each kind, in the map of the settings."""
-    made = make_map(tmp_path / "live", say.clock)
+def filled(kind, tmp_path, say):
+    """Some records of each kind, in the store of the settings."""
+    made = make_store(kind, say.clock, tmp_path / "live")
     for _ in range(3):
         made.ask(rate((100, 3600), (500, 86400)))
     made.ask(rate((100, 3600), counting="messages", key=("b@example.com",), instance="1"))
@@ -106,11 +121,39 @@ def test_a_record_for_programs(say, filled):
     assert say("list", "nothing", "--json") == (1, "", "")
 
 
+@pytest.mark.parametrize("kind", ["live map"], indirect=True)
 def test_where_there_is_no_map(say):
     """It says so, with the status of a server that is not running."""
     status, printed, error = say("list")
     assert (status, printed) == (69, "")
     assert "there is no map: the server makes it when its policy remembers something" in error
+
+
+@pytest.mark.parametrize("kind", ["engine"], indirect=True)
+def test_an_engine_is_changed_directly(say, filled):
+    """No server needs to run on this host: each change is there at once, and says how much it was."""
+    assert say("reset", "busy", "A@example.com")[:2] == (0, "1 record forgotten\n")
+    assert say("reset", "busy", "a@example.com")[:2] == (1, "nothing is remembered of busy a@example.com\n")
+    assert say("reset", "busy")[:2] == (0, "2 records forgotten\n")
+    assert say("list", "rate")[0] == 1
+    assert say("remember", "bans", "192.0.2.8", "2h")[:2] == (0, "192.0.2.8 is in bans for 2h\n")
+    assert lines(say("show", "bans", "192.0.2.8")[1]) == ["listed bans 192.0.2.8 listed, ends in 2h"]
+    assert say("forget", "bans", "192.0.2.8")[:2] == (0, "192.0.2.8 is no longer in bans\n")
+    assert say("forget", "bans", "192.0.2.8")[:2] == (1, "192.0.2.8 is not in bans\n")
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    "words", [["list"], ["reset", "busy"], ["remember", "bans", "a", "1h"], ["forget", "bans", "a"]]
+)
+def test_an_engine_that_does_not_answer(words, tmp_path, capsys):
+    """The status of a server that is not running, and what was asked."""
+    (tmp_path / "forkpolicy.toml").write_text(f'[state]\nurl = "unix://u:s3cret@{tmp_path}/none"\n')
+    assert main(["state", words[0], "-c", str(tmp_path / "forkpolicy.toml"), *words[1:]]) == 69
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"unix://{tmp_path}/none: " in captured.err
+    assert "s3cret" not in captured.err
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_start_waits_until_it_is_ready_and_passes_commands_on(make_master):
     """Each is answered in its order; `status` has what it reports."""
     master = make_master()
     master.keeper.start_first()
-    assert master.keeper.describe().up
+    assert master.keeper.describe([]).up
     master.keeper.listen(master.loop)
     master.command("four")
     master.command("eleven chars")
@@ -126,10 +126,10 @@ def test_one_that_dies_is_started_again(make_master):
     master.command("die")
     master.turn(lambda: master.answers)
     assert "died" in master.answers[0].error
-    assert not master.keeper.describe().up
+    assert not master.keeper.describe([]).up
     master.command("early")
     assert "does not answer" in master.answers[1].error
-    master.turn(lambda: master.keeper.pid not in (0, first) and master.keeper.describe().up)
+    master.turn(lambda: master.keeper.pid not in (0, first) and master.keeper.describe([]).up)
     assert master.keeper.describe_process()[0].ended == 1
     (fields,) = [fields for event, fields in master.events if event == "state process ended"]
     assert fields["reason"] == "it died: exit 3"
@@ -142,7 +142,7 @@ def test_a_reload_begins_and_ends_it(make_master):
     master.keeper.listen(master.loop)
     master.command("x")
     assert master.answers.pop().error == "the policy remembers nothing"
-    assert master.keeper.describe() is None
+    assert master.keeper.describe([]) is None
     begun = []
     master.keeper.begin(begun.append)
     assert begun == []
@@ -169,7 +169,7 @@ def test_a_reload_that_cannot_begin_learns_why(make_master):
     master.keeper.begin(begun.append)
     master.turn(lambda: begun)
     assert begun == ["there is no room: 4096 bytes are missing"]
-    assert master.keeper.describe() is None
+    assert master.keeper.describe([]) is None
     assert master.keeper.lock.fd == -1
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
+from forkpolicy import engine_checks
 from forkpolicy.asked_servers import asked_servers
 from forkpolicy.errors import ConfigError
 from forkpolicy.loading import Loaded, LoadedElsewhere, load_everything, load_outline
@@ -31,11 +32,13 @@ from forkpolicy.master.supervisor import Master
 from forkpolicy.master.workers import WorkerProgram
 from forkpolicy.preflight import Start, find_obstacles, find_remarks, log_target, worker_identity
 from forkpolicy.process import leave_no_core, raise_descriptor_limit
+from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
 from forkpolicy.state.changed_keys import make_pair
 from forkpolicy.state.keeper import keep
 from forkpolicy.state.lock_holder import lock_holder
+from forkpolicy.state.redis.access import missing_packages
 from forkpolicy.state_places import make_directories
 from forkpolicy.worker.handover import HANDOVER_VERSION, make_handover_pairs
 from forkpolicy.worker.implementation import CHOSEN
@@ -61,12 +64,15 @@ def serve(settings_path: str) -> int:
     path = inherited.settings_path if inherited and inherited.settings_path else absolute(settings_path)
     loaded = load_everything(path)
     start = _planned_start(loaded, activated=inherited.activated if inherited else is_activated())
-    for warning in (*loaded.warnings, *find_remarks(start)):
+    remarks, obstacles = find_remarks(start), find_obstacles(start)
+    if loaded.remembers:
+        remarks += engine_checks.find_remarks(loaded.settings)
+        obstacles += engine_checks.find_obstacles(loaded.settings)
+    for warning in (*loaded.warnings, *remarks):
         print(warning, file=sys.stderr)
-    obstacles = find_obstacles(start)
     if obstacles:
         raise ConfigError(obstacles)
-    preload()
+    preload(engine=is_redis_url(loaded.settings.state.url) and not missing_packages())
     raise_descriptor_limit()
     leave_no_core()
     return _master(loaded, path, inherited).run()

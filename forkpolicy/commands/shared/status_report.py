@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkpolicy.commands.shared.status_document import LineDocument, StatusDocument
-    from forkpolicy.status import HelperStatus, LogStatus, TableStatus
+    from forkpolicy.status import AskedStatus, HelperStatus, LogStatus, StateStatus, TableStatus
 
 HOTTEST_LINES = 5
 SHOWN_WAITING_BYTES = 65536
@@ -105,6 +105,8 @@ def _state_rows(seen: StatusDocument) -> list[str]:
     state, asked = seen.state, seen.asked
     if state is None:
         return []
+    if state.engine:
+        return _engine_rows(state) + _answered_rows(asked)
     figures = state.figures
     age = "nothing saved yet" if state.save_age_s is None else f"saved {state.save_age_s:.1f} s ago"
     share = f", {figures.used_bytes / figures.max_bytes:.0%}" if figures.max_bytes else ""
@@ -118,8 +120,20 @@ def _state_rows(seen: StatusDocument) -> list[str]:
         rows.append(f"state    {asked.evicted:,} records were forgotten before their time: raise max_size")
     if asked and asked.lost:
         rows.append(f"state    {asked.lost:,} changes wait for the hourly pass")
-    answered = asked.answered if asked else {}
-    return rows + [f"{count:>12}  {named}" for named, count in answered.items()]
+    return rows + _answered_rows(asked)
+
+
+def _engine_rows(state: StateStatus) -> list[str]:
+    """The engine that is asked in place of maps. Until a worker has heard of it there are no figures."""
+    figures = state.figures
+    most = f" of {size_text(figures.max_bytes)}" if figures.max_bytes else ""
+    sizes = f"  {figures.entries:,} keys  {size_text(figures.used_bytes)}{most}" if figures.used_bytes else ""
+    rows = [f"state    {state.engine}{sizes}"]
+    return rows if state.up else [*rows, "state    DOWN: a worker cannot reach the engine; the log says why"]
+
+
+def _answered_rows(asked: AskedStatus | None) -> list[str]:
+    return [f"{count:>12}  {named}" for named, count in asked.answered.items()] if asked else []
 
 
 def _zone_rows(seen: StatusDocument) -> list[str]:

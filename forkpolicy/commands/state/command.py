@@ -1,14 +1,18 @@
 """`forkpolicy state`: `list` and `show` what greylisting, limits and lists remember; `reset`, `remember` and `forget`.
 
 The first two read the map that the workers share, in short steps, and change nothing. The others ask the running
-master, whose state process does it; workers see it with their next question.
+master, whose state process does it; workers see it with their next question. An engine is asked directly: no server
+needs to run here.
 
-Exit status 1: nothing there. 69: the master is not running, or there is no map. Raises ForkpolicyError.
+Exit status 1: nothing there. 69: the master is not running, there is no map, or the engine does not answer. Raises
+ForkpolicyError.
 """
 
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import ask_master
@@ -16,14 +20,19 @@ from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.commands.state.records import Wanted, print_records
 from forkpolicy.durations import parse_duration, show_duration
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.messages import StateReply
+from forkpolicy.messages import COMMANDS, StateForgetCommand, StateRememberCommand, StateReply, StateResetCommand
+from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.settings import load_settings
 from forkpolicy.state import keys
+from forkpolicy.state.changing import change
 from forkpolicy.state.live_map import LiveMap
+from forkpolicy.state.redis.opening import open_store
 from forkpolicy.tables.keys import fold_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from forkpolicy.messages import StateCommand
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,37 +98,41 @@ def _duration(text: str) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     wanted = Wanted.from_arguments(arguments)
-    live = LiveMap.open(load_settings(arguments.settings).state.live, read_only=True)
-    try:
-        count = print_records(live, wanted, as_json=arguments.as_json)
-    finally:
-        live.close()
+    state = load_settings(arguments.settings).state
+    store = open_store(state) if is_redis_url(state.url) else LiveMap.open(state.live, read_only=True)
+    with closing(store):
+        count = print_records(store, wanted, as_json=arguments.as_json)
     if not count and not arguments.as_json:
         print(f"nothing is remembered{wanted.text}")
     return EXIT_DONE if count else EXIT_NO
 
 
 def _reset(arguments: argparse.Namespace) -> int:
-    changed = _ask(arguments, {"command": "state-reset", "name": arguments.name, "key": arguments.key})
+    changed = _change(arguments, StateResetCommand(arguments.name, tuple(arguments.key)))
     print(f"{changed} record{'s' * (changed != 1)} forgotten" if changed else f"nothing is remembered{_of(arguments)}")
     return EXIT_DONE if changed else EXIT_NO
 
 
 def _remember(arguments: argparse.Namespace) -> int:
-    command = {"command": "state-remember", "name": arguments.name, "key": arguments.key}
-    _ask(arguments, {**command, "duration_s": arguments.duration_s})
+    _change(arguments, StateRememberCommand(arguments.name, tuple(arguments.key), arguments.duration_s))
     print(f"{' '.join(arguments.key)} is in {arguments.name} for {show_duration(arguments.duration_s)}")
     return EXIT_DONE
 
 
 def _forget(arguments: argparse.Namespace) -> int:
-    changed = _ask(arguments, {"command": "state-forget", "name": arguments.name, "key": arguments.key})
+    changed = _change(arguments, StateForgetCommand(arguments.name, tuple(arguments.key)))
     print(f"{' '.join(arguments.key)} is {'no longer' if changed else 'not'} in {arguments.name}")
     return EXIT_DONE if changed else EXIT_NO
 
 
-def _ask(arguments: argparse.Namespace, command: dict[str, object]) -> int:
-    return ask_master(StateReply, arguments, command).changed
+def _change(arguments: argparse.Namespace, command: StateCommand) -> int:
+    """Have the store changed; how many records that changed."""
+    state = load_settings(arguments.settings).state
+    if not is_redis_url(state.url):
+        name = next(name for name, kind in COMMANDS.items() if kind is type(command))
+        return ask_master(StateReply, arguments, {"command": name, **asdict(command)}).changed
+    with closing(open_store(state)) as store:
+        return change(store, command)
 
 
 def _of(arguments: argparse.Namespace) -> str:

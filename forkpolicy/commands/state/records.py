@@ -1,11 +1,11 @@
-"""The records of a map, picked and printed as they are read: one line each, so that millions need no memory."""
+"""The records of a store, picked and printed as they are read: one line each, so that millions need no memory."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from forkpolicy.durations import show_duration
 from forkpolicy.errors import UsageError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from forkpolicy.state.live_map import LiveMap
     from forkpolicy.state.shown import Shown
 
 STEP = 1000
@@ -63,22 +62,33 @@ class Wanted:
         return not self.glob or fnmatchcase(" ".join(shown.key), self.glob)
 
 
-def print_records(live: LiveMap, wanted: Wanted, *, as_json: bool) -> int:
+class Walked(Protocol):
+    """What records are read from: a live map, or the store of an engine."""
+
+    def walk(self, prefix: bytes, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """As Store.walk."""
+
+    def now_s(self) -> float:
+        """Its clock."""
+
+
+def print_records(store: Walked, wanted: Wanted, *, as_json: bool) -> int:
     """Print them; how many there were."""
     count = 0
-    for shown in _read(live, wanted):
-        print(_as_json(shown) if as_json else _as_text(shown, live.now_s()))
+    for shown, now_s in _read(store, wanted):
+        print(_as_json(shown) if as_json else _as_text(shown, now_s))
         count += 1
     return count
 
 
-def _read(live: LiveMap, wanted: Wanted) -> Iterator[Shown]:
+def _read(store: Walked, wanted: Wanted) -> Iterator[tuple[Shown, float]]:
+    """Each with the time at which it was read."""
     for prefix in wanted.prefixes():
         after = b""
-        while found := live.walk(prefix, after, STEP):
-            after = found[-1][0]
-            records = (show(key, record, live.now_s()) for key, record in found)
-            yield from (shown for shown in records if shown and wanted.fits(shown))
+        while found := store.walk(prefix, after, STEP):
+            after, now_s = found[-1][0], store.now_s()
+            records = (show(key, record, now_s) for key, record in found)
+            yield from ((shown, now_s) for shown in records if shown and wanted.fits(shown))
 
 
 def _as_json(shown: Shown) -> str:

@@ -113,8 +113,10 @@ def _actions(activity: Activity) -> tuple[Word, ...]:
 
 
 def _remembered(state: StateStatus) -> tuple[Word, ...]:
-    """How full the memory is, and what a loss of power would forget."""
+    """How full the memory is, and what a loss of power would forget; of an engine whether it can be reached."""
     figures, age_s = state.figures, state.save_age_s
+    if state.engine:
+        return (Word(state.engine), Word("up") if state.up else Word("DOWN", "bold red"))
     share = f"{figures.used_bytes / figures.max_bytes:.0%} full" if figures.max_bytes else "size unknown"
     saved = Word("nothing saved yet") if age_s is None else Word(f"saved {age_s:.0f} s ago")
     words = (Word(f"{figures.entries:,} records remembered"), Word(share), saved)

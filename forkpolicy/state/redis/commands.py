@@ -12,7 +12,7 @@ Knows no connection. A worker calls `Commands.of` and `answer_of` for each quest
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha1
 from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -103,7 +103,9 @@ def answer_of(question: Question[object], reply: object) -> object:
             return None
 
 
+@cache
 def _source(name: str) -> str:
+    """A file. Read once: a worker has given up root, and perhaps may not read it."""
     return (resources.files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8")
 
 

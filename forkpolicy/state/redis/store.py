@@ -118,8 +118,8 @@ class RedisStore:
 
     def describe(self) -> StoreFigures:
         """What the whole engine uses, and how many keys its database has, whoever they belong to."""
+        infos = self.infos()
         with failures_in_words(self._access):
-            infos = [node.info() for node in self._nodes()]
             entries = sum(node.dbsize() for node in self._nodes())
         return StoreFigures(
             used_bytes=sum(info["used_memory"] for info in infos),
@@ -127,6 +127,11 @@ class RedisStore:
             entries=entries,
             evicted=sum(info["evicted_keys"] for info in infos),
         )
+
+    def infos(self) -> list[dict[str, int]]:
+        """What INFO says of each node that has records."""
+        with failures_in_words(self._access):
+            return [node.info() for node in self._nodes()]
 
     def _nodes(self) -> list[Client]:
         """Those that have records, each with a client of its own."""
