@@ -33,7 +33,7 @@ class GeventLoop:
         watcher.start(lambda events: ready(bool(events & READ), bool(events & WRITE)), pass_events=True)
         return _Watcher(watcher)
 
-    def after(self, delay_s: float, call: Callable[[], None]) -> Handle:
+    def after(self, delay_s: float, call: Callable[[], object]) -> Handle:
         """See Loop."""
         timer = self._loop.timer(delay_s)
         handle = _Watcher(timer)

@@ -47,7 +47,7 @@ NAMES: Final = {**{number: name for name, number in TYPES.items()}, pycares.QUER
 TRIES: Final = 2
 # From the third on they would set the time-out.
 MAX_ANSWERS: Final = 2
-# All of them are read in one turn of the loop, 30 us each, and one malformed answer ends them all.
+# All of them may be read in one turn of the loop, 30 us each, and one malformed answer ends them all.
 MAX_IN_FLIGHT: Final = 16
 NO_SOCKET: Final = -1
 NOT_ASKED: Final = -1
@@ -57,7 +57,6 @@ REASONS: Final = {
     errno.ARES_EFORMERR: "FORMERR",
     errno.ARES_ENOTIMP: "NOTIMP",
     errno.ARES_EBADRESP: "malformed answer",
-    errno.ARES_ETIMEOUT: "no answer in time",
     errno.ARES_ECONNREFUSED: "the name server cannot be reached",
     NOT_ASKED: "c-ares does not ask for names with such characters",
 }
@@ -78,6 +77,7 @@ class Channel:
         "_loop",
         "_may_read",
         "_results",
+        "_timeout_s",
         "_watches",
         "in_flight",
         "order",
@@ -88,7 +88,7 @@ class Channel:
         loop: Loop,
         servers: Sequence[str],
         timeout_s: float,
-        finished: Callable[[Channel], None],
+        finished: Callable[[Channel], object],
         may_read: Callable[[], bool],
     ) -> None:
         """`servers`: one at least. `finished` is called from the loop when answers came;
@@ -96,6 +96,7 @@ class Channel:
         not take.
         """
         self._loop = loop
+        self._timeout_s = timeout_s
         self._finished = finished
         self._may_read = may_read
         self._watches: dict[int, Handle] = {}
@@ -146,11 +147,13 @@ class Channel:
         if self._results:
             self._loop.after(0, partial(self._finished, self))
 
-    def read(self) -> None:
-        """Hand over the answers that have come."""
+    def read(self) -> int:
+        """Hand over the answers that have come; how many."""
         results, self._results = self._results, []
         for came, name, rrtype, result, error in results:
-            came(_answer(name, rrtype, result, error), error in OF_THE_SOCKET)
+            late = error == errno.ARES_ETIMEOUT
+            came(no_answer(self._timeout_s) if late else _answer(name, rrtype, result, error), error in OF_THE_SOCKET)
+        return len(results)
 
     def look_at_clock(self) -> None:
         """Send again what was not answered in time, or give it up. To be called some times a second."""
@@ -199,6 +202,11 @@ class Channel:
     def _finish(self) -> None:
         if self._results:
             self._finished(self)
+
+
+def no_answer(timeout_s: float) -> Answer:
+    """None came within all tries of `timeout_s`."""
+    return failure(f"no answer in {TRIES * timeout_s:g} s")
 
 
 def _answer(name: str, rrtype: str, result: pycares.DNSResult | None, error: int | None) -> Answer:

@@ -31,7 +31,7 @@ class Loop(Protocol):
     def watch(self, fd: int, *, read: bool, write: bool, ready: Ready) -> Handle:
         """Call `ready(may be read, may be written)` whenever `fd` is, until the handle is stopped."""
 
-    def after(self, delay_s: float, call: Callable[[], None]) -> Handle:
+    def after(self, delay_s: float, call: Callable[[], object]) -> Handle:
         """Call once, after `delay_s`; 0: in the next turn, when others had theirs."""
 
 
@@ -50,7 +50,7 @@ class SelectorLoop:
         events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
         return _Watch(self._selector, fd, events, ready)
 
-    def after(self, delay_s: float, call: Callable[[], None]) -> Handle:
+    def after(self, delay_s: float, call: Callable[[], object]) -> Handle:
         """See Loop."""
         timer = _Timer(call)
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), timer))
@@ -98,8 +98,8 @@ class _Watch:
 
 
 class _Timer:
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call: Callable[[], None] | None = call
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
 
     def fire(self) -> None:
         call, self._call = self._call, None

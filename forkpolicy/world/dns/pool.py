@@ -1,7 +1,7 @@
 """The channels of a resolver: which one takes the next question, when it begins anew, and whom it asks first.
 
 Eight take questions in turn, so that few questions share a socket. One that takes no more is put aside until all it has
-was answered; others are opened meanwhile. One channel is read in one turn of the loop, and others have theirs.
+was answered; others are opened meanwhile. Few answers are read in one turn of the loop, and others have theirs.
 
 Servers without settings are those of resolv.conf, which is read again when it has changed.
 """
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CHANNELS: Final = 8
 # More are left over from a time with many questions in flight.
 MAX_IDLE: Final = 4 * CHANNELS
+# Answers, 30 us each; those that one socket has beyond that are read along.
+READ_A_TURN: Final = 8
 LOOK_EVERY_S: Final = 5
 
 
@@ -43,7 +45,7 @@ class Pool:
         self._version = version_of(resolv_conf)
         self._looked_s = monotonic()
         self._order = 0
-        self._turn = -1
+        self._turn, self._read_in_turn = -1, 0
         self._open: deque[Channel] = deque()
         self._aside: set[Channel] = set()
         self.servers = tuple(servers) or servers_of(resolv_conf)
@@ -108,7 +110,7 @@ class Pool:
         return self.servers[first:] + self.servers[:first]
 
     def _finished(self, channel: Channel) -> None:
-        channel.read()
+        self._read_in_turn += channel.read()
         if channel in self._aside and not channel.in_flight:
             self._aside.remove(channel)
             if len(self._open) < MAX_IDLE:
@@ -119,10 +121,9 @@ class Pool:
         self._came()
 
     def _may_read(self) -> bool:
-        if self._turn == self._loop.turn:
-            return False
-        self._turn = self._loop.turn
-        return True
+        if self._turn != self._loop.turn:
+            self._turn, self._read_in_turn = self._loop.turn, 0
+        return self._read_in_turn < READ_A_TURN
 
     def _look_at_resolv_conf(self) -> None:
         if self._is_given or monotonic() < self._looked_s + LOOK_EVERY_S:

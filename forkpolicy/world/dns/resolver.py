@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy.world.dns.answers import failure
 from forkpolicy.world.dns.cache import Cache
-from forkpolicy.world.dns.channels import TRIES
+from forkpolicy.world.dns.channels import TRIES, no_answer
 from forkpolicy.world.dns.pool import Pool
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Resolver:
         now = monotonic()
         # In the order in which they were asked, and so in that of their ends.
         for asked in list(takewhile(lambda asked: asked.by_s <= now, self._asked.values())):
-            self._finish(asked, failure(f"no answer in {TRIES * self.timeout_s:g} s"))
+            self._finish(asked, no_answer(self.timeout_s))
         if is_busy or self._asked:
             self._tick_later()
         self._flush()
