@@ -16,12 +16,23 @@ from forkpolicy.state_settings import EMBEDDED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from forkpolicy.policy.model import Acl, Model
     from forkpolicy.settings import Settings
 
 
-def asked_servers(settings: Settings, *, remembers: bool) -> tuple[AskedServer, ...]:
-    """All of them. `remembers`: the policy asks the store."""
-    return tuple(_engine(settings)) if remembers else ()
+def asked_servers(settings: Settings, model: Model) -> tuple[AskedServer, ...]:
+    """All of them."""
+    return (*(_engine(settings) if model.remembers else ()), *_services(model))
+
+
+def _services(model: Model) -> Iterator[AskedServer]:
+    """Other policy servers, each once, at the first ACL that asks it."""
+    first: dict[str, Acl] = {}
+    for acl in model.acls.values():
+        for endpoint in (each.endpoint for each in acl.matchers if each.endpoint):
+            first.setdefault(endpoint, acl)
+    for endpoint, acl in first.items():
+        yield AskedServer(f"service {endpoint}", acl.word.error, (endpoint,))
 
 
 def _engine(settings: Settings) -> Iterator[AskedServer]:

@@ -98,12 +98,13 @@ def clashes(endpoints: Sequence[str], base: Path) -> Iterator[tuple[int, int]]:
     `base`: the directory that relative paths are relative to. Two names of one host are found at the start alone.
     """
     for later, text in enumerate(endpoints):
-        earlier = next((at for at in range(later) if _is_same_socket(endpoints[at], text, base)), None)
+        earlier = next((at for at in range(later) if is_same_socket(endpoints[at], text, base)), None)
         if earlier is not None:
             yield earlier, later
 
 
-def _is_same_socket(one: str, other: str, base: Path) -> bool:
+def is_same_socket(one: str, other: str, base: Path) -> bool:
+    """Whether two endpoints cannot both be listened on. `base` as in `clashes`."""
     if one.startswith("unix:") != other.startswith("unix:"):
         return False
     if one.startswith("unix:"):

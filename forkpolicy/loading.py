@@ -19,7 +19,7 @@ from forkpolicy.messages import Outline
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
 from forkpolicy.postfix.addresses import Rewriting
-from forkpolicy.settings import absolute, load_settings
+from forkpolicy.settings import absolute, load_settings, own_sockets
 from forkpolicy.state.live_state import LiveState
 from forkpolicy.status import PolicySummary
 from forkpolicy.tables.live_table import LiveTable
@@ -202,6 +202,7 @@ def load_with(
         also_wanted=shadow.policy.wanted if shadow else (),
         store=store,
         skips_failures=settings.state.fail == "skip",
+        own_sockets=own_sockets(settings),
     )
     return Loaded(
         settings,
@@ -235,6 +236,7 @@ def _load_shadow(settings: Settings, files: Files, tables: _LiveTables) -> tuple
             delimiter=settings.mail.recipient_delimiter,
             views=views_of(settings.mail),
             skips_failures=settings.state.fail == "skip",
+            own_sockets=own_sockets(settings),
         )
     except ConfigError as error:
         left_out = Diagnostic(settings.shadow, 0, 0, "the shadow policy is left out: it failed to load")

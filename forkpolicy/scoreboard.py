@@ -48,6 +48,7 @@ ACTIONS: Final = (
     "INFO",
     "RELAY",
     "restriction",
+    "service",
     "log",
     "score",
     "remember",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkpolicy.addresses import unix_path
 from forkpolicy.declared import Declared, TomlReader, Values, decode, default_of, setting
 from forkpolicy.dns_settings import DnsSettings
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
@@ -230,6 +231,13 @@ def sockets_of(settings: Settings) -> list[tuple[str, str, str]]:
         ("server", "control", settings.server.control),
         *([("metrics", "listen", metrics)] if metrics else []),
     ]
+
+
+def own_sockets(settings: Settings) -> list[str]:
+    """The same endpoints alone, paths from the root."""
+    base = Path(settings.path).parent
+    every = (endpoint for _, _, endpoint in sockets_of(settings))
+    return [f"unix:{unix_path(each, base)}" if each.startswith("unix:") else each for each in every]
 
 
 def absolute(path: str | Path) -> str:

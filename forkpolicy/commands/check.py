@@ -108,7 +108,7 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     except ConfigError as error:
         return [*diagnostics, *_obstacles(settings, (), diagnostics), *error.diagnostics], settings, None
     diagnostics += _obstacles(settings, loaded.table_paths, diagnostics, remembers=loaded.remembers)
-    servers = asked_servers(settings, remembers=loaded.remembers)
+    servers = asked_servers(settings, loaded.policy.model)
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += _rights(settings, files)

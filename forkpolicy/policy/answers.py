@@ -223,7 +223,7 @@ class Answers:
             question = matcher.question(values)
             if question is None:
                 return _NOTHING_TO_ASK
-            ask = self.mode.ask if acl.remembering else self.mode.ask_world
+            ask = self.mode.ask if acl.remembering else self._ask_world
             return self._read(acl, matcher, question, ask(question))
         except MustWait as wait:
             assert question is not None
@@ -231,6 +231,17 @@ class Answers:
             raise
         except Exception as error:  # noqa: BLE001 - a failure is an answer, too
             return self._not_given(acl, matcher, question, error)
+
+    def _ask_world(self, question: Question[object]) -> object:
+        """Ask, unless another ACL of this request has asked the same: a service may count what it is asked."""
+        for given in self._given.values():
+            if given.question == question and not given.not_asked:
+                if given.failure:
+                    raise given.failure
+                if given.answer is None:
+                    raise WorldError(given.reason)
+                return given.answer
+        return self.mode.ask_world(question)
 
     def _read(self, acl: Acl, matcher: Matcher, question: Question[object], answer: object) -> Given:
         try:

@@ -42,15 +42,16 @@ def load_policy(
     also_wanted: Sequence[str] = (),
     store: Answering | None = None,
     skips_failures: bool = False,
+    own_sockets: Sequence[str] = (),
 ) -> tuple[Policy, list[Diagnostic]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
     nothing yet. `views` of addresses are those of `rewriting`; None: as they came. `also_wanted` are attributes that
     somebody else reads of the same requests. `store` has what the policy remembers; with `skips_failures` an ACL cannot
-    be known when that fails, unless it says otherwise.
+    be known when that fails, unless it says otherwise. `own_sockets`: endpoints of this server, which it must not ask.
     """
     files = files or Files()
     parsed = parse_policy(path, files)
-    context = BuildContext(files, {}, delimiter, clock, skips_failures)
+    context = BuildContext(files, {}, delimiter, clock, skips_failures, own_sockets)
     declarations = {each.name: each for each in _declarations(parsed.statements)}
     resolver = Resolver(context, lambda declared: lookup_for(declarations[declared.name]))
     model = resolver.resolve(parsed.statements, on_error)

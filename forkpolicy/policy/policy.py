@@ -10,6 +10,7 @@ from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.outcome import Outcome
 from forkpolicy.policy.plan.index import COSTS_US
 from forkpolicy.policy.plan.plan import plan
+from forkpolicy.policy.results import WHOLE_REPLY, whole_reply
 from forkpolicy.postfix.addresses import door
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
@@ -61,7 +62,9 @@ class Policy:
         views = views or {}
         self._understood = door(self.wanted, views)
         self._renders = {
-            name: action.template.bound(positions, views, whole=VERBS.get(action.verb) in ONE_WORD)
+            name: whole_reply(action.template)
+            if action.verb == WHOLE_REPLY
+            else action.template.bound(positions, views, whole=VERBS.get(action.verb) in ONE_WORD)
             for name, action in model.actions.items()
             if action.template
         }

@@ -14,7 +14,7 @@ from forkpolicy.policy.matchers.remembering.deeds import FORMS, parse_deed
 from forkpolicy.policy.matchers.types import build_matchers, type_diagnostic, type_named
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Model, Rule
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement, Word
-from forkpolicy.policy.results import check_names, example, may_be_malformed
+from forkpolicy.policy.results import WHOLE_REPLY, check_names, example, may_be_malformed
 from forkpolicy.policy.template import Template, parse_template
 from forkpolicy.protocol.reply import Reply, encode, parse_reply
 
@@ -140,7 +140,7 @@ class Resolver:
             self._twice(statement.name, "action")
         else:
             action = self.actions[name] = self._parsed_action(statement)
-            if name == DEFAULT_ACTION and action.kind != "reply":
+            if name == DEFAULT_ACTION and (action.kind != "reply" or action.verb == WHOLE_REPLY):
                 message = f'"{DEFAULT_ACTION}" must be a reply, and a {action.verb} is not one'
                 self.context.diagnostics.append(statement.reply.error(message))
 
@@ -155,7 +155,9 @@ class Resolver:
                 deed = parse_deed(verb.lower(), words, self.context)
                 return Action(name, "deed", word.place, Reply(deed.verb, word.text), deed=deed)
             template = parse_template(rest if verb.lower() == "log" else word.text)
-            self._check_matches(word, template.matches)
+            self._check_matches(word, template)
+            if self._asks_service(template.whole_of):
+                return Action(name, "reply", word.place, Reply(WHOLE_REPLY, word.text), template)
             if verb.lower() == "log":
                 return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)
@@ -169,8 +171,8 @@ class Resolver:
         upper = _upper_verb(word.text, reply)
         return Action(name, "reply", word.place, reply, upper, checked=may_be_malformed(reply, upper))
 
-    def _check_matches(self, word: Word, names: Iterable[str]) -> None:
-        for name in names:
+    def _check_matches(self, word: Word, template: Template) -> None:
+        for name in template.matches:
             acl = self.acls.get(name)
             if acl is None:
                 near = nearest(name, self.acls)
@@ -179,13 +181,18 @@ class Resolver:
             elif not acl.asks and not any(matcher.lookup for matcher in acl.matchers):
                 message = f'acl "{name}" asks no table and remembers nothing, so "{{match.{name}}}" is always empty'
                 self.context.diagnostics.append(word.error(message))
-
             elif acl.asks:
                 acl.asks.put_in()
+        for name in template.texts:
+            if name in self.acls and not self._asks_service(name):
+                message = f'acl "{name}" asks no service, and only a service replies with a text'
+                self.context.diagnostics.append(word.error(message, f'did you mean "{{match.{name}}}"?'))
 
     def _has_foreign_text(self, name: str) -> bool:
-        acl = self.acls.get(name)
-        return acl is not None and any(matcher.foreign_text for matcher in acl.matchers)
+        return name in self.acls and any(matcher.foreign_text for matcher in self.acls[name].matchers)
+
+    def _asks_service(self, name: str) -> bool:
+        return name in self.acls and any(matcher.endpoint for matcher in self.acls[name].matchers)
 
     def _access(self, statement: AccessStatement) -> None:
         clauses = list(statement.clauses)

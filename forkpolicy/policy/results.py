@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.template import MATCH_PREFIX
+from forkpolicy.policy.template import is_match
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from forkpolicy.policy.template import Template
+    from forkpolicy.policy.template import Render, Template
     from forkpolicy.protocol.reply import Reply
 
 # What no client can choose: the operator's own settings, Postfix's own names, and the login of one who has proved it.
 NOT_OF_THE_CLIENT = ("sasl_username", "policy_context", "server_address", "server_port", "queue_id")
+# The verb of an action that is whatever a service replies.
+WHOLE_REPLY = "service"
 SEPARATOR = {"address": "@", "transport": ":", "header": ":"}
 
 
@@ -33,11 +35,17 @@ def check_names(template: Template, foreign: Collection[str] = ()) -> None:
     chosen = template.names if needs in ONE_WORD else _names_of_header(template) if needs == "header" else ()
     what = "which header this is" if needs == "header" else "where mail goes"
     for name in chosen:
-        if name.removeprefix(MATCH_PREFIX) in foreign:
-            raise ValueError(f"{verb} with {{{name}}} lets those who run the DNS list choose {what}: it is for texts")
-        if name not in NOT_OF_THE_CLIENT and not name.startswith(MATCH_PREFIX):
+        if name.partition(".")[2] in foreign:
+            raise ValueError(f"{verb} with {{{name}}} lets the server that is asked choose {what}: it is for texts")
+        if name not in NOT_OF_THE_CLIENT and not is_match(name):
             allowed = ", ".join(f"{{{each}}}" for each in NOT_OF_THE_CLIENT)
             raise ValueError(f"{verb} with {{{name}}} lets the client choose {what}: use {{match.ACL}}, {allowed}")
+
+
+def whole_reply(template: Template) -> Render:
+    """The reply of a service as it is. What it renders raises ValueError where Postfix would not take that."""
+    name = template.whole_of
+    return lambda values, match: parse_reply(match(name, values)).text
 
 
 def example(template: Template) -> str:

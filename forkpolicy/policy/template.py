@@ -29,6 +29,8 @@ ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
     "recipient_localpart": ("recipient", False),
 }
 MATCH_PREFIX = "match."
+# Of a service's reply what stands behind its first word.
+TEXT_PREFIX = "match-text."
 # What the world says of a request (the text of a header, another server's reply) is longer than an attribute.
 MAX_MATCH_CHARS = 400
 
@@ -51,13 +53,24 @@ class Template:
 
     @property
     def matches(self) -> tuple[str, ...]:
-        """The ACLs whose table entry is put in."""
-        return tuple(name[len(MATCH_PREFIX) :] for name in self.names if name.startswith(MATCH_PREFIX))
+        """The ACLs whose table entry or answer is put in."""
+        return tuple(name.partition(".")[2] for name in self.names if is_match(name))
+
+    @property
+    def whole_of(self) -> str:
+        """The ACL whose answer is all of it; empty where there is more, or something else."""
+        name = self.pieces[0][1] if len(self.pieces) == 1 else ""
+        return name[len(MATCH_PREFIX) :] if name.startswith(MATCH_PREFIX) else ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The ACLs of which the text of a reply is put in."""
+        return tuple(name[len(TEXT_PREFIX) :] for name in self.names if name.startswith(TEXT_PREFIX))
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes that are put in, whole or in part."""
-        own = (name for name in self.names if not name.startswith(MATCH_PREFIX))
+        own = (name for name in self.names if not is_match(name))
         return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, None))[0] for name in own))
 
     def bound(self, positions: Mapping[str, int], views: Views, *, whole: bool = False) -> Render:
@@ -85,6 +98,11 @@ def parse_template(text: str) -> Template:
     return Template(tuple(pieces))
 
 
+def is_match(name: str) -> bool:
+    """Whether a name stands for what an ACL has found."""
+    return name.startswith((MATCH_PREFIX, TEXT_PREFIX))
+
+
 def fitting(text: str) -> str:
     """Cut to what fits into one SMTP reply line, at a whole character."""
     # Four bytes are the longest that a character becomes: short texts need no counting.
@@ -95,7 +113,7 @@ def fitting(text: str) -> str:
 
 
 def _checked(name: str) -> str:
-    if name in ATTRIBUTES or name in ADDRESS_PARTS or name.startswith(MATCH_PREFIX):
+    if name in ATTRIBUTES or name in ADDRESS_PARTS or is_match(name):
         return name
     near = nearest(name, [*ATTRIBUTES, *ADDRESS_PARTS])
     hint = (
@@ -131,7 +149,7 @@ def _render(
         if literal:
             parts.append(f"{{literal{number}}}")
         else:
-            limit_chars = MAX_MATCH_CHARS if name.startswith(MATCH_PREFIX) else MAX_CHARS
+            limit_chars = MAX_MATCH_CHARS if is_match(name) else MAX_CHARS
             parts.append(f"{{put_in({_value(name, number, positions, views, namespace)}, {limit_chars})}}")
     # Half the time of a function for each name: nearly every refusal names a domain.
     text = "".join(parts)
@@ -142,9 +160,11 @@ def _render(
 
 def _value(name: str, number: int, positions: Mapping[str, int], views: Views, namespace: dict[str, object]) -> str:
     """The expression of what stands for a name. `number` keeps its names apart from those of others."""
-    if name.startswith(MATCH_PREFIX):
-        namespace[f"acl{number}"] = name[len(MATCH_PREFIX) :]
-        return f"match(acl{number}, values)"
+    if is_match(name):
+        namespace[f"acl{number}"] = name.partition(".")[2]
+        found = f"match(acl{number}, values)"
+        namespace["text_of"] = _text_of
+        return f"text_of({found})" if name.startswith(TEXT_PREFIX) else found
     attribute, is_domain = ADDRESS_PARTS.get(name, (name, None))
     came = f"(values[{positions[attribute]}] or '')"
     if is_domain is None:
@@ -155,6 +175,11 @@ def _value(name: str, number: int, positions: Mapping[str, int], views: Views, n
         return f"known{number}({came}.partition('@')[2]) or domain{number}({came})"
     namespace[f"part{number}"] = lambda address: _part(view(address) if view else address, is_domain=is_domain)
     return f"part{number}({came})"
+
+
+def _text_of(reply: str) -> str:
+    """What stands behind the first word."""
+    return "".join(reply.split(None, 1)[1:])
 
 
 def _part(address: str, *, is_domain: bool) -> str:

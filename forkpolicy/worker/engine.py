@@ -15,14 +15,17 @@ from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.worker.asked_lists import AskedLists
 from forkpolicy.worker.asked_store import AskedStore
 from forkpolicy.worker.counters import Counters
+from forkpolicy.worker.dns_loop import GeventLoop
 from forkpolicy.worker.generation import Generation, Surroundings
 from forkpolicy.worker.implementation import CHOSEN
 from forkpolicy.worker.names import Names
 from forkpolicy.worker.remote_store import remote_store
 from forkpolicy.worker.seldom_log import SeldomLog
+from forkpolicy.worker.services.asker import AskedServices
 from forkpolicy.worker.waiting import Waiting
 from forkpolicy.worker.world import World
 from forkpolicy.world.dnsbl import Dnsbl
+from forkpolicy.world.service import Service
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
@@ -50,6 +53,7 @@ class Engine:
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
         self.waiting = Waiting(self.store, self.world, self.seldom_log, self.bug)
+        self.services = self.world.askers[Service.kind] = AskedServices(GeventLoop, self.seldom_log)
         self._around = Surroundings(log, self.seldom_log, self.counters, self.store, self.world)
         self._wait = MustWait()
         self.layouts_epoch = 0

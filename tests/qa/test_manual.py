@@ -18,7 +18,7 @@ from forkpolicy.master.generation import FIXED, FIXED_STATE
 from forkpolicy.policy.matchers import types
 from forkpolicy.policy.matchers.regex import REGEX_CHARS
 from forkpolicy.policy.parser import KEYWORDS
-from forkpolicy.policy.template import ADDRESS_PARTS, MATCH_PREFIX
+from forkpolicy.policy.template import ADDRESS_PARTS, MATCH_PREFIX, TEXT_PREFIX
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, VERBS
 from forkpolicy.settings import SECTIONS, Settings, declared
@@ -203,6 +203,7 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     values |= {"rate": "{sasl_username} 100/1h", "distinct": "{sasl_username} {client_address} >5/1h"}
     values |= {"listed": "trapped {client_address}", "greylisting": "delay=5m"}
     values |= {"date": "12-24..01-06", "client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
+    values |= {"service": "unix:/run/postgrey/socket DEFER_IF_PERMIT timeout=1s"}
     values |= {"country": "table:t CN RU", "asn": "table:t AS64500 64501"}
     values |= {"rbl": "zen.example=127.0.0.2-11", "rhsbl": "{sender} dbl.example"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
@@ -255,7 +256,7 @@ def test_the_manual_has_what_makes_an_expression():
 def test_the_manual_has_every_name_of_a_template():
     """Parts of addresses, matches and braces."""
     named = {name[1:-1] for name in names_in(rows_of(LANGUAGE, "Actions", 1)) if len(name) > 2}
-    assert named == {*ADDRESS_PARTS, f"{MATCH_PREFIX}ACL", "sender", "client_address"}
+    assert named == {*ADDRESS_PARTS, f"{MATCH_PREFIX}ACL", f"{TEXT_PREFIX}ACL", "sender", "client_address"}
 
 
 def test_the_example_of_the_manual_loads():

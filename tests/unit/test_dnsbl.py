@@ -350,7 +350,7 @@ def test_a_rule_that_an_earlier_one_shadows():
 def test_words_of_strangers_direct_no_mail(action):
     """Who runs the list would choose where mail goes."""
     (found,) = diagnostics_of(f"acl bad rbl a.example\naction x {action}\naccess bad x\n")
-    assert "lets those who run the DNS list choose" in found
+    assert "lets the server that is asked choose" in found
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from forkpolicy import reachable
 from forkpolicy.asked_servers import asked_servers
 from forkpolicy.errors import Diagnostic
+from forkpolicy.policy.load import load_policy
 from forkpolicy.preflight import Start, find_remarks
 from forkpolicy.reachable import AskedServer, find_unreachable, name_servers
 from forkpolicy.settings import load_settings
@@ -211,17 +212,42 @@ def test_without_systemd(monkeypatch, tmp_path):
     assert found("inet:192.0.2.53:53") == []
 
 
+def model(folder, text):
+    """What a policy of this text means."""
+    path = folder / "policy.conf"
+    path.write_text(text)
+    return load_policy(str(path), lambda _: None)[0].model
+
+
+def test_services_are_servers_of_the_policy(tmp_path):
+    """Each stands once, where the first ACL asks it, with its path from the root."""
+    settings = load_settings_of(tmp_path)
+    text = "acl a service unix:x/grey DUNNO\nacl b service inet:spf.example:10 5*\nacl c service unix:x/grey 4*\n"
+    grey, spf = asked_servers(settings, model(tmp_path, text))
+    assert grey.endpoints == (f"unix:{tmp_path}/x/grey",)
+    assert grey.at("message", "").place == f"{tmp_path}/policy.conf:1:5"
+    assert spf.endpoints == ("inet:spf.example:10",)
+    assert spf.at("message", "").place == f"{tmp_path}/policy.conf:2:5"
+
+
+def load_settings_of(folder):
+    """Settings with nothing in them."""
+    (folder / "forkpolicy.toml").write_text("")
+    return load_settings(folder / "forkpolicy.toml")
+
+
 def test_servers_of_the_settings(tmp_path):
     """The engine's hosts and files stand where `url` does; a policy that does not remember asks none."""
     path = tmp_path / "forkpolicy.toml"
     path.write_text('[state]\nurl = "lmdb:"\n')
     settings = load_settings(path)
-    assert asked_servers(settings, remembers=True) == ()
+    remembering, forgetful = (model(tmp_path, text) for text in ("acl x listed x {sender}\naccess x\n", ""))
+    assert asked_servers(settings, remembering) == ()
     url = "rediss+sentinel://192.0.2.1,[2001:db8::1]:7000/mail"
     settings = replace(settings, state=replace(settings.state, url=url, ca_file="/root/ca.pem"))
-    (engine,) = asked_servers(settings, remembers=True)
+    (engine,) = asked_servers(settings, remembering)
     assert engine.endpoints == ("inet:192.0.2.1:26379", "inet:[2001:db8::1]:7000")
     assert engine.files == ("/root/ca.pem",)
     assert engine.at("message", "hint").place == f"{path}:2:1"
-    assert asked_servers(settings, remembers=False) == ()
+    assert asked_servers(settings, forgetful) == ()
     assert find_remarks(Start(settings, servers=(engine,))) == []

@@ -79,7 +79,7 @@ def serve(settings_path: str) -> int:
 
 
 def _planned_start(loaded: Loaded, *, activated: bool) -> Start:
-    servers = asked_servers(loaded.settings, remembers=loaded.remembers)
+    servers = asked_servers(loaded.settings, loaded.policy.model)
     return Start(loaded.settings, loaded.table_paths, activated, loaded.remembers, servers, is_ours=True)
 
 

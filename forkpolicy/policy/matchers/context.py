@@ -48,7 +48,8 @@ class DeclaredAcl(Protocol):
 @dataclass
 class BuildContext:
     """One load of a policy. `delimiter` is Postfix's recipient_delimiter; `acls` are those above the statement at hand,
-    and `acl` the name of its own; `skips_failures`: a store that fails leaves an ACL unknown unless it says otherwise.
+    and `acl` the name of its own; `skips_failures`: a store that fails leaves an ACL unknown unless it says otherwise;
+    `own_sockets`: the endpoints that this server listens on, with paths from the root.
     """
 
     files: Files
@@ -56,6 +57,7 @@ class BuildContext:
     delimiter: str = ""
     clock: Callable[[], float] = time.time
     skips_failures: bool = False
+    own_sockets: Sequence[str] = ()
     acls: Mapping[str, DeclaredAcl] = field(default_factory=dict)
     acl: str = ""
     diagnostics: list[Diagnostic] = field(default_factory=list)

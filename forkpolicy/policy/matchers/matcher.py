@@ -144,6 +144,8 @@ class Matcher:
     zones: tuple[Zone, ...] = ()
     # A store, a name server or a service that does not answer leaves its answer unknown.
     skips: bool = False
+    # The policy server that it asks, whose whole reply is what `{match.ACL}` puts in.
+    endpoint: str = ""
     # Strangers choose what `{match.ACL}` puts in: it is fit for a text, and not for where mail goes.
     foreign_text: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING

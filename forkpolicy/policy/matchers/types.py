@@ -22,7 +22,7 @@ from forkpolicy.policy.matchers import (
     unqualified,
     version,
 )
-from forkpolicy.policy.matchers.asking import rbl, rhsbl
+from forkpolicy.policy.matchers.asking import rbl, rhsbl, service
 from forkpolicy.policy.matchers.remembering import distinct, greylisting, listed, rate
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
@@ -66,6 +66,7 @@ TYPES: Final[dict[str, AclType]] = {
     "listed": listed.TYPE,
     "rbl": rbl.TYPE,
     "rhsbl": rhsbl.TYPE,
+    "service": service.TYPE,
 }
 TABLE_PREFIX: Final = "table:"
 
