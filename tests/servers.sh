@@ -3,7 +3,8 @@
 # what is installed here does not start with the machine.
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=
-for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey; do
+for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey \
+    policyd-spf:postfix-policyd-spf-python; do
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
 [ "$missing" ] || exit 0

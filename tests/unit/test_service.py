@@ -374,6 +374,35 @@ def test_no_more_connections_than_allowed(make, monkeypatch, most):
     assert service.opened == most
 
 
+def test_questions_about_one_message_go_to_one_connection(make):
+    """As from Postfix: policyd-spf knows there which messages have their header."""
+    asked_on = {}
+
+    def script(sock, number):
+        instance = service.requests[-1].rpartition(b"instance=")[2].strip()
+        asked_on.setdefault(instance, []).append(sock)
+        if number > 2:
+            sock.sendall(LATER)
+
+    service, asker = make(script)
+    question, got = asker.engine.policy.model.acls["grey"].asks.question({}), []
+
+    def ask(instance):
+        asker.engine.services.begin(question, request(instance=instance), got.append)
+
+    ask("a")
+    ask("b")
+    until(lambda: len(asked_on) == 2)
+    for (sock,) in list(asked_on.values()):
+        sock.sendall(LATER)
+    until(lambda: len(got) == 2)
+    for number, instance in enumerate("abbaabab", 3):
+        ask(instance)
+        until(lambda: len(got) == number)  # noqa: B023 - called here
+    assert [len(set(sockets)) for sockets in asked_on.values()] == [1, 1]
+    assert [len(sockets) for sockets in asked_on.values()] == [5, 5]
+
+
 def test_idle_connections_are_closed(make, monkeypatch):
     """Before the server closes them."""
     monkeypatch.setattr(server_module, "TIDY_S", 0.01)
@@ -527,10 +556,10 @@ def test_what_a_service_may_not_choose(action, message):
     assert any(message in each for each in refused(text))
 
 
-def test_the_default_is_a_reply_of_its_own():
+def test_the_default_is_no_reply_of_a_service():
     """At the end of the policy no service need have replied."""
     (message,) = refused("acl grey service unix:x DUNNO\naction default {match.grey}\n")
-    assert message == '"default" must be a reply of its own, and a service is not one'
+    assert message == '"default" must be a reply, and a service is not one'
 
 
 def test_actions_that_hold():

@@ -44,7 +44,9 @@ class Owner(Protocol):
 
 
 class ServiceConnection:
-    """From its first question on. `sock` is non-blocking and connecting, or connected already."""
+    """From its first question on. `sock` is non-blocking and connecting, or connected already. `instance`: the message
+    that it was last asked about.
+    """
 
     def __init__(self, sock: socket.socket, loop: Loop, owner: Owner, raw: bytes) -> None:
         self._sock, self._loop, self._owner = sock, loop, owner
@@ -52,6 +54,7 @@ class ServiceConnection:
         self._received = b""
         self._is_connected = self._is_kept = False
         self.is_asked = True
+        self.instance = b""
         self.born_s = self.used_s = time.monotonic()
         self._handle: Handle = loop.watch(sock.fileno(), read=False, write=True, ready=self._ready)
 
@@ -66,9 +69,9 @@ class ServiceConnection:
             return False
         return False
 
-    def ask(self, raw: bytes) -> None:
+    def ask(self, raw: bytes, instance: bytes) -> None:
         """Ask the next question. Only while it is free and quiet."""
-        self.is_asked, self._received, self._unsent = True, b"", raw
+        self.is_asked, self._received, self._unsent, self.instance = True, b"", raw, instance
         try:
             sent = self._sock.send(raw)
         except BlockingIOError:

@@ -1,6 +1,7 @@
 """One policy server that is asked, by one worker: its connections, the questions that wait for one, and how it does.
 
 A question is asked on a connection that is free, or on a new one; MOST_CONNECTIONS at a time, and others wait in order.
+Those about one message go to one connection where they can, as from Postfix: a server may know them by that.
 It is over with the reply, with its time limit, or with what goes wrong. One that meets a kept connection which the
 server has closed is asked again once, on a new one, as Postfix does (smtpd_policy_service_try_limit); nothing else is
 ever asked twice.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import random
+import re
 import time
 from collections import Counter, deque
 from functools import partial
@@ -38,15 +40,18 @@ TIDY_S: Final = 20.0
 FAILURES: Final = 3
 FIRST_REST_S: Final = 1.0
 LONGEST_REST_S: Final = 30.0
+_INSTANCE: Final = re.compile(rb"^instance=([^\r\n]+)", re.MULTILINE).search
 
 
 class _Asked:
     """A question under way. `places`: where else it may try to connect."""
 
-    __slots__ = ("connection", "done", "is_repeated", "places", "raw", "timer", "why")
+    __slots__ = ("connection", "done", "instance", "is_repeated", "places", "raw", "timer", "why")
 
     def __init__(self, raw: bytes, done: Done) -> None:
         self.raw = raw
+        found = _INSTANCE(raw)
+        self.instance = found[1] if found else b""
         self.done: Done | None = done
         self.timer: Handle | None = None
         self.connection: ServiceConnection | None = None
@@ -99,15 +104,16 @@ class AskedService:
     def _go_on(self) -> None:
         """Give connections to questions that wait."""
         while self._waiting:
-            connection = self._free_connection()
+            connection = self._free_connection(self._waiting[0].instance)
             if connection is None and not self._has_room():
                 return
             asked = self._waiting.popleft()
             if asked.done is None:
-                continue
-            if connection:
+                # Nobody has used the connection: it stays free.
+                self._free += [connection] if connection else []
+            elif connection:
                 asked.connection, self._asked_on[connection] = connection, asked
-                connection.ask(asked.raw)
+                connection.ask(asked.raw, asked.instance)
             else:
                 asked.places = list(self._address.places)
                 self._connect(asked)
@@ -115,10 +121,13 @@ class AskedService:
     def _has_room(self) -> bool:
         return len(self._asked_on) < MOST_CONNECTIONS and self._address.is_known
 
-    def _free_connection(self) -> ServiceConnection | None:
-        """The one that was used last, so that those which are not needed become idle."""
+    def _free_connection(self, instance: bytes) -> ServiceConnection | None:
+        """The one that was asked about the same message, else the one that was used last, so that those which are not
+        needed become idle.
+        """
         while self._free:
-            connection = self._free.pop()
+            same = (at for at, each in enumerate(self._free) if instance and each.instance == instance)
+            connection = self._free.pop(next(same, -1))
             if connection.is_quiet:
                 return connection
             connection.close()
@@ -134,6 +143,7 @@ class AskedService:
                 asked.why = _why(error)
                 continue
             asked.connection = connection = ServiceConnection(sock, self._loop, self, asked.raw)
+            connection.instance = asked.instance
             self._asked_on[connection] = asked
             return
         self._over(asked, f"cannot be connected to: {asked.why}", "unreachable", failures=FAILURES)
