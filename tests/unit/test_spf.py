@@ -170,6 +170,36 @@ def test_two_void_look_ups(count, result):
     assert answer.result == result
 
 
+V4_ONLY = {("many.example", "MX"): [(10, f"mx{n}.many.example") for n in range(4)]} | {
+    (f"mx{n}.many.example", "A"): [f"192.0.2.{n}"] for n in range(4)
+}
+
+
+@pytest.mark.parametrize(
+    ("terms", "result"),
+    [
+        (b"mx ip6:2001:db8::/32", "pass"),
+        (b"mx mx ip6:2001:db8::/32", "pass"),
+        (b"mx mx mx ip6:2001:db8::/32", "permerror"),
+        (b"mx a:n.example ip6:2001:db8::/32", "pass"),
+        (b"mx a:n.example a:m.example ip6:2001:db8::/32", "permerror"),
+    ],
+)
+def test_a_term_is_void_once(terms, result):
+    """However many mail hosts of a domain have no address of the client's family: terms are limited, not questions."""
+    records = {**V4_ONLY, ("many.example", "TXT"): [b"v=spf1 %s -all" % terms]}
+    assert checked("2001:db8::5", "anna@many.example", records=records)[0].result == result
+
+
+@pytest.mark.parametrize(("count", "result"), [(10, "pass"), (11, "permerror")])
+def test_ten_mail_hosts(count, result):
+    """The eleventh is one too many."""
+    names = [f"mx{n}.big.example" for n in range(count)]
+    records = {("big.example", "TXT"): [b"v=spf1 mx -all"], ("big.example", "MX"): [(10, name) for name in names]}
+    records |= {(name, "A"): ["192.0.2.1"] for name in names}
+    assert checked(sender="anna@big.example", records=records)[0].result == result
+
+
 def test_look_ups_have_20_seconds(monkeypatch):
     """All of them together: a name server may not hold a check for ten times its time limit."""
     now_s = [1000.0]
