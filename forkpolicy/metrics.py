@@ -98,6 +98,7 @@ METRICS: Final = (
     Metric("forkpolicy_state_seconds", "histogram", "Time of a question to the store."),
     Metric("forkpolicy_greylist_total", "counter", "Questions of greylisting by result."),
     Metric("forkpolicy_rate_over_total", "counter", "Requests that were one too many, by the ACL of the limit."),
+    Metric("forkpolicy_spf_total", "counter", "Answers of ACLs of type spf by result; failed: too late or no address."),
     Metric("forkpolicy_dns_questions_total", "counter", "Questions to DNS lists by zone and result."),
     Metric("forkpolicy_dns_zone_off", "gauge", "1 while a DNS list is switched off: it was shown wrong."),
 )
@@ -239,13 +240,8 @@ def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
     """`answered` is named `KIND NAME RESULT`. No label has a key or an address; a name is one of the policy's."""
     if asked is None:
         return
-    name, below = "forkpolicy_state_seconds", 0
-    for limit_s, count in zip((*ASKED_LIMITS_S, float("inf")), asked.times, strict=False):
-        below += count
-        yield name, "_bucket", {**labels, "le": "+Inf" if isinf(limit_s) else f"{limit_s:g}"}, below
-    yield name, "_sum", labels, asked.seconds
-    yield name, "_count", labels, sum(asked.times)
-    yield "forkpolicy_state_evicted_total", "", labels, asked.evicted
+    if asked.times:
+        yield from _of_store(asked, labels)
     questions: Counter[tuple[str, str]] = Counter()
     over: Counter[str] = Counter()
     for named, count in asked.answered.items():
@@ -258,11 +254,25 @@ def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
             over[name] += count
     for (kind, result), count in questions.items():
         more = {**labels, "result": result}
+        if kind == "spf":
+            yield "forkpolicy_spf_total", "", more, count
+            continue
         yield "forkpolicy_state_questions_total", "", {**more, "kind": kind}, count
         if kind == "greylisting":
             yield "forkpolicy_greylist_total", "", more, count
     for name, count in over.items():
         yield "forkpolicy_rate_over_total", "", {**labels, "acl": name}, count
+
+
+def _of_store(asked: AskedStatus, labels: Labels) -> Iterator[Sample]:
+    """How long the store took, and what it had to forget."""
+    name, below = "forkpolicy_state_seconds", 0
+    for limit_s, count in zip((*ASKED_LIMITS_S, float("inf")), asked.times, strict=False):
+        below += count
+        yield name, "_bucket", {**labels, "le": "+Inf" if isinf(limit_s) else f"{limit_s:g}"}, below
+    yield name, "_sum", labels, asked.seconds
+    yield name, "_count", labels, sum(asked.times)
+    yield "forkpolicy_state_evicted_total", "", labels, asked.evicted
 
 
 def _of_lists(asked: Mapping[str, int], labels: Labels) -> Iterator[Sample]:

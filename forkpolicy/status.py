@@ -62,11 +62,12 @@ class StateFigures:
 
 @dataclass(frozen=True, slots=True)
 class AskedStatus:
-    """What a worker has asked the store, and what it has told the state process, since it began. `answered`: how often,
-    by `KIND NAME RESULT`, where NAME is an ACL or a list; `seconds`: what questions took; `times`: how many took less
-    than each of ASKED_LIMITS_S, and at last all others; `unsent`: changed keys that wait; `lost`: changed keys for
-    which there was no room, so that an hourly pass finds them; `evicted`: records that it had to forget before their
-    time, since the map was full. `is_up`: whether an engine answers; `engine`: how full it is, from one worker alone.
+    """What a worker has asked the store and the world, and what it has told the state process, since it began.
+    `answered`: how often, by `KIND NAME RESULT`, where NAME is an ACL or a list; `seconds`: what questions to the store
+    took; `times`: how many took less than each of ASKED_LIMITS_S, and at last all others, empty without a store;
+    `unsent`: changed keys that wait; `lost`: changed keys for which there was no room, so that an hourly pass finds
+    them; `evicted`: records that it had to forget before their time, since the map was full. `is_up`: whether an engine
+    answers; `engine`: how full it is, from one worker alone.
     """
 
     answered: dict[str, int] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class ZoneStatus:
 @dataclass(frozen=True, slots=True)
 class WorkerState:
     """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains; `asked`: None
-    where the policy remembers nothing; `lists`: how often DNS lists were asked, by `ZONE RESULT`, None
+    where the policy asks nobody; `lists`: how often DNS lists were asked, by `ZONE RESULT`, None
     where they were not.
     """
 

@@ -13,6 +13,7 @@ from forkpolicy.policy.answers import MustWait
 from forkpolicy.policy.outcome import WAITS
 from forkpolicy.protocol.layout import learnable, wanted_values
 from forkpolicy.worker.asked_lists import AskedLists
+from forkpolicy.worker.asked_spf import AskedSpf
 from forkpolicy.worker.asked_store import AskedStore
 from forkpolicy.worker.counters import Counters
 from forkpolicy.worker.dns_loop import GeventLoop
@@ -26,6 +27,7 @@ from forkpolicy.worker.waiting import Waiting
 from forkpolicy.worker.world import World
 from forkpolicy.world.dnsbl import Dnsbl
 from forkpolicy.world.service import Service
+from forkpolicy.world.spf import Spf
 
 if TYPE_CHECKING:
     from forkpolicy.loading import Loaded
@@ -50,6 +52,7 @@ class Engine:
         self.names = Names()
         self.lists = AskedLists(self.names)
         self.world.askers[Dnsbl.kind] = self.lists
+        self.world.askers[Spf.kind] = AskedSpf(self.names)
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
         self.waiting = Waiting(self.store, self.world, self.seldom_log, self.bug)

@@ -43,6 +43,11 @@ class Names:
         self._resolver = None
         self.cached, self.ask = self._first_cached, self._first_ask
 
+    @property
+    def resolver(self) -> Resolver:
+        """The one that answers. Raises WorldError for servers that cannot be asked."""
+        return self._resolver or self._begin()
+
     def fresh(self) -> Resolver:
         """Another resolver, which knows nothing yet and is the caller's to close. Raises WorldError for servers that
         cannot be asked.

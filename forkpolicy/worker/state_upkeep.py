@@ -91,16 +91,17 @@ class StateUpkeep:
         self._engine.seldom_log.event("error", "state failed", reason)
 
     def describe(self) -> AskedStatus | None:
-        """What was asked; None where the policy that serves remembers nothing."""
+        """What was asked; None where the policy that serves asks nobody."""
         policy = self._engine.policy
         if policy is not self._counting:
             self._counted.update(_by_name(self._counting.answered))
             self._counting = policy
+        answered = dict(self._counted + _by_name(policy.answered))
         if not self._engine.loaded.remembers:
-            return None
+            return AskedStatus(answered) if policy.asks_world else None
         live_map = self._live.live_map
         return AskedStatus(
-            answered=dict(self._counted + _by_name(policy.answered)),
+            answered=answered,
             seconds=self._store.busy_ns / 1e9,
             times=tuple(self._store.times),
             unsent=len(self._unsent),

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from ipaddress import ip_address
 from typing import ClassVar, Final, NamedTuple
 
@@ -76,7 +77,9 @@ def check(question: Spf, lookup: Lookup, receiver: str = "") -> SpfAnswer:
 
 def require() -> None:
     """Import what a check needs. Raises ImportError."""
-    import forkpolicy.world.pyspf  # noqa: F401, PLC0415 - see above
+    # What a worker imports later it may not be allowed to read.
+    for name in ("pyspf", "dns.odd_names", "dns.resolver"):
+        import_module(f"forkpolicy.world.{name}")
 
 
 def _is_address(client: str) -> bool:

@@ -17,10 +17,12 @@ class Delivery(NamedTuple):
 
 
 class Catcher:
-    """Listens on a port of 127.0.0.1; `deliveries` grows. Use as a context manager."""
+    """Listens on a port of 127.0.0.1; `deliveries` grows, and so do `messages`, each as it came. Use as a context
+    manager.
+    """
 
     def __init__(self):
-        self.deliveries = []
+        self.deliveries, self.messages = [], []
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Session, bind_and_activate=True)
         self._server.daemon_threads = True
         self._server.catcher = self
@@ -60,6 +62,7 @@ class _Session(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline()) not in (b".\r\n", b""):
             lines.append(line.decode("utf-8", "surrogateescape"))
         found = re.search(r"^Subject: (.*?)\r?$", "".join(lines), re.MULTILINE)
+        self.server.catcher.messages.append("".join(lines))
         for recipient in recipients:
             # Before the reply: a test that sees in Postfix's log that it was sent finds it here.
             self.server.catcher.deliveries.append(Delivery(sender, recipient, found[1] if found else ""))

@@ -18,10 +18,12 @@ import pytest
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.durations import parse_duration
 from forkpolicy.loading import load_everything
+from forkpolicy.policy.answers import live, peeking
 from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.state.memory import MemoryStore
+from forkpolicy.world import spf
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -48,6 +50,7 @@ class Recipe:
     usual: dict[str, str]
     policy: str = ""
     settings: str = ""
+    records: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
@@ -79,6 +82,8 @@ def recipe_of(section, usual):
             recipe.policy = text
         elif kind == "toml":
             recipe.settings = text
+        elif kind == "dns":
+            recipe.records = text
         elif kind == "table":
             recipe.sources[name] = text
     recipe.rows = list(rows_of(section))
@@ -126,6 +131,20 @@ def kitchen(tmp_path, capsys):
         table.close()
 
 
+class Dns:
+    """The records of a recipe, one a line: name, type, data. It answers what a policy asks the world."""
+
+    def __init__(self, text):
+        self._records = {}
+        for line in text.splitlines():
+            name, rrtype, data = line.split(None, 2)
+            record = {"TXT": data.encode(), "MX": (10, data.partition(" ")[2])}.get(rrtype, data)
+            self._records.setdefault((name, rrtype), []).append(record)
+
+    def answer(self, question):
+        return spf.check(question, lambda *asked: self._records.get(asked, []), "mx.example.com")
+
+
 class Story:
     """A recipe's policy while its rows are asked one after the other."""
 
@@ -134,8 +153,10 @@ class Story:
         self._now_s = datetime.fromisoformat(recipe.usual["at"]).timestamp()
         self._messages = count()
         self.fired = set()
-        if policy.remembers:
-            policy.remember_in(MemoryStore(lambda: self._now_s))
+        self._dns = Dns(recipe.records)
+        store = MemoryStore(lambda: self._now_s)
+        policy.answer_with(live(store, self._dns.answer))
+        self._peeking = peeking(store, self._dns.answer)
 
     def answer(self, row):
         """A row as it should stand there. What is asked several times has to be answered alike."""
@@ -156,7 +177,7 @@ class Story:
                 matcher.clock = lambda: self._now_s
         values = wanted_values(Request(attributes, None), policy.wanted)
         # What would be answered, and then is.
-        trace = policy.trace(values, policy.peeking)
+        trace = policy.trace(values, self._peeking)
         self.fired |= {tried.rule.number for tried in trace.tried if tried.fired}
         rule = policy.decide(values).rule
         noted = [each.rule for each in policy.take_noted()]

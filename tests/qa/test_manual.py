@@ -205,7 +205,7 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     values |= {"date": "12-24..01-06", "client_address": "192.0.2.0/24", "server_address": "192.0.2.0/24"}
     values |= {"service": "unix:/run/postgrey/socket DEFER_IF_PERMIT timeout=1s"}
     values |= {"country": "table:t CN RU", "asn": "table:t AS64500 64501"}
-    values |= {"rbl": "zen.example=127.0.0.2-11", "rhsbl": "{sender} dbl.example"}
+    values |= {"rbl": "zen.example=127.0.0.2-11", "rhsbl": "{sender} dbl.example", "spf": "pass fail"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
     assert diagnostics_of(f"table t cidr x\nacl x {name} {value}\naccess x\n") == []
 

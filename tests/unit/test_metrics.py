@@ -27,6 +27,9 @@ ASKED = {
     "greylisting grey early": 4,
     "listed banned failed": 1,
     "dnsbl bad listed": 5,
+    "spf forged fail": 2,
+    "spf vouched fail": 1,
+    "spf vouched pass": 6,
 }
 STATE = StateStatus("/run/s", "/var/s", True, StateFigures(1 << 20, 1 << 28, 77, 0, 1, ""), 1.5)
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "dashboard.json"
@@ -124,6 +127,17 @@ def test_questions_to_the_store_are_counted_without_keys():
     ]
     assert 'forkpolicy_state_seconds_bucket{worker="0",le="6.4e-05"} 2' in page()
     assert 'forkpolicy_state_seconds_bucket{worker="0",le="+Inf"} 3' in page()
+
+
+def test_spf_is_counted_by_result():
+    """Over all ACLs, and also where no ACL remembers."""
+    for asked in (AskedStatus(ASKED, 0.5, (3,)), AskedStatus(ASKED)):
+        text = page(asked=asked)
+        assert [line for line in text.splitlines() if line.startswith("forkpolicy_spf")] == [
+            'forkpolicy_spf_total{worker="0",result="fail"} 3',
+            'forkpolicy_spf_total{worker="0",result="pass"} 6',
+        ]
+        assert ("forkpolicy_state_seconds_sum{" in text) is bool(asked.times)
 
 
 def test_dns_lists_are_counted_by_zone():

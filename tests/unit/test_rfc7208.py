@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import pytest
+from gevent.event import Event
 
+from forkpolicy.dns_settings import DnsSettings
+from forkpolicy.policy.answers import MustWait
+from forkpolicy.policy.matchers.asking.spf import SpfMatcher
+from forkpolicy.worker.asked_spf import AskedSpf
+from forkpolicy.worker.names import Names
 from forkpolicy.world.dns.records import WaitingLookup
-from forkpolicy.world.spf import Spf, check
+from forkpolicy.world.spf import RESULTS, Spf, check
 from loadtest.servers.names.behaviours import has, never, nxdomain, sends
 from loadtest.servers.names.messages import Record
 from loadtest.servers.names.server import NameServer
@@ -56,8 +63,33 @@ def in_a_command(scenario, server):
             yield case, check(Spf(case.client, case.sender, case.helo), lookup, "mx.example.net").result
 
 
+def in_a_worker(scenario, server):
+    """Each result as a policy asks for it, over gevent's loop; what takes time in greenlets, all of them at once."""
+    names = Names()
+    names.use(DnsSettings(servers=(server.address,), timeout=0.1))
+    asker, results, all_known = AskedSpf(names, "mx.example.net"), {}, Event()
+
+    def done(case, answer):
+        results[case] = answer
+        if len(results) == len(scenario.cases):
+            all_known.set()
+
+    matcher = SpfMatcher("spf", frozenset(RESULTS))
+    for case in scenario.cases:
+        values = {"client_address": case.client, "sender": case.sender, "helo_name": case.helo}
+        question = matcher.question(values)
+        try:
+            done(case, asker.ask(question))
+        except MustWait:
+            asker.begin(question, b"", partial(done, case))
+    assert all_known.wait(20), "not every check has an end"
+    names.resolver.close()
+    for case, answer in results.items():
+        yield case, matcher.read(answer).result
+
+
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("results_of", [in_a_command])
+@pytest.mark.parametrize("results_of", [in_a_command, in_a_worker])
 def test_every_case_has_a_right_result(results_of):
     """203 of 203, time-outs included."""
     cases, wrong = 0, []

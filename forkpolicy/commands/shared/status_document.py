@@ -197,9 +197,9 @@ def _shadow(status: Status) -> ShadowStatus | None:
 
 
 def _asked(status: Status) -> AskedStatus | None:
-    """The questions to the store over all workers; None where the policy remembers nothing."""
+    """The questions of ACLs over all workers; None where the policy asks nobody."""
     asked = [worker.asked for worker in status.workers if worker.asked]
-    if status.state is None:
+    if status.state is None and not asked:
         return None
     answered: Counter[str] = Counter()
     for each in asked:

@@ -104,7 +104,7 @@ def _state_rows(seen: StatusDocument) -> list[str]:
     """What the policy remembers: how full the map is, what a power loss would forget, what was asked."""
     state, asked = seen.state, seen.asked
     if state is None:
-        return []
+        return _answered_rows(asked)
     if state.engine:
         return _engine_rows(state) + _answered_rows(asked)
     figures = state.figures

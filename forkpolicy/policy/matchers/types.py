@@ -22,7 +22,7 @@ from forkpolicy.policy.matchers import (
     unqualified,
     version,
 )
-from forkpolicy.policy.matchers.asking import rbl, rhsbl, service
+from forkpolicy.policy.matchers.asking import rbl, rhsbl, service, spf
 from forkpolicy.policy.matchers.remembering import distinct, greylisting, listed, rate
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
@@ -67,6 +67,7 @@ TYPES: Final[dict[str, AclType]] = {
     "rbl": rbl.TYPE,
     "rhsbl": rhsbl.TYPE,
     "service": service.TYPE,
+    "spf": spf.TYPE,
 }
 TABLE_PREFIX: Final = "table:"
 
