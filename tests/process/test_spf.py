@@ -154,3 +154,17 @@ def test_other_servers_are_asked_after_a_reload(make, names):
         server.settings.write_text(server.settings.read_text().replace(names.address, others.address))
         assert server.reload().returncode == 0
         assert ask(server, "a@good.example").startswith("550 ")
+
+
+def test_explain_asks_with_dns_alone(make, names):
+    """`not asked` without it; with it who sends for whom, and the result."""
+    server = make()
+    words = ("sender=a@bad.example", f"client_address={CLIENT}", "recipient=b@example.com")
+    said = server.command("explain", *words).stdout
+    assert "forged  not asked  only with --dns" in said
+    assert not names.asked
+    said = server.command("explain", "--dns", *words).stdout
+    assert f"forged  yes  {CLIENT} for a@bad.example: fail" in said
+    assert "550 5.7.23 SPF does not allow" in said
+    said = server.command("explain", "--dns", "sender=a@slow.example", *words[1:]).stdout
+    assert "cannot be known  temperror: slow.example TXT: no answer in 0.6 s" in said

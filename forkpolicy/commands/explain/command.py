@@ -18,6 +18,7 @@ from forkpolicy.commands.explain.words import request_of
 from forkpolicy.commands.shared.clock import Clock
 from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.commands.shared.request_log import PastRequest, RequestLog
+from forkpolicy.commands.shared.world import World, only_with_dns
 from forkpolicy.errors import EXIT_DONE, UsageError
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.evaluate import Answer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
+    from forkpolicy.policy.answers import Mode
     from forkpolicy.policy.evaluate import Looked, Trace, Tried
     from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.model import Model
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of one request; or one line of a log, in quotes: a decision of forkpolicy, or Postfix's NOQUEUE: reject",
     )
     parser.add_argument("--all", action="store_true", dest="show_all", help="continue after the rule that decides")
+    parser.add_argument("--dns", action="store_true", help="ask the DNS: DNS lists and SPF")
     add_json(parser)
 
 
@@ -53,27 +56,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain every request given and print to standard output."""
     loaded = load_everything(arguments.settings)
     requests = _requests(arguments.what, loaded.policy)
+    world = World(loaded.settings.dns)
     try:
         for table in loaded.tables.values():
             table.refresh()
         if loaded.policy.remembers:
             # Where it cannot be opened, each ACL that asks it says why.
             loaded.store.open(read_only=True)
-        _explain(loaded.policy, requests, as_json=arguments.as_json, show_all=arguments.show_all)
+        mode = loaded.policy.peeking._replace(ask_world=world.ask if arguments.dns else only_with_dns)
+        _explain(loaded.policy, requests, mode, as_json=arguments.as_json, show_all=arguments.show_all)
     finally:
+        world.close()
         for table in loaded.tables.values():
             table.close()
         loaded.store.close()
     return EXIT_DONE
 
 
-def _explain(policy: Policy, requests: Iterable[tuple[PastRequest, Request]], *, as_json: bool, show_all: bool) -> None:
+def _explain(
+    policy: Policy, requests: Iterable[tuple[PastRequest, Request]], mode: Mode, *, as_json: bool, show_all: bool
+) -> None:
     clock = Clock()
     clock.put_into(policy)
     for number, (past, request) in enumerate(requests):
         clock.turn_to(past)
         values = wanted_values(request, policy.wanted)
-        trace = policy.trace(values, policy.peeking, all_rules=show_all)
+        trace = policy.trace(values, mode, all_rules=show_all)
         text, failure = policy.result(trace.outcome, values, trace.answers)
         trace.failure = trace.failure or failure
         if as_json:
