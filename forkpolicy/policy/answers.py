@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.errors import StateError, WorldError
@@ -92,8 +91,7 @@ def answered_by(ask: Ask) -> Mode:
 NOT_ASKED: Final = Mode(_not_asked, _not_asked)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What an ACL has answered. `holds`: None where that cannot be known, with the `reason`; `not_asked`: why nobody
     asked.
     """

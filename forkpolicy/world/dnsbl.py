@@ -48,12 +48,14 @@ class Zone:
 class Lists:
     """The zones of one ACL, and how many of them must list a name. Equal ones have the same zones and number."""
 
-    __slots__ = ("_hash", "domains", "needed", "zones")
+    __slots__ = ("_hash", "domains", "needed", "nowhere", "zones")
 
     def __init__(self, zones: Iterable[Zone], needed: int = 1) -> None:
         self.zones = tuple(zones)
         self.needed = needed
         self.domains = tuple(f".{zone.domain}" for zone in self.zones)
+        # The usual answer, which is the same each time.
+        self.nowhere = DnsblAnswer(holds=False, found=tuple((zone.name, NOT_LISTED) for zone in self.zones))
         # Hashed for every request that asks.
         self._hash = hash((self.zones, needed))
 

@@ -11,7 +11,7 @@ from collections import Counter
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, cast
 
-from forkpolicy.world.dns.answers import Status
+from forkpolicy.world.dns.answers import NXDOMAIN, Status
 from forkpolicy.world.dnsbl import (
     NOT_LISTED,
     DnsblAnswer,
@@ -59,6 +59,13 @@ class ListLookup:
     def known(self, question: Dnsbl) -> DnsblAnswer | None:
         """The answer, where enough is known to give it at once."""
         name, lists, cached, off = question.name, question.lists, self.resolver.cached, self.off
+        if not off:
+            # Nearly always a name is in no list. Without this loop that takes 5 us.
+            for domain in lists.domains:
+                if cached(name + domain, "A") is not NXDOMAIN:
+                    break
+            else:
+                return lists.nowhere
         found: list[ZoneAnswer | None] = []
         for zone, domain in zip(lists.zones, lists.domains, strict=True):
             if off and zone.name in off:

@@ -33,6 +33,9 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _ZONE_FORM: Final = "expected the domain of a list, as in zen.spamhaus.org or zen.spamhaus.org=127.0.0.2-11"
 MISSING: Final = "needs pycares, which is not installed: pip install forkpolicy[dns]"
 
+# The usual one.
+NOT_LISTED: Final = Reading(holds=False, value="", result="not-listed")
+
 
 class DnsblMatcher(Matcher):
     """One ACL that asks zones."""
@@ -60,6 +63,8 @@ class DnsblMatcher(Matcher):
 
     def read(self, answer: object) -> Reading:
         """`{match.ACL}`: the words of the first zone that lists it."""
+        if answer is self.lists.nowhere:
+            return NOT_LISTED
         zones = cast("DnsblAnswer", answer)
         result = "unknown" if zones.holds is None else "listed" if zones.holds else "not-listed"
         return Reading(zones.holds, zones.text, result, "" if zones.holds is not None else zones.reason)
