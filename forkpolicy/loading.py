@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import gc
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ConfigError, Diagnostic
-from forkpolicy.files import Files, SnapshotFiles
+from forkpolicy.files import GLOB_PREFIX, Files, SnapshotFiles
 from forkpolicy.messages import Outline
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
@@ -66,6 +67,15 @@ class Loaded:
     def zones(self) -> tuple[str, ...]:
         """The DNS lists of the policy, by the names that may be shown."""
         return tuple(dict.fromkeys(zone.name for zone in self.policy.model.zones))
+
+    def policy_version(self) -> str:
+        """The beginning of a digest of all that was read but the settings: equal on hosts that decide equally."""
+        files = sorted((name, data) for name, data in self.snapshot.items() if name != self.settings.path)
+        digest = sha256()
+        for name, data in files:
+            if not name.startswith(GLOB_PREFIX):
+                digest.update(sha256(data).digest())
+        return digest.hexdigest()[:12]
 
     @property
     def table_paths(self) -> tuple[str, ...]:

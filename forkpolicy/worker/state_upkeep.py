@@ -16,6 +16,7 @@ import gevent
 from forkpolicy.errors import StateError
 from forkpolicy.state.changed_keys import send
 from forkpolicy.status import AskedStatus
+from forkpolicy.worker.announcing import Announcer
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +44,7 @@ class StateUpkeep:
         self._lost = 0
         self._counted: Counter[str] = Counter()
         self._counting = engine.policy
+        self._announcer = Announcer(engine, scoreboard, slot)
         self._sweep_timer = gevent.get_hub().loop.timer(SWEEP_S, SWEEP_S)
 
     def start(self) -> None:
@@ -51,7 +53,10 @@ class StateUpkeep:
         self.beat()
 
     def beat(self) -> None:
-        """Every beat of the worker's loop: the map is open while the policy remembers, and what changes is sent."""
+        """Every beat of the worker's loop: the map is open while the policy remembers, and what changes is sent. In an
+        engine stands what this host runs.
+        """
+        self._announcer.beat()
         try:
             if not self._engine.loaded.remembers:
                 self._send()
@@ -107,6 +112,7 @@ class StateUpkeep:
             unsent=len(self._unsent),
             lost=self._lost + (live_map.changes_dropped if live_map else 0),
             evicted=live_map.describe().evicted if live_map else 0,
+            engine=self._announcer.figures,
             is_up=self._store.remote.is_up if self._store.remote else True,
         )
 

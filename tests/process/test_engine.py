@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 import pytest
 
@@ -81,6 +83,34 @@ def test_commands_ask_the_engine(sharing):
     assert passed(server, range(10, 17)) == 5
     server.stop()
     assert "5 in 1h" in server.command("state", "show", "busy", "a@example.com").stdout
+
+
+def test_hosts_are_shown_side_by_side(sharing, engine):
+    """Each server writes what it runs; a reload is there in seconds, and what differs is named."""
+    policy = f"table domains domain domains\nacl us sender table:domains\n{COUNTING}access us\n"
+    one, other = sharing("one", policy), sharing("other", policy)
+
+    def hosts():
+        done = one.command("status", "--hosts", "--json")
+        assert done.stderr == ""
+        return json.loads(done.stdout)["hosts"]
+
+    def policies():
+        return {host["report"]["policy"] for host in hosts()}
+
+    eventually(lambda: len(hosts()) == 2)
+    names = [host["name"] for host in hosts()]
+    assert names == sorted(f"{os.uname().nodename}:{server.settings}" for server in (one, other))
+    assert len(policies()) == 1
+    text = one.command("status", "--hosts").stdout
+    assert "DIFFERS" not in text
+    assert re.search(r"^table    domains [0-9a-f]{12}$", text, re.MULTILINE)
+    other.write_policy(f"{policy}access busy slow\n")
+    assert other.command("reload").returncode == 0
+    eventually(lambda: len(policies()) == 2)
+    assert f"DIFFERS on {names[0]}" in one.command("status", "--hosts").stdout
+    eventually(lambda: one.status()["state"]["figures"]["entries"] >= 1)
+    assert " keys  " in one.command("status").stdout
 
 
 def test_a_start_needs_the_files_that_it_names(make_server, sharing, engine):

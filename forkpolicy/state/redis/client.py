@@ -6,6 +6,7 @@ certificates that an engine's must be signed by are those of the Access alone; r
 
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from forkpolicy.redis_urls import host_and_port
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Iterator
 
     from forkpolicy.state.redis.access import Access
@@ -109,4 +109,16 @@ def failures_in_words(access: Access) -> Iterator[None]:
     except MasterNotFoundError as error:
         raise StateError(f"{access.url}: no sentinel knows a master of this name: {error}") from error
     except (RedisError, RedisClusterException, OSError) as error:
-        raise StateError(f"{access.url}: {str(error)[:_QUOTED_CHARS]}") from error
+        raise StateError(f"{access.url}: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """The system's reason or that of TLS, where there is one below what redis-py says; else what an engine replied."""
+    below: BaseException | None = error
+    while below:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {below.verify_message}"
+        if isinstance(below, OSError) and below.errno and below.strerror:
+            return below.strerror
+        below = below.__cause__ or below.__context__
+    return str(error)[:_QUOTED_CHARS].rstrip(".")

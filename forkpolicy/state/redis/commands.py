@@ -22,6 +22,8 @@ from forkpolicy.state.questions.distinct import Distinct, DistinctAnswer, value_
 from forkpolicy.state.questions.greylisting import RESULTS, Greylisting, GreylistingAnswer
 from forkpolicy.state.questions.listed import Forget, Listed, ListedAnswer, Remember
 from forkpolicy.state.questions.rate import SLOTS, Limit, Rate, RateAnswer, form_of, item_hash
+from forkpolicy.state.redis.hosts import LASTS_S, Announce
+from forkpolicy.status import StateFigures
 
 if TYPE_CHECKING:
     from forkpolicy.state.store import Question
@@ -35,6 +37,7 @@ _SCRIPTS: Final[dict[type, str]] = {
     Listed: "listed",
     Remember: "remember",
     Forget: "forget",
+    Announce: "announce",
 }
 _FLAG: Final = {False: b"0", True: b"1"}
 
@@ -81,6 +84,8 @@ def _parts(question: Question[object]) -> Parts:
             return _distinct(question)
         case Listed() | Remember() | Forget():
             return _of_list(question)
+        case Announce(host, report):
+            return (b"host:" + host.encode(),), (report.encode(), b"%d" % LASTS_S)
         case _:
             raise AssertionError(question)
 
@@ -99,6 +104,9 @@ def answer_of(question: Question[object], reply: object) -> object:
             return DistinctAnswer(different > question.most, different)
         case Listed():
             return ListedAnswer(float(cast("int", reply)) if reply else None)
+        case Announce():
+            entries, used_bytes, max_bytes = cast("list[int]", reply)
+            return StateFigures(used_bytes, max_bytes, entries)
         case _:
             return None
 

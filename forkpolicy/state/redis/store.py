@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError
 from forkpolicy.state.redis.client import connect, failures_in_words
 from forkpolicy.state.redis.commands import Commands, answer_of
 from forkpolicy.state.redis.engine_keys import embedded_key, pattern
+from forkpolicy.state.redis.hosts import LASTS_S
 from forkpolicy.state.store import StoreFigures, is_valid
 
 if TYPE_CHECKING:
@@ -115,6 +116,14 @@ class RedisStore:
                 key = embedded_key(engine_key, self._prefix)
                 if key is not None and key.startswith(prefix):
                     yield key, engine_key
+
+    def hosts(self) -> list[tuple[str, str, int]]:
+        """The hosts that have announced themselves, in order: name, report, how many seconds ago."""
+        mark = self._prefix + b"host:"
+        with failures_in_words(self._access):
+            names = sorted(set(self._client.scan_iter(match=mark + b"*", count=_STEP)))
+            found = [(name[len(mark) :].decode(), self._client.get(name), self._client.ttl(name)) for name in names]
+        return [(name, report.decode(), LASTS_S - ttl_s) for name, report, ttl_s in found if report is not None]
 
     def describe(self) -> StoreFigures:
         """What the whole engine uses, and how many keys its database has, whoever they belong to."""
