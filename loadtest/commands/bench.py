@@ -14,11 +14,11 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from loadtest.clients.added import C_ECHO
 from loadtest.clients.rounds import in_turn
 from loadtest.measure.heading import heading, heading_lines, others_line
 from loadtest.options import at_least, counts, positive
 from loadtest.servers.contenders import (
-    C_ECHO,
     PYTHON_ECHO,
     VARIANTS,
     echo_contender,

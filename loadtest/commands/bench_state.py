@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.status import ASKED_LIMITS_S
+from loadtest.clients.added import C_ECHO, added_rows, table
 from loadtest.clients.rounds import Contender, in_turn
 from loadtest.errors import SetupError
 from loadtest.measure.heading import heading, heading_lines, others_line
 from loadtest.options import at_least, counts, positive
-from loadtest.servers.contenders import C_ECHO
-from loadtest.servers.echo import echo_server
+from loadtest.servers.contenders import native_echo
 from loadtest.servers.postfix import traversable_directory
 from loadtest.servers.server import Server
 from loadtest.servers.tmpfs import tmpfs_directory
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    from loadtest.clients.added import Row
     from loadtest.clients.generator import Requests
     from loadtest.clients.rounds import Outcome
 
@@ -45,20 +46,6 @@ JOBS: dict[str, tuple[str, str, Requests]] = {
 }
 # Of one login: all workers count in one record.
 ONE_LIMIT = counted.new_messages(counted.PASSED)[:1]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One policy. `added`: what its ACL adds to a request, as a multiple of the echo server's cost; None without."""
-
-    policy: str
-    connections: int
-    cpu_us: float
-    cpu_us_median: float
-    to_c_echo: float
-    added: float | None
-    rate: float
-    p99_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +82,6 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """The first table."""
-    yield f"{'':<44}{'':>6}{'CPU us/request':>17}{'ratio to':>9}{'added,':>9}"
-    yield (
-        f"{'policy':<44}{'conns':>6}{'least':>9}{'median':>8}{'C echo':>9}{'in echoes':>10}"
-        f"{'requests/s':>12}{'p99 us':>11}"
-    )
-    for row in rows:
-        added = "-" if row.added is None else f"{row.added:.2f}"
-        yield (
-            f"{row.policy:<44}{row.connections:>6}{row.cpu_us:>9.2f}{row.cpu_us_median:>8.2f}{row.to_c_echo:>9.2f}"
-            f"{added:>10}{row.rate:>12,.0f}{row.p99_us:>11,}"
-        )
-
-
 def shared_table(rows: Sequence[Shared]) -> Iterator[str]:
     """The second table."""
     yield (
@@ -144,7 +116,7 @@ def _places() -> Iterator[tuple[ExitStack, Path, Path]]:
 def _added(connections: int, options: argparse.Namespace) -> tuple[list[Row], float]:
     """What the ACLs add. New servers for each number of connections: a map that has grown is slower."""
     with _places() as (stack, directory, live):
-        contenders = {C_ECHO: _echo(stack, directory, JOBS[LIMIT][2])}
+        contenders = {C_ECHO: native_echo(stack, directory, JOBS[LIMIT][2])}
         for job, (without, policy, requests) in JOBS.items():
             for name, text in ((f"without {job}", without), (job, policy)):
                 server = _server(stack, directory, live, name.replace(" ", "-"), text)
@@ -153,26 +125,7 @@ def _added(connections: int, options: argparse.Namespace) -> tuple[list[Row], fl
             list(contenders.values()), connections=connections, rounds=options.rounds, seconds=options.seconds
         )
     outcomes = dict(zip(contenders, compared.outcomes, strict=True))
-    rows = [_row(name, connections, outcomes) for name in outcomes if name != C_ECHO]
-    return [_row(C_ECHO, connections, outcomes), *rows], compared.others_cores
-
-
-def _row(name: str, connections: int, outcomes: Mapping[str, Outcome]) -> Row:
-    outcome, echo, without = outcomes[name], outcomes[C_ECHO], outcomes.get(f"without {name}")
-    added = None
-    if without:
-        each = zip(outcome.cpu_us, without.cpu_us, echo.cpu_us, strict=True)
-        added = statistics.median((mine - its) / echos for mine, its, echos in each)
-    return Row(
-        name,
-        connections,
-        min(outcome.cpu_us),
-        statistics.median(outcome.cpu_us),
-        outcome.ratio_to(echo),
-        added,
-        statistics.median(outcome.rates),
-        outcome.latency.percentile(99),
-    )
+    return added_rows(outcomes, connections), compared.others_cores
 
 
 def _shared(options: argparse.Namespace) -> tuple[list[Shared], float]:
@@ -234,13 +187,6 @@ def _p999_ms(server: Server) -> float:
         if below >= 0.999 * total:
             return limit_s * 1000
     return float("inf")
-
-
-def _echo(stack: ExitStack, directory: Path, requests: Requests) -> Contender:
-    pid = stack.enter_context(echo_server(directory / "echo", native=True))
-    if pid is None:
-        raise SetupError("no C compiler: what an ACL adds is measured next to the echo server in C")
-    return Contender(C_ECHO, directory / "echo", [pid], [(text, counted.PASSED) for text, _ in requests])
 
 
 def _server(stack: ExitStack, directory: Path, live: Path, name: str, policy: str, workers: int = 1) -> Server:

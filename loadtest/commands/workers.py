@@ -16,11 +16,12 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from loadtest.clients.added import C_ECHO
 from loadtest.clients.rounds import in_turn
 from loadtest.measure.heading import heading, heading_lines, others_line
 from loadtest.measure.processes import title
 from loadtest.options import at_least, counts, positive
-from loadtest.servers.contenders import C_ECHO, VARIANTS, echo_contender, forkpolicy_contender
+from loadtest.servers.contenders import VARIANTS, echo_contender, forkpolicy_contender
 from loadtest.servers.postfix import traversable_directory
 from loadtest.traffic.profile import load_profile
 from loadtest.traffic.traffic import Day

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadtest.clients.added import C_ECHO
 from loadtest.clients.rounds import Contender
+from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
 from loadtest.servers.echo import echo_server
 from loadtest.servers.server import Server
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    from loadtest.clients.generator import Requests
     from loadtest.servers.earlier import Earlier
     from loadtest.traffic.traffic import Day
 
-C_ECHO, PYTHON_ECHO = "C echo", "Python echo"
+PYTHON_ECHO = "Python echo"
 # What is logged of the decisions, and how the tables call a server with that setting.
 VARIANTS = {"none": "forkpolicy", "acted": "forkpolicy, logging refusals"}
 
@@ -36,6 +39,14 @@ def echo_contender(
         return None
     # Its reply is always the same.
     return Contender(name, path, [pid, *descendants(pid)], [(text, PASSED) for text, _ in day.requests()])
+
+
+def native_echo(stack: ExitStack, directory: Path, requests: Requests) -> Contender:
+    """Start the echo server in C for these requests. Raises SetupError without a compiler."""
+    pid = stack.enter_context(echo_server(directory / "echo", native=True))
+    if pid is None:
+        raise SetupError("no C compiler: what an ACL adds is measured next to the echo server in C")
+    return Contender(C_ECHO, directory / "echo", [pid], [(text, PASSED) for text, _ in requests])
 
 
 def least_server(stack: ExitStack, directory: Path, day: Day) -> Contender:
