@@ -38,6 +38,10 @@ COMMANDS = {
     "bench-state": ("loadtest.commands.bench_state", "what a rate limit and greylisting add to a request"),
     "dns": ("loadtest.commands.dns", "what a question to the DNS costs, next to c-ares alone"),
     "name-server": ("loadtest.commands.name_server", "a name server that answers rightly, wrongly, late or never"),
+    "drills": (
+        "loadtest.commands.drills",
+        "a name server goes wrong; what the clients saw, and what others noticed",
+    ),
     "chaos": ("loadtest.commands.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
     "arrivals": ("loadtest.commands.arrivals", "how long new connections wait while old ones are busy"),
     "balance": ("loadtest.commands.balance", "how evenly connections and skewed traffic are spread over the workers"),

@@ -76,10 +76,11 @@ class Server:
         environment: dict[str, str] | None = None,
         live: Path | None = None,
         map_size: str = "16M",
+        state_and_more: str = "",
     ) -> None:
         """Write the settings and, where `policy` is a text and not the path of a file, the policy and its `sources`.
         `more`: lines for [server]; `mail`: for [mail]. `live`: directory of the live map; `map_size`: its size, empty
-        for an earlier build, which knows no such section.
+        for an earlier build, which knows no such section; `state_and_more`: lines for [state], then other sections.
         """
         self.directory = directory
         self.settings = directory / "forkpolicy.toml"
@@ -109,7 +110,7 @@ class Server:
             mail=mail,
         )
         state = STATE.format(live=live or "live", map_size=map_size) if map_size else ""
-        self.settings.write_text(settings + state)
+        self.settings.write_text(settings + state + state_and_more)
 
     def __enter__(self) -> Self:
         """Compile the tables and start."""

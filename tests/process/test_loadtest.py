@@ -422,6 +422,18 @@ def test_what_is_remembered_is_measured_with_and_without():
     assert [row["workers"] for row in found["shared"]] == [1, 2]
 
 
+@pytest.mark.timeout(180)
+def test_a_fire_drill_judges_every_reply():
+    """A name server that lies, for clients that ask at the same time as others that need nothing."""
+    words = ("--only", "lies", "--rounds", 2, "--seconds", 0.3, "--waiting", 10, "--rate", 200, "--json")
+    done = loadtest("drills", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (drill,) = json.loads(done.stdout)["drills"]
+    assert drill["broken"] == []
+    assert drill["replies"] == {"DUNNO": drill["asked"]}
+    assert drill["asked"] >= 20
+
+
 def test_peers_that_remember_are_measured_or_named_as_missing():
     """A login's limit is tried on each server that has one."""
     done = loadtest("peers", "--connections", 2, "--rounds", 1, "--seconds", 0.3, "--json")
