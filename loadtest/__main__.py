@@ -40,7 +40,7 @@ COMMANDS = {
     "name-server": ("loadtest.commands.name_server", "a name server that answers rightly, wrongly, late or never"),
     "drills": (
         "loadtest.commands.drills",
-        "a name server goes wrong; what the clients saw, and what others noticed",
+        "a name server or an engine goes wrong; what the clients saw, and what others noticed",
     ),
     "chaos": ("loadtest.commands.chaos", "reloads, scaling, upgrades and deaths under full load; what the clients saw"),
     "arrivals": ("loadtest.commands.arrivals", "how long new connections wait while old ones are busy"),

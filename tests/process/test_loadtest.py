@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -432,6 +433,19 @@ def test_a_fire_drill_judges_every_reply():
     assert drill["broken"] == []
     assert drill["replies"] == {"DUNNO": drill["asked"]}
     assert drill["asked"] >= 20
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed (tests/servers.sh)")
+@pytest.mark.timeout(180)
+def test_a_fire_drill_of_an_engine_counts_every_message_once():
+    """It stops, and it dies and comes back empty."""
+    words = ("--only", "stop,die", "--rounds", 1, "--seconds", 0.5, "--waiting", 10, "--rate", 200, "--json")
+    done = loadtest("drills", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stop, die = json.loads(done.stdout)["drills"]
+    assert (stop["broken"], die["broken"]) == ([], [])
+    assert stop["replies"] == {"DUNNO": stop["asked"]}
+    assert "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable" in die["replies"]
 
 
 def test_peers_that_remember_are_measured_or_named_as_missing():
