@@ -71,6 +71,12 @@ def decide(policy, request, memory):
     noted, score = [], 0.0
     memory.answers, memory.asked = {}, Counter()
     for clauses, action in policy["lines"]:
+        for at, (_, name) in enumerate(clauses):
+            # A line that comes to an ACL of type log is noted.
+            if policy["acls"][name][0] == "log" and set(said_by(policy, clauses[:at], request, memory, score)) <= {
+                True
+            }:
+                noted.append("log")
         said = said_by(policy, clauses, request, memory, score)
         if False in said or None in said:
             continue
@@ -242,6 +248,8 @@ def network(address):
 def ask(policy, name, request, score):
     """True, False, None for "cannot be known", or "failed"."""
     kind, values = policy["acls"][name]
+    if kind == "log":
+        return True
     if kind == "score":
         return score >= float(values[0][2:])
     if kind == "unqualified":

@@ -145,7 +145,7 @@ class _Run:
         """What a fired (or failed) rule does: decide, or note something and go on."""
         rule = tried.rule
         if tried.failed:
-            return self.model.error_rule
+            return None if rule.is_note else self.model.error_rule
         if rule.action.kind == "score":
             self.score += rule.action.amount
             return None

@@ -129,13 +129,16 @@ class Action:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One `access` statement, or what stands for the end of the policy or a failure (`place` is None)."""
+    """One `access` statement, or what stands for the end of the policy or a failure (`place` is None). `is_note`: it
+    stands for an ACL that notes, and nothing follows where it cannot be evaluated.
+    """
 
     number: int
     place: Place | None
     # Each ACL, and whether it is negated.
     terms: tuple[tuple[Acl, bool], ...]
     action: Action
+    is_note: bool = False
 
     @cached_property
     def shown_acls(self) -> str:

@@ -47,8 +47,9 @@ class Resolver:
         self.acls: dict[str, Acl] = {}
         context.acls = self.acls
         self.actions: dict[str, Action] = {}
-        # Where it stands, its terms, and its action; None: `default`, wherever in the policy that is declared.
-        self.pending: list[tuple[Place, tuple[tuple[Acl, bool], ...], Action | None]] = []
+        # Where it stands, its terms, its action (None: `default`, wherever in the policy that is declared), and
+        # whether it stands for an ACL that notes.
+        self.pending: list[tuple[Place, tuple[tuple[Acl, bool], ...], Action | None, bool]] = []
         self.tables_so_far: set[str] = set()
         self.declared: dict[str, _Declared] = {}
 
@@ -68,7 +69,8 @@ class Resolver:
                     self._access(statement)
         default = self.actions.get(DEFAULT_ACTION) or reply_action(DEFAULT_ACTION, DUNNO)
         rules = tuple(
-            Rule(at, place, terms, action or default) for at, (place, terms, action) in enumerate(self.pending)
+            Rule(at, place, terms, action or default, is_note)
+            for at, (place, terms, action, is_note) in enumerate(self.pending)
         )
         end = Rule(len(rules), None, (), default)
         failed = Rule(len(rules) + 1, None, (), reply_action("on_error", parse_reply(on_error)))
@@ -208,7 +210,12 @@ class Resolver:
         resolved = [(acl, clause.negated) for clause in clauses if (acl := self._clause(clause, clause is last))]
         if not clauses:
             self.context.diagnostics.append(last.word.error("a rule without an ACL: it would always fire", ALWAYS_HINT))
-        self.pending.append((statement.keyword.place, tuple(resolved), action))
+        place = statement.keyword.place
+        for at, (acl, _) in enumerate(resolved):
+            if any(matcher.notes for matcher in acl.matchers):
+                note = Action("log", "log", place, Reply("log", acl.name))
+                self.pending.append((place, (*resolved[:at], (acl, False)), note, True))
+        self.pending.append((place, tuple(resolved), action, False))
 
     def _clause(self, clause: Clause, may_be_action: bool) -> Acl | None:
         name = clause.word.text

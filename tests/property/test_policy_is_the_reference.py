@@ -106,7 +106,7 @@ acls = st.one_of(
     ),
     st.sampled_from(OF_ENTRIES),
     st.tuples(st.just("unqualified"), st.sampled_from([["sender"], ["recipient"]])),
-    st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender"]), st.just([])),
+    st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender", "log"]), st.just([])),
     st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
     st.sampled_from(sorted(REMEMBERING)).flatmap(
         lambda kind: st.tuples(st.just(kind), st.sampled_from(REMEMBERING[kind]))

@@ -108,6 +108,8 @@ class AclType:
 
     build: Build
     takes_values: bool = True
+    # Whether it may stand without values.
+    may_be_bare: bool = False
     # Whether one name may have several statements, which add their values.
     adds_up: bool = True
     warnings: Callable[[Sequence[Word]], Iterator[Diagnostic]] = _no_warnings

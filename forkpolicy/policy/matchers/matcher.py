@@ -137,6 +137,8 @@ class Matcher:
     # Asking it changes what is remembered, and what of a message it counts.
     writes: bool = False
     counting: str = ""
+    # A rule that comes to it is noted.
+    notes: bool = False
     # The list that it looks into, and of how many parts its keys are.
     list_name: str = ""
     key_parts: int = 0

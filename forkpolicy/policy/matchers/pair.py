@@ -45,4 +45,4 @@ def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Ma
     return [PairMatcher(tuple(names), type_word, lookup)]
 
 
-TYPE = AclType(_build)
+TYPE = AclType(_build, may_be_bare=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers import (
     address,
+    always,
     country,
     date,
     day,
@@ -17,6 +18,7 @@ from forkpolicy.policy.matchers import (
     present,
     score,
     state,
+    stress,
     text,
     time_of_day,
     unqualified,
@@ -54,6 +56,8 @@ TYPES: Final[dict[str, AclType]] = {
     "encrypted": present.ENCRYPTED,
     "null_sender": present.NULL,
     "unqualified": unqualified.TYPE,
+    "stress": stress.TYPE,
+    "log": always.TYPE,
     "date": date.TYPE,
     "day": day.TYPE,
     "time": time_of_day.TYPE,
@@ -106,7 +110,7 @@ def build_matchers(type_word: Word, words: list[Word], context: BuildContext) ->
     if not found.takes_values:
         for word in words[:1]:
             context.wrong(word, f"{name} takes no value")
-    elif not words and found not in (pair.TYPE, greylisting.TYPE):
+    elif not words and not found.may_be_bare:
         context.wrong(type_word, f"{name} needs a value")
         return []
     return found.build(type_word, words, context)

@@ -164,4 +164,4 @@ def _pieces(word: Word) -> Iterator[Word]:
         begin += len(text) + 1
 
 
-TYPE = AclType(_build, adds_up=False)
+TYPE = AclType(_build, may_be_bare=True, adds_up=False)
