@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.names.behaviours import has, listed, truncated
+from loadtest.servers.names.messages import Record
+from loadtest.servers.names.server import NameServer
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, request
 from tests.process.test_inet import free_port
 from tests.process.waiting import eventually
@@ -25,11 +28,11 @@ def note(event, arguments):
 sys.addaudithook(note)
 sys.path[:] = {path!r}
 from forkpolicy.commands import main as run
-from forkpolicy.worker.engine import Engine
-finish = Engine.finish
-def faulty(self, line, values, raw, elapsed_us):
-    return finish(self, line, values, None if b"=a bug" in raw else raw, elapsed_us)
-Engine.finish = faulty
+from forkpolicy.worker.generation import Generation
+finish = Generation.finish
+def faulty(self, outcome, values, raw, elapsed_us):
+    return finish(self, outcome, values, None if b"=a bug" in raw else raw, elapsed_us)
+Generation.finish = faulty
 sys.exit(run())
 """
 # Whatever a policy can have that a library looks up: a zone, a domain in another script, expressions, a table.
@@ -115,6 +118,43 @@ def test_children_import_nothing(make_noting, noted):
             os.kill(pid, signal.SIGQUIT)
         eventually(lambda: "worker stderr" in server.said())
     server.stop()
+    assert sorted(set(noted.read_text().split())) == []
+
+
+WORLD = """
+acl    listed  rbl bl.example
+acl    vouched spf pass
+action no      REJECT {match.listed}
+action yes     WARN {match.vouched}
+access listed no
+access vouched yes
+"""
+NAMES = {
+    "5.113.0.203.bl.example": listed("127.0.0.2", "because"),
+    "macro.example": has(Record("TXT", b"v=spf1 exists:%{l}.macro.example mx ptr -all")),
+    "6.113.0.203.in-addr.arpa": has(Record("PTR", "mx.macro.example")),
+    "mx.macro.example": has(Record("A", "203.0.113.6")),
+    "a=b.macro.example": truncated(has(Record("A", "127.0.0.2"))),
+}
+
+
+def test_the_world_is_asked_without_an_import(make_noting, noted):
+    """DNS lists, their words, SPF with each kind of record, over UDP and TCP; a resolver that a reload has changed."""
+    pytest.importorskip("spf", reason="DNS lists and SPF need forkpolicy[dns]")
+    with NameServer(NAMES) as names, NameServer(NAMES) as others:
+        server = make_noting(policy=WORLD, workers=1)
+        with server.settings.open("a") as settings:
+            settings.write(f'[dns]\nservers = ["{names.address}"]\n')
+        server.start()
+        for _ in range(2):
+            with PolicyClient(server.socket_path) as client:
+                assert client.ask(request(client_address="203.0.113.5")) == "REJECT because"
+                for sender in ("a=b@macro.example", "carl@macro.example"):
+                    assert client.ask(request(sender, client_address="203.0.113.6")).startswith("WARN pass (")
+                assert client.ask(request("a@nowhere.example", client_address="203.0.113.6")) == "DUNNO"
+            server.settings.write_text(server.settings.read_text().replace(names.address, others.address))
+            assert server.reload().returncode == 0
+        server.stop()
     assert sorted(set(noted.read_text().split())) == []
 
 
