@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from forkpolicy.errors import WorldError
@@ -228,6 +230,19 @@ def test_many_answers_at_once_are_read_a_few_a_turn(server):
             per_turn.append(sum(map(len, answers)) - before)
     assert max(per_turn) <= 8
     assert len(per_turn) >= 7
+
+
+def test_many_questions_at_once_are_sent_a_few_a_turn(server):
+    """Fifty requests that come together ask at once: others have theirs in between. All of them have their answers."""
+    sent = Counter()
+    with asking(server.address) as client:
+        send = client.resolver._pool.ask
+        client.resolver._pool.ask = lambda *args, **more: sent.update([client.loop.turn]) or send(*args, **more)
+        answers = [client.begin(f"n{number}.list.example") for number in range(50)]
+        client.wait()
+    assert max(sent.values()) == 8
+    assert sum(sent.values()) == 50
+    assert all(answer.records == LISTED for (answer,) in answers)
 
 
 def test_many_answers_come_a_few_a_turn(server):

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.world.dns.channels import Channel
+from forkpolicy.world.dns.few_a_turn import FewATurn
 from forkpolicy.world.dns.resolv_conf import servers_of, version_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ CHANNELS: Final = 8
 MAX_IDLE: Final = 4 * CHANNELS
 # Answers, 30 us each; those that one socket has beyond that are read along.
 READ_A_TURN: Final = 8
+# Channels, each of which may send all its questions again, 15 us each.
+LOOKED_AT_A_TURN: Final = 4
 LOOK_EVERY_S: Final = 5
 
 
@@ -46,6 +49,7 @@ class Pool:
         self._looked_s = monotonic()
         self._order = 0
         self._turn, self._read_in_turn = -1, 0
+        self._to_look = FewATurn(loop, LOOKED_AT_A_TURN, Channel.look_at_clock)
         self._open: deque[Channel] = deque()
         self._aside: set[Channel] = set()
         self.servers = tuple(servers) or servers_of(resolv_conf)
@@ -67,15 +71,17 @@ class Pool:
             self._order += 1
 
     def look_at_clock(self) -> bool:
-        """Send again or give up what was not answered in time; whether something is still in flight."""
+        """Send again or give up what was not answered in time, soon; whether something is still in flight."""
         for channel in (*self._open, *self._aside):
-            channel.look_at_clock()
+            self._to_look.put(channel)
+        self._to_look.run()
         return any(channel.in_flight for channel in (*self._open, *self._aside))
 
     def close(self) -> None:
         """End all questions: nobody is called back any more."""
         for channel in (*self._open, *self._aside):
             channel.close()
+        self._to_look.clear()
         self._open.clear()
         self._aside.clear()
 
