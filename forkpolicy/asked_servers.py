@@ -6,9 +6,10 @@ Pure, but for the settings file, which a diagnostic reads again.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from forkpolicy.reachable import AskedServer
+from forkpolicy.dns_settings import endpoint_of
+from forkpolicy.reachable import RESOLV_CONF, AskedServer, name_servers
 from forkpolicy.redis_urls import host_and_port, parse_url
 from forkpolicy.settings import diagnostic_at_setting
 from forkpolicy.state_settings import EMBEDDED
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Acl, Model
     from forkpolicy.settings import Settings
 
+# The ACL types that ask the DNS.
+_DNS_TYPES: Final = ("rbl", "rhsbl", "spf")
+
 
 def asked_servers(settings: Settings, model: Model) -> tuple[AskedServer, ...]:
     """All of them."""
-    return (*(_engine(settings) if model.remembers else ()), *_services(model))
+    engine = _engine(settings) if model.remembers else ()
+    return (*engine, *_name_servers(settings, model), *_services(model))
 
 
 def _services(model: Model) -> Iterator[AskedServer]:
@@ -33,6 +38,18 @@ def _services(model: Model) -> Iterator[AskedServer]:
             first.setdefault(endpoint, acl)
     for endpoint, acl in first.items():
         yield AskedServer(f"service {endpoint}", acl.word.error, (endpoint,))
+
+
+def _name_servers(settings: Settings, model: Model) -> Iterator[AskedServer]:
+    """Those of the settings, otherwise those of the system, which an ACL needs."""
+    asked = (acl for rule in model.rules for acl, _ in rule.terms)
+    first = next((acl for acl in asked if acl.type_name in _DNS_TYPES), None)
+    servers = settings.dns.servers
+    if first and servers:
+        at = partial(diagnostic_at_setting, settings.path, "dns", "servers")
+        yield AskedServer("name server", at, tuple(map(endpoint_of, servers)))
+    elif first:
+        yield AskedServer(f"name server of {RESOLV_CONF}", first.word.error, name_servers())
 
 
 def _engine(settings: Settings) -> Iterator[AskedServer]:

@@ -14,6 +14,7 @@ from forkpolicy.durations import parse_duration
 from forkpolicy.endpoints import port_mistake
 
 LEAST_TEST_S: Final = 1
+DNS_PORT: Final = 53
 EXPECTED: Final = 'expected addresses such as "192.0.2.53", "127.0.0.1:5353" or "[::1]:5353"'
 _IN_BRACKETS: Final = re.compile(r"\[([^\]]*:[^\]]*)\](?::(.*))?")
 
@@ -26,6 +27,12 @@ def server_mistake(text: str) -> str:
     except ValueError:
         return f"{EXPECTED}, got {shown(text)}"
     return "" if port is None else port_mistake(port)
+
+
+def endpoint_of(server: str) -> str:
+    """A valid server as an `inet:` endpoint."""
+    host, port = _address_and_port(server)
+    return f"inet:[{host}]:{port or DNS_PORT}" if ":" in host else f"inet:{host}:{port or DNS_PORT}"
 
 
 def _address_and_port(text: str) -> tuple[str, str | None]:

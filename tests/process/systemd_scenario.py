@@ -415,6 +415,82 @@ def show_status():
     return show("forkpolicy-networks.service", "ExecMainStatus")
 
 
+# An address of this container that is none of localhost's. A DNS server of Debian's may have port 53 of every address.
+ELSEWHERE, PORT = "192.0.2.53", 5353
+ASKS_THE_DNS = """\
+acl    bad_client  rbl dnsbl.example
+action blocked     REJECT 5.7.3 listed
+access bad_client  blocked
+"""
+SENDS = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('{ELSEWHERE}', 9))"
+
+
+def dns_reply(query):
+    """As a DNS list that lists everything but 127.0.0.1, by which it is tested (RFC 5782); it has no texts."""
+    end = query.index(b"\0", 12) + 5
+    question = query[12:end]
+    is_tested = question.startswith(b"\x011\x010\x010\x03127")
+    has_answer = question[-4:-2] == b"\0\1" and not is_tested
+    flags = b"\x81\x83" if is_tested else b"\x81\x80"
+    counts = bytes([0, 1, 0, has_answer, 0, 0, 0, 0])
+    record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\2" if has_answer else b""
+    return query[:2] + flags + counts + question + record
+
+
+@contextlib.contextmanager
+def name_server():
+    """It listens on ELSEWHERE."""
+    command("ip", "link", "set", "lo", "up")
+    command("ip", "address", "add", f"{ELSEWHERE}/32", "dev", "lo")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((ELSEWHERE, PORT))
+
+        def serve():
+            while True:
+                query, peer = sock.recvfrom(4096)
+                if not query:
+                    return
+                sock.sendto(dns_reply(query), peer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            yield
+        finally:
+            sock.sendto(b"", (ELSEWHERE, PORT))
+            serving.join()
+            command("ip", "address", "del", f"{ELSEWHERE}/32", "dev", "lo")
+
+
+def blocked(text):
+    return [line for line in text.splitlines() if "IPAddressDeny=" in line]
+
+
+@step
+def servers_elsewhere():
+    """A resolver that the unit keeps away is named by the check and the start; by the book it answers."""
+    policy, settings = Path("/etc/forkpolicy/policy.conf"), Path("/etc/forkpolicy/forkpolicy.toml")
+    originals = policy.read_text(), settings.read_text()
+    write(policy, originals[0] + ASKS_THE_DNS)
+    edit(str(settings), "servers = []", f'servers = ["{ELSEWHERE}:{PORT}"]')
+    stranger = {"sender": "stranger@elsewhere.example"}
+    sandbox = ("--property=IPAddressDeny=any", "--property=User=forkpolicy", "--pipe", "--wait", "--quiet")
+    with name_server():
+        found = {"enforced": run("systemd-run", *sandbox, sys.executable, "-c", SENDS).returncode != 0}
+        found["checked"] = blocked(run("/opt/forkpolicy/bin/forkpolicy", "check").stdout)
+        cursor = journal("-n", "0", "--show-cursor").rpartition("-- cursor: ")[2].strip()
+        command("systemctl", "restart", "forkpolicy.service")
+        found["before"] = ask(stranger)
+        found["said"] = blocked(journal("-u", "forkpolicy.service", "--after-cursor", cursor))
+        by_the_book("Servers on other hosts", 0)
+        found["after"] = ask(stranger)
+        found["checked_again"] = blocked(run("/opt/forkpolicy/bin/forkpolicy", "check").stdout)
+    write(policy, originals[0])
+    write(settings, originals[1])
+    command("systemctl", "restart", "forkpolicy.service")
+    return found
+
+
 def journal(*words):
     run("journalctl", "--sync")
     return command("journalctl", "-b", "-o", "cat", "--no-pager", *words)
@@ -432,11 +508,48 @@ def networks_of_the_instance(path):
     return ask(inside)
 
 
+COUNTS = "acl busy rate {sender} 2/1h\naction slow 450 4.7.1 slow down\naccess busy slow\n"
+
+
+@step
+def engine_of_another_user():
+    """A Redis whose socket is for its own group: named by the check and the start; the group in a drop-in opens it."""
+    policy, settings = Path("/etc/forkpolicy/policy.conf"), Path("/etc/forkpolicy/forkpolicy.toml")
+    originals = policy.read_text(), settings.read_text()
+    drop_in = Path("/etc/systemd/system/forkpolicy.service.d/engine.conf")
+    sandbox = ("--unit=engine", "--property=User=redis", "--property=RuntimeDirectory=engine")
+    options = ("--port", "0", "--unixsocket", "/run/engine/socket", "--unixsocketperm", "770", "--save", "")
+    run("systemd-run", *sandbox, "redis-server", *options, "--dir", "/run/engine", check=True)
+    wait_for(Path("/run/engine/socket").is_socket)
+    write(policy, originals[0] + COUNTS)
+    edit(str(settings), 'url = "lmdb:"', 'url = "unix:///run/engine/socket"')
+    found = {"checked": closed(run("/opt/forkpolicy/bin/forkpolicy", "check").stdout)}
+    cursor = journal("-n", "0", "--show-cursor").rpartition("-- cursor: ")[2].strip()
+    command("systemctl", "restart", "forkpolicy.service")
+    found["said"] = closed(journal("-u", "forkpolicy.service", "--after-cursor", cursor))
+    write(drop_in, "[Service]\nSupplementaryGroups=redis\n")
+    command("systemctl", "daemon-reload")
+    found["checked_again"] = closed(run("/opt/forkpolicy/bin/forkpolicy", "check").stdout)
+    command("systemctl", "restart", "forkpolicy.service")
+    found["answers"] = [busy(number) for number in range(3)]
+    write(policy, originals[0])
+    write(settings, originals[1])
+    drop_in.unlink()
+    command("systemctl", "daemon-reload")
+    command("systemctl", "stop", "engine.service")
+    command("systemctl", "restart", "forkpolicy.service")
+    return found
+
+
+def closed(text):
+    return [line for line in text.splitlines() if "may not use" in line]
+
+
 @step
 def memory():
     """A limit of two messages, over a restart and after the live map has gone; the instance has this policy, too."""
     with Path("/etc/forkpolicy/policy.conf").open("a") as file:
-        file.write("acl busy rate {sender} 2/1h\naction slow 450 4.7.1 slow down\naccess busy slow\n")
+        file.write(COUNTS)
     command("systemctl", "reload", "forkpolicy.service")
     found = {"first": [busy(number) for number in range(4)]}
     found["maps"] = [owner_and_mode(f"/{place}/forkpolicy/state") for place in ("run", "var/lib")]

@@ -118,7 +118,9 @@ def make_postfix_directories(root):
 
 BOOK = ROOT / "docs" / "operations.md"
 # A block that is not a script is part of the file that its first line names.
-FILES = ("# main.cf", "# master.cf", "# forkpolicy.toml", "# /etc/systemd/system/forkpolicy.service.d/servers.conf")
+FILES = ("# main.cf", "# master.cf", "# forkpolicy.toml")
+# With these systemd can enforce IPAddressDeny= in the container, too.
+BPF = ("--capability=CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf")
 
 
 def scripts():
@@ -166,7 +168,7 @@ def report(tmp_path_factory):
         install(root, python)
         words = ["systemd-nspawn", "-D", root, "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
         mounts += [f"--bind-ro={ROOT}:/checkout", f"--bind={directory}:/report"]
-        console = run_container([*words, *mounts, "-b", "systemd.unit=scenario.target"])
+        console = run_container([*words, *BPF, *mounts, "-b", "systemd.unit=scenario.target"])
     path = directory / "report.json"
     errors = directory / "stderr"
     assert path.exists(), f"{console}{errors.read_text() if errors.exists() else ''}"
@@ -331,6 +333,29 @@ def test_networks_without_netlink(seen):
     assert len(seen["said"]) == 1
     assert "AF_NETLINK" in seen["said"][0]
     assert seen["status"] == "1"
+
+
+def test_servers_elsewhere(seen):
+    """A name server on another address: the check and the start name the unit's line, and a drop-in lets it answer."""
+    named = "forkpolicy.service:{}: IPAddressDeny=any"
+    line = (ROOT / "contrib/systemd/forkpolicy.service").read_text().splitlines().index("IPAddressDeny=any") + 1
+    assert [named.format(line) in each and "192.0.2.53" in each for each in seen["checked"]] == [True]
+    # Where the kernel does not enforce the line, the start says nothing.
+    assert len(seen["said"]) == seen["enforced"]
+    assert all(named.format(line) in each for each in seen["said"])
+    assert seen["before"] == ("action=DUNNO" if seen["enforced"] else seen["after"])
+    assert seen["after"].startswith("action=REJECT 5.7.3")
+    assert seen["checked_again"] == []
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs Redis: apt-get install redis-server")
+def test_engine_of_another_user(seen):
+    """A socket for the group redis: the check and the start say that the unit's user may not use it, until it may."""
+    for said in (seen["checked"], seen["said"]):
+        assert len(said) == 1
+        assert "engine: user forkpolicy may not use /run/engine/socket: owner " in said[0]
+    assert seen["checked_again"] == []
+    assert seen["answers"] == ["action=DUNNO"] * 2 + ["action=450 4.7.1 slow down"]
 
 
 def test_memory(seen):

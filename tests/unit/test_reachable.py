@@ -251,3 +251,19 @@ def test_servers_of_the_settings(tmp_path):
     assert engine.at("message", "hint").place == f"{path}:2:1"
     assert asked_servers(settings, forgetful) == ()
     assert find_remarks(Start(settings, servers=(engine,))) == []
+
+
+def test_name_servers_of_the_settings(tmp_path, monkeypatch):
+    """Those of [dns], otherwise the system's at the ACL that needs them; without such an ACL none."""
+    path = tmp_path / "forkpolicy.toml"
+    path.write_text('[dns]\nservers = ["192.0.2.53", "[2001:db8::53]:5353"]\n')
+    listed, plain = (model(tmp_path, text) for text in ("acl x rbl dnsbl.example\naccess x\n", ""))
+    settings = load_settings(path)
+    (server,) = asked_servers(settings, listed)
+    assert server.endpoints == ("inet:192.0.2.53:53", "inet:[2001:db8::53]:5353")
+    assert server.at("message", "hint").place == f"{path}:2:1"
+    assert asked_servers(settings, plain) == ()
+    monkeypatch.setattr(reachable, "RESOLV_CONF", tmp_path / "resolv.conf")
+    (server,) = asked_servers(replace(settings, dns=replace(settings.dns, servers=())), listed)
+    assert server.endpoints == ("inet:127.0.0.1:53",)
+    assert server.at("message", "hint").place.endswith(":1:5")
