@@ -112,7 +112,7 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += _rights(settings, files)
-    warnings = find_warnings(loaded.policy.model, loaded.declarations)
+    warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.state.budget)
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
 
 

@@ -16,6 +16,7 @@ from gevent.server import StreamServer
 
 from forkpolicy.errors import ConfigError, WorldError
 from forkpolicy.loading import load_everything
+from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.policy.load import load_policy
 from forkpolicy.worker.implementation import CHOSEN, PYTHON
 from forkpolicy.worker.services import server as server_module
@@ -82,7 +83,7 @@ class Asker(Peer):
 
     def counts(self):
         """What has become of questions, by result."""
-        return {named.partition(" ")[2]: count for named, count in self.engine.services.counts().items()}
+        return {named.partition(" ")[2]: count for named, count in (self.engine.services.counts() or {}).items()}
 
     def logged(self, event):
         return [fields["reason"] for _, name, fields in self.log.events if name == event]
@@ -569,6 +570,37 @@ def test_actions_that_hold():
     holding = ["DUNNO", "dunno x", "450 4.7.1 x", "499", "554 5.7.1 x", "Reject_Unverified_Sender"]
     others = ["OK", "550 x", "4", "4504 x", "DEFER", "45x y", "5* x", "DUNNOX"]
     assert [each for each in (*holding, *others) if matcher.read(each).holds] == holding
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            "access grey at_rcpt pass_on",
+            "grey asks unix:/tmp/x about requests that the rest of the rule excludes\n    put at_rcpt in front of it",
+        ),
+        (
+            "access at_rcpt !grey pass_on",
+            "pass_on is the reply for which grey holds, and this rule fires without one: on_error\n    add grey",
+        ),
+        ("access at_rcpt grey pass_on\naccess at_rcpt pass_on", "pass_on is the reply for which grey holds"),
+    ],
+)
+def test_check_warns_of_what_may_surprise(rules, message):
+    """A service that is asked in vain, and a reply that is not there."""
+    text = "acl at_rcpt protocol_state RCPT\nacl grey service unix:x 4*\naction pass_on {match.grey}\n"
+    policy, _ = load_policy_text(f"{text}{rules}\n")
+    (warning,) = find_warnings(policy.model, {})
+    assert message in f"{warning.message}\n    {warning.hint}"
+
+
+def test_check_warns_of_time_limits_beyond_the_budget():
+    """Such a request gets no answer before the limit: it has waited for too long."""
+    text = "acl grey service unix:x 4* timeout={}\naction pass_on {{match.grey}}\naccess grey pass_on\n"
+    found = [find_warnings(load_policy_text(text.format(limit))[0].model, {}, 4.0) for limit in ("3s", "4s")]
+    assert found[0] == []
+    (warning,) = found[1]
+    assert warning.message == "no request waits for grey for 4 s: [state] budget = 4 is for all"
 
 
 def test_a_reply_is_whole_with_its_empty_line():

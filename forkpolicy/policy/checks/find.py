@@ -13,6 +13,7 @@ from forkpolicy.errors import Diagnostic
 from forkpolicy.policy.checks.memory import MEMORY_CHECKS
 from forkpolicy.policy.checks.reports import report_warnings
 from forkpolicy.policy.checks.rules import RULE_CHECKS, about
+from forkpolicy.policy.checks.services import SERVICE_CHECKS, too_slow
 from forkpolicy.policy.checks.values import value_warnings
 from forkpolicy.policy.implication import Implication
 from forkpolicy.policy.model import DEFAULT_ACTION
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import TableDeclaration
 
 
-def find_warnings(model: Model, declarations: Mapping[str, TableDeclaration]) -> list[Diagnostic]:
-    """Every warning about a policy, in the order of its rules."""
+def find_warnings(
+    model: Model, declarations: Mapping[str, TableDeclaration], budget_s: float = 4.0
+) -> list[Diagnostic]:
+    """Every warning about a policy, in the order of its rules. `budget_s`: how long a request may wait."""
     implication = Implication.of(model.acls.values())
-    warnings = [warning for check in (*RULE_CHECKS, *MEMORY_CHECKS) for warning in check(model, implication)]
+    checks = (*RULE_CHECKS, *MEMORY_CHECKS, *SERVICE_CHECKS)
+    warnings = [warning for check in checks for warning in check(model, implication)]
     warnings += [warning for check in MODEL_CHECKS for warning in check(model)]
+    warnings += too_slow(model, budget_s)
     warnings += _unused_tables(model, declarations)
     # An included file stands where its first warning does.
     paths = list(dict.fromkeys(warning.path for warning in warnings))

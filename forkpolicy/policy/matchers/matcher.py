@@ -148,6 +148,7 @@ class Matcher:
     skips: bool = False
     # The policy server that it asks, whose whole reply is what `{match.ACL}` puts in.
     endpoint: str = ""
+    timeout_s: int = 0
     # Strangers choose what `{match.ACL}` puts in: it is fit for a text, and not for where mail goes.
     foreign_text: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING
