@@ -39,6 +39,9 @@ class Metric:
     help: str
 
 
+# The kinds of questions that are counted by whom they ask.
+WORLD: Final = ("dnsbl", "service")
+
 METRICS: Final = (
     Metric("forkpolicy_info", "gauge", "Always 1; the running version."),
     Metric("forkpolicy_uptime_seconds", "gauge", "Time since the master began; counters of workers count since then."),
@@ -99,6 +102,7 @@ METRICS: Final = (
     Metric("forkpolicy_greylist_total", "counter", "Questions of greylisting by result."),
     Metric("forkpolicy_rate_over_total", "counter", "Requests that were one too many, by the ACL of the limit."),
     Metric("forkpolicy_spf_total", "counter", "Answers of ACLs of type spf by result; failed: too late or no address."),
+    Metric("forkpolicy_service_questions_total", "counter", "Questions to other policy servers by result."),
     Metric("forkpolicy_dns_questions_total", "counter", "Questions to DNS lists by zone and result."),
     Metric("forkpolicy_dns_zone_off", "gauge", "1 while a DNS list is switched off: it was shown wrong."),
 )
@@ -158,7 +162,8 @@ def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
         yield from _of_shadow(worker.shadow, labels)
         yield from _of_tables(worker.tables, labels)
         yield from _of_asked(worker.asked, labels)
-        yield from _of_lists(worker.lists or {}, labels)
+        yield from _of_world("forkpolicy_dns_questions_total", "zone", worker.lists, labels)
+        yield from _of_world("forkpolicy_service_questions_total", "service", worker.services, labels)
     yield from _of_state(status.state)
     for each in status.zones or ():
         yield "forkpolicy_dns_zone_off", "", {"zone": each.zone}, int(bool(each.off))
@@ -246,8 +251,8 @@ def _of_asked(asked: AskedStatus | None, labels: Labels) -> Iterator[Sample]:
     over: Counter[str] = Counter()
     for named, count in asked.answered.items():
         kind, name, result = named.split(" ")
-        if kind == "dnsbl":
-            # Not the store; counted by zone.
+        if kind in WORLD:
+            # Not the store.
             continue
         questions[kind, result] += count
         if (kind, result) == ("rate", "over"):
@@ -275,11 +280,11 @@ def _of_store(asked: AskedStatus, labels: Labels) -> Iterator[Sample]:
     yield "forkpolicy_state_evicted_total", "", labels, asked.evicted
 
 
-def _of_lists(asked: Mapping[str, int], labels: Labels) -> Iterator[Sample]:
-    """`asked` is named `ZONE RESULT`."""
-    for named, count in asked.items():
-        zone, _, result = named.partition(" ")
-        yield "forkpolicy_dns_questions_total", "", {**labels, "zone": zone, "result": result}, count
+def _of_world(name: str, label: str, asked: Mapping[str, int] | None, labels: Labels) -> Iterator[Sample]:
+    """`asked` is named by who was asked and the result."""
+    for named, count in (asked or {}).items():
+        asked_of, _, result = named.rpartition(" ")
+        yield name, "", {**labels, label: asked_of, "result": result}, count
 
 
 def _labels(labels: Labels) -> str:

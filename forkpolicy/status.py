@@ -125,7 +125,7 @@ class ZoneStatus:
 class WorkerState:
     """What a worker serves, by its own report. `denied`: denials of the most frequent senders' domains; `asked`: None
     where the policy asks nobody; `lists`: how often DNS lists were asked, by `ZONE RESULT`, None
-    where they were not.
+    where they were not; `services`: the same of other policy servers, by `ENDPOINT RESULT`.
     """
 
     tables: tuple[TableStatus, ...] = ()
@@ -133,6 +133,7 @@ class WorkerState:
     denied: dict[str, int] = field(default_factory=dict)
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
     lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
+    services: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class WorkerStatus:
     denied: dict[str, int] = field(default_factory=dict)
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
     lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
+    services: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,4 +81,5 @@ def _describe_worker(worker: Worker, slot: Slot) -> WorkerStatus:
         denied=worker.state.denied,
         asked=worker.state.asked,
         lists=worker.state.lists,
+        services=worker.state.services,
     )

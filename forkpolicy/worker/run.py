@@ -215,7 +215,9 @@ class WorkerProcess:
         return self._reported_state
 
     def _state_now(self) -> WorkerState:
-        return replace(self.engine.serving.describe(), asked=self.upkeep.describe(), lists=self.engine.lists.counts())
+        engine = self.engine
+        asked, lists, services = self.upkeep.describe(), engine.lists.counts(), engine.services.counts()
+        return replace(engine.serving.describe(), asked=asked, lists=lists, services=services)
 
     def _beat(self) -> None:
         self.slot["beat_ns"] = time.monotonic_ns()

@@ -49,6 +49,7 @@ def page(**changed):
         "exempted": (3, 0, 0),
         "asked": AskedStatus(ASKED, 0.5, (0, 2, *(0 for _ in ASKED_LIMITS_S[2:]), 1)),
         "lists": {"bl.example not-listed": 5, "bl.example listed": 2},
+        "services": {"unix:/run/postgrey/socket replied": 7, "unix:/run/postgrey/socket late": 1},
         **changed,
     }
     zones = (ZoneStatus("bl.example"), ZoneStatus("dbl.example", off="lists INVALID"))
@@ -138,6 +139,15 @@ def test_spf_is_counted_by_result():
             'forkpolicy_spf_total{worker="0",result="pass"} 6',
         ]
         assert ("forkpolicy_state_seconds_sum{" in text) is bool(asked.times)
+
+
+def test_services_are_counted_by_endpoint():
+    """Questions with their results."""
+    samples = [line for line in page().splitlines() if line.startswith("forkpolicy_service_questions_total{")]
+    assert samples == [
+        'forkpolicy_service_questions_total{worker="0",service="unix:/run/postgrey/socket",result="replied"} 7',
+        'forkpolicy_service_questions_total{worker="0",service="unix:/run/postgrey/socket",result="late"} 1',
+    ]
 
 
 def test_dns_lists_are_counted_by_zone():

@@ -15,7 +15,7 @@ from forkpolicy.scoreboard import percentile_us
 from forkpolicy.status import AskedStatus, ShadowStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from forkpolicy.compile_failures import Failures
     from forkpolicy.status import (
@@ -149,6 +149,7 @@ class StatusDocument:
     asked: AskedStatus | None = field(default=None, metadata=LEFT_OUT)
     zones: tuple[ZoneStatus, ...] | None = field(default=None, metadata=LEFT_OUT)
     lists: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
+    services: dict[str, int] | None = field(default=None, metadata=LEFT_OUT)
 
     @classmethod
     def of(cls, status: Status) -> StatusDocument:
@@ -175,7 +176,8 @@ class StatusDocument:
             state=status.state,
             asked=_asked(status),
             zones=status.zones,
-            lists=_lists(status) if status.zones else None,
+            lists=_added(worker.lists for worker in status.workers) if status.zones else None,
+            services=_added(worker.services for worker in status.workers) or None,
         )
 
 
@@ -214,12 +216,12 @@ def _asked(status: Status) -> AskedStatus | None:
     )
 
 
-def _lists(status: Status) -> dict[str, int]:
-    """The questions to DNS lists over all workers."""
-    counts: Counter[str] = Counter()
-    for worker in status.workers:
-        counts.update(worker.lists or {})
-    return dict(sorted(counts.items()))
+def _added(counts: Iterable[dict[str, int] | None]) -> dict[str, int]:
+    """Counts of all workers in one."""
+    added: Counter[str] = Counter()
+    for each in counts:
+        added.update(each or {})
+    return dict(sorted(added.items()))
 
 
 def _denied_senders(status: Status) -> list[DeniedDocument]:

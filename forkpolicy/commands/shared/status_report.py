@@ -37,6 +37,7 @@ def as_text(seen: StatusDocument) -> str:
             *_shadow_rows(seen),
             *_state_rows(seen),
             *_zone_rows(seen),
+            *_service_rows(seen),
             "",
             f"requests and actions since the start, {since_start} ago; busy and connections now",
             *_worker_rows(seen),
@@ -145,6 +146,15 @@ def _zone_rows(seen: StatusDocument) -> list[str]:
         more = [f"it {zone.note}" if zone.note else "", f"last test: {zone.undecided}" if zone.undecided else ""]
         rows.append("  ".join([f"list     {zone.zone}  {state}  {tested}", *filter(None, more)]))
     return rows + [f"{count:>12}  {named}" for named, count in (seen.lists or {}).items()]
+
+
+def _service_rows(seen: StatusDocument) -> list[str]:
+    """Other policy servers, and what has become of questions to them."""
+    rows: dict[str, list[str]] = {}
+    for named, count in (seen.services or {}).items():
+        endpoint, _, result = named.rpartition(" ")
+        rows.setdefault(endpoint, []).append(f"{result} {count}")
+    return [f"service  {endpoint}  {', '.join(results)}" for endpoint, results in rows.items()]
 
 
 def _table_rows(seen: StatusDocument) -> list[str]:

@@ -32,10 +32,10 @@ class AskedServices:
         """As Asker.begin; the server gets `raw` as it is."""
         self._service(question).ask(raw, cast("Service", question).timeout_s, done)
 
-    def counts(self) -> dict[str, int]:
-        """What has become of questions, by `ENDPOINT RESULT`."""
+    def counts(self) -> dict[str, int] | None:
+        """What has become of questions, by `ENDPOINT RESULT`; None while there was none."""
         every = ((each.endpoint, each.counts) for each in self._services.values())
-        return {f"{endpoint} {result}": count for endpoint, counts in every for result, count in counts.items()}
+        return {f"{endpoint} {result}": count for endpoint, counts in every for result, count in counts.items()} or None
 
     def _service(self, question: Question[object]) -> AskedService:
         endpoint = cast("Service", question).endpoint
