@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from gevent.event import Event
 from gevent.server import StreamServer
 
+from forkpolicy.commands import main
 from forkpolicy.errors import ConfigError, WorldError
 from forkpolicy.loading import load_everything
 from forkpolicy.policy.checks.find import find_warnings
@@ -601,6 +603,26 @@ def test_check_warns_of_time_limits_beyond_the_budget():
     assert found[0] == []
     (warning,) = found[1]
     assert warning.message == "no request waits for grey for 4 s: [state] budget = 4 is for all"
+
+
+def test_explain_and_replay_ask_nobody(tmp_path, capsys):
+    """The term shows that it was not asked, and nothing connects to the server."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "peer"))
+        listener.listen()
+        listener.setblocking(False)
+        (tmp_path / "forkpolicy.toml").write_text("")
+        (tmp_path / "policy.conf").write_text(POLICY.format(options="fail=error"))
+        (tmp_path / "requests").write_bytes(request())
+        settings = ["-c", str(tmp_path / "forkpolicy.toml")]
+        assert main(["explain", *settings, "sender=a@example.com"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("action=DUNNO")
+        assert re.search("^  grey +not asked$", shown, re.MULTILINE)
+        assert main(["replay", *settings, str(tmp_path / "requests")]) == 0
+        assert "DUNNO" in capsys.readouterr().out
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_a_reply_is_whole_with_its_empty_line():
