@@ -38,6 +38,7 @@ COMMANDS = {
     "bench-state": ("loadtest.commands.bench_state", "what a rate limit and greylisting add to a request"),
     "dns": ("loadtest.commands.dns", "what a question to the DNS costs, next to c-ares alone"),
     "name-server": ("loadtest.commands.name_server", "a name server that answers rightly, wrongly, late or never"),
+    "bench-world": ("loadtest.commands.bench_world", "what an ACL that asks an engine or the DNS adds to a request"),
     "drills": (
         "loadtest.commands.drills",
         "a name server or an engine goes wrong; what the clients saw, and what others noticed",

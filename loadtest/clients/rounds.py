@@ -32,12 +32,15 @@ SETTLE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server that runs: its socket, its processes, and requests with the replies that are right for it."""
+    """A server that runs: its socket, its processes, and requests with the replies that are right for it. `asked` are
+    processes that it asks itself: on the same cores, and not counted.
+    """
 
     name: str
     path: Path
     pids: Sequence[int]
     requests: Requests
+    asked: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ def _cores_apart(contenders: Sequence[Contender]) -> Iterator[None]:
         return
     generator_core = min(cores)
     for contender in contenders:
-        for pid in contender.pids:
+        for pid in (*contender.pids, *contender.asked):
             _pin(pid, cores - {generator_core})
     os.sched_setaffinity(0, {generator_core})
     try:

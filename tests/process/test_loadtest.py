@@ -448,6 +448,23 @@ def test_a_fire_drill_of_an_engine_counts_every_message_once():
     assert "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable" in die["replies"]
 
 
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed (tests/servers.sh)")
+@pytest.mark.timeout(180)
+def test_what_asks_the_world_is_measured_with_and_without():
+    """Each policy next to the one without its ACL; one engine for two workers."""
+    words = ("--connections", 4, "--workers", 2, "--rounds", 2, "--seconds", 0.1, "--json")
+    done = loadtest("bench-world", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert [row["policy"] for row in found["rows"] if row["added"] is not None] == [
+        "rate of two windows in the engine",
+        "DNS list, a cached answer",
+        "DNS list, asked for each request",
+        "SPF pass, cached DNS answers",
+    ]
+    assert [row["connections"] for row in found["shared"]] == [2, 64]
+
+
 def test_peers_that_remember_are_measured_or_named_as_missing():
     """A login's limit is tried on each server that has one."""
     done = loadtest("peers", "--connections", 2, "--rounds", 1, "--seconds", 0.3, "--json")
