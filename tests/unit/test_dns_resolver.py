@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 import pytest
@@ -138,6 +139,21 @@ def test_servers_that_cannot_be_asked_are_an_error():
     """Settings are checked before: this is what is left."""
     with pytest.raises(WorldError, match="the name servers not an address"), asking("not an address"):
         pass
+
+
+def test_a_server_that_comes_back_is_asked_again():
+    """Refused while it is away; sockets that were open before are no hindrance."""
+    with contextlib.ExitStack() as while_up:
+        first = while_up.enter_context(NameServer(default=listed()))
+        with asking(first.address) as client:
+            for number in range(20):
+                assert client.ask(f"before{number}.example").records == LISTED
+            while_up.close()
+            for number in range(20):
+                assert client.ask(f"away{number}.example").failed
+            with NameServer(default=listed(), port=first.port):
+                for number in range(20):
+                    assert client.ask(f"after{number}.example").records == LISTED
 
 
 def test_a_server_that_refuses_is_passed_over(server):
