@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from random import Random
 from threading import Barrier
 from time import perf_counter
 
@@ -79,6 +81,22 @@ def test_results(sender, result):
 def test_clients_of_both_families(client, result):
     """Addresses of both families are compared with the terms of theirs."""
     assert checked(client)[0].result == result
+
+
+def test_networks_are_compared_as_ipaddress_does():
+    """Random clients near the edges of random networks of both families, every length."""
+    random = Random(7208)
+    for _ in range(1000):
+        kind, width = random.choice([("ip4", 32), ("ip6", 128)])
+        make = IPv4Address if kind == "ip4" else IPv6Address
+        # Not an IPv4 client in IPv6's clothes.
+        network = random.getrandbits(width) | 1 << (width - 1)
+        bits = random.randrange(width + 1)
+        client = network ^ (random.getrandbits(width) >> random.randrange(max(bits - 2, 0), min(bits + 3, width)))
+        term = f"{make(network)}/{bits}"
+        expected = "pass" if make(client) in ip_network(term, strict=False) else "fail"
+        records = {("net.example", "TXT"): [f"v=spf1 {kind}:{term} -all".encode()]}
+        assert checked(str(make(client)), "a@net.example", records=records)[0].result == expected, (term, client)
 
 
 def test_a_mapped_address_is_ipv4():
