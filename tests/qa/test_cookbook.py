@@ -23,12 +23,16 @@ from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.request import Request
 from forkpolicy.state.memory import MemoryStore
+from forkpolicy.tables.keys import ip_key
 from forkpolicy.world import spf
+from forkpolicy.world.dns.answers import NXDOMAIN, Answer, Status, failure
+from forkpolicy.world.dnsbl import Dnsbl, name_of_address
+from forkpolicy.world.list_lookup import ListLookup
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RULE = re.compile(r"[|-]+")
-LEAST_RECIPES = 15
+LEAST_RECIPES = 12
 # Training delays nobody.
 NEVER_FIRES = {"Training before greylisting bites": ["access must_wait later"]}
 
@@ -52,6 +56,7 @@ class Recipe:
     settings: str = ""
     records: str = ""
     sources: dict[str, str] = field(default_factory=dict)
+    zones: str = ""
     rows: list[Row] = field(default_factory=list)
 
 
@@ -84,10 +89,35 @@ def recipe_of(section, usual):
             recipe.settings = text
         elif kind == "dns":
             recipe.records = text
+        elif kind == "zones":
+            recipe.zones = text
         elif kind == "table":
             recipe.sources[name] = text
     recipe.rows = list(rows_of(section))
     return recipe
+
+
+class Zones:
+    """The names of a recipe's DNS lists: everything is known at once, and what no line has does not exist."""
+
+    def __init__(self, text):
+        self._answers = {}
+        for line in text.splitlines():
+            about, zone, code, *words = line.split()
+            key = ip_key(about)
+            name = f"{name_of_address(key[1:]) if key else about}.{zone}"
+            known = self._answers.setdefault(name, {"A": (), "TXT": ()})
+            if code == "fails":
+                self._answers[name] = None
+            else:
+                known["A"] += (code,)
+                known["TXT"] += (" ".join(words).encode(),) if words else ()
+
+    def cached(self, name, rrtype):
+        answer = self._answers.get(name, {})
+        if answer is None:
+            return failure("no answer")
+        return Answer(Status.OK, answer[rrtype]) if answer.get(rrtype) else NXDOMAIN
 
 
 class Book:
@@ -132,16 +162,19 @@ def kitchen(tmp_path, capsys):
 
 
 class Dns:
-    """The records of a recipe, one a line: name, type, data. It answers what a policy asks the world."""
+    """Answers what a policy asks the world, by the records of a recipe (a line: name, type, data) and its lists."""
 
-    def __init__(self, text):
+    def __init__(self, records, zones):
+        self._lists = ListLookup(Zones(zones), lambda _zone, _why: None)
         self._records = {}
-        for line in text.splitlines():
+        for line in records.splitlines():
             name, rrtype, data = line.split(None, 2)
             record = {"TXT": data.encode(), "MX": (10, data.partition(" ")[2])}.get(rrtype, data)
             self._records.setdefault((name, rrtype), []).append(record)
 
     def answer(self, question):
+        if question.kind == Dnsbl.kind:
+            return self._lists.known(question)
         return spf.check(question, lambda *asked: self._records.get(asked, []), "mx.example.com")
 
 
@@ -153,7 +186,7 @@ class Story:
         self._now_s = datetime.fromisoformat(recipe.usual["at"]).timestamp()
         self._messages = count()
         self.fired = set()
-        self._dns = Dns(recipe.records)
+        self._dns = Dns(recipe.records, recipe.zones)
         store = MemoryStore(lambda: self._now_s)
         policy.answer_with(live(store, self._dns.answer))
         self._peeking = peeking(store, self._dns.answer)
