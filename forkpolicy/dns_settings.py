@@ -35,6 +35,11 @@ def endpoint_of(server: str) -> str:
     return f"inet:[{host}]:{port or DNS_PORT}" if ":" in host else f"inet:{host}:{port or DNS_PORT}"
 
 
+def server_address(server: str) -> str:
+    """The address of a valid server alone."""
+    return _address_and_port(server)[0]
+
+
 def _address_and_port(text: str) -> tuple[str, str | None]:
     found = _IN_BRACKETS.fullmatch(text)
     if found:

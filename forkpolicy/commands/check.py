@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from forkpolicy import engine_checks
 from forkpolicy.addresses import unix_path
 from forkpolicy.asked_servers import asked_servers
+from forkpolicy.commands.check_dns import public_resolvers, tested_lists
 from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
 from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
@@ -48,19 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="check the Postfix configured in DIR, too (default: the system's if there is one; none: leave out)",
     )
+    parser.add_argument("--dns", action="store_true", help="test the policy's DNS lists, too, which asks name servers")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything that the settings name and print what was found."""
-    return check(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix)
+    return check(arguments.settings, as_json=arguments.as_json, postfix=arguments.postfix, dns=arguments.dns)
 
 
-def check(settings_path: str, *, as_json: bool, postfix: str | None) -> int:
+def check(settings_path: str, *, as_json: bool, postfix: str | None, dns: bool = False) -> int:
     """`postfix`: the configuration directory of a Postfix to check too; None: the system's if there is one; "none":
-    none.
+    none. `dns`: test DNS lists.
     """
     diagnostics, settings, loaded = find_diagnostics(settings_path)
+    if settings and loaded and dns:
+        diagnostics += tested_lists(settings, loaded.policy.model)
     try:
         setup = _set_up(postfix, settings, loaded)
     except BrokenPostfixError as error:
@@ -112,7 +116,10 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += _rights(settings, files)
-    warnings = find_warnings(loaded.policy.model, loaded.declarations, settings.state.budget)
+    warnings = [
+        *find_warnings(loaded.policy.model, loaded.declarations, settings.state.budget),
+        *public_resolvers(settings, loaded.policy.model),
+    ]
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
 
 

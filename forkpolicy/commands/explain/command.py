@@ -138,10 +138,14 @@ def _looked_object(looked: Looked, negated: bool, attributes: Mapping[str, str])
 
 
 def _store_object(looked: Looked) -> dict[str, object]:
-    """What the store would answer about an ACL that remembers, as words and as its fields. Nothing was counted."""
+    """What the store would answer about an ACL that remembers, as words and as its fields, and what others have
+    answered, in words. Nothing was counted.
+    """
     given, matcher = looked.given, looked.acl.asks
     if not given or not matcher or not given.question:
         return {}
+    if not looked.acl.remembering:
+        return {"asked": {"shown": remembered(looked)}}
     return {"store": {"shown": remembered(looked), "answer": _fields(given.answer), "counted": False}}
 
 

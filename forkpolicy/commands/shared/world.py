@@ -12,13 +12,17 @@ from forkpolicy.world.dns.records import WaitingLookup
 from forkpolicy.world.dnsbl import Dnsbl
 from forkpolicy.world.list_lookup import ListLookup
 from forkpolicy.world.spf import Spf, check
+from forkpolicy.world.zone_tests import ZoneTests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from forkpolicy.dns_settings import DnsSettings
     from forkpolicy.state.store import Question
+    from forkpolicy.status import ZoneTest
     from forkpolicy.world.dns.answers import Answer, RrType
     from forkpolicy.world.dns.resolver import Resolver
-    from forkpolicy.world.dnsbl import DnsblAnswer
+    from forkpolicy.world.dnsbl import DnsblAnswer, Zone
     from forkpolicy.world.spf import SpfAnswer
 
 T = TypeVar("T")
@@ -48,6 +52,12 @@ class World:
         if question.kind == Dnsbl.kind:
             return self._lists(cast("Dnsbl", question))
         return only_with_dns(question)
+
+    def test(self, zones: Sequence[Zone]) -> list[ZoneTest]:
+        """Test DNS lists, one or more. Raises WorldError."""
+        results: list[list[ZoneTest]] = []
+        ZoneTests(self._opened(), zones, results.append)
+        return self._first(results)
 
     def close(self) -> None:
         """Ask nobody any more."""
