@@ -108,7 +108,8 @@ class Acl:
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action. `kind`: reply ends the evaluation; log and score note something, and a deed remembers or forgets, and
-    the next rule is tried. `checked`: what is put in may make the reply malformed, so that each one is checked.
+    the next rule is tried. `checked`: what is put in may make the reply malformed, so that each one is checked;
+    `passes_on`: the verbs of the replies of a service, where the reply is whatever that replies.
     """
 
     name: str
@@ -120,6 +121,12 @@ class Action:
     encoded: bytes = b""
     checked: bool = False
     deed: Deed | None = None
+    passes_on: frozenset[str] = frozenset()
+
+    @property
+    def verbs(self) -> frozenset[str]:
+        """Everything that it may turn out to be."""
+        return self.passes_on or frozenset({self.verb})
 
     @property
     def verb(self) -> str:

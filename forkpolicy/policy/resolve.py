@@ -159,7 +159,8 @@ class Resolver:
             template = parse_template(rest if verb.lower() == "log" else word.text)
             self._check_matches(word, template)
             if self._asks_service(template.whole_of):
-                return Action(name, "reply", word.place, Reply(WHOLE_REPLY, word.text), template)
+                replies = frozenset().union(*(each.replies for each in self.acls[template.whole_of].matchers))
+                return Action(name, "reply", word.place, Reply(WHOLE_REPLY, word.text), template, passes_on=replies)
             if verb.lower() == "log":
                 return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)

@@ -596,6 +596,15 @@ def test_check_warns_of_what_may_surprise(rules, message):
     assert message in f"{warning.message}\n    {warning.hint}"
 
 
+def test_check_knows_what_a_reply_may_be():
+    """A service that may say OK ends Postfix's list, and one that may say 5xx refuses what was counted."""
+    text = "acl x service unix:x OK 554\nacl many rate {sender} 2/1h\naction a {match.x}\naction slow 450 4.7.1 slow\n"
+    policy, _ = load_policy_text(f"{text}access many slow\naccess x a\n")
+    found = [each.message for each in find_warnings(policy.model, {})]
+    assert "OK also skips the restrictions that follow in Postfix's list" in found
+    assert any(each.startswith("many counts mail that a later rule may refuse") for each in found)
+
+
 def test_check_warns_of_time_limits_beyond_the_budget():
     """Such a request gets no answer before the limit: it has waited for too long."""
     text = "acl grey service unix:x 4* timeout={}\naction pass_on {{match.grey}}\naccess grey pass_on\n"

@@ -35,7 +35,7 @@ def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if not lines:
         return
     message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom the reply of {_named(lines)} is "
-    message += f"{lines[0].action.verb}: the action lasts, and acts on the mail to the other recipients"
+    message += f"{_verb(lines[0], LASTING)}: the action lasts, and acts on the mail to the other recipients"
     hint = "ask for such actions last: reject_unlisted_recipient, check_policy_service { ..., policy_context=last }"
     yield about(setup, site, site.list_name, message, hint)
 
@@ -46,7 +46,9 @@ def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Diag
         return
     message = "warn_if_reject stands before check_policy_service: what the policy rejects is logged and accepted"
     if lines := _lines(setup, site, ACTING_DESPITE_WARN_IF_REJECT):
-        message += f", but {lines[0].action.verb} of {_named(lines)} acts on the mail nevertheless"
+        message += (
+            f", but {_verb(lines[0], ACTING_DESPITE_WARN_IF_REJECT)} of {_named(lines)} acts on the mail nevertheless"
+        )
     hint = "remove it when the trial is over; `shadow` in forkpolicy.toml tries a policy without any effect"
     yield about(setup, site, site.list_name, message, hint)
 
@@ -54,7 +56,12 @@ def acting_despite_warn_if_reject(setup: Setup, site: CallSite) -> Iterator[Diag
 def _lines(setup: Setup, site: CallSite, verbs: frozenset[str]) -> list[Rule]:
     """The rules with one of these actions that may reply to a call site."""
     lines = setup.model.rules if setup.model else []
-    return [line for line in lines if line.action.verb in verbs and context_fits(line, site)]
+    return [line for line in lines if not verbs.isdisjoint(line.action.verbs) and context_fits(line, site)]
+
+
+def _verb(line: Rule, verbs: frozenset[str]) -> str:
+    """What it does of these; a service may reply with several."""
+    return min(verbs & line.action.verbs)
 
 
 def _named(lines: list[Rule]) -> str:

@@ -149,14 +149,17 @@ def permits(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """The first rule that ends Postfix's own checks; once, since who knows does not want to read it again."""
     for rule in model.rules:
         if may_permit(rule.action):
-            message = f"{rule.action.reply.text.split()[0]} also skips the restrictions that follow in Postfix's list"
+            word = next(iter(PERMITTING & rule.action.passes_on), rule.action.reply.text.split()[0])
+            message = f"{word} also skips the restrictions that follow in Postfix's list"
             yield about(rule, message, "DUNNO ends the policy, and Postfix goes on with them")
             return
 
 
 def may_permit(action: Action) -> bool:
     """Whether Postfix takes it for a permission, which ends its list."""
-    return action.verb in PERMITTING or (action.verb == "restriction" and action.reply.text.startswith("permit"))
+    if action.verb == "restriction":
+        return action.reply.text.startswith("permit")
+    return any(each in PERMITTING or each.startswith("PERMIT") for each in action.verbs)
 
 
 def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
@@ -175,7 +178,7 @@ def null_sender(model: Model, implication: Implication) -> Iterator[Diagnostic]:
 
 def turns_away(rule: Rule) -> bool:
     """Whether its action refuses mail, now or for good."""
-    return rule.action.verb in TURNS_AWAY or _restriction(rule) in TURNING_RESTRICTIONS
+    return not TURNS_AWAY.isdisjoint(rule.action.verbs) or _restriction(rule) in TURNING_RESTRICTIONS
 
 
 def _restriction(rule: Rule) -> str:

@@ -149,6 +149,8 @@ class Matcher:
     # The policy server that it asks, whose whole reply is what `{match.ACL}` puts in.
     endpoint: str = ""
     timeout_s: int = 0
+    # The first words of those replies, codes as 4xx and 5xx.
+    replies: frozenset[str] = frozenset()
     # Strangers choose what `{match.ACL}` puts in: it is fit for a text, and not for where mail goes.
     foreign_text: bool = False
     asking: ClassVar[Asking] = Asking.NOTHING

@@ -48,6 +48,7 @@ class ServiceMatcher(Matcher):
         self.endpoint, self.skips = service.endpoint, skips
         self.actions = frozenset(actions)
         self.timeout_s = service.timeout_s
+        self.replies = frozenset(f"{each[0]}xx" if each[0] in "45" else each for each in self.actions)
         self._question = cast("Question[object]", service)
 
     def question(self, values: Mapping[str, str | None]) -> Question[object] | None:  # noqa: ARG002 - it gets all of them
