@@ -181,7 +181,7 @@ class Resolver:
                 near = nearest(name, self.acls)
                 hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
                 self.context.diagnostics.append(word.error(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
-            elif not acl.asks and not any(matcher.lookup for matcher in acl.matchers):
+            elif acl.matchers and not acl.asks and not any(matcher.lookup for matcher in acl.matchers):
                 message = f'acl "{name}" asks no table and remembers nothing, so "{{match.{name}}}" is always empty'
                 self.context.diagnostics.append(word.error(message))
             elif acl.asks:

@@ -274,7 +274,7 @@ def test_without_maxminddb(
     databases.write(compiler.directory / "list.mmdb", {"192.0.2.0/24": country("AA")})
     assert compiler.run().status == 0
     monkeypatch.setitem(sys.modules, "maxminddb", None)
-    message = "mmdb sources need maxminddb, which is not installed: pip install forkpolicy[mmdb]"
+    message = "mmdb sources need maxminddb, which is not installed: pip install 'forkpolicy[mmdb]'"
     assert message in compiler.run().err
     status, (diagnostic,) = checked()
     assert (status, diagnostic["message"]) == (1, f"mmdb:list.mmdb: {message}")

@@ -9,7 +9,7 @@ file. The search tree is walked here, by the published format (2.0), since maxmi
 refuses others (findings/maxminddb-iterates-past-networks.sh). IPv4 is `::/96` of an IPv6 tree; where the tree leads
 there once more (`::ffff:0:0/96`, 6to4, Teredo), the networks are not listed again.
 
-An optional extra (`pip install forkpolicy[mmdb]`), imported when a table needs it. ValueError says what is wrong.
+An optional extra (`pip install 'forkpolicy[mmdb]'`), imported when a table needs it. ValueError says what is wrong.
 """
 
 from __future__ import annotations
@@ -283,7 +283,9 @@ def _import_maxminddb() -> ModuleType:
     try:
         import maxminddb  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise ValueError("mmdb sources need maxminddb, which is not installed: pip install forkpolicy[mmdb]") from error
+        raise ValueError(
+            "mmdb sources need maxminddb, which is not installed: pip install 'forkpolicy[mmdb]'"
+        ) from error
     return maxminddb
 
 

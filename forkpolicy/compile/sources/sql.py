@@ -1,7 +1,7 @@
 """`sql:URL:QUERY`: keys, and values from a second column, of a query to whatever database SQLAlchemy knows.
 
 A query has blanks, so it takes the rest of the `table` statement: it is the last source of its table. SQLAlchemy is an
-optional extra (`pip install forkpolicy[sql]`) and this is the only file that imports it, when a table needs it. Rows
+optional extra (`pip install 'forkpolicy[sql]'`) and this is the only file that imports it, when a table needs it. Rows
 stream; bytes are UTF-8; rows without a key are left out, and one warning counts them. What SQLAlchemy and drivers warn
 of are warnings of the source. Passwords need not stand in the policy: PostgreSQL's own `~/.pgpass` and `PGPASSFILE`
 work; where one does, `without_password` is what is shown. ValueError says what is wrong.
@@ -136,7 +136,9 @@ def _import_sqlalchemy() -> ModuleType:
     try:
         import sqlalchemy  # noqa: PLC0415 - optional, and half a second that no other source should pay
     except ImportError as error:
-        raise ValueError("sql sources need SQLAlchemy, which is not installed: pip install forkpolicy[sql]") from error
+        raise ValueError(
+            "sql sources need SQLAlchemy, which is not installed: pip install 'forkpolicy[sql]'"
+        ) from error
     return sqlalchemy
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forkpolicy.state_settings import StateSettings
 
 PACKAGES: Final = ("redis", "hiredis")
-PIP_LINE: Final = 'pip install "forkpolicy[redis]"'
+PIP_LINE: Final = "pip install 'forkpolicy[redis]'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ KEY: Final = "key="
 _NEEDED: Final = re.compile(r">=(.*)")
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _ZONE_FORM: Final = "expected the domain of a list, as in zen.spamhaus.org or zen.spamhaus.org=127.0.0.2-11"
-MISSING: Final = "needs pycares, which is not installed: pip install forkpolicy[dns]"
+MISSING: Final = "needs pycares, which is not installed"
+INSTALL: Final = "pip install 'forkpolicy[dns]'"
 
 # The usual one.
 NOT_LISTED: Final = Reading(holds=False, value="", result="not-listed")
@@ -117,7 +118,7 @@ class Values:
             except ValueError as error:
                 self.context.wrong(word, str(error))
         if find_spec("pycares") is None:
-            self.context.wrong(type_word, f"{type_word.text.lower()} {MISSING}")
+            self.context.wrong(type_word, f"{type_word.text.lower()} {MISSING}", INSTALL)
         if len(self.context.diagnostics) == before:
             if not self.zones:
                 self.context.wrong(type_word, f"{type_word.text.lower()} needs a zone", _ZONE_FORM)

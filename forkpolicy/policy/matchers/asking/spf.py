@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers.context import AclType
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.matcher import Finding
     from forkpolicy.policy.nodes import Word
     from forkpolicy.state.store import Question
-
-NOT_INSTALLED: Final = "an ACL of type spf needs pyspf and a resolver, which are not installed"
 
 
 class SpfMatcher(Matcher):
@@ -73,7 +71,7 @@ def _build(type_word: Word, words: list[Word], context: BuildContext) -> list[Ma
     try:
         spf.require()
     except ImportError as error:
-        context.wrong(type_word, f"{NOT_INSTALLED}: {error}", "pip install 'forkpolicy[dns]'")
+        context.wrong(type_word, f"spf needs {error.name}, which is not installed", "pip install 'forkpolicy[dns]'")
     return [SpfMatcher(context.acl, frozenset(results))]
 
 
