@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from forkpolicy.world.dns.answers import NODATA, NXDOMAIN, Status
+from forkpolicy.world.dns.channels import NOT_ASKED, REASONS
 from loadtest.servers.names.behaviours import (
     fails,
     formerr_to_edns,
@@ -127,3 +130,10 @@ def test_one_malformed_answer_fails_nobody_else():
         client.wait()
     assert [answer.records for (answer,) in answers].count(LISTED) == 99
     assert answers[50][0].reason == "malformed answer"
+
+
+def test_operators_can_read_what_each_failure_means():
+    """docs/operations.md has every reason, but for names that are asked for in another way (odd_names.py)."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    missing = [reason for error, reason in REASONS.items() if error != NOT_ASKED and f"`{reason}`" not in text]
+    assert missing == []
