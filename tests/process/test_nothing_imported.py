@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,12 @@ from loadtest.servers.names.messages import Record
 from loadtest.servers.names.server import NameServer
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, request
 from tests.process.test_inet import free_port
+from tests.process.test_redis_client import ClusterServers, Sentinels, certificates
+from tests.process.test_state import FORGETFUL
 from tests.process.waiting import eventually
+from tests.redis_servers import RedisServer, needs_redis
+
+__all__ = ["certificates"]
 
 # Notes what every child imports, then is `forkpolicy`, with a bug. A child: what was forked, not started as a program.
 NOTING = """
@@ -156,6 +162,52 @@ def test_the_world_is_asked_without_an_import(make_noting, noted):
             assert server.reload().returncode == 0
         server.stop()
     assert sorted(set(noted.read_text().split())) == []
+
+
+COUNTING = """
+acl    busy rate {sender} 3/1h
+action slow DEFER slow down
+access busy slow
+"""
+
+
+@needs_redis
+@pytest.mark.parametrize("kind", ["server", "tls", "sentinel", "cluster"])
+def test_an_engine_is_asked_without_an_import(kind, make_noting, noted, folder, certificates):
+    """Its scripts, its certificates, its masters and its nodes are found by workers that may read no module."""
+    with engine_of(kind, folder, certificates) as settings:
+        server = make_noting(policy=FORGETFUL, workers=1)
+        server.settings.write_text(server.settings.read_text().replace("[state]\n", f"[state]\n{settings}\n"))
+        server.start()
+        server.write_policy(COUNTING)
+        assert server.reload().returncode == 0
+        with PolicyClient(server.socket_path) as client:
+            eventually(lambda: client.ask(request(instance="1.a")) == "DUNNO")
+            replies = [client.ask(request(instance=f"{number}.b")) for number in range(4)]
+        assert replies == ["DUNNO", "DUNNO", "DEFER slow down", "DEFER slow down"]
+        server.stop()
+    assert sorted(set(noted.read_text().split())) == []
+
+
+@contextlib.contextmanager
+def engine_of(kind, folder, certificates):
+    """The lines of `[state]` that name one of that kind."""
+    with contextlib.ExitStack() as stack:
+        if kind in ("sentinel", "cluster"):
+            servers = (Sentinels if kind == "sentinel" else ClusterServers)(folder)
+            lines = f'url = "{servers.access.url}"'
+        elif kind == "tls":
+            port, ca = free_port(), folder / "ca.pem"
+            ca.write_bytes((certificates / "ca.pem").read_bytes())
+            own = [f"--tls-{what}-file={certificates}/server.{end}" for what, end in (("cert", "pem"), ("key", "key"))]
+            options = [word for option in own for word in option.split("=")]
+            servers = RedisServer(folder / "tls", "--tls-port", str(port), *options, "--tls-auth-clients", "no")
+            lines = f'url = "rediss://localhost:{port}"\nca_file = "{ca}"'
+        else:
+            servers = RedisServer(folder / "redis")
+            lines = f'url = "{servers.url}"'
+        stack.callback(servers.stop)
+        yield lines
 
 
 def damage(server):

@@ -55,8 +55,11 @@ def connect_to(access: Access, host: str, port: int) -> Client:
 
 
 def _options(access: Access) -> Options:
-    """Of every connection. RESP2 has no messages that nobody asked for."""
+    """Of every connection. RESP2 has no messages that nobody asked for. With `driver_info` redis-py would report its
+    release, and read that from files for each connection: a worker that has given up root may not be able to.
+    """
     return {
+        "driver_info": None,
         "socket_timeout": access.timeout_s,
         "socket_connect_timeout": access.timeout_s,
         "retry": Retry(NoBackoff(), 0),
@@ -121,4 +124,5 @@ def _why(error: BaseException) -> str:
         if isinstance(below, OSError) and below.errno and below.strerror:
             return below.strerror
         below = below.__cause__ or below.__context__
-    return str(error)[:_QUOTED_CHARS].rstrip(".")
+    # Behind the reason of an engine stands where in a script it was.
+    return str(error).partition(" script: ")[0][:_QUOTED_CHARS].rstrip(".")
