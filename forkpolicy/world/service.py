@@ -1,9 +1,10 @@
 """Another policy server, asked with the request at hand: the question, and what of the received bytes is its reply.
 
-Facts from Postfix's attr_scan_plain.c, which reads our own replies: a line is `name=value`, an empty line is the end;
-`action` may be the only name, others are passed over, and of two the first counts; a line without `=` makes the reply
-invalid. Stricter than Postfix: an empty action, which it takes for OK, is none, and a second reply behind the first
-one makes nobody know which is meant. Pure. Raises WorldError with the reason for bytes that are not one reply.
+As Postfix 3.7 reads our own replies: lines `name=value`, an empty line at the end; `action` may be the only name,
+others are passed over, and of two the first counts; CR LF ends no line. Stricter than Postfix: a line without `=`,
+which it passes over, is what a server of another protocol says; an empty action, which it takes for OK, is none; and
+with a second reply behind the first one nobody knows which is meant. Pure. Raises WorldError with the reason for bytes
+that are not one reply.
 """
 
 from __future__ import annotations
