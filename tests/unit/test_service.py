@@ -452,6 +452,25 @@ def test_a_name_is_looked_up_aside(make, monkeypatch):
     service.stop()
 
 
+def test_a_look_up_that_takes_longer_than_the_time_limit(make, monkeypatch):
+    """The question is over, once; what the resolver says later is about the next one."""
+    may_answer, asked = threading.Event(), []
+
+    def no_resolver(*_arguments, **_options):
+        asked.append(1)
+        assert may_answer.wait(DEADLINE_S)
+        raise OSError("no resolver")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_resolver)
+    _, asker = make(None, "timeout=1s", POLICY.replace("unix:peer", "inet:nobody.invalid:10023"))
+    assert asker.ask(request()) == PASS
+    assert asker.counts() == {"late": 1}
+    may_answer.set()
+    assert asker.ask(request()) == PASS
+    until(lambda: "unreachable" in asker.counts())
+    assert asker.counts() == {"late": 1, "unreachable": 1}
+
+
 def test_a_name_without_an_address(make):
     """Is a server that cannot be reached."""
     _, asker = make(None, policy=POLICY.replace("unix:peer", "inet:nobody.invalid:10023"))

@@ -108,10 +108,7 @@ class AskedService:
             if connection is None and not self._has_room():
                 return
             asked = self._waiting.popleft()
-            if asked.done is None:
-                # Nobody has used the connection: it stays free.
-                self._free += [connection] if connection else []
-            elif connection:
+            if connection:
                 asked.connection, self._asked_on[connection] = connection, asked
                 connection.ask(asked.raw, asked.instance)
             else:
@@ -199,6 +196,8 @@ class AskedService:
             # Its reply may still come: nobody else must get it.
             asked.connection.close()
             self._asked_on.pop(asked.connection, None)
+        else:
+            self._waiting.remove(asked)
         self._over(asked, f"no reply within {timeout_s:g} s", "late")
         self._go_on()
 
@@ -209,11 +208,7 @@ class AskedService:
         if self._failures >= FAILURES and (asked is self._trial or time.monotonic() >= self._rests_until_s):
             self._rest(why)
         self._log.event("warning", "service failed", f"{self.endpoint}: {why}", key=self.endpoint)
-        if asked.timer:
-            asked.timer.stop()
-        error = WorldError(f"{self.endpoint}: {why}")
-        # Not within `ask`, whose caller has not finished.
-        self._loop.after(0, partial(self._answer, asked, error))
+        self._answer_later(asked, WorldError(f"{self.endpoint}: {why}"))
 
     def _rest(self, why: str) -> None:
         """Ask nothing for a while, not all workers for the same while; who waits already is not kept waiting."""
@@ -223,7 +218,13 @@ class AskedService:
         self._trial = None
         waiting, self._waiting = self._waiting, deque()
         for each in waiting:
-            self._loop.after(0, partial(self._answer, each, self.refusal()))
+            self._answer_later(each, self.refusal())
+
+    def _answer_later(self, asked: _Asked, answer: object) -> None:
+        """Not within `ask`, whose caller has not finished."""
+        if asked.timer:
+            asked.timer.stop()
+        self._loop.after(0, partial(self._answer, asked, answer))
 
     def _answer(self, asked: _Asked, answer: object) -> None:
         if asked is self._trial:
