@@ -7,6 +7,8 @@ import json
 import pytest
 
 from forkpolicy.commands import main
+from loadtest.servers.names.behaviours import listed
+from loadtest.servers.names.server import NameServer
 from tests.dns_servers import rbldnsd, unbound
 
 pytest.importorskip("pycares", reason="DNS lists need forkpolicy[dns]")
@@ -108,6 +110,18 @@ def test_explain(forkpolicy):
         assert first["acls"][0]["asked"]["shown"].endswith("paid.example lists it (127.0.0.9)")
     shown = forkpolicy(port, "explain", "--dns", "client_address=203.0.113.5")
     assert "bad  cannot be known  bl.example: " in shown
+
+
+def test_replay_asks_nobody(forkpolicy, tmp_path):
+    """What a list says today says nothing of past mail: such an ACL is not asked, and its rule does not fire."""
+    log = tmp_path / "requests"
+    request = "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=203.0.113.5\nsender=a@spam.example\n\n"
+    log.write_text(request * 3)
+    with NameServer(default=listed()) as server:
+        shown = forkpolicy(server.port, "replay", str(log))
+        assert "DUNNO" in shown
+        assert "REJECT" not in shown
+        assert not server.asked
 
 
 def test_public_resolvers_are_warned_of(tmp_path, capsys):

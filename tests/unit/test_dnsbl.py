@@ -9,6 +9,7 @@ from forkpolicy.policy.answers import Mode, NotAskedError
 from forkpolicy.policy.evaluate import Answer as Evaluated
 from forkpolicy.protocol.attributes import STATES
 from forkpolicy.protocol.layout import wanted_values
+from forkpolicy.worker.sampling import Sampling
 from forkpolicy.world.codes import is_counted, parse_codes
 from forkpolicy.world.dns.answers import NODATA, NXDOMAIN, Answer, Status, failure
 from forkpolicy.world.dnsbl import Listing, Lists, Zone, name_of_address, no_answer, together, zone_answer
@@ -222,6 +223,40 @@ def test_a_listed_client():
     assert rbl("other.example", answers).ask() == "DUNNO"
 
 
+@pytest.mark.parametrize(
+    ("words", "zones"),
+    [
+        ("a.example=127.0.0.2-4,127.0.1.* b.example", {"a.example": 2, "b.example": 0}),
+        (
+            "a.example=127.0.0.2,127.0.1.*,b.ex=127.0.0.9,1.ex",
+            {"a.example": 2, "b.ex": 1, "1.ex": 0},
+        ),
+        ("a.example,b.example", {"a.example": 0, "b.example": 0}),
+        (">=2 a.example=*.*.*.*,127.0.0.3,*.0.0.4 b.example", {"a.example": 3, "b.example": 0}),
+    ],
+)
+def test_commas_separate_codes_and_zones(words, zones):
+    """As they separate values everywhere; what begins with a number or `*` is another code of the zone in front."""
+    found = rbl(words).policy.model.zones
+    assert {zone.name: len(zone.codes) for zone in found} == zones
+
+
+def test_all_codes_of_a_zone_count():
+    """Those behind a comma, too."""
+    words = "a.example=127.0.0.2,127.0.0.4"
+    for code, holds in (("127.0.0.2", True), ("127.0.0.3", False), ("127.0.0.4", True)):
+        assert rbl(words, {f"{REVERSED}.a.example": records(code)}).holds() is holds
+
+
+def test_a_sample_asks_nobody():
+    """A worker looks closely at two requests a second: no list gets to know more of them."""
+    server = Server("acl bad rbl a.example\naction no REJECT\naction yes OK\naccess bad no\naccess !bad yes\n")
+    sampling = Sampling(server.policy)
+    sampling.look_at(server.values())
+    assert (sampling.sampled, server.names.asked) == (1, [])
+    assert server.policy.trace(server.values()).outcome is server.policy.model.default_rule
+
+
 def test_explain_says_what_each_zone_says():
     """Listings with their codes; why nobody knows."""
     answers = {f"{REVERSED}.a.example": records("127.0.0.4", "127.0.0.2")}
@@ -308,6 +343,9 @@ def test_when_each_is_known():
         (f"rbl {'a.' * 95}example", "is not a valid zone"),
         ("rbl fail=skip a.example", '"fail=skip" is not a valid zone'),
         ("rbl a.example=127.0.0", '"127.0.0" is not a valid code'),
+        ("rbl a.example=127.0.0.2,127.0.0.x", '"x" in "127.0.0.x" is not a number'),
+        ("rbl a.example=127.0.0.2,127.0.0.300", "is not a number from 0 to 255"),
+        ("rbl a.example,127.0.0.2", '"127.0.0.2" is not a valid zone'),
         ("rbl a.example A.example.=127.0.0.2", "a.example stands here twice"),
         ("rbl >=2 a.example", ">=2 of 1 zone never holds"),
         ("rbl >=3 a.example b.example", ">=3 of 2 zones never holds"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 KEY: Final = "key="
 _NEEDED: Final = re.compile(r">=(.*)")
+# A comma separates values, so what follows one among CODES is a word of its own.
+_CODE: Final = re.compile(r"[0-9*][0-9*.-]*|127\..*")
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _ZONE_FORM: Final = "expected the domain of a list, as in zen.spamhaus.org or zen.spamhaus.org=127.0.0.2-11"
 MISSING: Final = "needs pycares, which is not installed"
@@ -108,6 +110,8 @@ class Values:
     needed_word: Word | None = None
     attribute: Word | None = None
     secret: str = ""
+    # The last zone, if it had codes.
+    with_codes: Zone | None = None
 
     def lists(self, type_word: Word, words: list[Word]) -> Lists | None:
         """Parse all words. None after a mistake, which goes to the context."""
@@ -130,6 +134,10 @@ class Values:
 
     def _take(self, word: Word) -> None:
         text = word.text
+        if self.with_codes and _CODE.fullmatch(text):
+            self._add(replace(self.with_codes, codes=(*self.with_codes.codes, *parse_codes(text))))
+            return
+        self.with_codes = None
         needed = _NEEDED.fullmatch(text)
         if needed:
             if self.needed_word:
@@ -153,9 +161,13 @@ class Values:
         if not is_name(name) or len(name) + len(secret) > MAX_ZONE_BYTES:
             raise ValueError(f'"{word.text}" is not a valid zone: {_ZONE_FORM}')
         zone = Zone(name, parse_codes(codes) if equals else (), secret, self.of_names)
-        if zone.domain.lower() in self.zones:
+        if zone.domain in self.zones:
             raise ValueError(f"{name} stands here twice: write its codes with commas between them")
-        self.zones[zone.domain.lower()] = zone
+        self._add(zone)
+
+    def _add(self, zone: Zone) -> None:
+        self.zones[zone.domain] = zone
+        self.with_codes = zone if zone.codes else None
 
     def _read_secret(self, word: Word) -> str:
         path = Path(word.place.path).parent / word.text[len(KEY) :]
