@@ -63,7 +63,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(settings, mon
     """An engine is an extra."""
     monkeypatch.setattr(access, "PACKAGES", ("redis", "nonesuch"))
     (said,) = messages(engine_checks.find_obstacles(settings("redis://127.0.0.1")))
-    assert said.endswith('an engine needs the packages redis and nonesuch: pip install "forkpolicy[redis]"')
+    assert said.endswith("an engine needs the packages redis and nonesuch: pip install 'forkpolicy[redis]'")
 
 
 @pytest.mark.parametrize(("mode", "count"), [(0o640, 0), (0o644, 1)])

@@ -260,6 +260,12 @@ def test_what_asking_does_is_done_wherever_the_line_stands_on_the_right():
             assert store.asked == asked
 
 
+def test_an_acl_that_is_wrong_is_one_mistake():
+    """An action that puts its match in says nothing more about it."""
+    told = diagnostics_of("acl bad rbl\naction r REJECT {match.bad}\naccess bad r\n")
+    assert len(told) == 1
+
+
 def test_log_lines_and_scores_in_any_case():
     """LOG and Score are what log and score are; what they note is their text alone."""
     policy = policy_of(

@@ -363,7 +363,7 @@ def test_sql_without_sqlalchemy(compiler: Compiler, monkeypatch: pytest.MonkeyPa
     """The extra is named when it is missing."""
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     compiler.policy("table t domain sql:sqlite:///x.db:SELECT 1")
-    assert "pip install forkpolicy[sql]" in compiler.run().err
+    assert "pip install 'forkpolicy[sql]'" in compiler.run().err
 
 
 def test_a_password_is_not_kept(compiler: Compiler) -> None:

@@ -128,11 +128,8 @@ def _engine_rows(state: StateStatus) -> list[str]:
     """The engine that is asked in place of maps. Until a worker has heard of it there are no figures."""
     figures = state.figures
     most = f" of {size_text(figures.max_bytes)}" if figures.max_bytes else ""
-    sizes = (
-        f"  {figures.entries:,} key{'s' * (figures.entries != 1)}  {size_text(figures.used_bytes)}{most}"
-        if figures.used_bytes
-        else ""
-    )
+    keys = f"{figures.entries:,} key{'s' * (figures.entries != 1)}"
+    sizes = f"  {keys}  {size_text(figures.used_bytes)}{most}" if figures.used_bytes else ""
     rows = [f"state    {state.engine}{sizes}"]
     return rows if state.up else [*rows, "state    DOWN: a worker cannot reach the engine; the log says why"]
 

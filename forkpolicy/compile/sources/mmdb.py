@@ -283,9 +283,8 @@ def _import_maxminddb() -> ModuleType:
     try:
         import maxminddb  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise ValueError(
-            "mmdb sources need maxminddb, which is not installed: pip install 'forkpolicy[mmdb]'"
-        ) from error
+        message = "mmdb sources need maxminddb, which is not installed: pip install 'forkpolicy[mmdb]'"
+        raise ValueError(message) from error
     return maxminddb
 
 

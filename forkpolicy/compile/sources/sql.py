@@ -136,9 +136,8 @@ def _import_sqlalchemy() -> ModuleType:
     try:
         import sqlalchemy  # noqa: PLC0415 - optional, and half a second that no other source should pay
     except ImportError as error:
-        raise ValueError(
-            "sql sources need SQLAlchemy, which is not installed: pip install 'forkpolicy[sql]'"
-        ) from error
+        message = "sql sources need SQLAlchemy, which is not installed: pip install 'forkpolicy[sql]'"
+        raise ValueError(message) from error
     return sqlalchemy
 
 
