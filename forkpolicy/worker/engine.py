@@ -85,7 +85,7 @@ class Engine:
         try:
             return self.serving.decide(values)
         except MustWait as wait:
-            self._wait = wait
+            self._wait = wait.with_traceback(None)
             return WAITS
 
     def park(self, raw: bytes, values: Values, started_ns: int) -> Parked:

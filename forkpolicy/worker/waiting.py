@@ -139,7 +139,7 @@ class Waiting:
             try:
                 return parked.generation.decide(parked.values)
             except MustWait as another:
-                wait = another
+                wait = another.with_traceback(None)
                 parked.memo = policy.detach()
 
     def _refusal(self, parked: Parked, acl: Acl) -> ForkpolicyError | None:
@@ -173,7 +173,7 @@ class Waiting:
             outcome = parked.generation.decide(parked.values)
         except MustWait as another:
             parked.memo = policy.detach()
-            outcome = self._go_on(parked, another)
+            outcome = self._go_on(parked, another.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - whose answer came along with this one must get theirs
             self._report_bug(error)
             outcome = parked.generation.on_error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import gevent
 import pytest
 
@@ -12,6 +14,7 @@ from forkpolicy.state import keys
 from forkpolicy.state.memory import MemoryStore
 from forkpolicy.worker.flusher import Flusher
 from forkpolicy.worker.implementation import CHOSEN, PYTHON
+from forkpolicy.worker.waiting import Parked
 from tests.unit.test_connection import OTHER, PASS, Peer, request, until
 
 POLICY = """
@@ -130,6 +133,15 @@ def test_a_request_that_asks_nothing_does_not_wait(peer):
     """No question is raised by a rule whose first ACL does not hold."""
     assert peer.ask(OTHER) == PASS
     assert not peer.store.asked
+
+
+def test_a_request_that_waits_keeps_none_before_it_alive(peer):
+    """Each begins where the one before it was answered; its exception must not have that one's frames."""
+    peer.send(b"".join(request(instance=f"i{number}") for number in range(20)))
+    for _ in range(2 * 19):
+        until(lambda: peer.store.asked)
+        peer.store.answer()
+    assert sum(isinstance(each, Parked) for each in gc.get_objects()) < 5
 
 
 def test_requests_of_one_connection_keep_their_order(peer):
