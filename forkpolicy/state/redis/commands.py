@@ -26,19 +26,12 @@ from forkpolicy.state.redis.hosts import LASTS_S, Announce
 from forkpolicy.status import StateFigures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forkpolicy.state.store import Question
 
-    Parts = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+    Parts = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
 
-_SCRIPTS: Final[dict[type, str]] = {
-    Rate: "rate",
-    Greylisting: "greylisting",
-    Distinct: "distinct",
-    Listed: "listed",
-    Remember: "remember",
-    Forget: "forget",
-    Announce: "announce",
-}
 _FLAG: Final = {False: b"0", True: b"1"}
 
 
@@ -51,11 +44,14 @@ class Script(NamedTuple):
 
 
 class Command(NamedTuple):
-    """`EVALSHA script.sha len(keys) *keys *arguments`. All keys are in one slot of a cluster."""
+    """`EVALSHA script.sha len(keys) *keys *arguments *shared`. All keys are in one slot of a cluster; `shared` are the
+    arguments that all commands of an ACL have.
+    """
 
     script: Script
     keys: tuple[bytes, ...]
     arguments: tuple[bytes, ...]
+    shared: tuple[bytes, ...]
 
 
 class Commands:
@@ -66,36 +62,22 @@ class Commands:
     def __init__(self, prefix: str, clock: str = "") -> None:
         self._prefix = f"{prefix}:".encode()
         beginning = (clock or _source("clock")) + _source("records")
-        self.scripts = {kind: _script(name, beginning + _source(name)) for kind, name in _SCRIPTS.items()}
+        self.scripts = {kind: _script(name, beginning + _source(name)) for kind, (name, _) in _KINDS.items()}
 
     def of(self, question: Question[object]) -> Command:
         """The command of a question."""
-        own_keys, arguments = _parts(question)
-        return Command(self.scripts[type(question)], tuple([self._prefix + key for key in own_keys]), arguments)
-
-
-def _parts(question: Question[object]) -> Parts:
-    match question:
-        case Rate():
-            return _rate(question)
-        case Greylisting():
-            return _greylisting(question)
-        case Distinct():
-            return _distinct(question)
-        case Listed() | Remember() | Forget():
-            return _of_list(question)
-        case Announce(host, report):
-            return (b"host:" + host.encode(),), (report.encode(), b"%d" % LASTS_S)
-        case _:
-            raise AssertionError(question)
+        kind = type(question)
+        return Command(self.scripts[kind], *_KINDS[kind][1](self._prefix, question))
 
 
 def answer_of(question: Question[object], reply: object) -> object:
-    """The answer in a reply, which is an integer or a list of them."""
+    """The answer in a reply, which is an integer or a list of them. Raises TypeError, ValueError or IndexError for any
+    other.
+    """
+    if isinstance(question, Rate):
+        over, wait_s, *used = cast("list[int]", reply)
+        return RateAnswer(bool(over), wait_s, question.limits, tuple(used))
     match question:
-        case Rate():
-            over, wait_s, *used = cast("list[int]", reply)
-            return RateAnswer(bool(over), wait_s, question.limits, tuple(used))
         case Greylisting():
             waits, left_s, result = cast("list[int]", reply)
             return GreylistingAnswer(bool(waits), left_s, RESULTS[result])
@@ -122,48 +104,64 @@ def _script(name: str, source: str) -> Script:
     return Script(name, encoded, sha1(encoded, usedforsecurity=False).hexdigest().encode())
 
 
-def _rate(asked: Rate) -> Parts:
-    form = form_of(asked.counting, asked.limits)
-    key = keys.make(keys.RATE, asked.acl, asked.key, form.suffix)
-    tagged = b"r:{%b}" % key[2:]
-    arguments = (
-        b"%d" % asked.amount,
-        _FLAG[asked.refused_counts],
-        item_hash(asked.item),
-        _FLAG[asked.is_total],
-        *_fixed_arguments(asked.counting, asked.limits),
-    )
+def _rate(prefix: bytes, asked: Rate) -> Parts:
+    suffix, shared = _of_all(asked.counting, asked.limits)
+    key = keys.make(keys.RATE, asked.acl, asked.key, suffix)
+    tag = key[2:]
+    arguments = b"%d" % asked.amount, _FLAG[asked.refused_counts], item_hash(asked.item), _FLAG[asked.is_total]
+    tagged = b"%br:{%b}" % (prefix, tag)
     if not asked.instance:
-        return (tagged,), arguments
+        return (tagged,), arguments, shared
     instance = keys.with_suffix(keys.INSTANCE + key[1:], asked.instance)[len(key) :]
-    return (tagged, b"i:{%b}%b" % (key[2:], instance)), arguments
+    return (tagged, b"%bi:{%b}%b" % (prefix, tag, instance)), arguments, shared
 
 
 @lru_cache(maxsize=4096)
-def _fixed_arguments(counting: str, limits: tuple[Limit, ...]) -> tuple[bytes, ...]:
-    """Those that all requests of an ACL share. Lua's struct calls 4 and 8 bytes I4 and I8."""
+def _of_all(counting: str, limits: tuple[Limit, ...]) -> tuple[bytes, tuple[bytes, ...]]:
+    """What all requests of an ACL share: the suffix of their keys, and arguments. Lua's struct calls 4 and 8 bytes I4
+    and I8.
+    """
     form = form_of(counting, limits)
     heads = form.heads.format.replace("I", "I4").replace("Q", "I8").encode()
     counts = b"<" + b"I%d" % (form.counts.size // SLOTS) * SLOTS
     numbers = (form.lasts_s, form.most, *(number for limit in limits for number in limit))
-    return (heads, counts, *(b"%d" % number for number in numbers))
+    return form.suffix, (heads, counts, *(b"%d" % number for number in numbers))
 
 
-def _greylisting(asked: Greylisting) -> Parts:
+def _greylisting(prefix: bytes, asked: Greylisting) -> Parts:
     tag = keys.make(keys.NETWORK, asked.acl, (asked.network,))[2:]
     triplet = keys.make(keys.GREYLISTING, asked.acl, (asked.network, asked.sender, asked.recipient))[2:]
     # One that is too long has a digest of all its parts behind the name.
     rest = triplet.removeprefix(tag) if triplet.startswith(tag) else triplet[triplet.index(0) + 1 :]
-    times = asked.delay_s, asked.window_s, asked.keep_s, asked.auto
-    arguments = *(b"%d" % number for number in times), _FLAG[asked.training]
-    return (b"g:{%b}%b" % (tag, rest), b"n:{%b}" % tag), arguments
+    shared = _numbers(asked.delay_s, asked.window_s, asked.keep_s, asked.auto, asked.training)
+    return (b"%bg:{%b}%b" % (prefix, tag, rest), b"%bn:{%b}" % (prefix, tag)), (), shared
 
 
-def _distinct(asked: Distinct) -> Parts:
+def _distinct(prefix: bytes, asked: Distinct) -> Parts:
     key = keys.make(keys.DISTINCT, asked.acl, asked.key, b"%d" % asked.window_s)
-    return (b"d:{%b}" % key[2:],), (value_hash(asked.value), b"%d" % asked.most, b"%d" % asked.window_s)
+    return (b"%bd:{%b}" % (prefix, key[2:]),), (value_hash(asked.value),), _numbers(asked.most, asked.window_s)
 
 
-def _of_list(asked: Listed | Remember | Forget) -> Parts:
-    key = b"l:{%b}" % keys.make(keys.LISTED, asked.list_name, asked.key)[2:]
-    return (key,), (b"%d" % asked.duration_s,) if isinstance(asked, Remember) else ()
+def _of_list(prefix: bytes, asked: Listed | Remember | Forget) -> Parts:
+    key = b"%bl:{%b}" % (prefix, keys.make(keys.LISTED, asked.list_name, asked.key)[2:])
+    return (key,), (), _numbers(asked.duration_s) if isinstance(asked, Remember) else ()
+
+
+def _announce(prefix: bytes, asked: Announce) -> Parts:
+    return (b"%bhost:%b" % (prefix, asked.host.encode()),), (asked.report.encode(),), _numbers(LASTS_S)
+
+
+@lru_cache(maxsize=4096)
+def _numbers(*numbers: int) -> tuple[bytes, ...]:
+    return tuple([b"%d" % number for number in numbers])
+
+
+_KINDS: Final[dict[type, tuple[str, Callable[..., Parts]]]] = {
+    Rate: ("rate", _rate),
+    Greylisting: ("greylisting", _greylisting),
+    Distinct: ("distinct", _distinct),
+    Listed: ("listed", _of_list),
+    Remember: ("remember", _of_list),
+    Forget: ("forget", _of_list),
+    Announce: ("announce", _announce),
+}

@@ -55,11 +55,11 @@ class RedisStore:
 
     def run(self, command: Command) -> object:
         """The reply to a command. A script that the engine does not know has not run, and is sent whole."""
-        script, keys, arguments = command
+        script, keys, arguments, shared = command
         try:
-            return self._client.evalsha(script.sha.decode(), len(keys), *keys, *arguments)
+            return self._client.evalsha(script.sha.decode(), len(keys), *keys, *arguments, *shared)
         except NoScriptError:
-            return self._client.eval(script.source, len(keys), *keys, *arguments)
+            return self._client.eval(script.source, len(keys), *keys, *arguments, *shared)
 
     def peek(self, question: Question[T]) -> T:
         """The answer that `ask` would give, with nothing written: the question's own step over what the engine has."""

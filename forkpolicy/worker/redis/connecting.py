@@ -20,6 +20,7 @@ from gevent.threadpool import ThreadPool
 
 from forkpolicy.errors import StateError
 from forkpolicy.redis_urls import host_and_port
+from forkpolicy.worker.redis.packing import pack
 from forkpolicy.worker.redis.transport import TlsTransport, Transport
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from forkpolicy.state.redis.access import Access
 
 T = TypeVar("T")
-# Its stubs have a tuple of one element.
-pack_command: Callable[[tuple[bytes | str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 Address = tuple[str, int]
 """Host and port of a server; the path of a UNIX socket and 0."""
@@ -156,7 +155,7 @@ def _greeting(access: Access, scripts: Iterable[bytes]) -> Iterator[list[Words]]
 
 def _converse(transport: Transport, commands: Sequence[Words]) -> list[object]:
     """The replies to some commands."""
-    _send(transport, b"".join([pack_command(command) for command in commands]))
+    _send(transport, b"".join([pack(command) for command in commands]))
     reader = hiredis.Reader()
     replies: list[object] = []
     while len(replies) < len(commands):

@@ -16,8 +16,8 @@ from forkpolicy.errors import StateError
 from forkpolicy.policy.answers import MustWait
 from forkpolicy.state.redis.commands import Commands, answer_of
 from forkpolicy.worker.redis.connecting import Means
-from forkpolicy.worker.redis.connecting import pack_command as _packed
 from forkpolicy.worker.redis.node import Node
+from forkpolicy.worker.redis.packing import ASKING, by_digest, by_source
 from forkpolicy.worker.redis.places import Cluster, locate
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # How often one question may be sent, refused each time without having been executed.
 MOST_SENT: Final = 4
-ASKING: Final = _packed((b"ASKING",))
 # A server that has no data yet, no master, not all of its cluster, or is no master: the command has not run, and others
 # would not either.
 REFUSES_ALL: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY")
@@ -225,15 +224,3 @@ class _Asked:
 
 def _ignore(_reply: object) -> None:
     pass
-
-
-def by_digest(command: Command) -> bytes:
-    """The command as it is sent."""
-    script, keys, arguments = command
-    return _packed((b"EVALSHA", script.sha, len(keys), *keys, *arguments))
-
-
-def by_source(command: Command) -> bytes:
-    """The same with the script itself, for a server that does not know it: that then does."""
-    script, keys, arguments = command
-    return _packed((b"EVAL", script.source, len(keys), *keys, *arguments))
