@@ -408,6 +408,17 @@ def test_a_name_that_nobody_resolves_holds_up_nothing_else(connect, monkeypatch)
         resolves.set()
 
 
+def test_a_full_queue_of_connections_is_no_connection(tmp_path, connect):
+    """Of a UNIX socket the kernel says so at once, and then calls the socket writable."""
+    path = tmp_path / "engine"
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        (answer,) = connect(Access(parse_url(f"unix://{path}"), timeout_s=5.0)).ask(message("a"))
+    assert str(answer) == f"{path}: it accepts connections too slowly"
+
+
 class Hostile:
     """A server that takes scripts and replies to a PING, and to any other command with what the test says; perhaps
     byte by byte.

@@ -115,7 +115,8 @@ def _connected_socket(family: int, place: tuple[object, ...] | str) -> socket.so
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex(place)
-        if code in (errno.EINPROGRESS, errno.EAGAIN):
+        # EAGAIN is of UNIX sockets alone: the server accepts too slowly, and nothing says when there is room.
+        if code == errno.EINPROGRESS:
             wait_write(sock.fileno())
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -185,4 +186,6 @@ def _send(transport: Transport, data: bytes) -> None:
 def _why(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved: {error.strerror}"
+    if error.errno == errno.EAGAIN:
+        return "it accepts connections too slowly"
     return error.strerror or str(error)

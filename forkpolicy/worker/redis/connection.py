@@ -94,7 +94,7 @@ class Connection:
         if not self._is_timed:
             self._is_timed = True
             self._marks.extend([self._answered] * LOOKS)
-            self._clock.start(self._look)
+            self._clock.start(self._look, update=True)
         self._unsent = b"".join([packed for packed, _ in queued])
         self._write()
 
