@@ -10,6 +10,7 @@ import pytest
 
 from loadtest.errors import SetupError
 from tests.process.test_state import COUNTING, FORGETFUL, passed, processes
+from tests.process.test_upgrade import upgrade
 from tests.process.waiting import eventually
 from tests.redis_servers import RedisServer, needs_redis
 
@@ -83,6 +84,26 @@ def test_commands_ask_the_engine(sharing):
     assert passed(server, range(10, 17)) == 5
     server.stop()
     assert "5 in 1h" in server.command("state", "show", "busy", "a@example.com").stdout
+
+
+def test_an_upgrade_moves_from_the_maps_to_an_engine(make_server, engine):
+    """Without a closed connection: the state process of the previous master ends, and the engine counts."""
+    server = make_server(COUNTING, workers=1)
+    server.start()
+    assert passed(server, range(7)) == 5
+    assert processes(server, "forkpolicy: state")
+    text = server.settings.read_text()
+    server.settings.write_text(text.replace("[state]\n", f'[state]\nurl = "{engine.url}"\n'))
+    # A reload does not: all workers go on with the map, and the notes of the reload say so.
+    assert "state.url has changed: it takes effect with a restart or an upgrade" in server.reload().stderr
+    assert passed(server, [8]) == 0
+    upgrade(server)
+    server.process = None
+    try:
+        assert processes(server, "forkpolicy: state") == []
+        assert passed(server, range(10, 17)) == 5
+    finally:
+        server.command("stop")
 
 
 def test_hosts_are_shown_side_by_side(sharing, engine):
