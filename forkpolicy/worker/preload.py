@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import traceback
 from contextlib import suppress
-from importlib import import_module
 from typing import NoReturn
 
 import gevent
 
 from forkpolicy.tables.keys import fold_domain
 from forkpolicy.tables.reader import open_once
+from forkpolicy.world.dns import require as require_dns
 
 
 def preload(*, engine: bool) -> None:
@@ -27,7 +27,7 @@ def preload(*, engine: bool) -> None:
     open_once()
     # An extra, which the policy of the next reload may need.
     with suppress(ImportError):
-        import_module("pycares")
+        require_dns()
     _format_tracebacks()
     if engine:
         _preload_engine()

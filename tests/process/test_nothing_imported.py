@@ -164,6 +164,22 @@ def test_the_world_is_asked_without_an_import(make_noting, noted):
     assert sorted(set(noted.read_text().split())) == []
 
 
+def test_a_reload_may_be_the_first_to_ask_dns_lists(make_noting, noted):
+    """The workers are there before their policy has such an ACL."""
+    pytest.importorskip("pycares", reason="DNS lists need forkpolicy[dns]")
+    with NameServer(NAMES) as names:
+        server = make_noting(policy=FORGETFUL, workers=1)
+        with server.settings.open("a") as settings:
+            settings.write(f'[dns]\nservers = ["{names.address}"]\n')
+        server.start()
+        server.write_policy("acl listed rbl bl.example\naction no REJECT {match.listed}\naccess listed no\n")
+        assert server.reload().returncode == 0
+        with PolicyClient(server.socket_path) as client:
+            assert client.ask(request(client_address="203.0.113.5")) == "REJECT because"
+        server.stop()
+    assert sorted(set(noted.read_text().split())) == []
+
+
 COUNTING = """
 acl    busy rate {sender} 3/1h
 action slow DEFER slow down

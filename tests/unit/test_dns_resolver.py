@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -133,6 +135,19 @@ def test_servers_of_resolv_conf(tmp_path, text, servers):
     """As resolv.conf(5) has it."""
     (tmp_path / "resolv.conf").write_text(text)
     assert servers_of(tmp_path / "resolv.conf") == tuple(servers)
+
+
+def test_resolv_conf_is_read_without_an_import(tmp_path):
+    """As a worker must that may not read Python's own files any more: not even a codec."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1 # caf\xe9\n", "latin-1")
+    code = (
+        "import pathlib, sys\n"
+        "from forkpolicy.world.dns.resolv_conf import servers_of\n"
+        "sys.addaudithook(lambda event, arguments: event == 'import' and print(arguments[0]))\n"
+        "assert servers_of(pathlib.Path(sys.argv[1])) == ('192.0.2.1',)\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "resolv.conf"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_servers_that_cannot_be_asked_are_an_error():

@@ -18,7 +18,8 @@ DEFAULT: Final = ("127.0.0.1",)
 def servers_of(path: Path) -> tuple[str, ...]:
     """The servers that it names; also one with a port, which only tests write."""
     try:
-        lines = path.read_text("latin-1").splitlines()
+        # Not read_text: a worker could not import a codec any more.
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError:
         return DEFAULT
     words = [line.split() for line in lines]
