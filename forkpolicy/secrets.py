@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 MASK: Final = "***"
 
-_PAID: Final = r"(?:[\w-]+\.)(?:dq\.spamhaus\.net|mail\.abusix\.zone)"
-KEYED_ZONE: Final = re.compile(rf"(?<![\w-])([\w-]+)\.({_PAID})(?![\w-])", re.ASCII | re.IGNORECASE)
-"""The key and the rest of a DNS list that is only answered with one."""
-# A key whose list is missing: lists have short names.
-_LONE_KEY: Final = re.compile(rf"(?<![\w.-])(?=[\w-]{{16}})({_PAID})(?![\w-])", re.ASCII | re.IGNORECASE)
+_PROVIDER: Final = r"(?:dq\.spamhaus\.net|mail\.abusix\.zone)"
+# The key stands in front of the name of a list; where that is missing, it is longer than names of lists are.
+_KEYED_ZONE: Final = re.compile(
+    rf"(?<![\w-])([\w-]+)(?=\.[\w-]+\.{_PROVIDER}(?![\w-]))|(?<![\w.-])([\w-]{{16,}})(?=\.{_PROVIDER}(?![\w-]))",
+    re.ASCII | re.IGNORECASE,
+)
+_IN_FRONT: Final = re.compile(
+    rf"(?:(.+)\.([\w-]+\.{_PROVIDER}))|(?:([\w-]{{16,}})\.({_PROVIDER}))", re.ASCII | re.IGNORECASE
+)
 _PAYING: Final = ("spamhaus", "abusix")
 
 # `//user:`, of which the user may have an `@`; not the slashes of `sqlite:///file`.
@@ -54,16 +58,22 @@ def masked_at(text: str, at: int) -> tuple[str, int]:
     return "".join([*parts, text[done:]]), moved
 
 
+def split_key(zone: str) -> tuple[str, str]:
+    """The key in front of the domain of a paid DNS list, and the rest; without a key it is empty."""
+    found = _IN_FRONT.fullmatch(zone)
+    if not found:
+        return "", zone
+    return (found[1], found[2]) if found[1] else (found[3], found[4])
+
+
 def _may_have_key(text: str) -> bool:
     folded = text.lower()
     return any(each in folded for each in _PAYING)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    for zone in KEYED_ZONE.finditer(text):
-        yield zone.span(1)
-    for zone in _LONE_KEY.finditer(text):
-        yield zone.start(1), text.index(".", zone.start(1))
+    for key in _KEYED_ZONE.finditer(text):
+        yield key.span()
     for user in _USER.finditer(text):
         word = _WORD.match(text, user.end())
         if word and not word[0].startswith(MASK):

@@ -398,6 +398,7 @@ def test_words_of_strangers_direct_no_mail(action):
         ("key=/etc/dqs zen.dq.spamhaus.net", {"/etc/dqs": "S3cretKey"}),
         ("S3cretKey.zen.dq.spamhaus.net", {}),
         ("s3cretkey.zen.DQ.spamhaus.net.", {}),
+        ("key=k S3cretKey.zen.dq.spamhaus.net", {"k": "other"}),
     ],
 )
 def test_the_key_of_a_zone_is_asked_with_and_never_shown(words, files):
@@ -410,6 +411,14 @@ def test_the_key_of_a_zone_is_asked_with_and_never_shown(words, files):
     shown = looked.acl.asks.in_words(looked.given.question, looked.given.answer)
     assert shown == f"{CLIENT}: zen.dq.spamhaus.net lists it (127.0.0.2)"
     assert "s3cretkey" not in f"{server.policy.model.zones}{looked.given.question}".lower()
+
+
+def test_a_key_without_the_name_of_a_list():
+    """A mistake, and a key all the same."""
+    server = rbl("abcdefghijklmnop.dq.spamhaus.net")
+    assert [(zone.name, zone.domain) for zone in server.policy.model.zones] == [
+        ("dq.spamhaus.net", "abcdefghijklmnop.dq.spamhaus.net")
+    ]
 
 
 def test_a_key_is_for_the_zones_behind_it():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.matcher import Asking, Matcher, Reading
-from forkpolicy.secrets import KEYED_ZONE
+from forkpolicy.secrets import split_key
 from forkpolicy.tables.keys import fold_domain
 from forkpolicy.world.codes import parse_codes
 from forkpolicy.world.dnsbl import MAX_ZONE_BYTES, Dnsbl, DnsblAnswer, Listing, Lists, Zone, is_name
@@ -154,10 +154,8 @@ class Values:
 
     def _zone(self, word: Word) -> None:
         name, equals, codes = word.text.partition("=")
-        name, secret = fold_domain(name), self.secret
-        keyed = KEYED_ZONE.fullmatch(name)
-        if keyed:
-            secret, name = keyed[1], keyed[2]
+        key, name = split_key(fold_domain(name))
+        secret = key or self.secret
         if not is_name(name) or len(name) + len(secret) > MAX_ZONE_BYTES:
             raise ValueError(f'"{word.text}" is not a valid zone: {_ZONE_FORM}')
         zone = Zone(name, parse_codes(codes) if equals else (), secret, self.of_names)
