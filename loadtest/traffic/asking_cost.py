@@ -12,6 +12,8 @@ from loadtest.traffic import counted
 from loadtest.traffic.mail import Transaction, policy_request
 
 LIST: Final = "list.example"
+# They have nobody.
+EMPTY_LIST: Final = "empty.example"
 FRESH_LIST: Final = "fresh.example"
 SPF_DOMAIN: Final = "spf.example"
 CLIENTS: Final = 200
@@ -41,6 +43,7 @@ def jobs() -> list[Job]:
     """All of them."""
     fresh = [_request(number, "news@x[SERIAL].example", PASSED) for number in range(CLIENTS)]
     listed = [_request(number, "news@shop.example", REFUSED) for number in range(CLIENTS)]
+    unlisted = [_request(number, "news@shop.example", PASSED) for number in range(CLIENTS)]
     known = [_request(number, f"a[SERIAL]b@{SPF_DOMAIN}", NOTED) for number in range(CLIENTS)]
     return [
         Job(
@@ -51,7 +54,14 @@ def jobs() -> list[Job]:
             "engine",
         ),
         Job(
-            "DNS list, a cached answer",
+            "DNS list, cached: in no list",
+            _NOTHING + "access nobody refuse\n",
+            _NOTHING + f"acl listed rbl {EMPTY_LIST}\naccess listed refuse\n",
+            unlisted,
+            "names",
+        ),
+        Job(
+            "DNS list, cached: listed",
             _NOTHING + "access stranger refuse\n",
             _NOTHING + f"acl listed rbl {LIST}\naccess listed refuse\n",
             listed,

@@ -458,7 +458,8 @@ def test_what_asks_the_world_is_measured_with_and_without():
     found = json.loads(done.stdout)
     assert [row["policy"] for row in found["rows"] if row["added"] is not None] == [
         "rate of two windows in the engine",
-        "DNS list, a cached answer",
+        "DNS list, cached: in no list",
+        "DNS list, cached: listed",
         "DNS list, asked for each request",
         "SPF pass, cached DNS answers",
     ]
