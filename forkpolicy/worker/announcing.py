@@ -24,20 +24,23 @@ _AGAIN_S: Final = 5.0
 
 
 class Announcer:
-    """Of one worker. `figures`: of the engine; None where another worker asks, or before it has answered."""
+    """Of one worker. `figures`: of the engine; None where it has never asked, or had no answer."""
 
     def __init__(self, engine: Engine, scoreboard: Scoreboard, slot: Slot) -> None:
         self._engine = engine
         self._scoreboard = scoreboard
         self._slot = slot
         self._sent, self._sent_s = "", float("-inf")
+        self._policy_of, self._policy = engine.loaded, ""
         self.figures: StateFigures | None = None
 
     def beat(self) -> None:
         """Write it, if it is time."""
         remote = self._engine.store.remote
-        if remote is None or self._slot.number != self._scoreboard.lowest_serving():
+        if remote is None:
             self.figures = None
+        if remote is None or self._slot.number != self._scoreboard.lowest_serving():
+            # What it has heard stays until a lower slot has heard something newer: that is shown first.
             return
         age_s = time.monotonic() - self._sent_s
         if age_s < _AGAIN_S:
@@ -59,5 +62,8 @@ class Announcer:
 
     def _report(self) -> HostReport:
         loaded, serving = self._engine.loaded, self._engine.serving
+        if loaded is not self._policy_of or not self._policy:
+            # A long policy takes milliseconds, in which this worker would answer nobody.
+            self._policy_of, self._policy = loaded, loaded.policy_version()
         tables = {table.name: table.version for table in loaded.tables.values()}
-        return HostReport(__version__, loaded.settings.path, serving.number, loaded.policy_version(), tables)
+        return HostReport(__version__, loaded.settings.path, serving.number, self._policy, tables)

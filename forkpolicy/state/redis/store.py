@@ -121,9 +121,13 @@ class RedisStore:
         """The hosts that have announced themselves, in order: name, report, how many seconds ago."""
         mark = self._prefix + b"host:"
         with failures_in_words(self._access):
-            names = sorted(set(self._client.scan_iter(match=mark + b"*", count=_STEP)))
-            found = [(name[len(mark) :].decode(), self._client.get(name), self._client.ttl(name)) for name in names]
-        return [(name, report.decode(), LASTS_S - ttl_s) for name, report, ttl_s in found if report is not None]
+            keys = sorted(set(self._client.scan_iter(match=mark + b"*", count=_STEP)))
+            found = [(key, self._client.get(key), self._client.ttl(key)) for key in keys]
+        return [
+            (key[len(mark) :].decode(errors="replace"), report.decode(errors="replace"), LASTS_S - ttl_s)
+            for key, report, ttl_s in found
+            if report is not None
+        ]
 
     def describe(self) -> StoreFigures:
         """What the whole engine uses, and how many keys its database has, whoever they belong to."""
