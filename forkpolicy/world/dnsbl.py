@@ -46,9 +46,12 @@ class Zone:
 
 
 class Lists:
-    """The zones of one ACL, and how many of them must list a name. Equal ones have the same zones and number."""
+    """The zones of one ACL, and how many of them must list a name. Equal ones have the same zones and number.
 
-    __slots__ = ("_hash", "domains", "needed", "nowhere", "zones")
+    `given`: what the addresses of all zones, in their order, were found to mean.
+    """
+
+    __slots__ = ("_hash", "domains", "given", "needed", "nowhere", "zones")
 
     def __init__(self, zones: Iterable[Zone], needed: int = 1) -> None:
         self.zones = tuple(zones)
@@ -56,6 +59,7 @@ class Lists:
         self.domains = tuple(f".{zone.domain}" for zone in self.zones)
         # The usual answer, which is the same each time.
         self.nowhere = DnsblAnswer(holds=False, found=tuple((zone.name, NOT_LISTED) for zone in self.zones))
+        self.given: dict[tuple[Sequence[str], ...], DnsblAnswer] = {((),) * len(self.zones): self.nowhere}
         # Hashed for every request that asks.
         self._hash = hash((self.zones, needed))
 

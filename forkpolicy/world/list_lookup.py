@@ -8,10 +8,10 @@ code.
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
-from forkpolicy.world.dns.answers import NXDOMAIN, Status
+from forkpolicy.world.dns.answers import Status
 from forkpolicy.world.dnsbl import (
     NOT_LISTED,
     DnsblAnswer,
@@ -23,10 +23,10 @@ from forkpolicy.world.dnsbl import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from forkpolicy.world.dns.answers import Answer, RrType
-    from forkpolicy.world.dnsbl import Dnsbl, Zone, ZoneAnswer
+    from forkpolicy.world.dnsbl import Dnsbl, Lists, Zone, ZoneAnswer
 
     Done = Callable[[DnsblAnswer], None]
 
@@ -58,26 +58,38 @@ class ListLookup:
 
     def known(self, question: Dnsbl) -> DnsblAnswer | None:
         """The answer, where enough is known to give it at once."""
-        name, lists, cached, off = question.name, question.lists, self.resolver.cached, self.off
-        if not off:
-            # Nearly always a name is in no list. Without this loop that takes 5 us.
-            for domain in lists.domains:
-                if cached(name + domain, "A") is not NXDOMAIN:
-                    break
-            else:
-                return lists.nowhere
-        found: list[ZoneAnswer | None] = []
-        for zone, domain in zip(lists.zones, lists.domains, strict=True):
-            if off and zone.name in off:
-                found.append(_is_off(off[zone.name]))
-                continue
+        if self.off:
+            return self._known_with_less(question)
+        name, lists, cached = question.name, question.lists, self.resolver.cached
+        addresses = []
+        for domain in lists.domains:
             answer = cached(name + domain, "A")
+            if answer is None or answer.failed:
+                return self._known_with_less(question)
+            addresses.append(answer.records)
+        # Zones give few different answers, each again and again.
+        given = lists.given.get(tuple(addresses)) or _given(lists, tuple(addresses))  # type: ignore[arg-type]
+        if given.holds and question.wants_text:
+            return self._with_words(question, given, [each for _, each in given.found])
+        return given
+
+    def _known_with_less(self, question: Dnsbl) -> DnsblAnswer | None:
+        """The same, where some zones have no answer or are off."""
+        found: list[ZoneAnswer | None] = []
+        for zone, domain in zip(question.lists.zones, question.lists.domains, strict=True):
+            if zone.name in self.off:
+                found.append(_is_off(self.off[zone.name]))
+                continue
+            answer = self.resolver.cached(question.name + domain, "A")
             found.append(read(zone, answer) if answer else None)
-        given = together(lists, found)
-        if given is None or not (given.holds and question.wants_text):
-            return given
+        given = together(question.lists, found)
+        return self._with_words(question, given, found) if given and given.holds and question.wants_text else given
+
+    def _with_words(
+        self, question: Dnsbl, given: DnsblAnswer, found: Sequence[ZoneAnswer | None]
+    ) -> DnsblAnswer | None:
         zone = _first_listing(question, found)
-        text = cached(f"{name}.{zone.domain}", "TXT")
+        text = self.resolver.cached(f"{question.name}.{zone.domain}", "TXT")
         return given._replace(text=_words(zone, text)) if text else None
 
     def begin(self, question: Dnsbl, done: Done) -> None:
@@ -132,21 +144,24 @@ class _Asking:
 def read(zone: Zone, answer: Answer) -> ZoneAnswer:
     """What an answer of the DNS means."""
     if answer.status is Status.OK:
-        return _listing(zone, cast("tuple[str, ...]", answer.records))
+        return zone_answer(zone, cast("tuple[str, ...]", answer.records))
     return no_answer(answer.reason) if answer.failed else NOT_LISTED
 
 
-@lru_cache(DIFFERENT_ANSWERS)
-def _listing(zone: Zone, addresses: tuple[str, ...]) -> ZoneAnswer:
-    # Zones give few different answers, each again and again.
-    return zone_answer(zone, addresses)
+def _given(lists: Lists, addresses: tuple[tuple[str, ...], ...]) -> DnsblAnswer:
+    """What the addresses of all zones mean, and keep it."""
+    given = together(lists, [zone_answer(*each) for each in zip(lists.zones, addresses, strict=True)])
+    assert given, "all zones are known"
+    if len(lists.given) < DIFFERENT_ANSWERS:
+        lists.given[addresses] = given
+    return given
 
 
 def _is_off(why: str) -> ZoneAnswer:
     return no_answer(f"is off: {why}")
 
 
-def _first_listing(question: Dnsbl, found: list[ZoneAnswer | None]) -> Zone:
+def _first_listing(question: Dnsbl, found: Sequence[ZoneAnswer | None]) -> Zone:
     named = zip(question.lists.zones, found, strict=True)
     return next(zone for zone, each in named if each and each.listing is Listing.LISTED)
 

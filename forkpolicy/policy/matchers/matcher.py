@@ -12,7 +12,6 @@ the analysis of rules (`covers`), whether it asks a table or the clock, and what
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from forkpolicy.protocol.attributes import STATES
@@ -99,8 +98,7 @@ class Asking(enum.Flag):
     FAILS = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What made a matcher hold: a value of the policy with its place, or an entry of a table. `value` is what
     `{match.ACL}` puts in where it is not that of an entry.
     """
