@@ -28,10 +28,10 @@ def engine(folder):
 def sharing(make_server, engine):
     """Starts servers that ask one engine."""
 
-    def start(name, policy=COUNTING, url=engine.url):
+    def start(name, policy=COUNTING, url=engine.url, state=""):
         server = make_server(policy, name, workers=2)
         text = server.settings.read_text()
-        server.settings.write_text(text.replace("[state]\n", f'[state]\nurl = "{url}"\n'))
+        server.settings.write_text(text.replace("[state]\n", f'[state]\nurl = "{url}"\n{state}\n'))
         server.start()
         return server
 
