@@ -131,7 +131,7 @@ def test_hosts_are_shown_side_by_side(sharing, engine):
     eventually(lambda: len(policies()) == 2)
     assert f"DIFFERS on {names[0]}" in one.command("status", "--hosts").stdout
     eventually(lambda: one.status()["state"]["figures"]["entries"] >= 1)
-    eventually(lambda: " keys  " in one.command("status").stdout)
+    assert re.search(r" \d+ keys?  \d+ KiB$", one.command("status").stdout, re.MULTILINE)
 
 
 def test_a_start_needs_the_files_that_it_names(make_server, sharing, engine):
