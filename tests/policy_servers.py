@@ -101,6 +101,55 @@ class Spawned:
             process.wait()
 
 
+class LateServer:
+    """Replies when the test says so, in the order of the requests; `asked` has them as they came."""
+
+    def __init__(self, path):
+        self.path = path
+        self.asked = []
+        self._owed = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        path.chmod(0o666)
+        self._listener.listen(500)
+        self._ours, self._wake = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def reply(self, action="DUNNO"):
+        """To the oldest request that has no reply yet."""
+        connection, raw = self._owed.pop(0)
+        self.asked.append(raw)
+        connection.sendall(f"action={action}\n\n".encode())
+
+    @property
+    def waiting(self):
+        """How many have no reply yet."""
+        return len(self._owed)
+
+    def _serve(self):
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._wake:
+                        for each in list(selector.get_map().values()):
+                            each.fileobj.close()
+                        return
+                    if key.fileobj is self._listener:
+                        selector.register(self._listener.accept()[0], selectors.EVENT_READ)
+                    elif raw := key.fileobj.recv(65536):
+                        self._owed.append((key.fileobj, raw))
+                    else:
+                        selector.unregister(key.fileobj)
+                        key.fileobj.close()
+
+    def stop(self):
+        self._ours.close()
+        self._thread.join()
+
+
 def ask(path, *requests):
     """The replies of a server to requests on one connection."""
     with socket.socket(socket.AF_UNIX) as sock:

@@ -1,4 +1,4 @@
-"""The store as a worker's policy asks it: with the time that each question takes. It outlives generations."""
+"""The store as a generation of a worker asks it, and the time that questions take."""
 
 from __future__ import annotations
 
@@ -34,14 +34,30 @@ class Remote(Asker, Protocol):
         """For good. Whatever waits fails."""
 
 
-class AskedStore:
-    """`live` is what it asks, or `remote` if there is one; `times` counts as AskedStatus has it."""
+class Took:
+    """How long the questions of a worker took, all together and each; `times` counts as AskedStatus has it."""
 
-    def __init__(self, live: LiveState, remote: Remote | None = None) -> None:
-        self.live = live
-        self.remote = remote
+    def __init__(self) -> None:
         self.busy_ns = 0
         self.times = [0] * (len(_LIMITS_NS) + 1)
+
+    def add(self, began_ns: int) -> None:
+        """Count one that ends now."""
+        took_ns = time.monotonic_ns() - began_ns
+        self.busy_ns += took_ns
+        self.times[bisect(_LIMITS_NS, took_ns)] += 1
+
+
+class AskedStore:
+    """`live` is what it asks, or `remote` if there is one. A generation keeps it: what it has begun to ask there it
+    asks there to the end.
+    """
+
+    def __init__(self, live: LiveState, remote: Remote | None = None, took: Took | None = None) -> None:
+        """`took`: of those before it."""
+        self.live = live
+        self.remote = remote
+        self.took = took or Took()
 
     @property
     def may_wait(self) -> bool:
@@ -56,7 +72,7 @@ class AskedStore:
         try:
             return self.live.ask(question)
         finally:
-            self._took(began_ns)
+            self.took.add(began_ns)
 
     def begin(self, question: Question[object], raw: bytes, done: Done) -> None:
         """As Asker.begin."""
@@ -64,7 +80,7 @@ class AskedStore:
         began_ns = time.monotonic_ns()
 
         def took(answer: object) -> None:
-            self._took(began_ns)
+            self.took.add(began_ns)
             done(answer)
 
         self.remote.begin(question, raw, took)
@@ -79,8 +95,3 @@ class AskedStore:
     def peek(self, question: Question[T]) -> T:
         """The answer that `ask` would give. Raises StateError."""
         return self.live.peek(question)
-
-    def _took(self, began_ns: int) -> None:
-        took_ns = time.monotonic_ns() - began_ns
-        self.busy_ns += took_ns
-        self.times[bisect(_LIMITS_NS, took_ns)] += 1

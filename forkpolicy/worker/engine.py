@@ -55,7 +55,7 @@ class Engine:
         self.world.askers[Spf.kind] = AskedSpf(self.names)
         self.seldom_log = SeldomLog(log)
         self.counters = Counters()
-        self.waiting = Waiting(self.store, self.world, self.seldom_log, self.bug)
+        self.waiting = Waiting(self.world, self.seldom_log, self.bug)
         self.services = self.world.askers[Service.kind] = AskedServices(GeventLoop, self.seldom_log)
         self._around = Surroundings(log, self.seldom_log, self.counters, self.store, self.world)
         self._wait = MustWait()
@@ -66,7 +66,7 @@ class Engine:
         """Serve this generation from now on."""
         self._use_store(loaded)
         self.names.use(loaded.settings.dns)
-        self.serving = Generation(loaded, generation, self._around)
+        self.serving = Generation(loaded, generation, self._around._replace(store=self.store))
         self.loaded, self.policy, self.noted = loaded, self.serving.policy, self.serving.noted
         self._decide = self._decide_or_wait if self.serving.may_wait else self.serving.decide
         self.decide = self._decide
@@ -74,12 +74,15 @@ class Engine:
         self.layouts_epoch += 1
 
     def _use_store(self, loaded: Loaded) -> None:
-        """Ask the store of these settings. The previous one ends with the requests that it is to answer."""
-        state, previous = loaded.settings.state, self.store.remote
-        remote = remote_store(state, self._around.log, previous) if loaded.remembers else None
-        self.store.remote = remote
-        if previous and previous is not remote:
-            self.waiting.when_done(self.serving, previous.close)
+        """Ask the store of these settings. The previous one is for the requests that it is to answer."""
+        state, previous = loaded.settings.state, self.store
+        remote = remote_store(state, self._around.log, previous.remote) if loaded.remembers else None
+        self.store = AskedStore(loaded.store, remote, previous.took)
+
+    @property
+    def in_use(self) -> set[Generation]:
+        """The generations that decide something yet: the one that serves, and those of requests that wait."""
+        return {self.serving, *self.waiting.generations}
 
     def _decide_or_wait(self, values: Values) -> Outcome:
         try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Surroundings(NamedTuple):
-    """What every generation of a worker shares."""
+    """What a generation shares with others of its worker; `store` with those of the same settings alone."""
 
     log: EventLog
     seldom_log: SeldomLog
@@ -40,6 +40,7 @@ class Generation:
 
     def __init__(self, loaded: Loaded, number: int, around: Surroundings) -> None:
         self.loaded, self.number = loaded, number
+        self.store = around.store
         self._counters, self._seldom_log = around.counters, around.seldom_log
         self.policy = loaded.policy
         self.policy.on_failure = self._evaluation_failed

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.loading import Loaded
     from forkpolicy.worker.engine import Engine
+    from forkpolicy.worker.generation import Generation
 
 
 class WorkerReload:
@@ -60,12 +61,17 @@ class WorkerReload:
         self._prepared = None
         self._engine.use(prepared, generation)
         # Requests that wait are decided by the policy that has begun them.
-        self._engine.waiting.when_done(previous, lambda: self._close_unused(previous.loaded))
+        self._engine.waiting.when_done(previous, lambda: self._close_unused(previous))
 
-    def _close_unused(self, previous: Loaded) -> None:
-        """Close the tables that only this generation had: others that live on, or are prepared, may have some."""
-        waiting = [each.loaded for each in self._engine.waiting.generations]
-        _close_all(previous, but=[self._engine.loaded, *waiting, *([self._prepared] if self._prepared else [])])
+    def _close_unused(self, previous: Generation) -> None:
+        """Close what only this generation had: others that live on, or are prepared, may have some of its tables, and
+        ask the same engine.
+        """
+        in_use, remote = self._engine.in_use, previous.store.remote
+        prepared = [self._prepared] if self._prepared else []
+        _close_all(previous.loaded, but=[*(each.loaded for each in in_use), *prepared])
+        if remote and all(each.store.remote is not remote for each in in_use):
+            remote.close()
 
     def abort(self) -> None:
         """Forget what was prepared."""

@@ -35,7 +35,6 @@ class StateUpkeep:
 
     def __init__(self, engine: Engine, changed_keys: socket.socket, scoreboard: Scoreboard, slot: Slot) -> None:
         self._engine = engine
-        self._store = engine.store
         self._live = engine.store.live
         self._changed_keys = changed_keys
         self._scoreboard = scoreboard
@@ -58,7 +57,7 @@ class StateUpkeep:
         """
         self._announcer.beat()
         try:
-            if not self._engine.loaded.remembers:
+            if not any(each.loaded.remembers for each in self._engine.in_use):
                 self._send()
                 self._live.close()
             elif not self._live.refresh():
@@ -104,16 +103,16 @@ class StateUpkeep:
         answered = dict(self._counted + _by_name(policy.answered))
         if not self._engine.loaded.remembers:
             return AskedStatus(answered) if policy.asks_world else None
-        live_map = self._live.live_map
+        live_map, store = self._live.live_map, self._engine.store
         return AskedStatus(
             answered=answered,
-            seconds=self._store.busy_ns / 1e9,
-            times=tuple(self._store.times),
+            seconds=store.took.busy_ns / 1e9,
+            times=tuple(store.took.times),
             unsent=len(self._unsent),
             lost=self._lost + (live_map.changes_dropped if live_map else 0),
             evicted=live_map.describe().evicted if live_map else 0,
             engine=self._announcer.figures,
-            is_up=self._store.remote.is_up if self._store.remote else True,
+            is_up=store.remote.is_up if store.remote else True,
         )
 
 

@@ -72,10 +72,8 @@ class Parked:
 class Waiting:
     """Of one worker."""
 
-    def __init__(
-        self, store: Asker, world: Asker, seldom_log: SeldomLog, report_bug: Callable[[Exception], None]
-    ) -> None:
-        self._store, self._world = store, world
+    def __init__(self, world: Asker, seldom_log: SeldomLog, report_bug: Callable[[Exception], None]) -> None:
+        self._world = world
         self._seldom_log, self._report_bug = seldom_log, report_bug
         self._parked: dict[Parked, None] = {}
         self._by_acl: Counter[Acl] = Counter()
@@ -131,7 +129,7 @@ class Waiting:
             if refused is None:
                 parked.wait = wait
                 self._by_acl[wait.acl] += 1
-                asker = self._store if wait.acl.remembering else self._world
+                asker = parked.generation.store if wait.acl.remembering else self._world
                 asker.begin(wait.question, parked.raw, partial(self._answered, parked, wait))
                 return None
             policy.receive(parked.memo, wait, refused)
