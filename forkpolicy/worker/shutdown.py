@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 RETIRE_PAUSE_S = 0.005
 # How long a stopping worker waits for a request that is half here, or a reply that is half gone.
 STOP_PATIENCE_S = 5.0
+# How long for an answer: what has come behind a request that waits has to be replied to, too.
+STOP_GIVES_UP_S = 4.5
 # Between two looks of a worker that stops: for what has arrived to be read, and for new clients to ask.
 STOP_PAUSE_S = 0.01
 # So many are taken between two looks, lest those before them wait.
@@ -103,14 +105,14 @@ class Shutdown:
         self._stopping = self.begun = True
         self._take_no_more()
         entrances: list[HandoverReceiver | Acceptor] = [*self._receivers, *(self._acceptors if drain else ())]
-        deadline_s = time.monotonic() + STOP_PATIENCE_S
+        began_s = time.monotonic()
         held = self._connections.held
         while True:
-            late = time.monotonic() > deadline_s
+            late = time.monotonic() > began_s + STOP_PATIENCE_S
+            if time.monotonic() > began_s + STOP_GIVES_UP_S:
+                self._waiting.give_up()
             drained = all(entrance.drain(DRAINED_A_LOOK) for entrance in entrances)
             gevent.sleep(STOP_PAUSE_S)
-            if late:
-                self._waiting.give_up()
             for connection in [each for each in held if late or (each.idle and not each.readable)]:
                 connection.close()
             if not held and (drained or late):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Of all places one ACL may take a half: a name server that is down must leave some to the engine.
 SHARE: Final = 2
+_ENDS: Final = "the worker ends"
 
 
 class Client(Protocol):
@@ -80,6 +81,7 @@ class Waiting:
         self._last_of: dict[Generation, Callable[[], None]] = {}
         self._timer = gevent.get_hub().loop.timer(0)
         self._due_ns = 0
+        self._gives_up = False
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -110,9 +112,10 @@ class Waiting:
         self._remove(parked)
 
     def give_up(self) -> None:
-        """Decide all of them now, with what has been answered."""
+        """Decide all of them now, with what has been answered, and whatever comes at once: the worker ends."""
+        self._gives_up = True
         for parked in list(self._parked):
-            self._expire(parked, "the worker ends")
+            self._expire(parked, _ENDS)
 
     def when_done(self, generation: Generation, done: Callable[[], None]) -> None:
         """Call back once no request of a generation waits any more: now, perhaps."""
@@ -143,6 +146,8 @@ class Waiting:
     def _refusal(self, parked: Parked, acl: Acl) -> ForkpolicyError | None:
         """Why a question may not be asked."""
         state = parked.generation.loaded.settings.state
+        if self._gives_up:
+            return _no_answer(acl, _ENDS)
         if parked.is_late:
             return _no_answer(acl, f"no answer within {state.budget:g} s ([state] budget)")
         if len(self._parked) >= state.max_waiting and parked not in self._parked:

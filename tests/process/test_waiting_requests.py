@@ -181,3 +181,24 @@ def test_who_waits_is_answered_before_a_stop(serving, late):
     assert server.process.wait(20) == 0
     server.process = None
     assert "killing workers" not in server.said()
+
+
+def test_a_stop_waits_no_longer_than_it_may(serving, late):
+    """What nobody answers is decided without, also the requests behind it on the same connection."""
+    server = serving()
+    with connected(server, 30) as clients:
+        eventually(lambda: late.waiting == 20)
+        for client in clients:
+            client.sendall(request(instance="more"))
+        server.process.send_signal(signal.SIGTERM)
+        assert [read_to_end(client) for client in clients] == [PASSED * 2] * 30
+    assert server.process.wait(20) == 0
+    server.process = None
+    assert "killing workers" not in server.said()
+
+
+def read_to_end(client):
+    read = b""
+    while data := client.recv(4096):
+        read += data
+    return read
