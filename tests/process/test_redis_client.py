@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -333,6 +334,45 @@ def test_tls_is_spoken_and_certificates_are_checked(tls_server, certificates, co
     for wrong, ca_file in ((url, "other.pem"), (parse_url(f"rediss://127.0.0.1:{tls_server.tls_port}"), "ca.pem")):
         (answer,) = connect(Access(wrong, ca_file=str(certificates / ca_file), timeout_s=5.0)).ask(message("x"))
         assert "certificate is not accepted" in str(answer)
+
+
+@pytest.mark.parametrize("has_one", [True, False], ids=["certificate", "none"])
+def test_a_server_may_ask_for_a_certificate(tmp_path, certificates, connect, has_one):
+    """With it all is well; without it the reason is what the server says of it, if that comes before its end."""
+    port = free_port()
+    files = {name: str(certificates / f"server.{kind}") for name, kind in (("cert_file", "pem"), ("key_file", "key"))}
+    server = RedisServer(
+        tmp_path / "tls",
+        *("--tls-port", str(port), "--tls-cert-file", files["cert_file"], "--tls-key-file", files["key_file"]),
+        *("--tls-ca-cert-file", str(certificates / "ca.pem"), "--tls-auth-clients", "yes"),
+    )
+    try:
+        url = parse_url(f"rediss://localhost:{port}")
+        own = files if has_one else {}
+        client = connect(Access(url, ca_file=str(certificates / "ca.pem"), timeout_s=5.0, **own))
+        (answer,) = client.ask(message("a"))
+        if has_one:
+            assert answer.used == (0,)
+        else:
+            said = "TLS failed: .*CERTIFICATE_REQUIRED|Connection reset by peer|Broken pipe|closed the connection"
+            assert re.fullmatch(f"localhost:{port}:? ({said})", str(answer)), str(answer)
+    finally:
+        server.stop()
+
+
+def test_a_handshake_that_stalls_ends_in_time(certificates, connect):
+    """A server that accepts and says nothing; no greenlet or socket of it is left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = parse_url(f"rediss://127.0.0.1:{listener.getsockname()[1]}")
+        client = connect(Access(url, ca_file=str(certificates / "ca.pem"), timeout_s=0.2))
+        (answer,) = client.ask(message("a"))
+        assert "did not answer within 0.2 s" in str(answer)
+        client.close()
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(DEADLINE_S)
+            while accepted.recv(65536):
+                pass
 
 
 class SlowTlsServer:

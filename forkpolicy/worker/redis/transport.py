@@ -90,9 +90,12 @@ class TlsTransport(Transport):
                 data += more
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError:
-            # Its end in order. Whatever came before it is ours.
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            # Its end. Whatever came before it is ours.
             return bytes(data)
+        except ssl.SSLError:
+            if not data:
+                raise
         if not data:
             raise BlockingIOError
         return bytes(data)
