@@ -99,6 +99,13 @@ def _wrapped(context: ssl.SSLContext | None, base: type[redis.Connection]) -> ty
         def _connect(self) -> socket.socket:
             return wrap(super()._connect(), server_hostname=self.host)
 
+        def on_connect_check_health(self, check_health: bool = True) -> None:
+            # A server of TLS 1.3 sends tickets behind the handshake, which redis-py takes for a reply that nobody waits
+            # for, and gives the connection up. A round trip reads them.
+            super().on_connect_check_health(check_health)
+            self.send_command("PING")
+            self.read_response()
+
     return TlsConnection
 
 
