@@ -12,10 +12,11 @@ from forkpolicy.policy.answers import MustWait
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.state import keys
 from forkpolicy.state.memory import MemoryStore
+from forkpolicy.worker import waiting
 from forkpolicy.worker.flusher import Flusher
 from forkpolicy.worker.implementation import CHOSEN, PYTHON
 from forkpolicy.worker.waiting import Parked
-from tests.unit.test_connection import OTHER, PASS, Peer, request, until
+from tests.unit.test_connection import OTHER, PASS, Connection, Peer, request, socket_of, until
 
 POLICY = """
 acl from_us sender @example.com
@@ -107,6 +108,15 @@ def peer(request, tmp_path):
     made.connection.close()
 
 
+def another(peer):
+    """Another connection of the same worker: the client's socket, and the server's side."""
+    ours, theirs = gevent.socket.socketpair()
+    limits = {"idle_timeout_s": 60, "max_request_bytes": 65536}
+    connection = Connection(socket_of(theirs.detach()), peer.engine, peer.readiness, lambda _: None, **limits)
+    connection.start()
+    return ours, connection
+
+
 def ask(peer, raw, answers):
     """Ask, answer that many questions, and read the reply."""
     peer.send(raw)
@@ -163,21 +173,9 @@ def test_requests_of_one_connection_keep_their_order(peer):
     assert read == PASS + PASS
 
 
-def test_others_are_served_meanwhile(tmp_path, peer):
+def test_others_are_served_meanwhile(peer):
     """Another connection of the worker is answered while one waits."""
-    other, theirs = gevent.socket.socketpair()
-    second = type(peer.connection)
-    from tests.unit.test_connection import socket_of
-
-    connection = second(
-        socket_of(theirs.detach()),
-        peer.engine,
-        peer.readiness,
-        lambda _: None,
-        idle_timeout_s=60,
-        max_request_bytes=65536,
-    )
-    connection.start()
+    other, connection = another(peer)
     peer.send(request(instance="a"))
     other.sendall(OTHER)
     with gevent.Timeout(20):
@@ -219,25 +217,38 @@ def test_nothing_waits_longer_than_the_budget(tmp_path):
     assert any(event == "waited too long" for _, event, _ in peer.log.events)
 
 
+def test_many_that_have_waited_too_long_are_decided_a_few_a_turn(tmp_path, monkeypatch):
+    """What else is ready comes in between."""
+    monkeypatch.setattr(waiting, "EXPIRED_A_TURN", 2)
+    peer = Waiter(tmp_path, CHOSEN, state="budget = 0.2")
+    others = [another(peer) for _ in range(7)]
+    for number, (ours, _) in enumerate(others):
+        ours.sendall(request(instance=f"i{number}"))
+    until(lambda: len(peer.engine.waiting) == 7)
+    left, expire = [], peer.engine.waiting._expire_due
+
+    def watched():
+        before = len(peer.engine.waiting)
+        expire()
+        left.append(before - len(peer.engine.waiting))
+
+    peer.engine.waiting._expire_due = watched
+    peer.engine.waiting._wake_at(peer.engine.waiting._due_ns)
+    until(lambda: not len(peer.engine.waiting))
+    assert max(left) == 2
+    assert sum(left) == 7
+    for ours, connection in others:
+        assert ours.recv(1000) == FAILED
+        connection.close()
+        ours.close()
+
+
 def test_one_acl_may_fill_half_of_the_places(tmp_path):
     """What comes above it fails at once, and others may still ask."""
     peer = Waiter(tmp_path, CHOSEN, state="max_waiting = 2")
-    others = []
-    from tests.unit.test_connection import Connection, socket_of
-
-    for number in range(3):
-        ours, theirs = gevent.socket.socketpair()
-        connection = Connection(
-            socket_of(theirs.detach()),
-            peer.engine,
-            peer.readiness,
-            lambda _: None,
-            idle_timeout_s=60,
-            max_request_bytes=65536,
-        )
-        connection.start()
+    others = [another(peer) for _ in range(3)]
+    for number, (ours, _) in enumerate(others):
         ours.sendall(request(instance=f"i{number}"))
-        others.append((ours, connection))
     until(lambda: peer.engine.counters.requests == 2)
     assert len(peer.engine.waiting) == 1
     assert [event for _, event, _ in peer.log.events].count("too many wait") == 1
