@@ -82,12 +82,14 @@ class Shutdown:
     def _hand_over(self) -> None:
         connections, receipt = self._connections, self._connections.receipt
         while connections.held and not self._stopping:
+            self._waiting.one_less.clear()
             connections.give_all()
             if self._hurried:
                 self._waiting.give_up()
                 connections.close_what_cannot_go()
-            # For room in the hand-over pair, or the rest of a request.
-            gevent.sleep(RETIRE_PAUSE_S)
+            # For room in the hand-over pair, or the rest of a request. A client whose request has waited may send the
+            # next one at once, and that waits, too: it must go before.
+            self._waiting.one_less.wait(RETIRE_PAUSE_S)
         receipt.give_no_more()
         while receipt.outstanding and not (self._stopping or self._hurried):
             gevent.sleep(RETIRE_PAUSE_S)

@@ -18,6 +18,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
 import gevent
+from gevent.event import Event
 
 from forkpolicy.errors import ForkpolicyError, StateError, WorldError
 from forkpolicy.policy.answers import MustWait
@@ -74,7 +75,7 @@ class Parked:
 
 
 class Waiting:
-    """Of one worker."""
+    """Of one worker. `one_less` is set whenever a request waits no longer."""
 
     def __init__(self, world: Asker, seldom_log: SeldomLog, report_bug: Callable[[Exception], None]) -> None:
         self._world = world
@@ -85,6 +86,7 @@ class Waiting:
         self._timer = gevent.get_hub().loop.timer(0)
         self._due_ns = 0
         self._gives_up = False
+        self.one_less = Event()
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -207,6 +209,7 @@ class Waiting:
 
     def _remove(self, parked: Parked) -> None:
         self._parked.pop(parked, None)
+        self.one_less.set()
         if self._last_of and parked.generation in self._last_of:
             self.when_done(parked.generation, self._last_of.pop(parked.generation))
 

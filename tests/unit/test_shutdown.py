@@ -45,7 +45,8 @@ def leaves(monkeypatch):
 
     def begin(held, stays=lambda: True):
         slot = type("Slot", (dict,), {"number": 0})(serving=1)
-        shutdown = Shutdown(held, SimpleNamespace(give_up=lambda: None), [], [], SimpleNamespace(any_stays=stays), slot)
+        waiting = SimpleNamespace(give_up=lambda: None, one_less=Event())
+        shutdown = Shutdown(held, waiting, [], [], SimpleNamespace(any_stays=stays), slot)
         begun.append((held, gevent.spawn(shutdown.retire)))
         return shutdown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from types import SimpleNamespace
 
 import gevent
 import pytest
@@ -12,8 +13,9 @@ from forkpolicy.policy.answers import MustWait
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.state import keys
 from forkpolicy.state.memory import MemoryStore
-from forkpolicy.worker import waiting
+from forkpolicy.worker import shutdown, waiting
 from forkpolicy.worker.flusher import Flusher
+from forkpolicy.worker.handover import Receipt
 from forkpolicy.worker.implementation import CHOSEN, PYTHON
 from forkpolicy.worker.waiting import Parked
 from tests.unit.test_connection import OTHER, PASS, Connection, Peer, request, socket_of, until
@@ -344,6 +346,34 @@ def test_given_up_requests_are_decided_with_what_is_known(peer):
     peer.engine.waiting.give_up()
     assert peer.read() == FAILED
     assert not len(peer.engine.waiting)
+
+
+class Leaving:
+    """What a worker that retires holds: one connection, given away once it does not wait."""
+
+    def __init__(self, connection):
+        self.held, self.receipt = {connection}, Receipt()
+
+    def give_all(self):
+        self.held = {each for each in self.held if each.waits}
+
+
+def test_a_client_that_asks_again_at_once_keeps_no_worker(peer, monkeypatch):
+    """It goes with its reply: a worker that retires does not read its next request, which might wait again."""
+    monkeypatch.setattr(shutdown, "setproctitle", lambda _title: None)
+    peer.send(request())
+    leaving, slot = Leaving(peer.connection), type("Slot", (dict,), {"number": 0})(serving=1)
+    end = shutdown.Shutdown(leaving, peer.engine.waiting, [], [], SimpleNamespace(any_stays=lambda: True), slot)
+    retiring = gevent.spawn(end.retire)
+    gevent.sleep(0)
+    peer.store.answer()
+    peer.store.answer()
+    peer.ours.sendall(request())
+    until(lambda: peer.store.asked or not leaving.held)
+    assert not peer.store.asked
+    retiring.join(20)
+    assert end.done.is_set()
+    leaving.receipt.close()
 
 
 def test_notes_and_deeds_of_a_request_that_waits_happen_once(peer):
