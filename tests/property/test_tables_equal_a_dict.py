@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import maxminddb
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from forkpolicy.compile.directory import locked
@@ -111,6 +111,8 @@ HALVES = st.sampled_from([(4, 0, 1), (4, 1 << 31, 1), (6, 0, 1), (6, 1 << 127, 1
 )
 def test_mmdb_is_what_maxminddb_answers(networks: list[tuple[tuple[int, int, int], str]]) -> None:
     """The compiled table says of each address at and around every boundary what a reader of the database says."""
+    # Of mapped addresses alone nothing is left, which is a mistake of its own.
+    assume(any(network != (6, 0xFFFF << 32, 96) for network, _ in networks))
     with TemporaryDirectory() as directory:
         path = Path(directory) / "x.mmdb"
         databases.write(path, {str(network_of(*network)): {"f": value} for network, value in networks})

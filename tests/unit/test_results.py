@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forkpolicy.policy.matchers.remembering.deeds import FORMS
+from forkpolicy.policy.results import WHOLE_REPLY
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.protocol.reply import VERBS
 from forkpolicy.scoreboard import ACTIONS
@@ -157,5 +158,5 @@ def test_a_fixed_reply_is_made_when_the_policy_is_loaded():
 
 def test_every_action_has_its_place_in_the_counters():
     """What a rule may do is counted by its verb; one without a place would end the worker that counts it."""
-    others = {"4xx", "5xx", "restriction", "log", "score", *FORMS}
+    others = {"4xx", "5xx", "restriction", "log", "score", WHOLE_REPLY, *FORMS}
     assert set(ACTIONS) == {*VERBS, *others}
