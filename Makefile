@@ -7,6 +7,8 @@ PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python
 	&& echo /usr/bin/python3 || echo python3)
 # Servers run with the turn of a connection in C; these tests run again with it in Python (forkpolicy/worker/implementation.py).
 IN_PYTHON := $(addprefix tests/process/test_,at_once.py hot_swap.py life.py upgrade.py)
+# Files that start no servers and measure no time run next to each other; the others run one after the other.
+AT_ONCE := -n auto --maxprocesses 4 --dist loadfile tests/unit tests/qa tests/property
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -19,8 +21,13 @@ demo: $(VENV)/.installed ## install, start a server in the checkout, send it the
 	@$(BIN)/python -m loadtest demo
 
 test: $(VENV)/.installed-dev postfix servers ## every test; as root it installs the servers that they need
+ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-	$(if $(PYTEST_ARGS),,FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON))
+else
+	$(BIN)/python -m pytest $(AT_ONCE)
+	$(BIN)/python -m pytest tests/postfix tests/process
+	FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON)
+endif
 
 lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 	$(BIN)/ruff check .
