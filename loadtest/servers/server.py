@@ -27,6 +27,7 @@ from loadtest.measure.processes import descendants
 FORKPOLICY = (sys.executable, "-m", "forkpolicy")
 COMPILE = (str(Path(sys.executable).with_name("forkpolicy-compile")),)
 START_TIMEOUT_S = 20.0
+COMMAND_TIMEOUT_S = 60.0
 QUIET_S = 0.03
 MAX_QUIET_LOOKS = 30
 
@@ -181,7 +182,7 @@ class Server:
             input=text,
             capture_output=True,
             text=True,
-            timeout=START_TIMEOUT_S,
+            timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
 

@@ -35,8 +35,8 @@ MANY = 40_000
 
 
 @pytest.fixture
-def compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
-    return Compiler(tmp_path, capsys)
+def compiler(folder: Path, capsys: pytest.CaptureFixture[str]) -> Compiler:
+    return Compiler(folder, capsys)
 
 
 def many(count: int = MANY, value: str = "") -> str:
@@ -476,8 +476,6 @@ def as_nobody(compiler: Compiler, work: Callable[[], object]) -> str:
     """What `work` returns, or its error says, in a process of an unprivileged user."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    for parent in [compiler.directory, *compiler.directory.parents[:3]]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -108,17 +108,16 @@ def test_maps_in_the_parameters_of_a_real_postfix(
 
 
 @pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(folder: Path) -> Iterator[str]:
     """The URL of a private PostgreSQL server that listens on a socket file only."""
     pytest.importorskip("psycopg", reason="the extra `sql` is not installed")
     if not POSTGRES_DIRECTORIES:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     programs = POSTGRES_DIRECTORIES[-1]
     # A socket's path has 107 bytes at most, and PostgreSQL refuses to run as root.
-    directory = tmp_path_factory.mktemp("pg")
+    directory = folder / "pg"
+    directory.mkdir()
     shutil.chown(directory, "nobody")
-    for parent in directory.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
     data = directory / "data"
 
     def run(*command: str) -> None:

@@ -44,7 +44,7 @@ def reloadable():
     for line in MANUAL.read_text().splitlines():
         if header := re.match(r"## (?:\[(\w+)\]|Top)", line):
             section = header[1] or ""
-        elif line.startswith("| `") and (cells := [cell.strip() for cell in line.split("|")])[5] == "yes":
+        elif line.startswith("| `") and (cells := [cell.strip() for cell in line.split("|")])[5:6] == ["yes"]:
             yield f"{section}.{cells[1].strip('`')}".lstrip(".")
 
 

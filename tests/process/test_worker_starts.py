@@ -29,6 +29,7 @@ def sabotaged(self):
     if kind == "bug":
         raise RuntimeError("a bug at its start")
     if kind == "stuck":
+        os.write(2, b"stuck for ever")
         signal.pause()
     if kind == "first job":
         self.master_link.report(Ready(self._state()))
@@ -96,6 +97,7 @@ def test_a_worker_that_is_stuck_at_its_start_holds_no_reload(make_server, sabota
     victim, sibling = server.worker_pids()
     os.kill(victim, signal.SIGKILL)
     (stuck,) = eventually(lambda: set(server.worker_pids()) - {victim, sibling})
+    eventually(lambda: "stuck for ever" in server.said())
     sabotage.unlink()
     server.write_policy(POLICY.replace("5.7.1", "5.7.9"))
     done = server.command("reload")

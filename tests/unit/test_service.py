@@ -42,30 +42,31 @@ class Service:
 
     def __init__(self, place, script):
         self.script, self.requests, self.opened = script, [], 0
-        listener = place
-        if not isinstance(place, tuple):
+        self.listener = gevent.socket.socket(socket.AF_INET if isinstance(place, tuple) else socket.AF_UNIX)
+        if isinstance(place, tuple):
+            self.listener.bind(place)
+        else:
             place.unlink(missing_ok=True)
-            listener = gevent.socket.socket(socket.AF_UNIX)
-            listener.bind(str(place))
-            listener.listen(50)
-        self.server = StreamServer(listener, self.serve)
+            self.listener.bind(str(place))
+        self.listener.listen(50)
+        self.server = StreamServer(self.listener, self.serve)
         self.server.start()
 
     def serve(self, sock, _address):
         self.opened += 1
-        stream, raw = sock.makefile("rb"), b""
-        while line := stream.readline():
-            raw += line
-            if line == b"\n":
-                self.requests.append(raw)
-                raw = b""
-                if self.script(sock, len(self.requests)) is False:
-                    break
-        stream.close()
-        sock.close()
+        with sock, sock.makefile("rb") as stream:
+            raw = b""
+            while line := stream.readline():
+                raw += line
+                if line == b"\n":
+                    self.requests.append(raw)
+                    raw = b""
+                    if self.script(sock, len(self.requests)) is False:
+                        return
 
     def stop(self):
         self.server.stop(timeout=0.01)
+        self.listener.close()
 
 
 def replies(*texts):
@@ -87,6 +88,12 @@ class Asker(Peer):
         """What has become of questions, by result."""
         return {named.partition(" ")[2]: count for named, count in (self.engine.services.counts() or {}).items()}
 
+    def hang_up(self):
+        """Close the connections to services that it keeps, as the end of a worker does."""
+        for service in self.engine.services._services.values():
+            for connection in (*service._free, *service._asked_on):
+                connection.close()
+
     def logged(self, event):
         return [fields["reason"] for _, name, fields in self.log.events if name == event]
 
@@ -106,6 +113,7 @@ def make(request, tmp_path):
     for service, asker in made:
         asker.ours.close()
         asker.connection.close()
+        asker.hang_up()
         if service:
             service.stop()
 
