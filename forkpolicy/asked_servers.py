@@ -27,10 +27,10 @@ _DNS_TYPES: Final = ("rbl", "rhsbl", "spf")
 def asked_servers(settings: Settings, model: Model) -> tuple[AskedServer, ...]:
     """All of them."""
     engine = _engine(settings) if model.remembers else ()
-    return (*engine, *_name_servers(settings, model), *_services(model))
+    return (*engine, *_name_servers(settings, model), *asked_services(model))
 
 
-def _services(model: Model) -> Iterator[AskedServer]:
+def asked_services(model: Model) -> Iterator[AskedServer]:
     """Other policy servers, each once, at the first ACL that asks it."""
     first: dict[str, Acl] = {}
     for acl in model.acls.values():

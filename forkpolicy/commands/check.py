@@ -19,6 +19,7 @@ from forkpolicy.commands.check_dns import public_resolvers, tested_lists
 from forkpolicy.commands.check_postfix.call_sites import describe, find_findings
 from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
+from forkpolicy.commands.check_services import missing_sockets
 from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.compile.freshness import source_diagnostics
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError, Diagnostic
@@ -119,6 +120,7 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     warnings = [
         *find_warnings(loaded.policy.model, loaded.declarations, settings.state.budget),
         *public_resolvers(settings, loaded.policy.model),
+        *missing_sockets(loaded.policy.model),
     ]
     return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
 
@@ -195,9 +197,13 @@ def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
 
 
 def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:
-    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    counted = f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"
     if loaded is None or errors:
         return counted
     model = loaded.policy.model
-    sizes = f"{len(model.rules)} rules, {len(model.acls)} ACLs, {len(model.tables)} tables"
-    return f"{counted}: {loaded.settings.policy} has {sizes}"
+    sizes = (_counted(len(model.rules), "rule"), _counted(len(model.acls), "ACL"), _counted(len(model.tables), "table"))
+    return f"{counted}: {loaded.settings.policy} has {', '.join(sizes)}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

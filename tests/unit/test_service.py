@@ -654,7 +654,7 @@ def test_explain_and_replay_ask_nobody(tmp_path, capsys):
         assert main(["explain", *settings, "sender=a@example.com"]) == 0
         shown = capsys.readouterr().out
         assert shown.startswith("action=DUNNO")
-        assert re.search("^  grey +not asked$", shown, re.MULTILINE)
+        assert re.search("^  grey +not asked  services are never asked here$", shown, re.MULTILINE)
         assert main(["replay", *settings, str(tmp_path / "requests")]) == 0
         assert "DUNNO" in capsys.readouterr().out
         with pytest.raises(BlockingIOError):

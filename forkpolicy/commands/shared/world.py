@@ -34,7 +34,7 @@ LIMIT_S: Final = 120
 
 def only_with_dns(question: Question[object]) -> object:
     """Nobody is asked."""
-    raise NotAskedError("only with --dns" if question.kind in OF_THE_DNS else "not asked")
+    raise NotAskedError("only with --dns" if question.kind in OF_THE_DNS else "services are never asked here")
 
 
 class World:
