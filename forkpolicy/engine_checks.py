@@ -73,6 +73,10 @@ def _others_may_read(path: str) -> bool:
 
 def _remarks(settings: Settings) -> Found:
     url = parse_url(settings.state.url)
+    for key in ("password_file", "sentinel_password_file"):
+        path = getattr(settings.state, key)
+        if path and _others_may_read(path):
+            yield key, f"{key}: everybody may read {path}", f"chmod o-r {path}"
     if url.is_local:
         return
     if not url.is_tls:
@@ -92,6 +96,8 @@ def _looked(settings: Settings) -> Found:
                 yield from _of_engine(str(parse_url(settings.state.url)), info)
     except StateError as error:
         hint = "until it answers, ACLs that remember fail, or cannot be known with fail=skip"
+        if type(error.__cause__).__name__ == "AuthenticationError":
+            hint = f"compare [state] user and password_file with the engine's; {hint}"
         yield "url", f"url: {error}", hint
 
 

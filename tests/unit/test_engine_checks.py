@@ -139,3 +139,22 @@ def test_explain_peeks_an_engine(settings, tmp_path, capsys):
         asked = ["sender=a@example.com", "recipient=b@example.com", "instance=1"]
         assert main(["explain", "-c", loaded.path, *asked]) == 0
         assert "sender=a@example.com: 0 of 5 in 1h (not counted)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o640, 0), (0o644, 1)])
+def test_a_password_file_that_everybody_may_read(settings, tmp_path, mode, count):
+    """A warning: it works, and who reads it can unlock accounts."""
+    path = tmp_path / "secret"
+    path.write_text("s3cret\n")
+    path.chmod(mode)
+    found = engine_checks.find_remarks(settings("redis://127.0.0.1", f'password_file = "{path}"'))
+    assert messages(found) == [f"password_file: everybody may read {path}"] * count
+    assert [each.hint for each in found] == [f"chmod o-r {path}"] * count
+
+
+@needs_redis
+def test_a_wrong_password_names_the_settings(settings, tmp_path):
+    """It does not mend itself as an engine does that is away."""
+    (tmp_path / "secret").write_text("wrong\n")
+    (found,) = engine_checks.look(settings(shared_server().url, f'password_file = "{tmp_path}/secret"'))
+    assert found.hint.startswith("compare [state] user and password_file with the engine's; ")
