@@ -54,7 +54,7 @@ def _rate(record: bytes, suffix: str, now_s: float) -> tuple[dict[str, object], 
 
 def _greylisting(record: bytes, _suffix: str, now_s: float) -> tuple[dict[str, object], str]:
     first_s, has_passed = greylisting.first_seen_s(record), greylisting.has_passed(record)
-    text = "passes" if has_passed else f"waits since {show_duration(max(0, now_s - first_s))}"
+    text = "passes" if has_passed else f"has waited for {show_duration(max(0, now_s - first_s))}"
     return {"passes": has_passed, "first_seen_s": first_s}, text
 
 

@@ -75,7 +75,7 @@ def test_the_list_has_every_record_but_parts(say, filled):
         "rate busy a@example.com 3 in 1h, 3 in 1d (requests), ends in 1d1h25m12s",
         "rate busy b@example.com 1 in 1h (messages), ends in 58m57s",
         "greylisting grey 192.0.2.0/24 anna@example.org bert@example.com passes, ends in 35d1s",
-        "greylisting grey 192.0.2.0/24 anna@example.org carl@example.com waits since 0s, ends in 2d1s",
+        "greylisting grey 192.0.2.0/24 anna@example.org carl@example.com has waited for 0s, ends in 2d1s",
         "greylisting grey 192.0.2.0/24 passed in 1 hour, ends in 35d1s",
         "distinct places a@example.com 2 different in 1h, ends in 55m10s",
         "listed bans 192.0.2.7 listed, ends in 23h55m10s",
