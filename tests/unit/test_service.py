@@ -437,18 +437,18 @@ def test_a_name_is_looked_up_aside(make, monkeypatch):
     """In a thread: a resolver that takes its time holds up nobody; all addresses are tried."""
     service = Service(("127.0.0.1", 0), replies(LATER))
     port = service.server.server_port
-    real, asked, turned = socket.getaddrinfo, [], threading.Event()
+    real, asked, begun, turned = socket.getaddrinfo, [], threading.Event(), threading.Event()
 
     def slow(host, *arguments, **options):
         asked.append(host)
+        begun.set()
         assert turned.wait(DEADLINE_S)
         return real(host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
 
     def turn():
-        until(lambda: asked)
-        gevent.sleep(0)
+        gevent.get_hub().threadpool.apply(begun.wait, (DEADLINE_S,))
         turned.set()
 
     turns = gevent.spawn(turn)
