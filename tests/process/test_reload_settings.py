@@ -9,10 +9,13 @@ import pathlib
 import re
 import signal
 import socket
+import time
 
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.names.behaviours import listed, never, nxdomain
+from loadtest.servers.names.server import NameServer
 from tests.process.conftest import request
 from tests.process.test_inet import free_port
 from tests.process.waiting import eventually
@@ -64,6 +67,7 @@ class Running:
                 **{name: self.written(name) for name in ("socket_user", "socket_group", "user", "group")},
             },
             "mail": {},
+            "dns": {},
             "log": {"target": str(server.log)},
             "state": {"live": "live", "kept": "kept", "max_size": "1M"},
         }
@@ -249,6 +253,39 @@ def _fail(it):
     assert it.ask(request("new@example.com", instance="new.1")) == ["DUNNO"]
 
 
+LISTS = "acl listed rbl list.example\naction no REJECT listed\naccess listed no\n"
+
+
+@contextlib.contextmanager
+def _list_that(it, behaviour, **changed):
+    """A policy that asks a DNS list, whose name server does this."""
+    (it.server.directory / "lists.conf").write_text(LISTS)
+    with NameServer({"1.0.0.127.list.example": nxdomain()}, zones={"list.example": behaviour}) as names:
+        it.take_up(policy="lists.conf", **{"dns.servers": [names.address], **changed})
+        yield
+
+
+def _seconds(it, client):
+    began_s = time.monotonic()
+    assert it.ask(request(client=client)) == ["DUNNO"]
+    return time.monotonic() - began_s
+
+
+def _budget(it):
+    with _list_that(it, never(), **{"dns.timeout": 20, "state.budget": 0.3}):
+        assert _seconds(it, "198.51.100.1") < 20
+
+
+def _dns_servers(it):
+    with _list_that(it, listed()):
+        assert it.ask(request(client="198.51.100.2")) == ["REJECT listed"]
+
+
+def _dns_timeout(it):
+    with _list_that(it, never(), **{"dns.timeout": 0.2, "state.budget": 60}):
+        assert _seconds(it, "198.51.100.3") < 20
+
+
 SETTINGS = {
     "policy": _policy,
     "tables": _tables,
@@ -270,6 +307,21 @@ SETTINGS = {
     "mail.local_addresses": _local_addresses,
     "log.decisions": _decisions,
     "state.fail": _fail,
+    "state.budget": _budget,
+    "dns.servers": _dns_servers,
+    "dns.timeout": _dns_timeout,
+}
+# In a worker alone, where a server would need other engines, or a minute: tests/unit/test_asking_settings.py.
+IN_A_WORKER = {
+    "state.max_waiting",
+    "state.timeout",
+    "state.user",
+    "state.password_file",
+    "state.sentinel_password_file",
+    "state.ca_file",
+    "state.cert_file",
+    "state.key_file",
+    "dns.test_every",
 }
 # What the same requests are answered by the base: without this none of the above would show a change.
 BEFORE = [
@@ -286,7 +338,7 @@ BEFORE = [
 
 def test_each_setting_that_is_marked_so_is_tested():
     """A new one in the manual needs a line here; one without a reload has none."""
-    assert list(reloadable()) == list(SETTINGS)
+    assert sorted(reloadable()) == sorted([*SETTINGS, *IN_A_WORKER])
 
 
 @pytest.mark.timeout(300)
