@@ -1,0 +1,1 @@
+"""`forkpolicy history`: past decisions."""

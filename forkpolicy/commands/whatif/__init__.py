@@ -1,0 +1,1 @@
+"""`forkpolicy whatif`: the command, and its report."""

@@ -1,0 +1,102 @@
+"""A line of Postfix's log that is about a mail or a refusal: which program wrote it, the queue id, and what it names.
+
+The shapes are those of Postfix 3.7's smtpd(8), postscreen(8), cleanup(8), qmgr(8), bounce(8) and of the delivery agents
+(`log_adhoc.c`, `smtpd_check.c`), under any syslog_name, behind whatever syslog or journalctl puts in front. Strangers
+chose addresses, names and replies in it. Pure; `read_mail_line` never raises, and takes time in proportion to the line.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+# As `mail_queue.h` makes them: microseconds and inode in hexadecimal, or both and the time in 52 digits without vowels.
+QUEUE_ID: Final = "[0-9A-F]{6,24}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}"
+_LINE: Final = re.compile(rf"\[(?P<pid>\d{{1,10}})\]: (?:warning: |info: )?(?P<queue_id>NOQUEUE|{QUEUE_ID}): ")
+_PROGRAM: Final = re.compile(r"[\w.-]{1,64}\Z")
+_TRADITIONAL_TIME: Final = re.compile(
+    r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}(\d{1,2}) (\d\d:\d\d:\d\d)(\.\d{1,6})?\b"
+)
+_ISO_TIME: Final = re.compile(
+    r"\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?\d*(?:(Z)|([+-]\d\d):?(\d\d))?"
+)
+_SECONDS: Final = re.compile(r"(\d{9,11})\.(\d{6}) ")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_CLIENT: Final = re.compile(r"[^\s\[,]{0,255}\[([0-9A-Fa-f:.]{3,45})\]")
+_REFUSED: Final = re.compile(r"(?:milter-)?\w+: ([A-Z-]{4,20}) from ([^;]{0,400}?): (?=[245]\d\d )")
+_FIELD: Final = re.compile(
+    r"\b(from|to|orig_to|client|relay|delay|dsn|sasl_username|message-id)="
+    r"(<[^<>]{0,320}>|[^\s,;<>]{1,320})"
+)
+# A line has its time in front of everything else.
+_TIME_WITHIN: Final = 200
+
+
+class MailLine(NamedTuple):
+    """`queue_id`: empty for NOQUEUE; `client`: an address; `fields`: without brackets (from, to, orig_to, relay, ...);
+    `text`: all that stands behind the queue id.
+    """
+
+    program: str
+    pid: int
+    queue_id: str
+    client: str
+    fields: dict[str, str]
+    text: str
+
+    @property
+    def status(self) -> str:
+        """What became of a delivery: sent, deferred, bounced, expired, ... with the reply in parentheses."""
+        return self.text.partition(" status=")[2]
+
+
+def read_mail_line(line: str) -> MailLine | None:
+    """What the line says about a mail; None where it is about none."""
+    found = _LINE.search(line)
+    if found is None:
+        return None
+    text = line[found.end() :].rstrip("\r\n")
+    program = _PROGRAM.search(line, max(0, found.start() - 64), found.start())
+    fields: dict[str, str] = {}
+    # A reply may say anything; ours is in front of it, and the envelope of a refusal behind it.
+    refused = _REFUSED.match(text)
+    named = text[max(text.rfind("; from=<"), text.rfind("; to=<"), text.rfind("; proto="), 0) :] if refused else text
+    for name, value in _FIELD.findall(named.partition(" status=")[0]):
+        fields.setdefault(name, value[1:-1] if value[0] == "<" else value)
+    client = _CLIENT.match(refused[2]) if refused else _CLIENT.match(fields.get("client", ""))
+    queue_id = "" if found["queue_id"] == "NOQUEUE" else found["queue_id"]
+    return MailLine(
+        program[0] if program else "", int(found["pid"]), queue_id, client[1] if client else "", fields, text
+    )
+
+
+def line_time_s(line: str, now_s: float) -> float | None:
+    """When it was written, in seconds since 1970: ISO 8601 or journalctl's seconds, or the traditional time, which has
+    neither year nor zone: the last one before now, in local time. None where it has no time that can be read.
+    """
+    head = line[:_TIME_WITHIN]
+    try:
+        if found := _ISO_TIME.search(head):
+            day, time, fraction, utc, hours, minutes = found.groups()
+            zone = "+00:00" if utc else f"{hours}:{minutes}" if hours else ""
+            return datetime.fromisoformat(f"{day}T{time}.{(fraction or '').ljust(6, '0')}{zone}").timestamp()
+        if found := _TRADITIONAL_TIME.search(head):
+            return _traditional_s(found, now_s)
+        if found := _SECONDS.match(head):
+            return float(f"{found[1]}.{found[2]}")
+    except (ValueError, OverflowError, OSError):
+        # A 31 February, an hour 25, a year 0.
+        pass
+    return None
+
+
+def _traditional_s(found: re.Match[str], now_s: float) -> float:
+    month, day, time, fraction = found.groups()
+    now = datetime.fromtimestamp(now_s).astimezone()
+    hour, minute, second = map(int, time.split(":"))
+    for year in (now.year, now.year - 1):
+        moment = datetime(year, _MONTHS.index(month) + 1, int(day), hour, minute, second).astimezone()
+        if moment <= now + timedelta(days=1):
+            break
+    return moment.timestamp() + float(fraction or 0)

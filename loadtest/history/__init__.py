@@ -1,0 +1,1 @@
+"""What a history of past decisions costs: to write, to take in, to search, to ask what if."""
