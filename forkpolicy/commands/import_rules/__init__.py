@@ -1,0 +1,1 @@
+"""`forkpolicy import`: another server's rules as a policy of ours."""

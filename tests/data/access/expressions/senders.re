@@ -1,0 +1,4 @@
+/^info@/ REJECT Info
+/[[:digit:]]{3}/ REJECT Numbers
+/^(a|b)+@/ DUNNO
+!/example/ REJECT Elsewhere
