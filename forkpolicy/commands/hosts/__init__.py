@@ -1,0 +1,1 @@
+"""`forkpolicy hosts`: what many hosts run, side by side."""
