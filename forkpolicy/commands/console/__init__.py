@@ -1,0 +1,1 @@
+"""`forkpolicy console`: the web console and its accounts."""

@@ -1,0 +1,1 @@
+"""Who may look at what and change what: accounts and sessions, rights of roles, and the rows that each may see."""

@@ -1,0 +1,79 @@
+"""The gate of `console serve`: accounts and sessions in accounts.sqlite, forms with tokens from our own origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.console.access import passwords
+from forkpolicy.console.access.accounts import Accounts
+from forkpolicy.console.access.database import Database
+from forkpolicy.console.access.gate import Entered
+from forkpolicy.console.access.limits import Tries
+from forkpolicy.console.access.networks import Networks
+from forkpolicy.console.access.origin import Origins
+from forkpolicy.console.access.proxies import Proxies
+from forkpolicy.console.access.rights import Role
+from forkpolicy.console.access.sessions import COOKIE, Sessions
+from forkpolicy.console.access.tokens import form_token, is_same
+from forkpolicy.console.errors import NotAllowed, TooMany
+
+if TYPE_CHECKING:
+    from forkpolicy.console.access.accounts import Kept
+    from forkpolicy.console.access.audit import Audit
+    from forkpolicy.console.access.gate import Asked
+    from forkpolicy.console_settings import ConsoleSettings
+
+TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
+
+
+class Door:
+    """Who comes in. Its parts are used by the pages that sign in and out."""
+
+    def __init__(self, settings: ConsoleSettings, audit: Audit) -> None:
+        self._audit = audit
+        database = Database(settings.path)
+        self.accounts = Accounts(database)
+        self.sessions = Sessions(database, settings.session_hours)
+        self.tries = Tries()
+        self._origins = Origins(settings)
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._admin_networks = Networks(settings.admin_networks)
+
+    def enter(self, asked: Asked) -> Entered:
+        """The visitor. Raises NotAllowed as a gate does, sqlite3.Error and CannotWriteError."""
+        self._origins.check_host(self._proxies.host(asked.peer, asked.headers))
+        client = self._proxies.client(asked.peer, asked.headers)
+        secret = asked.cookies.get(COOKIE, "")
+        session = self.sessions.find(secret) if secret else None
+        token = form_token(secret) if session else ""
+        if asked.method == "POST":
+            self._origins.check_form(asked.headers)
+            if session and not is_same(asked.form.get(TOKEN_FIELD, ""), token):
+                raise NotAllowed("This form is of another session: go back, load the page, try again.")
+        if not session:
+            return Entered(client)
+        return Entered(client, session.owner.account(self._role(session.owner.role, client)), session.id, token)
+
+    def owner(self, name: str, password: str, client: str) -> Kept | None:
+        """The account of a name and a password, if both are right and it may sign in. Raises TooMany."""
+        name = name.casefold()
+        begun_s = self.tries.begin(name, client)
+        found = self.accounts.find(name)
+        try:
+            is_right = passwords.is_right(found.password if found else None, password)
+        except TooMany:
+            self.tries.take_back(name, client, begun_s)
+            raise
+        if not (found and is_right) or found.is_disabled:
+            # What was typed as a name may be a password, and strangers must not fill the disk.
+            self._audit.failed(found.name if found else "", client)
+            return None
+        self.tries.succeeded(name, client, begun_s)
+        if found.password and passwords.is_old(found.password):
+            return self.accounts.renew_hash(found, passwords.hashed(password))
+        return found
+
+    def _role(self, role: Role, client: str) -> Role:
+        """An admin has the rights of one from the networks for that only."""
+        is_elsewhere = self._admin_networks and not self._admin_networks.has(client)
+        return Role.USER if role is Role.ADMIN and is_elsewhere else role

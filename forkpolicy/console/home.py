@@ -1,0 +1,17 @@
+"""The first page after signing in: the first of the list that the account may see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkpolicy.console.page import Page, Redirect
+
+if TYPE_CHECKING:
+    from forkpolicy.console.visit import Visit
+
+
+def show(visit: Visit) -> Page | Redirect:
+    """Go there; a page that says so where there is none yet."""
+    if visit.nav:
+        return Redirect(visit.nav[0].path)
+    return Page("home", "Signed in", f"You are signed in as {visit.account.name}.", data={"role": visit.account.role})

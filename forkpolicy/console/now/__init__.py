@@ -1,0 +1,1 @@
+"""Now: what is refused, how the server is, the newest decisions as they come."""

@@ -1,0 +1,1 @@
+"""Tables: what the policy declares, what the workers have of it, and look-ups in it."""

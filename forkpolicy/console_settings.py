@@ -1,0 +1,106 @@
+"""`[console]` of forkpolicy.toml: the web console. Opens nothing and resolves no name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from forkpolicy.declared import setting
+from forkpolicy.endpoints import host_mistake, network_mistake, port_mistake, unix_mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Browsers send a cookie that wants TLS to this machine itself without.
+_LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
+_INET: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+):([0-9]+)")
+
+
+def _listen_mistake(text: str) -> str:
+    if text.startswith("unix:"):
+        return unix_mistake(text)
+    found = _INET.fullmatch(text)
+    if not found:
+        return f'expected "127.0.0.1:8025", "[::1]:8025" or "unix:/path/of/socket", got "{text}"'
+    return host_mistake(found[1]) or port_mistake(found[2])
+
+
+def _url_mistake(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_origin = bool(parts.hostname) and parts.path in ("", "/") and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        is_origin = False
+    if not is_origin or parts.scheme not in ("http", "https") or parts.username is not None:
+        return f'expected scheme, host and port alone, as in "https://console.example.com", got "{text}"'
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """The section."""
+
+    listen: str = setting(
+        "127.0.0.1:8025",
+        "Where the console listens: `HOST:PORT`, `[ADDRESS]:PORT` or `unix:/path` behind a proxy.",
+        mistake=_listen_mistake,
+    )
+    url: str = setting(
+        "",
+        "How browsers reach it, as in `https://console.example.com`; empty: `http://` and `listen`.",
+        mistake=_url_mistake,
+        optional=True,
+    )
+    path: str = setting(
+        "/var/lib/forkpolicy-console",
+        "What the console keeps: accounts, the audit, its rules with their versions, its tables.",
+        path=True,
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        [],
+        "Proxies whose X-Forwarded headers are believed: addresses, networks, or `unix` for clients of `unix:`.",
+        mistake=lambda text: "" if text == "unix" else network_mistake(text),
+    )
+    admin_networks: tuple[str, ...] = setting(
+        [],
+        "From where an admin has the rights of one; from elsewhere those of a user. Empty: from everywhere.",
+        mistake=network_mistake,
+    )
+    session_hours: int = setting(12, "Hours after which a browser must sign in again.", ge=1, le=720)
+
+    @property
+    def rules(self) -> Path:
+        """The file that a policy includes with `restricted`, unless it names another."""
+        return Path(self.path) / "rules.conf"
+
+    @property
+    def tables(self) -> Path:
+        """The directory of the sources of its tables."""
+        return Path(self.path) / "tables"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port as a browser sends them in Origin, without a slash at the end; empty: not known,
+        as it listens on a socket file and `url` is empty.
+        """
+        if self.url:
+            parts = urlsplit(self.url)
+            host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
+            usual = {"http": 80, "https": 443}[parts.scheme]
+            return f"{parts.scheme}://{host}" + ("" if parts.port in (None, usual) else f":{parts.port}")
+        return "" if self.listen.startswith("unix:") else f"http://{self.listen}"
+
+
+def console_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
+    """Settings that contradict each other: the setting, the message, the hint."""
+    if console.listen.startswith("unix:") and not console.url:
+        yield "listen", "listen: browsers reach no socket file", 'give the proxy\'s address: url = "https://..."'
+    if not console.url and not console.listen.startswith(("unix:", *_LOOPBACK)):
+        message = f"listen: browsers sign in at another machine over TLS only, which {console.listen} is not"
+        yield "listen", message, 'put a proxy with a certificate in front, and give its address: url = "https://..."'
+    if "unix" in console.trusted_proxies and not console.listen.startswith("unix:"):
+        yield "trusted_proxies", 'trusted_proxies: "unix" is for listen = "unix:/path"', "name the proxy's address"
