@@ -7,27 +7,30 @@ PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && /usr/bin/python
 	&& echo /usr/bin/python3 || echo python3)
 # Servers run with the turn of a connection in C; these tests run again with it in Python (forkpolicy/worker/implementation.py).
 IN_PYTHON := $(addprefix tests/process/test_,at_once.py hot_swap.py life.py upgrade.py)
-# Files that start no servers and measure no time run next to each other; the others run one after the other.
-AT_ONCE := -n auto --maxprocesses 4 --dist loadfile tests/unit tests/qa tests/property
+# Files of tests run next to each other, one on each core. What measures the time of a clock runs afterwards, alone.
+AT_ONCE := -n auto --maxprocesses 4 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest bench sanitize postfix servers clean
+.PHONY: help demo test test-all lint man completion loadtest bench sanitize deb image lock release-check postfix servers clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
-demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict
+demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict; on a terminal with a console
 	@$(BIN)/python -m loadtest demo
 
 test: $(VENV)/.installed-dev postfix servers ## every test; as root it installs the servers that they need
 ifdef PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	$(BIN)/python -m pytest $(AT_ONCE)
-	$(BIN)/python -m pytest tests/postfix tests/process
-	FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(IN_PYTHON)
+	$(BIN)/python -m pytest $(AT_ONCE) -m "not alone"
+	$(BIN)/python -m pytest -m alone tests/process tests/postfix
+	FORKPOLICY_PURE=1 $(BIN)/python -m pytest $(AT_ONCE) $(IN_PYTHON)
 endif
+
+test-all: ## unit tests and some of processes with each Python that Debian's releases have, and 3.12 and 3.14 where they are
+	@packaging/test-all $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 	$(BIN)/ruff check .
@@ -35,6 +38,17 @@ lint: $(VENV)/.installed-dev ## style, types, import contracts, spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+man: $(VENV)/.installed-dev ## the manual pages in build/man; read one with man -l build/man/forkpolicy.8
+	$(BIN)/python -m manual build/man
+
+completion: $(VENV)/.installed-dev ## completion for bash, zsh and fish in build/completion, under the names that shells look for
+	mkdir -p $(addprefix build/completion/,bash zsh fish)
+	for program in forkpolicy forkpolicy-compile; do \
+		$(BIN)/forkpolicy completion bash $$program >build/completion/bash/$$program && \
+		$(BIN)/forkpolicy completion zsh $$program >build/completion/zsh/_$$program && \
+		$(BIN)/forkpolicy completion fish $$program >build/completion/fish/$$program.fish || exit; \
+	done
 
 loadtest: $(VENV)/.installed-dev postfix ## a small day of mail through a real Postfix, every verdict checked
 	$(BIN)/python -m loadtest day --profile small --report demo/loadtest
@@ -44,6 +58,26 @@ bench: $(VENV)/.installed-dev ## CPU per request of one worker, next to bare ech
 
 sanitize: $(VENV)/.installed-dev ## the tests of the part in C with the compiler's sanitizers of memory and undefined behaviour
 	$(BIN)/python -m tests.sanitize
+
+deb: ## the Debian package of this release of Debian in dist/; with DIST=trixie for another, as root
+	@packaging/build-deb $(if $(DIST),--dist $(DIST))
+
+image: ## the container image localhost/forkpolicy, with buildah, as root
+	@packaging/build-image
+
+release-check: $(VENV)/.installed-dev ## whether this checkout can be released, each step with its result; STEPS="--quick" or names of steps
+	@$(BIN)/python packaging/release_check.py $(STEPS)
+
+# Later versions only with UPGRADE=1. Every version of Python and every kind of machine is in the two files.
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	$(if $(UPGRADE),--upgrade)
+EXTRAS := console dns https ldap mmdb postgresql redis sql terminal
+
+lock: ## pin and hash the packages that a package of ours has inside, in packaging/lock.txt, packaging/build.txt
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet uv==0.13.9
+	build/lock/bin/uv $(LOCK) $(EXTRAS:%=--extra %) --output-file packaging/lock.txt pyproject.toml
+	build/lock/bin/uv $(LOCK) --output-file packaging/build.txt packaging/build.in
 
 postfix:
 	@sh tests/postfix/install.sh
@@ -63,9 +97,9 @@ $(BIN)/pip:
 
 # Order-only: a newer pip is no reason to install again, a changed pyproject.toml is.
 $(VENV)/.installed: pyproject.toml forkpolicy/worker/_turn.c | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[terminal]'
+	$(BIN)/pip install --quiet --editable '.[console,terminal]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml Makefile forkpolicy/worker/_turn.c | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev,dns,loadtest,mmdb,redis,sql,terminal]'
+	$(BIN)/pip install --quiet --editable '.[console,dev,dns,https,ldap,loadtest,mmdb,postgresql,redis,sql,terminal]'
 	@touch $@ $(VENV)/.installed

@@ -42,7 +42,7 @@ def asked_services(model: Model) -> Iterator[AskedServer]:
 
 def _name_servers(settings: Settings, model: Model) -> Iterator[AskedServer]:
     """Those of the settings, otherwise those of the system, which an ACL needs."""
-    asked = (acl for rule in model.rules for acl, _ in rule.terms)
+    asked = (acl for rule in model.rules for acl in rule.asked_acls)
     first = next((acl for acl in asked if acl.type_name in _DNS_TYPES), None)
     servers = settings.dns.servers
     if first and servers:

@@ -1,8 +1,9 @@
 """Which tables of a directory failed to compile, when and why: forkpolicy-compile writes it for `status` and the
-metrics, since it may run from a timer whose failures are not read. A table that compiles is removed from the list.
+metrics, since it may run from a timer whose failures are not read. A table that compiles is removed from the list. And
+how the last compile of each table went that was put in place, for the console.
 
-A JSON file next to the tables, replaced as one under the directory's lock. Writing raises OSError; reading returns
-nothing where there is no list that can be read.
+Two JSON files next to the tables, each replaced as one under the directory's lock. Writing raises OSError; reading
+returns nothing where there is no list that can be read.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import json
 import os
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from forkpolicy.documents import InvalidDocumentError, parse, plain
+from forkpolicy.documents import LEFT_OUT, InvalidDocumentError, parse, plain
 from forkpolicy.secrets import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 FILE: Final = ".failures"
+COMPILES: Final = ".compiles"
+MAX_WARNINGS: Final = 10
 # The first diagnostics are enough; the compile has printed all of them.
 MAX_REASON_CHARACTERS: Final = 1000
 MAX_FILE_BYTES: Final = 1 << 22
@@ -36,18 +39,41 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Compile:
+    """A compile that was put in place: when, in seconds since 1970, how many entries the table has, and how many it had
+    after the compile before that one (None: not known). `warnings`: the first MAX_WARNINGS of so many.
+    """
+
+    at: float
+    entries: int
+    before: int | None = field(default=None, metadata=LEFT_OUT)
+    warnings: tuple[str, ...] = ()
+    warning_count: int = 0
+
+
 Failures = dict[str, Failure]
+_Kind = TypeVar("_Kind", Failure, Compile)
 
 
 def failures(directory: Path) -> Failures:
     """By the table's name; entries that are not valid are left out."""
+    return _known(directory / FILE, Failure)
+
+
+def compiles(directory: Path) -> dict[str, Compile]:
+    """The last of each table that was put in place, likewise."""
+    return _known(directory / COMPILES, Compile)
+
+
+def _known(path: Path, kind: type[_Kind]) -> dict[str, _Kind]:
     found = None
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(_read(directory / FILE))
+        found = json.loads(_read(path))
     read = {}
     for name, each in found.items() if isinstance(found, dict) else ():
         with contextlib.suppress(InvalidDocumentError):
-            read[name] = parse(Failure, each, others=True)
+            read[name] = parse(kind, each, others=True)
     return read
 
 
@@ -68,6 +94,19 @@ def note(directory: Path, outcomes: Mapping[str, str], aside: Path) -> None:
     elif now != known:
         _write(aside, json.dumps(plain(now), indent=1).encode())
         aside.replace(directory / FILE)
+
+
+def note_compiles(directory: Path, done: Mapping[str, tuple[int, Sequence[str]]], aside: Path) -> None:
+    """Note compiles that were put in place: entries and warnings of each table. Written to the path `aside` first."""
+    if not done:
+        return
+    known = compiles(directory)
+    for name, (entries, warnings) in done.items():
+        shown = tuple(masked(each)[:MAX_REASON_CHARACTERS] for each in warnings[:MAX_WARNINGS])
+        before = known[name].entries if name in known else None
+        known[name] = Compile(round(time.time(), 3), entries, before, shown, len(warnings))
+    _write(aside, json.dumps(plain(known), indent=1).encode())
+    aside.replace(directory / COMPILES)
 
 
 def _read(path: Path) -> bytes:

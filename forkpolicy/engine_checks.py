@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import stat
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from forkpolicy.errors import Diagnostic, StateError
 from forkpolicy.redis_urls import is_redis_url, parse_url
+from forkpolicy.rights import others_may_read
 from forkpolicy.settings import diagnostic_at_setting
 from forkpolicy.state.redis.access import Access, missing_packages
 from forkpolicy.state.redis.opening import open_store
@@ -59,23 +58,16 @@ def _obstacles(settings: Settings) -> Found:
         yield "url", f"url: {missing}", ""
     for key, message in Access.from_settings(state).mistakes():
         yield key, message, "the user that the workers run as must be able to read it"
-    if parse_url(state.url).password and _others_may_read(settings.path):
+    if parse_url(state.url).password and others_may_read(settings.path):
         message = f"url: it has a password, and everybody may read {settings.path}"
         yield "url", message, "name a password_file, or chmod o-r the settings"
-
-
-def _others_may_read(path: str) -> bool:
-    try:
-        return bool(Path(path).stat().st_mode & stat.S_IROTH)
-    except OSError:
-        return False
 
 
 def _remarks(settings: Settings) -> Found:
     url = parse_url(settings.state.url)
     for key in ("password_file", "sentinel_password_file"):
         path = getattr(settings.state, key)
-        if path and _others_may_read(path):
+        if path and others_may_read(path):
             yield key, f"{key}: everybody may read {path}", f"chmod o-r {path}"
     if url.is_local:
         return

@@ -12,7 +12,7 @@ an error of theirs: `forkpolicy.commands` prints `str(error)` and exits with `er
 
 from __future__ import annotations
 
-import difflib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +30,8 @@ EXIT_CONFIG = 78
 
 # A caret under column 300 of a pasted line does not help; the line is cut around the error.
 SHOWN_COLUMNS = 100
+# A message quotes what is wrong, and a list of another server may have a word of megabytes.
+MAX_MESSAGE_CHARS = 2000
 # More names than this are not compared one by one with an unknown name.
 MANY_NAMES = 1000
 
@@ -59,11 +61,11 @@ class Diagnostic:
     def __str__(self) -> str:
         """One line, then the source line with a caret and the hint, where there are any."""
         label = "warning: " if self.severity == "warning" else ""
-        lines = [masked(f"{self.place}: {label}{self.message}")]
+        lines = [printable(masked(f"{self.place}: {label}{_cut(self.message)}"))]
         if self.source and self.column:
             lines += _with_caret(self.source, self.column, self.width)
         if self.hint:
-            lines.append(masked(f"    {self.hint}"))
+            lines.append(printable(masked(f"    {_cut(self.hint)}")))
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
@@ -73,16 +75,32 @@ class Diagnostic:
             "line": self.line,
             "column": self.column,
             "severity": self.severity,
-            "message": masked(self.message),
-            "hint": masked(self.hint),
+            "message": masked(_cut(self.message)),
+            "hint": masked(_cut(self.hint)),
         }
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would take for orders: `?` for each such character."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _cut(text: str) -> str:
+    """The beginning, and the end from a blank on, which says what is wrong with the long word in front of it. Not from
+    within a word: it may be the rest of a password.
+    """
+    if len(text) <= MAX_MESSAGE_CHARS:
+        return text
+    begin = f"{text[: MAX_MESSAGE_CHARS * 3 // 4]}... ({len(text)} characters)"
+    _, blank, end = text[-MAX_MESSAGE_CHARS // 4 :].partition(" ")
+    return f"{begin} ...{blank}{end}" if blank else begin
 
 
 def _with_caret(source: str, column: int, width: int) -> list[str]:
     shown, before = masked_at(source.replace("\t", " "), column - 1)
     column = before + 1
     start = max(0, column - 1 - SHOWN_COLUMNS // 2) if len(shown) > SHOWN_COLUMNS else 0
-    shown = shown[start : start + SHOWN_COLUMNS]
+    shown = printable(shown[start : start + SHOWN_COLUMNS])
     at = column - 1 - start
     return [f"    {shown}", f"    {' ' * at}{'^' * max(1, min(width, len(shown) - at))}"]
 
@@ -145,6 +163,12 @@ class ConfigError(ForkpolicyError):
         """All diagnostics, one below another."""
         return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
 
+    @property
+    def first(self) -> str:
+        """The first mistake, on one line. What follows it is most often its consequence."""
+        errors = [each for each in self.diagnostics if each.severity == "error"]
+        return str((errors or self.diagnostics)[0]).partition("\n")[0]
+
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """The known name that `word` was probably meant to be, or None. `likeness`: 1.0 is equal, as difflib measures."""
@@ -152,5 +176,17 @@ def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     if len(names) > MANY_NAMES:
         # A policy of thousands of names may have errors by the hundred, and a comparison takes 10 us.
         names = [name for name in names if name[:1] == word[:1] and abs(len(name) - len(word)) <= 2][:MANY_NAMES]
-    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=likeness)
+    folded = word.lower()
+    names = [name for name in names if _may_be_like(folded, name, likeness)]
+    if not names:
+        return None
+    import difflib  # noqa: PLC0415 - for who has misspelt something
+
+    found = difflib.get_close_matches(folded, names, n=1, cutoff=likeness)
     return found[0] if found else None
+
+
+def _may_be_like(word: str, name: str, likeness: float) -> bool:
+    """Whether they share enough characters in any order: in the right one they do not share more."""
+    chars = len(word) + len(name)
+    return not chars or 2.0 * (Counter(word) & Counter(name)).total() / chars >= likeness

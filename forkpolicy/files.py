@@ -14,10 +14,10 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import stat
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ConfigError, Diagnostic
+from forkpolicy.regular_files import read_of_others, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 # A key that no path can have marks the result of a glob in a snapshot.
 GLOB_PREFIX = "glob\0"
 WILDCARD = re.compile(r"[*?\[]")
-
-KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a pipe (FIFO)",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
-}
 
 
 def _nobody(_path: str) -> None:
@@ -45,19 +37,31 @@ class Files:
 
     def __init__(self, reading: Callable[[str], None] = _nobody) -> None:
         self.snapshot: dict[str, bytes] = {}
+        self.secrets: set[str] = set()
         self._reading = reading
 
     def read(self, path: str | Path) -> bytes:
         """The bytes of a file; the same bytes at every call."""
-        name = str(path)
+        return self._read(str(path), read_regular)
+
+    def read_of_others(self, path: str | Path) -> bytes:
+        """The same of a file that another user writes (regular_files.py); nothing where it is missing."""
+        return self._read(str(path), _or_nothing)
+
+    def _read(self, name: str, read: Callable[[str], bytes]) -> bytes:
         if name not in self.snapshot:
             self._reading(name)
             try:
-                self.snapshot[name] = _read(name)
+                self.snapshot[name] = read(name)
             except (OSError, ValueError) as error:
                 raise _cannot_read(name, error) from error
             self._reading("")
         return self.snapshot[name]
+
+    def read_secret(self, path: str | Path) -> bytes:
+        """The same of a file that is a secret as a whole: `secrets` has its name."""
+        self.secrets.add(str(path))
+        return self.read(path)
 
     def glob(self, pattern: str) -> list[str]:
         """The paths that match, sorted; there may be none. A directory that may not be listed is an error, since
@@ -87,30 +91,28 @@ class SnapshotFiles(Files):
             raise ConfigError([Diagnostic(name, 0, 0, "could not be read when this generation was made")])
         return self.snapshot[name]
 
+    def read_of_others(self, path: str | Path) -> bytes:
+        """The same."""
+        return self.read(path)
+
     def glob(self, pattern: str) -> list[str]:
         """The paths as they were when the snapshot was taken."""
         found = os.fsdecode(self.snapshot[GLOB_PREFIX + pattern])
         return found.split("\n") if found else []
 
 
-def _read(name: str) -> bytes:
-    # Before it is opened, since opening a device may have effects, and after, since it may be another by then.
-    _refuse_irregular(os.stat(name))  # noqa: PTH116 - a text as it stands in the policy
-    fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        _refuse_irregular(os.fstat(fd))
-        return file.read()
-
-
-def _refuse_irregular(status: os.stat_result) -> None:
-    kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        raise ValueError(f"is {KINDS.get(kind, 'of an unknown kind')}: only regular files are read")
+def _or_nothing(path: str) -> bytes:
+    try:
+        return read_of_others(path)
+    except FileNotFoundError:
+        return b""
 
 
 def _cannot_read(name: str, error: OSError | ValueError) -> ConfigError:
-    # A ValueError is ours, or Python's about a path that no file can have.
     why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    if "\0" in name:
+        # Releases of Python word it differently.
+        why = "its name has a NUL character"
     message = why if why.startswith("is ") else f"cannot be read: {why}"
     return ConfigError([Diagnostic(name, 0, 0, message)])
 

@@ -1,7 +1,7 @@
 """Settings, policy and tables as one generation, loaded from files or from a snapshot of them.
 
-The start loads before it forks. A reload loads in a child of the master, to check, and hands the master an `Outline`:
-what it must know, and the bytes that workers load from. Commands load to check and explain. Tables are named here,
+The start loads before it forks. A reload loads in a child of the master, to check, and hands the master what it must
+know (outlines.py), and the bytes that workers load from. Commands load to check and explain. Tables are named here,
 not opened: LMDB is opened after the fork. Raises ConfigError with every mistake of settings and policy.
 """
 
@@ -9,33 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import GLOB_PREFIX, Files, SnapshotFiles
-from forkpolicy.messages import Outline
 from forkpolicy.policy.load import check_on_error, load_policy
 from forkpolicy.policy.model import DEFAULT_ACTION
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.settings import absolute, load_settings, own_sockets
 from forkpolicy.state.live_state import LiveState
-from forkpolicy.status import PolicySummary
 from forkpolicy.tables.live_table import LiveTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.policy.policy import Policy
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.settings import MailSettings, Settings
+    from forkpolicy.status import PolicySummary
+
+# Of a digest, for people to compare; what must be exact compares the files.
+_VERSION_CHARS: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Shadow:
+class Shadow(NamedTuple):
     """The shadow policy, the tables that it declares, and where it declares them."""
 
     policy: Policy
@@ -43,10 +44,9 @@ class Shadow:
     declarations: dict[str, TableDeclaration]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """One generation. `store` has what the policy remembers; `snapshot` has the bytes of every file that it was made
-    from.
+    from, of which `secrets` are nobody else's business. `stand_ins`: what is used in place of restricted files.
     """
 
     settings: Settings
@@ -56,7 +56,15 @@ class Loaded:
     shadow: Shadow | None
     store: LiveState
     snapshot: dict[str, bytes]
+    secrets: frozenset[str]
     warnings: tuple[Diagnostic, ...]
+    stand_ins: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        """Make the plans of the policies that decide: before the first request, and before a fork, to share them."""
+        self.policy.prepare()
+        if self.shadow:
+            self.shadow.policy.prepare()
 
     @property
     def remembers(self) -> bool:
@@ -75,7 +83,7 @@ class Loaded:
         for name, data in files:
             if not name.startswith(GLOB_PREFIX):
                 digest.update(sha256(data).digest())
-        return digest.hexdigest()[:12]
+        return digest.hexdigest()[:_VERSION_CHARS]
 
     @property
     def table_paths(self) -> tuple[str, ...]:
@@ -97,6 +105,8 @@ class Loaded:
     @property
     def summary(self) -> PolicySummary:
         """What the log's lines of the start and the reload have about it."""
+        from forkpolicy.status import PolicySummary  # noqa: PLC0415 - commands without a master need no status
+
         model = self.policy.model
         wanted = self.settings.shadow
         return PolicySummary(
@@ -106,56 +116,10 @@ class Loaded:
             acls=len(model.acls),
             tables=",".join(self.tables) or "-",
             warnings=len(self.warnings),
+            version=self.policy_version(),
+            settings_version=sha256(self.snapshot[self.settings.path]).hexdigest()[:_VERSION_CHARS],
+            restricted="; ".join(self.stand_ins) or None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedElsewhere:
-    """What the master knows of a generation that another process has loaded; the fields mean what those of `Loaded`
-    do.
-    """
-
-    settings: Settings
-    snapshot: dict[str, bytes]
-    summary: PolicySummary
-    line_texts: tuple[str, ...]
-    table_paths: tuple[str, ...]
-    warnings: tuple[str, ...]
-    remembers: bool
-    zones: tuple[str, ...]
-
-    @classmethod
-    def of(cls, settings_path: str, outline: Outline) -> LoadedElsewhere:
-        """From the outline that the other process sent. Raises ConfigError for settings that cannot be used."""
-        settings = load_settings(settings_path, SnapshotFiles(outline.snapshot))
-        return cls(
-            settings,
-            outline.snapshot,
-            outline.summary,
-            outline.line_texts,
-            outline.table_paths,
-            outline.warnings,
-            outline.remembers,
-            outline.zones,
-        )
-
-
-def load_outline(settings_path: str, reading: Callable[[str], None]) -> Outline:
-    """Load one generation from the files; its outline. `reading` is called with each path before it is accessed.
-
-    Raises ConfigError, and whatever else comes of a bug or a machine without memory.
-    """
-    loaded = load_everything(settings_path, files=Files(reading))
-    warnings = tuple(str(each) for each in loaded.warnings)
-    return Outline(
-        loaded.snapshot,
-        loaded.summary,
-        loaded.line_texts,
-        loaded.table_paths,
-        warnings,
-        loaded.remembers,
-        loaded.zones,
-    )
 
 
 def load_everything(
@@ -171,12 +135,12 @@ def load_everything(
     """
     files = files or (Files() if snapshot is None else SnapshotFiles(snapshot))
     path = absolute(settings_path)
-    with _uncollected():
+    with uncollected():
         return load_with(load_settings(path, files), files, tables or {}, store)
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector. What loading makes stays; looking at all of it again and again while it grows
     was half of the time that a policy of 40,000 lines took.
     """
@@ -190,10 +154,17 @@ def _uncollected() -> Iterator[None]:
 
 
 def load_with(
-    settings: Settings, files: Files, before: Mapping[str, LiveTable], store: LiveState | None = None
+    settings: Settings,
+    files: Files,
+    before: Mapping[str, LiveTable],
+    store: LiveState | None = None,
+    in_front: str = "",
+    *,
+    restricts_front: bool = False,
 ) -> Loaded:
     """Load the policy that `settings` names, and the shadow if there is one. `before`: tables that are open already;
-    `store`: as `load_everything` takes it.
+    `store`: as `load_everything` takes it; `in_front`: a file of statements in front of the policy's first rule,
+    with `restricts_front` as those of a restricted file.
     """
     store = store or LiveState.of(settings.state)
     settings = replace(settings, state=store.in_force(settings.state))
@@ -213,6 +184,8 @@ def load_with(
         store=store,
         skips_failures=settings.state.fail == "skip",
         own_sockets=own_sockets(settings),
+        in_front=in_front,
+        restricts_front=restricts_front,
     )
     return Loaded(
         settings,
@@ -222,6 +195,7 @@ def load_with(
         shadow,
         store,
         files.snapshot,
+        frozenset(files.secrets),
         (*own_warnings, *_no_rule(policy), *warnings),
     )
 

@@ -7,6 +7,7 @@ those of `line_bytes`. To add a field, add it to `fields`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,11 +32,12 @@ _USUAL = bytes(set(range(ord(" "), ord("~") + 1)) - set(b'"\\'))
 class Slot:
     """A value that comes with each line. `source`: an expression of the function's arguments; it is ours, no text of a
     policy or a request. `kind`: what the value usually is. A word has no blanks, a sentence has some; a number is an
-    int; anything else is always encoded the exact way. `convert` makes the value of what `source` gives.
+    int; a mark is a word of ours that is never anything else; json is encoded already, for lines in JSON alone; any
+    other value is always encoded the exact way. `convert` makes the value of what `source` gives.
     """
 
     source: str
-    kind: Literal["word", "sentence", "number", "any"] = "word"
+    kind: Literal["word", "sentence", "number", "mark", "json", "any"] = "word"
     convert: Callable[..., object] | None = None
 
     def expression(self, name: str) -> str:
@@ -60,7 +62,7 @@ class LineFormat:
         namespace: dict[str, object] = {
             "now": now,
             "write": write,
-            "exact": lambda values: line_bytes(self.style, self.priority, dict(zip(names, values, strict=True))),
+            "exact": lambda values: line_bytes(self.style, self.priority, self._decoded(names, values)),
             "encoded": json_value if self.style == "json" else logfmt_value,
             "usual": _USUAL,
             "empty": '""',
@@ -85,6 +87,12 @@ class LineFormat:
         exec(_compiled(source), namespace)  # noqa: S102 - our own text: values come through the namespace
         made: Writer = namespace[_NAME]  # type: ignore[assignment]
         return made
+
+    def _decoded(self, names: Sequence[str], values: Sequence[object]) -> dict[str, object]:
+        """The fields of a line, with what is JSON already as what it says."""
+        kinds = ("", *(slot.kind if isinstance(slot, Slot) else "" for slot in self.fields.values()))
+        pairs = zip(names, values, kinds, strict=True)
+        return {name: json.loads(str(value)) if kind == "json" else value for name, value, kind in pairs}
 
     def _slots(self) -> list[tuple[int, Slot]]:
         return [(at, slot) for at, slot in enumerate(self.fields.values()) if isinstance(slot, Slot)]
@@ -119,8 +127,10 @@ class LineFormat:
         return f"f'{''.join(parts)}{_literal(between + ('}' if is_json else '') + chr(10), namespace)}'"
 
     def _placed(self, name: str, slot: Slot, *, careful: bool) -> str:
-        if slot.kind == "number":
+        if slot.kind in ("number", "json") or (slot.kind == "mark" and self.style == "logfmt"):
             return f"{{{name}}}"
+        if slot.kind == "mark":
+            return f'"{{{name}}}"'
         if careful or slot.kind == "any":
             return f"{{encoded({name})}}"
         if self.style == "json" or slot.kind == "sentence":

@@ -14,7 +14,7 @@ import select
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Style = Literal["logfmt", "json"]
 
@@ -26,6 +26,20 @@ INFO = 6
 MARK = b"\1"
 # Values are cut to the first of these lengths that makes the line fit.
 CUT_CHARACTERS = (1000, 250, 60)
+# Addresses are rarely longer: shorter ones are found under no name.
+SHORTEST_WITH_LISTS = 60
+# What stays of a line that is still too long then, and of the request in it.
+KEPT = ("time", "level", "event", "pid", "worker", "action", "line", "id", "host", "in_force")
+IDENTITY = (
+    "request",
+    "protocol_state",
+    "client_address",
+    "sender",
+    "recipient",
+    "sasl_username",
+    "queue_id",
+    "instance",
+)
 
 _MARKED = re.compile(b"^%b." % MARK, re.MULTILINE).sub
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
@@ -37,15 +51,30 @@ def line_bytes(style: str, priority: int, fields: Mapping[str, object]) -> bytes
     encode = _json if style == "json" else _logfmt
     mark = marked(priority)
     line = f"{mark}{encode(fields)}\n".encode()
-    for length in CUT_CHARACTERS:
-        if len(line) <= MAX_LINE_BYTES:
-            return line
-        cut = {**{key: _cut(value, length) for key, value in fields.items()}, "cut": f"values at {length}"}
-        line = f"{mark}{encode(cut)}\n".encode()
-    if len(line) <= MAX_LINE_BYTES:
-        return line
-    kept = {key: fields[key] for key in ("time", "level", "event", "pid", "worker") if key in fields}
-    return f"{mark}{encode({**kept, 'cut': 'line too long'})}\n".encode()
+    shortened = _shortened(fields)
+    while len(line) > MAX_LINE_BYTES:
+        line = f"{mark}{encode(next(shortened))}\n".encode()
+    return line
+
+
+def _shortened(fields: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """The same with less and less in it, and what was cut; the last one fits.
+
+    Lists say why, and a dict what was asked: of a rule with fifty terms the request is worth more than the terms.
+    """
+    lists = [key for key, value in fields.items() if isinstance(value, list)]
+    without = {key: value for key, value in fields.items() if key not in lists}
+    for kept, left_out in ((fields, []), (without, lists)) if lists else ((fields, []),):
+        for length in CUT_CHARACTERS:
+            if kept is without or not lists or length > SHORTEST_WITH_LISTS:
+                said = "".join(f"; {key} left out" for key in left_out)
+                yield {**{key: _cut(value, length) for key, value in kept.items()}, "cut": f"values at {length}{said}"}
+    few = {key: _cut(fields[key], CUT_CHARACTERS[-1]) for key in KEPT if key in fields}
+    asked = fields.get("request")
+    if isinstance(asked, dict):
+        identity = {key: value for key, value in asked.items() if key in IDENTITY}
+        yield {**few, "request": _cut(identity, CUT_CHARACTERS[-1]), "cut": "line too long"}
+    yield {**few, "cut": "line too long"}
 
 
 def marked(priority: int) -> str:
@@ -109,6 +138,8 @@ def _for_json(value: object) -> object:
         return {_json_text(str(key)): _for_json(each) for key, each in value.items()}
     if value is None or isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, list):
+        return [_for_json(each) for each in value]
     return _json_text(str(value))
 
 
@@ -127,5 +158,7 @@ def _without_surrogate(character: str) -> str:
 def _cut(value: object, length: int) -> object:
     if isinstance(value, dict):
         return {str(key)[:length]: _cut(each, length) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_cut(each, length) for each in value]
     text = str(value)
     return value if len(text) <= length else f"{text[:length]}..."

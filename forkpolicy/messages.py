@@ -1,9 +1,6 @@
 """Everything that processes of one server send each other, but connections (worker/handover.py), sockets
-(master/sockets/inherited.py), and what the state process reports (state_messages.py): declared here, checked by
-documents.py, dispatched by `match` on the class.
-
-`TO_WORKER`, `TO_MASTER` and `FROM_LOADER` travel over link.py. A command at the control socket and its reply are one
-line of JSON each.
+(master/sockets/inherited.py), what the state process reports (state_messages.py) and commands (control_messages.py):
+declared here, checked by documents.py, dispatched by `match` on the class. All of it travels over link.py.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from forkpolicy.documents import InvalidDocumentError, parse
 from forkpolicy.link import Vocabulary
 from forkpolicy.status import PolicySummary, WorkerState, ZoneTest
 
@@ -222,122 +218,3 @@ FromLoader = Reading | LoadedFiles | RefusedFiles
 FROM_LOADER: Final[Vocabulary[FromLoader]] = Vocabulary(
     Reading, LoadedFiles, RefusedFiles, max_bytes=MAX_FILES_BYTES, max_elements=MAX_FILES_ELEMENTS
 )
-
-
-# From a command to the master, at the control socket; those about what is remembered go on to the state process
-
-
-@dataclass(frozen=True, slots=True)
-class StatusCommand:
-    """Report everything."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadCommand:
-    """Read settings and policy again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleCommand:
-    """Keep so many workers."""
-
-    workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopCommand:
-    """Stop gracefully."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateResetCommand:
-    """Forget the records of an ACL or a list, all of them or those whose key begins with these parts."""
-
-    name: str
-    key: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StateRememberCommand:
-    """Put a key on a list, for so long."""
-
-    name: str
-    key: tuple[str, ...]
-    duration_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class StateForgetCommand:
-    """Take a key off a list."""
-
-    name: str
-    key: tuple[str, ...]
-
-
-StateCommand = StateResetCommand | StateRememberCommand | StateForgetCommand
-Command = StatusCommand | ReloadCommand | ScaleCommand | StopCommand | StateCommand
-COMMANDS: Final[dict[str, type[Command]]] = {
-    "status": StatusCommand,
-    "reload": ReloadCommand,
-    "scale": ScaleCommand,
-    "stop": StopCommand,
-    "state-reset": StateResetCommand,
-    "state-remember": StateRememberCommand,
-    "state-forget": StateForgetCommand,
-}
-
-
-def parse_command(fields: dict[str, object]) -> Command:
-    """The command of a client, which may be of another release. Raises InvalidDocumentError."""
-    name = fields.get("command")
-    if not isinstance(name, str) or name not in COMMANDS:
-        raise InvalidDocumentError(f"unknown command {name!r}")
-    return parse(COMMANDS[name], fields, others=True)
-
-
-# From the master to a command
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadReply:
-    """The outcome of a reload: the generation that serves now, why it is not the new one, what needs a restart."""
-
-    ok: bool
-    generation: int
-    diagnostics: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleReply:
-    """So many workers from now on."""
-
-    ok: bool
-    workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopReply:
-    """The end has begun; that of the connection is that of the master."""
-
-    ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorReply:
-    """The command is not valid."""
-
-    ok: bool
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class StateReply:
-    """So many records were changed or forgotten."""
-
-    ok: bool
-    changed: int
-
-
-Reply = ReloadReply | ScaleReply | StopReply | ErrorReply | StateReply

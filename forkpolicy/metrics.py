@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from math import isinf
 from typing import TYPE_CHECKING, Final, Literal
 
 from forkpolicy import __version__
+from forkpolicy.expiry import end_of
 from forkpolicy.scoreboard import BUCKETS, PER_POWER, bucket_limit_ns
 from forkpolicy.status import ASKED_LIMITS_S
 
@@ -23,7 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from forkpolicy.compile_failures import Failures
-    from forkpolicy.status import AskedStatus, ShadowStatus, StateStatus, Status, TableStatus, WorkerStatus
+    from forkpolicy.feed_copies import FeedNote
+    from forkpolicy.status import (
+        AskedStatus,
+        PolicySummary,
+        ShadowStatus,
+        StateStatus,
+        Status,
+        TableStatus,
+        WorkerStatus,
+    )
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,12 +55,14 @@ WORLD: Final = ("dnsbl", "service")
 
 METRICS: Final = (
     Metric("forkpolicy_info", "gauge", "Always 1; the running version."),
+    Metric("forkpolicy_policy_info", "gauge", "Always 1; the versions of the files of policy and settings."),
     Metric("forkpolicy_uptime_seconds", "gauge", "Time since the master began; counters of workers count since then."),
     Metric(
         "forkpolicy_helper_running", "gauge", "0 while a helper process (log, metrics, networks, state) is missing."
     ),
     Metric("forkpolicy_helper_ended_total", "counter", "How often that helper process has ended."),
     Metric("forkpolicy_compile_failed_timestamp_seconds", "gauge", "When a table's last compile failed, if so."),
+    Metric("forkpolicy_feed_confirmed_timestamp_seconds", "gauge", "When a table's oldest feed was last fetched."),
     Metric("forkpolicy_generation", "gauge", "Generation of the policy: one more with each finished reload."),
     Metric("forkpolicy_workers_wanted", "gauge", "How many workers there should be."),
     Metric("forkpolicy_worker_ready", "gauge", "1 while the worker serves, 0 while it starts."),
@@ -65,6 +78,11 @@ METRICS: Final = (
     Metric("forkpolicy_errors_total", "counter", "Requests that got on_error, and bugs."),
     Metric("forkpolicy_protocol_errors_total", "counter", "Connections ended because of an invalid request."),
     Metric("forkpolicy_log_dropped_total", "counter", "Log lines lost: the pipe was full, or the target refused them."),
+    Metric(
+        "forkpolicy_history_dropped_total",
+        "counter",
+        "Decisions that the log of [history] lost: the pipe was full, or the target refused them.",
+    ),
     Metric("forkpolicy_log_waiting_bytes", "gauge", "Bytes of log lines that are not written to the target yet."),
     Metric("forkpolicy_busy_seconds_total", "counter", "Time spent on requests, from read to reply."),
     Metric("forkpolicy_cpu_seconds_total", "counter", "CPU time of the worker, its loop included."),
@@ -77,8 +95,10 @@ METRICS: Final = (
     Metric("forkpolicy_shadow_differs_total", "counter", "Of those, requests with a different reply."),
     Metric("forkpolicy_shadow_failed_total", "counter", "Of those, requests on which one of the two failed."),
     Metric("forkpolicy_shadow_pair_differs_total", "counter", "Differences by the pair of rules responsible."),
+    Metric("forkpolicy_table_info", "gauge", "Always 1; the version of the table that the worker uses."),
     Metric("forkpolicy_table_entries", "gauge", "Entries of the table that the worker uses."),
     Metric("forkpolicy_table_created_timestamp_seconds", "gauge", "When that table was compiled."),
+    Metric("forkpolicy_table_expires_timestamp_seconds", "gauge", "When its first entry expires; none: no sample."),
     Metric("forkpolicy_table_refused", "gauge", "1 while the file under the table's name cannot be used."),
     Metric(
         "forkpolicy_state_up",
@@ -123,10 +143,10 @@ _COUNTERS: Final = {
 }
 
 
-def render(status: Status, failed: Failures) -> str:
-    """The page. `failed`: tables whose last compile failed."""
+def render(status: Status, failed: Failures, feeds: Iterable[FeedNote] = ()) -> str:
+    """The page. `failed`: tables whose last compile failed; `feeds`: the lists that tables are compiled from."""
     samples: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
-    for name, suffix, labels, value in _samples(status, failed):
+    for name, suffix, labels, value in chain(_samples(status, failed), _of_feeds(feeds)):
         samples[name].append(f"{name}{suffix}{_labels(labels)} {_number(value)}\n")
     return "".join(_section(metric, samples[metric.name]) for metric in METRICS)
 
@@ -142,6 +162,7 @@ Sample = tuple[str, str, Labels, float]
 
 def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
     yield "forkpolicy_info", "", {"version": __version__}, 1
+    yield "forkpolicy_policy_info", "", _versions_of(status.policy), 1
     yield "forkpolicy_uptime_seconds", "", {}, status.uptime_s
     yield "forkpolicy_generation", "", {}, status.generation
     for helper in status.helpers:
@@ -154,6 +175,9 @@ def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
     yield "forkpolicy_log_dropped_total", "", {"where": "pipe"}, status.log.lost.pipe
     yield "forkpolicy_log_dropped_total", "", {"where": "target"}, status.log.lost.target
     yield "forkpolicy_log_waiting_bytes", "", {}, status.log.waiting_bytes
+    if status.history:
+        yield "forkpolicy_history_dropped_total", "", {"where": "pipe"}, status.history.lost.pipe
+        yield "forkpolicy_history_dropped_total", "", {"where": "target"}, status.history.lost.target
     for worker in status.workers:
         labels = {"worker": str(worker.slot)}
         yield from _of_worker(worker, labels, status.monotonic_ns)
@@ -167,6 +191,14 @@ def _samples(status: Status, failed: Failures) -> Iterator[Sample]:
     yield from _of_state(status.state)
     for each in status.zones or ():
         yield "forkpolicy_dns_zone_off", "", {"zone": each.zone}, int(bool(each.off))
+
+
+def _of_feeds(feeds: Iterable[FeedNote]) -> Iterator[Sample]:
+    oldest: dict[str, float] = {}
+    for note in feeds:
+        oldest[note.table] = min(note.confirmed, oldest.get(note.table, note.confirmed))
+    for name, confirmed in oldest.items():
+        yield "forkpolicy_feed_confirmed_timestamp_seconds", "", {"table": name}, confirmed
 
 
 def _of_worker(worker: WorkerStatus, labels: Labels, now_ns: int) -> Iterator[Sample]:
@@ -218,11 +250,18 @@ def _of_shadow(shadow: ShadowStatus | None, labels: Labels) -> Iterator[Sample]:
         yield "forkpolicy_shadow_pair_differs_total", "", {**labels, "line": line, "shadow": other}, count
 
 
+def _versions_of(policy: PolicySummary) -> Labels:
+    return {"policy": policy.version or "", "settings": policy.settings_version or ""}
+
+
 def _of_tables(tables: Iterable[TableStatus], labels: Labels) -> Iterator[Sample]:
     for table in tables:
         more = {**labels, "table": table.name}
+        yield "forkpolicy_table_info", "", {**more, "version": table.version}, 1
         yield "forkpolicy_table_entries", "", more, table.entries
         yield "forkpolicy_table_created_timestamp_seconds", "", more, table.created
+        if table.expires:
+            yield "forkpolicy_table_expires_timestamp_seconds", "", more, end_of(table.expires)
         yield "forkpolicy_table_refused", "", more, int(bool(table.refused))
 
 
@@ -305,4 +344,5 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:.9g}"
+    # Every digit: a time since 1970 has ten in front of the point.
+    return str(int(value)) if value == int(value) else repr(value)

@@ -122,7 +122,10 @@ def _proc(_start: Start) -> Iterator[Diagnostic]:
 
 
 def _users(start: Start) -> Iterator[Diagnostic]:
-    """As root, every user and group of the settings must exist."""
+    """As root, every user and group of the settings must exist; the one of the control socket in any case."""
+    group = start.settings.server.control_group
+    if group and (why := _why_not_given_to(group)):
+        yield start.error("server", "control_group", f"control_group: {why}", "create it, or choose another one")
     if os.geteuid() != 0:
         return
     for key in ("user", "group", *(() if start.activated else ("socket_user", "socket_group"))):
@@ -135,8 +138,22 @@ def _users(start: Start) -> Iterator[Diagnostic]:
             yield start.error("server", key, message, f"create it, or set {key} to one that exists")
 
 
+def _why_not_given_to(group: str) -> str:
+    """Why this process cannot give a socket to a group."""
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        return f'group "{group}" does not exist on this machine'
+    if os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()):
+        return ""
+    return f'{own_user()} is not a member of group "{group}": with systemd, SupplementaryGroups={group}'
+
+
 def _log(start: Start) -> Iterator[Diagnostic]:
-    """The log's target must be writable."""
+    """The log's target must be writable, and that of the history."""
+    history = start.settings.history.log
+    if history and (why := _why_no_log_file(Path(history))):
+        yield start.error("history", "log", f"log: {why}")
     target = log_target(start.settings)
     if target == "stderr":
         return

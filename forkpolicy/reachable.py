@@ -61,14 +61,19 @@ def name_servers() -> tuple[str, ...]:
 
 
 def find_unreachable(
-    servers: Sequence[AskedServer], settings_path: str, identity: Identity | None, *, starts: bool
+    servers: Sequence[AskedServer],
+    settings_path: str,
+    identity: Identity | None,
+    *,
+    starts: bool,
+    service: str = "forkpolicy",
 ) -> Iterator[Diagnostic]:
     """A warning for each obstacle. `starts`: this process will be the master, otherwise it checks; `identity`: what the
-    workers of a root master become.
+    workers of a root master become; `service`: whose shipped unit is judged.
     """
     if not servers:
         return
-    name = own_unit() if starts else unit_of(settings_path)
+    name = own_unit() if starts else unit_of(settings_path, service)
     unit = read_unit(name)
     if unit and not starts and os.geteuid() == 0:
         identity = _user_of(unit)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from forkpolicy.process import own_user
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from forkpolicy.process import Identity, answer_as, own_user
 
 
 def exists(path: Path) -> bool:
@@ -51,3 +49,35 @@ def why_nothing_made_in(directory: Path) -> str:
     if not directory.is_dir():
         return f"{directory} is not a directory"
     return "" if may(directory, os.W_OK | os.X_OK) else f"{own_user()} may not write to the directory {directory}"
+
+
+def others_may_read(path: str) -> bool:
+    """Whether everybody may read a file; False where there is none."""
+    try:
+        return bool(Path(path).stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
+def refused_to(user: str, wanted: list[str]) -> list[str]:
+    """Of `r PATH` and `w PATH`, those that exist and that a user may not, each with whose it is, as the kernel says
+    itself. Nothing where there is no such user, or we may not become it.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+        groups = tuple(os.getgrouplist(user, entry.pw_gid))
+        answers = answer_as(Identity(user, entry.pw_uid, entry.pw_gid, groups), _why_each, wanted)
+    except (KeyError, OSError):
+        return []
+    return [f"{each[2:]}: {why}" for each, why in zip(wanted, answers, strict=True) if why]
+
+
+def _why_each(wanted: list[str]) -> list[str]:
+    return [_why(Path(each[2:]), os.R_OK if each[0] == "r" else os.W_OK) for each in wanted]
+
+
+def _why(path: Path, right: int) -> str:
+    if not exists(path):
+        return why_refused(path, right)
+    needed = right | os.X_OK if path.is_dir() else right
+    return why_refused(path, needed) and rights_of(path)

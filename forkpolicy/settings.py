@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import unix_path
+from forkpolicy.console_settings import ConsoleSettings, console_clashes
 from forkpolicy.declared import Declared, TomlReader, Values, decode, default_of, setting
 from forkpolicy.dns_settings import DnsSettings
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
+from forkpolicy.history_settings import HISTORY_PATHS, HistorySettings, history_clashes
 from forkpolicy.state_settings import PATHS, StateSettings, state_clashes
 
 if TYPE_CHECKING:
@@ -75,6 +77,11 @@ class ServerSettings:
         "unix:/run/forkpolicy/control",
         "The control socket, for its owner and root alone.",
         mistake=unix_mistake,
+    )
+    control_group: str = setting(
+        "",
+        "A group whose members may ask it for status, reload, and state list, show, reset and forget; empty: none.",
+        optional=True,
     )
     on_error: str = setting(
         "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable",
@@ -168,6 +175,8 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     state: StateSettings = field(default_factory=StateSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     path: str = field(default="", metadata={"internal": True})
 
 
@@ -178,6 +187,8 @@ SECTIONS: dict[str, Declared] = {
     "metrics": MetricsSettings,
     "state": StateSettings,
     "dns": DnsSettings,
+    "history": HistorySettings,
+    "console": ConsoleSettings,
 }
 
 
@@ -205,10 +216,19 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     state: StateSettings = parts["state"]
     paths: Values = {name: str(base / named) for name in PATHS if (named := getattr(state, name))}
     parts["state"] = replace(state, **paths)
+    history: HistorySettings = parts["history"]
+    paths = {name: str(base / named) for name in HISTORY_PATHS if (named := getattr(history, name))}
+    parts["history"] = replace(history, **paths)
+    console: ConsoleSettings = parts["console"]
+    parts["console"] = replace(console, path=str(base / console.path))
     settings = Settings(**values, **parts, path=absolute(path))
     _refuse_clashes(reader, sockets_of(settings), base)
     for key, message, hint in state_clashes(settings.state):
         reader.report_at(reader.place(key, "state"), key, message, hint)
+    for key, message, hint in history_clashes(settings.history):
+        reader.report_at(reader.place(key, "history"), key, message, hint)
+    for key, message, hint in console_clashes(settings.console):
+        reader.report_at(reader.place(key, "console"), key, message, hint)
     return settings, reader.diagnostics
 
 

@@ -11,7 +11,10 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 STANDARD_OUTPUT = 1
 STANDARD_ERROR = 2

@@ -1,6 +1,7 @@
 """What the master and the state process send each other, over link.py.
 
-The master passes on the commands of the control socket; each is answered by one `StateDone`, in their order. The end of
+The master passes on the commands of the control socket; each is answered by one `StateDone` or `StateWalked`, in
+their order. The end of
 the link is the end of the state process: it writes what it has, and ends.
 """
 
@@ -9,8 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from forkpolicy.control_messages import (
+    StateCommand,
+    StateForgetCommand,
+    StateRememberCommand,
+    StateResetCommand,
+    StateWalkCommand,
+)
 from forkpolicy.link import Vocabulary
-from forkpolicy.messages import StateCommand, StateForgetCommand, StateRememberCommand, StateResetCommand
 from forkpolicy.status import StateFigures
 
 # A command of the control socket has 4 KiB, an error a few lines.
@@ -18,7 +25,12 @@ MAX_BYTES: Final = 1 << 16
 MAX_ELEMENTS: Final = 1 << 12
 
 TO_STATE: Final[Vocabulary[StateCommand]] = Vocabulary(
-    StateResetCommand, StateRememberCommand, StateForgetCommand, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS
+    StateResetCommand,
+    StateRememberCommand,
+    StateForgetCommand,
+    StateWalkCommand,
+    max_bytes=MAX_BYTES,
+    max_elements=MAX_ELEMENTS,
 )
 
 
@@ -50,7 +62,15 @@ class StateDone:
     error: str = ""
 
 
-FromState = StateReady | StateRefused | StateReport | StateDone
+@dataclass(frozen=True, slots=True)
+class StateWalked:
+    """The answer to a walk: keys and records in hexadecimal, and the time of the store."""
+
+    records: tuple[tuple[str, str], ...]
+    now_s: float
+
+
+FromState = StateReady | StateRefused | StateReport | StateDone | StateWalked
 FROM_STATE: Final[Vocabulary[FromState]] = Vocabulary(
-    StateReady, StateRefused, StateReport, StateDone, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS
+    StateReady, StateRefused, StateReport, StateDone, StateWalked, max_bytes=MAX_BYTES, max_elements=MAX_ELEMENTS
 )

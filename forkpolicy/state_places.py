@@ -28,17 +28,25 @@ MEMORY: Final = ("tmpfs", "ramfs")
 
 def make_directories(state: StateSettings, identity: Identity | None) -> None:
     """Make those that are missing, for the workers' user."""
-    for name in ("live", "kept"):
-        path = Path(getattr(state, name))
-        try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            if identity:
-                _give(path, identity)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise CannotWriteError(f"[state] {name}: {path} cannot be made: {error.strerror}") from error
+    _make("live", Path(state.live), identity)
+    make_kept(state, identity)
+
+
+def make_kept(state: StateSettings, identity: Identity | None) -> None:
+    """Make the one on disk alone."""
+    _make("kept", Path(state.kept), identity)
+
+
+def _make(name: str, path: Path, identity: Identity | None) -> None:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+        if identity:
+            _give(path, identity)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise CannotWriteError(f"[state] {name}: {path} cannot be made: {error.strerror}") from error
 
 
 def _give(path: Path, identity: Identity) -> None:

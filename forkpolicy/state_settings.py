@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.declared import setting, shown
-from forkpolicy.redis_urls import EXAMPLES, is_redis_url, parse_url, url_mistake
 from forkpolicy.sizes import size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from forkpolicy.redis_urls import RedisUrl
 
 AUTO: Final = "auto"
 EMBEDDED: Final = "lmdb:"
@@ -23,9 +24,11 @@ PATHS: Final = ("live", "kept", "password_file", "sentinel_password_file", "ca_f
 
 
 def _store_mistake(value: object) -> str:
-    text = str(value)
     if value == EMBEDDED:
         return ""
+    from forkpolicy.redis_urls import EXAMPLES, is_redis_url, url_mistake  # noqa: PLC0415 - most stores are embedded
+
+    text = str(value)
     if is_redis_url(text):
         return url_mistake(text)
     return f'expected "{EMBEDDED}" or an engine ({EXAMPLES}), got {shown(value)}'
@@ -91,9 +94,17 @@ class StateSettings:
     key_file: str = setting("", "The private key of that certificate.", optional=True, path=True)
 
 
+def _engine(state: StateSettings) -> RedisUrl | None:
+    if state.url == EMBEDDED:
+        return None
+    from forkpolicy.redis_urls import parse_url  # noqa: PLC0415 - most stores are embedded
+
+    return parse_url(state.url)
+
+
 def state_clashes(state: StateSettings) -> Iterator[tuple[str, str, str]]:
     """Settings that contradict each other: the setting, the message, the hint."""
-    url = None if state.url == EMBEDDED else parse_url(state.url)
+    url = _engine(state)
     if url and url.password and state.password_file:
         yield "password_file", "password_file: the url has a password, too", "give one of them"
     if url and url.user and state.user:

@@ -21,7 +21,9 @@ ASKED_LIMITS_S: Final = (16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3,
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """What a worker serves under a table's name. `refused`: why not the file in place; `version`: of the content."""
+    """What a worker serves under a table's name. `refused`: why not the file in place; `version`: of the content;
+    `expires`: the last day of the entry that expires first.
+    """
 
     name: str
     kind: str
@@ -30,6 +32,7 @@ class TableStatus:
     created: float
     inode: int
     refused: str
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,10 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class PolicySummary:
-    """What the log lines of a start and a reload say about a policy. `shadow`: its file, or why it is left out."""
+    """What the log lines of a start and a reload say about a policy. `shadow`: its file, or why it is left out;
+    `version`, `settings_version`: the beginnings of digests of its files and of the settings file. `restricted`: its
+    restricted files that are not in use as they are, and what is used in their place.
+    """
 
     policy: str
     shadow: str | None = left_out()
@@ -146,6 +152,9 @@ class PolicySummary:
     acls: int = 0
     tables: str = "-"
     warnings: int = 0
+    version: str | None = left_out()
+    settings_version: str | None = left_out()
+    restricted: str | None = left_out()
 
     @property
     def as_fields(self) -> dict[str, object]:
@@ -237,7 +246,7 @@ class HelperStatus:
 @dataclass(frozen=True, slots=True)
 class Status:
     """All of it. `lines`: the texts of the policy's lines; `monotonic_ns`: when it was read; `turn`: what serves
-    connections, `c` or `python`; `state`: None where the policy remembers nothing.
+    connections, `c` or `python`; `state`: None where the policy remembers nothing; `history`: the log of `[history]`.
     """
 
     status_version: int
@@ -260,6 +269,7 @@ class Status:
     turn: str | None = left_out()
     state: StateStatus | None = field(default=None, metadata=LEFT_OUT)
     zones: tuple[ZoneStatus, ...] | None = field(default=None, metadata=LEFT_OUT)
+    history: LogStatus | None = field(default=None, metadata=LEFT_OUT)
 
     @property
     def served_tables(self) -> frozenset[str]:

@@ -93,12 +93,12 @@ def own_unit() -> str:
     return found[1] if found else ""
 
 
-def unit_of(settings_path: str) -> str:
+def unit_of(settings_path: str, service: str = "forkpolicy") -> str:
     """The name of the shipped service that starts with such a settings file; empty when there is none."""
     found = _SETTINGS.fullmatch(settings_path)
     if not found:
         return ""
-    return f"forkpolicy@{found[1]}.service" if found[1] else "forkpolicy.service"
+    return f"{service}@{found[1]}.service" if found[1] else f"{service}.service"
 
 
 def read_unit(name: str) -> Unit | None:

@@ -17,6 +17,7 @@ COMMANDS = {
     ),
     "workers": ("loadtest.commands.workers", "what 1, 2 and 4 workers do and cost, and where the cores' time goes"),
     "start": ("loadtest.commands.start", "how long it takes from `forkpolicy serve` to the first reply"),
+    "startup": ("loadtest.commands.startup", "CPU of `--help` and of `explain`, next to `python -c pass`"),
     "policies": ("loadtest.commands.policies", "what the length of a policy costs"),
     "tables": ("loadtest.commands.tables", "how long tables take to compile and to look up"),
     "state": ("loadtest.commands.state", "what remembering costs, next to LMDB alone; its latency and its room"),
@@ -38,6 +39,9 @@ COMMANDS = {
     "bench-state": ("loadtest.commands.bench_state", "what a rate limit and greylisting add to a request"),
     "dns": ("loadtest.commands.dns", "what a question to the DNS costs, next to c-ares alone"),
     "name-server": ("loadtest.commands.name_server", "a name server that answers rightly, wrongly, late or never"),
+    "bench-import": ("loadtest.commands.bench_import", "what it costs to import 50,000 rules, and to decide with them"),
+    "history": ("loadtest.commands.history", "what a history costs: to log it, to take it in, to search"),
+    "console": ("loadtest.commands.console", "how long pages of the console take, and its memory over time"),
     "bench-world": ("loadtest.commands.bench_world", "what an ACL that asks an engine or the DNS adds to a request"),
     "drills": (
         "loadtest.commands.drills",

@@ -97,5 +97,5 @@ class Compiler:
         return [entry.key if entry else None for entry in found]
 
     def files(self) -> set[str]:
-        """Everything that is in the tables directory, but the lock of a killed compile and the list of failures."""
-        return {path.name for path in self.tables.iterdir()} - {".compile.lock", ".failures"}
+        """Everything that is in the tables directory, but the lock of a killed compile and the lists of compiles."""
+        return {path.name for path in self.tables.iterdir()} - {".compile.lock", ".failures", ".compiles"}

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from loadtest.servers.names.messages import HEADER, wire_name
+from loadtest.servers.ports import free_port
 from loadtest.servers.postfix import traversable_directory
 
 LOOPBACK = "127.0.0.1"
@@ -72,17 +73,6 @@ def unbound(directory, stubs, *, more=""):
     configuration.write_text(f"{server}\nremote-control:\n control-enable: no\n{zones}")
     with _running([program("unbound"), "-d", "-p", "-c", configuration], port, "localhost"):
         yield port
-
-
-def free_port():
-    """A number that nobody has, for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind((LOOPBACK, 0))
-            port = udp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                tcp.bind((LOOPBACK, port))
-                return port
 
 
 @contextlib.contextmanager

@@ -24,6 +24,10 @@ AHEAD_S = 100 * 365 * 86400
 CLOCK = f"local now, ahead = tonumber(redis.call('GET', 'clock')), {AHEAD_S}\n"
 
 
+# A cluster's bus has the port that is so far above a node's.
+BUS = 10_000
+
+
 class RedisServer:
     """One server in a directory; without `port` on the socket in it. It is ready when this returns."""
 
@@ -62,6 +66,8 @@ class RedisServer:
             if "eady to accept connections" in line:
                 break
         else:
+            self.process.wait()
+            self.process.stdout.close()
             raise AssertionError("".join(lines))
         # It must never wait for somebody to read what it logs.
         self._logged = threading.Thread(target=self.process.stdout.read, daemon=True)

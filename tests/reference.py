@@ -11,6 +11,8 @@ import ipaddress
 import re
 from collections import Counter
 
+from tests.scanning import scanned
+
 STATES = ("CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE")
 FROM_MAIL = {"MAIL", "RCPT", "DATA", "END-OF-MESSAGE"}
 KNOWN_EMPTY = {
@@ -50,6 +52,15 @@ NEEDS = {
 }
 
 
+PARTS = {
+    "sender_domain": "sender",
+    "sender_localpart": "sender",
+    "recipient_domain": "recipient",
+    "recipient_localpart": "recipient",
+    "helo_domain": "helo_name",
+}
+# The tables of several columns.
+COLUMNS = {"m": ("network", "address"), "h": ("host", "address", "text")}
 REMEMBERING = ("rate", "greylisting", "distinct", "listed")
 FROM_RCPT = ("RCPT", "DATA", "END-OF-MESSAGE")
 
@@ -98,21 +109,45 @@ def said_by(policy, clauses, request, memory, score):
     """What the ACLs of a line say, up to the first that is not met."""
     said = []
     for negated, name in clauses:
-        if policy["acls"][name][0] not in REMEMBERING:
-            answer = ask(policy, name, request, score)
-        elif "failed" in said:
+        if "failed" in said and remembers(policy, name):
             # Not asked, and taken as met.
             continue
-        else:
-            if name not in memory.answers:
-                memory.answers[name] = recall(policy, name, request, memory)
-            answer = memory.answers[name]
+        answer = answer_of(policy, name, request, memory, score)
         if answer in (True, False):
             answer = answer is not negated
         said.append(answer)
         if answer in (False, None):
             break
     return said
+
+
+def terms_of(policy, name):
+    """What an ACL of type any asks."""
+    return [(word.startswith("!"), word.removeprefix("!")) for word in policy["acls"][name][1]]
+
+
+def remembers(policy, name):
+    """Whether the store is asked, if only by a term."""
+    if policy["acls"][name][0] == "any":
+        return any(remembers(policy, term) for _, term in terms_of(policy, name))
+    return policy["acls"][name][0] in REMEMBERING
+
+
+def answer_of(policy, name, request, memory, score):
+    """True, False, None for "cannot be known", or "failed"."""
+    if policy["acls"][name][0] == "any":
+        said = []
+        for negated, term in terms_of(policy, name):
+            answer = answer_of(policy, term, request, memory, score)
+            if answer is not None and answer != "failed" and answer is not negated:
+                return True
+            said.append(answer)
+        return "failed" if "failed" in said else None if None in said else False
+    if policy["acls"][name][0] not in REMEMBERING:
+        return ask(policy, name, request, score)
+    if name not in memory.answers:
+        memory.answers[name] = recall(policy, name, request, memory)
+    return memory.answers[name]
 
 
 def put(memory, action, address):
@@ -137,7 +172,7 @@ def recall(policy, name, request, memory):
     elif kind == "rate" and counting == "bytes" and state != "END-OF-MESSAGE":
         return None
     for word in words:
-        attribute = word.removesuffix("_domain")
+        attribute = PARTS.get(word, word)
         if request[attribute] == "" and state not in KNOWN_EMPTY[attribute]:
             return None
     key = tuple(key_part(word, request) for word in words)
@@ -221,10 +256,24 @@ def key_part(word, request):
     """What stands for `{word}` in a key."""
     if word == "client_address":
         return machine(request[word])
-    value = request[word.removesuffix("_domain")].lower()
+    value = braced(word, request).lower()
+    whole_name = word in ("sender", "recipient") and "@" in value
+    return value.removesuffix(".") if whole_name or word.endswith("_domain") else value
+
+
+def braced(word, request):
+    """What stands for `{word}`: an attribute, or a part of one."""
+    value = request[PARTS.get(word, word)]
+    local, at, domain = value.rpartition("@")
+    if word == "helo_domain":
+        labels = value.lower().removesuffix(".").split(".")
+        is_address = value.startswith("[") or value.replace(".", "").isdigit()
+        return ".".join(labels[1:]) if len(labels) > 2 and not is_address else ""
     if word.endswith("_domain"):
-        return value.rpartition("@")[2].removesuffix(".") if "@" in value else ""
-    return value.removesuffix(".") if word in ("sender", "recipient") and "@" in value else value
+        return domain if at else ""
+    if word.endswith("_localpart"):
+        return local if at else value
+    return value
 
 
 def machine(address):
@@ -257,7 +306,8 @@ def ask(policy, name, request, score):
             return None
         return request[values[0]] != "" and not request[values[0]].partition("@")[2]
     others = [value[1:-1] for value in values if value.startswith("{")]
-    for attribute in (*NEEDS.get(kind, (kind,)), *others):
+    own = () if kind.startswith("table:") else NEEDS.get(kind, (kind,))
+    for attribute in (*own, *(PARTS.get(word, word) for word in others)):
         if attribute == "date":
             continue
         empty = request[attribute] == "" or (attribute == "size" and request[attribute] == "0")
@@ -269,11 +319,19 @@ def ask(policy, name, request, score):
         return request["encryption_protocol"] != ""
     if kind == "null_sender":
         return request["sender"] == ""
+    if kind.startswith("table:"):
+        return together_holds(policy["tables"], kind, others, request)
     if kind in ("country", "asn"):
         return entry_has(policy["tables"], values, request["client_address"])
     answers = [holds(policy, kind, value, request) for value in values]
     # A value that holds is enough, whatever else fails.
     return True if True in answers else "failed" if "failed" in answers else False
+
+
+def key_word(word, request):
+    """An attribute, or a part of one, as a word of a key: of a domain its ASCII form."""
+    text = braced(word, request)
+    return text.removesuffix(".") if word in PARTS and word.endswith("_domain") else text
 
 
 def entry_has(tables, values, address):
@@ -297,13 +355,18 @@ def holds(policy, kind, value, request):
         return date_matches(policy["now"], value)
     subject = request[kind]
     if value.startswith("table:"):
-        keys = policy["tables"][value[6:]]
-        if keys is None:
-            return "failed"
         part = subject.rpartition("@")[2] if kind in ("sender", "recipient") and "@" in subject else subject
-        return (part if "@" in subject or kind not in ("sender", "recipient") else "").lower() in keys
+        return table_holds(
+            policy["tables"], value, part if "@" in subject or kind not in ("sender", "recipient") else ""
+        )
     if value.startswith("{"):
-        return subject != "" and same(subject, request[value[1:-1]])
+        word = value[1:-1]
+        if kind in ("sender", "recipient") and word in PARTS:
+            # Compared by the part that it has itself.
+            subject = braced(
+                "sender_localpart" if word.endswith("_localpart") else "sender_domain", {"sender": subject}
+            )
+        return subject != "" and same(subject, braced(word, request))
     if kind != "client_address" and (set(value) & set("()|^$*[]\\?")):
         return re.search(value.strip("/"), subject, re.IGNORECASE) is not None
     if kind == "client_address":
@@ -315,6 +378,43 @@ def holds(policy, kind, value, request):
     if kind == "size":
         return number_matches(subject, value)
     return subject.lower() == value.lower()
+
+
+def table_holds(tables, value, key):
+    """Whether a table has a key, with a value as `value` wants it."""
+    name, operator, wanted = re.fullmatch(r"table:(\w+)([=!<>]*)(.*)", value).groups()
+    entries = tables[name]
+    if entries is None:
+        return "failed"
+    if key.lower() not in entries:
+        return False
+    if not operator:
+        return True
+    said = (entries[key.lower()] or "").lower()
+    if operator in ("=", "!="):
+        return (said == wanted.lower()) is (operator == "=")
+    try:
+        number = float(said)
+    except ValueError:
+        return "failed"
+    wanted = float(wanted)
+    return {">": number > wanted, ">=": number >= wanted, "<": number < wanted, "<=": number <= wanted}[operator]
+
+
+def together_holds(tables, value, words, request):
+    """Whether a table that is asked for several attributes has them: as a key, or as a row of its columns."""
+    name = value.removeprefix("table:")[0]
+    if name not in COLUMNS:
+        return table_holds(tables, value, " ".join(key_word(word, request) for word in words))
+    texts = [braced(word, request) for word in words]
+    for at, column in enumerate(COLUMNS[name]):
+        if column == "host" and words[at] in ("sender", "recipient"):
+            # Asked for the domain.
+            texts[at] = braced("sender_domain", {"sender": texts[at]})
+    rows = list(tables[name])
+    number = scanned(list(COLUMNS[name]), rows, tuple(texts))
+    found = {} if number is None else {"found": tables[name][rows[number]]}
+    return table_holds({name: found}, value, "found")
 
 
 def in_network(subject, value):

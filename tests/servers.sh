@@ -1,12 +1,17 @@
-# Install the servers of other projects that tests run on loopback (Debian's packages), when some are missing and this is
+# Install the servers and programs of other projects that tests run (Debian's packages), when some are missing and this is
 # root; otherwise say that their tests will not run. Each test starts a server of its own: nothing is started here, and
 # what is installed here does not start with the machine.
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=
 for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey \
-    policyd-spf:postfix-policyd-spf-python; do
+    policyd-spf:postfix-policyd-spf-python slapd:slapd mandoc:mandoc groff:groff-base \
+    sshd:openssh-server rsync:rsync zsh:zsh fish:fish chromium:chromium chromedriver:chromium-driver \
+    nginx:nginx-light caddy:caddy; do
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
+# PostgreSQL's own programs are in a directory of their version.
+set -- /usr/lib/postgresql/*/bin/initdb
+[ -e "$1" ] || missing="$missing postgresql"
 [ "$missing" ] || exit 0
 say_no() {
     echo "$1: the tests that start one of these will not run:$missing (apt-get install$missing)" >&2
@@ -32,6 +37,7 @@ chmod 755 $policy
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
     say_no "apt-get could not install all of them"
 for each in $missing; do
+    case $each in openssh-server) each=ssh ;; nginx-light) each=nginx ;; esac
     update-rc.d "$each" disable >/dev/null
     [ ! -e "/lib/systemd/system/$each.socket" ] || systemctl --quiet disable "$each.socket"
 done

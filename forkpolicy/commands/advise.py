@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_json, add_settings
+from forkpolicy.control_client import look
 from forkpolicy.cores import usable_cores
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
-from forkpolicy.master.sockets.ask import look
 from forkpolicy.queueing import Load, ServiceTimes, advise, service_times
 from forkpolicy.scoreboard import bucket_limit_ns
 

@@ -21,15 +21,16 @@ from forkpolicy.commands.check_postfix.setup import look_at
 from forkpolicy.commands.check_postfix.socketfile import unlike_settings
 from forkpolicy.commands.check_services import missing_sockets
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.compile.freshness import source_diagnostics
+from forkpolicy.console_places import remarks as console_remarks
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError, Diagnostic
+from forkpolicy.explaining.checking import policy_warnings, table_diagnostics
 from forkpolicy.files import GLOB_PREFIX, Files
+from forkpolicy.history.url_checks import find_history_findings
+from forkpolicy.history_places import remarks as history_remarks
 from forkpolicy.loading import load_with
-from forkpolicy.policy.checks.find import find_warnings
 from forkpolicy.postfix.parameters import BrokenPostfixError, PostfixError, read_postfix
-from forkpolicy.preflight import Start, find_obstacles, find_remarks, unreadable, worker_identity
-from forkpolicy.settings import read_settings
-from forkpolicy.tables.examples import examples_in, words_for
+from forkpolicy.preflight import Start, control_path, find_obstacles, find_remarks, unreadable, worker_identity
+from forkpolicy.settings import diagnostic_at_setting, read_settings
 
 if TYPE_CHECKING:
     import argparse
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.commands.check_postfix.setup import Setup
     from forkpolicy.loading import Loaded
-    from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.settings import Settings
-    from forkpolicy.tables.live_table import LiveTable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,11 +93,11 @@ def _set_up(postfix: str | None, settings: Settings | None, loaded: Loaded | Non
         return look_at(read_postfix(postfix), settings, loaded.policy.model if loaded else None)
     except BrokenPostfixError:
         raise
-    except PostfixError:
+    except PostfixError as error:
         # It was not named, and a machine may be without a configured Postfix.
         if postfix is None:
             return None
-        raise
+        raise PostfixError(f"{error} (--postfix none leaves Postfix out)") from error
 
 
 def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | None, Loaded | None]:
@@ -116,13 +115,12 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     servers = asked_servers(settings, loaded.policy.model)
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
-    diagnostics += _rights(settings, files)
+    diagnostics += [*_rights(settings, files), *_places(settings), *find_history_findings(settings)]
     warnings = [
-        *find_warnings(loaded.policy.model, loaded.declarations, settings.state.budget),
         *public_resolvers(settings, loaded.policy.model),
         *missing_sockets(loaded.policy.model),
     ]
-    return [*diagnostics, *loaded.warnings, *warnings, *_table_diagnostics(loaded)], settings, loaded
+    return [*diagnostics, *policy_warnings(loaded), *warnings, *table_diagnostics(loaded)], settings, loaded
 
 
 def _engine(settings: Settings) -> list[Diagnostic]:
@@ -138,42 +136,6 @@ def _obstacles(
     wrong_lines = {each.line for each in diagnostics}
     start = Start(settings, tables, remembers=remembers)
     return [each for each in find_obstacles(start) if each.line not in wrong_lines]
-
-
-def _table_diagnostics(loaded: Loaded) -> Iterator[Diagnostic]:
-    for name, table in loaded.tables.items():
-        yield from _of_table(table, loaded.declarations[name])
-    shadow = loaded.shadow
-    if shadow is None:
-        return
-    for name, table in shadow.tables.items():
-        if name not in loaded.tables:
-            # Without it only the shadow fails.
-            for diagnostic in _of_table(table, shadow.declarations[name]):
-                yield replace(diagnostic, severity="warning")
-
-
-def _of_table(table: LiveTable, declared: TableDeclaration) -> Iterator[Diagnostic]:
-    table.refresh()
-    if table.table is None:
-        message = f'table "{table.name}" cannot be used: {table.refused}'
-        yield Diagnostic(declared.path, declared.line, 0, message, hint=_how_to_make(table))
-    elif examples := examples_in(table.table):
-        first = examples[0]
-        yield Diagnostic(first.source, first.line, 0, words_for(examples), severity="warning")
-    yield from source_diagnostics(declared, table)
-    table.close()
-
-
-def _how_to_make(table: LiveTable) -> str:
-    """What to do about a file that is not a table. That it does not exist or may not be read is in the reason, with
-    what to do; and the compile replaces no file that is not a table of ours.
-    """
-    return (
-        f"move that file away, then compile it: forkpolicy-compile {table.name}"
-        if os.access(table.path, os.R_OK)
-        else ""
-    )
 
 
 def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
@@ -194,6 +156,14 @@ def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
     for endpoint in settings.server.listen:
         if endpoint.startswith("unix:"):
             yield from unlike_settings(Path(unix_path(endpoint, Path(settings.path).parent)), settings)
+
+
+def _places(settings: Settings) -> Iterator[Diagnostic]:
+    """What an administrator should know of the places of `[history]` and `[console]`."""
+    history = history_remarks(settings.history, settings.server.user)
+    console = console_remarks(settings, control_path(settings))
+    for section, key, message, hint in [*(("history", *each) for each in history), *console]:
+        yield replace(diagnostic_at_setting(settings.path, section, key, message, hint), severity="warning")
 
 
 def _summary(errors: int, warnings: int, loaded: Loaded | None) -> str:

@@ -13,7 +13,7 @@ from forkpolicy.settings import diagnostic_at_setting
 from forkpolicy.tables.keys import fold_domain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.model import Acl, Model
@@ -44,24 +44,24 @@ def tested_lists(settings: Settings, model: Model) -> Iterator[Diagnostic]:
         return
     world = World(settings.dns)
     try:
-        tests = world.test(model.zones)
+        tests, servers = world.test(model.zones), world.servers
     except WorldError as error:
         yield _at_servers(settings, str(error), "")
         return
     finally:
         world.close()
-    asking = [acl for rule in model.rules for acl, _ in rule.terms if acl.asks and acl.asks.zones]
+    asking = [acl for rule in model.rules for acl in rule.asked_acls if acl.asks and acl.asks.zones]
     for test in tests:
-        if message := _message(test):
+        if message := _message(test, servers):
             acl = next(each for each in asking if each.asks and test.zone in {zone.name for zone in each.asks.zones})
             yield _at_zone(acl, test.zone, message)
 
 
-def _message(test: ZoneTest) -> str:
+def _message(test: ZoneTest, servers: Sequence[str]) -> str:
     if test.wrong:
         return f"{test.zone} {test.wrong}: the server does not ask it"
     if test.undecided:
-        return f"{test.zone} cannot be tested: {test.undecided}"
+        return f"{test.zone} cannot be tested: {test.undecided} (asked: {' '.join(servers)})"
     return f"{test.zone} {test.note}" if test.note else ""
 
 

@@ -1,7 +1,8 @@
 """Arguments in, exit status out: the table of commands, and what becomes of their errors.
 
 A command is a module with two functions, `add_arguments(parser)` and `run(arguments)`, and a line in COMMANDS. It is
-imported only when its name is among the arguments, so that `forkpolicy --help` stays fast.
+imported only when its name is among the arguments, and what deals with an error only after one: `forkpolicy --help`
+costs little more than Python (`python -m loadtest startup`; tests/process/test_startup.py counts the modules).
 
 An operator's error leaves as a message on standard error and the exit status of `forkpolicy.errors`; a
 traceback means a bug of ours.
@@ -10,15 +11,16 @@ traceback means a bug of ours.
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy import __version__, standard_streams
-from forkpolicy.errors import EXIT_CANNOT_WRITE, EXIT_NO, ForkpolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
 
 DESCRIPTION = """\
 Policy server for Postfix (check_policy_service): a master, pre-forked workers, one-line rules, compiled tables.
@@ -55,7 +57,16 @@ COMMANDS: Final = {
         "forkpolicy.commands.replay.command", "evaluate past requests with the policy, and compare with another one"
     ),
     "state": Command("forkpolicy.commands.state.command", "show and change what the policy remembers"),
+    "init": Command("forkpolicy.commands.init.command", "draft a first configuration from the running Postfix"),
+    "import": Command("forkpolicy.commands.import_rules.command", "turn another server's rules into a policy"),
+    "history": Command("forkpolicy.commands.history.command", "keep past decisions, find them, show why"),
+    "console": Command("forkpolicy.commands.console.command", "serve the web console, and manage its accounts"),
+    "hosts": Command("forkpolicy.commands.hosts.command", "show what many hosts run, and how they differ"),
+    "whatif": Command(
+        "forkpolicy.commands.whatif.command", "show which past decisions an exception would have changed"
+    ),
     "lookup": Command("forkpolicy.commands.lookup", "look up a key in a compiled table"),
+    "completion": Command("forkpolicy.commands.completion.command", "print a completion script for a shell"),
 }
 
 
@@ -64,26 +75,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     standard_streams.make_usable()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
-    except ForkpolicyError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        status = _status_after(error)
+        if status is None:
+            raise
+        return status
+
+
+def _status_after(error: BaseException) -> int | None:
+    """Report an error that is not a bug of ours; the exit status. None: it is one."""
+    from forkpolicy.errors import EXIT_CANNOT_WRITE, EXIT_NO, ForkpolicyError  # noqa: PLC0415 - after an error only
+
+    if isinstance(error, ForkpolicyError):
         print(error, file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):
         standard_streams.discard_output()
         return EXIT_NO
-    except OSError:
-        reason = standard_streams.why_unwritable()
-        if not reason:
-            raise
-        print(f"standard output cannot be written: {reason}", file=sys.stderr)
-        standard_streams.discard_output()
-        return EXIT_CANNOT_WRITE
-    except KeyboardInterrupt:
-        return 130
+    reason = standard_streams.why_unwritable() if isinstance(error, OSError) else ""
+    if not reason:
+        return None
+    print(f"standard output cannot be written: {reason}", file=sys.stderr)
+    standard_streams.discard_output()
+    return EXIT_CANNOT_WRITE
 
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        arguments = make_parser(argv).parse_args(argv)
+        arguments = _parsed(argv)
         status: int = arguments.run(arguments)
     finally:
         # Here, not at exit: a reader that has gone away is noticed while we can still be quiet about it.
@@ -91,21 +112,64 @@ def _run(argv: Sequence[str]) -> int:
     return status
 
 
-def make_parser(asked: Container[str] = COMMANDS) -> argparse.ArgumentParser:
-    """The parser of all commands; those whose names are in `asked` are imported and have their arguments."""
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments. What is imported for them stays: a collector that looks at it takes a tenth of a short command."""
+    gc.disable()
+    try:
+        return make_parser(argv[0] if argv else "").parse_args(argv)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Knows how wide the terminal is. argparse makes a formatter for every argument that it is given, and where it must
+    find out the width it imports `shutil`, and with that what packs files.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_columns() - 2)
+
+
+class _DescriptionFormatter(argparse.RawDescriptionHelpFormatter, _Formatter):
+    """The same, for texts with lines of their own."""
+
+
+def _terminal_columns() -> int:
+    """As `shutil.get_terminal_size` finds them: what COLUMNS says, else the terminal, else 80."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (AttributeError, ValueError, OSError):
+        return 80
+
+
+def make_parser(first: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands, each with its arguments. `first`: what the first argument is; where that is a
+    command only this one is imported, and else none.
+    """
     parser = argparse.ArgumentParser(
         prog="forkpolicy",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_DescriptionFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"forkpolicy {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    # Without `prog` argparse formats a usage line to find it, for which it imports what looks at the terminal.
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True, prog=parser.prog
+    )
     for name, (module, summary) in COMMANDS.items():
+        if first in COMMANDS and name != first:
+            continue
         description = f"{summary[0].upper()}{summary[1:]}."
-        command = commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
-        if name in asked:
+        command = commands.add_parser(
+            name, help=summary, description=description, formatter_class=_Formatter, allow_abbrev=False
+        )
+        if first in {None, name}:
             _fill(command, module)
     return parser
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import ask_master
 from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.control_messages import ReloadReply
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.messages import ReloadReply
 
 if TYPE_CHECKING:
     import argparse

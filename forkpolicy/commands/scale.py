@@ -6,8 +6,8 @@ import argparse
 
 from forkpolicy.commands.shared.control import ask_master
 from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.control_messages import ScaleReply
 from forkpolicy.errors import EXIT_DONE
-from forkpolicy.messages import ScaleReply
 from forkpolicy.scoreboard import MAX_WANTED
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from forkpolicy.commands.shared.control import look_at_master
 from forkpolicy.commands.shared.hosts import Host, hosts_as_text
 from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.commands.shared.status_document import StatusDocument
 from forkpolicy.commands.shared.status_report import as_text
 from forkpolicy.documents import plain
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.settings import load_settings
 from forkpolicy.state.redis.opening import open_store
+from forkpolicy.status_document import StatusDocument
 
 if TYPE_CHECKING:
     import argparse

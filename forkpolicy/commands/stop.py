@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import REPLY_TIMEOUT_S, control_socket
 from forkpolicy.commands.shared.parsers import add_settings
+from forkpolicy.control_client import wait_for_end
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.master.sockets.ask import wait_for_end
 
 if TYPE_CHECKING:
     import argparse

@@ -15,16 +15,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy import __version__, standard_streams
+from forkpolicy import __version__, expiry, standard_streams
 from forkpolicy.compile import report
+from forkpolicy.compile.console_tables import is_of_console
 from forkpolicy.compile.directory import locked
+from forkpolicy.compile.feed_urls import is_feed
 from forkpolicy.compile.output.verify import verify_table
 from forkpolicy.compile.outputs import Outputs
+from forkpolicy.compile.protect import own_tables
 from forkpolicy.compile.result import Options, Result
 from forkpolicy.compile.sources.registry import STDIN
 from forkpolicy.compile.table import compile_table
 from forkpolicy.compile.watch import StderrLog, watch
-from forkpolicy.compile_failures import note
+from forkpolicy.compile_failures import note, note_compiles
 from forkpolicy.errors import (
     EXIT_CANNOT_WRITE,
     EXIT_CONFIG,
@@ -55,7 +58,7 @@ examples:
   forkpolicy-compile local_domains            compile one
   forkpolicy-compile --dry-run --stats        say what would change, and what the tables consist of
   forkpolicy-compile --if-changed             for timers: nothing to do costs milliseconds
-  curl -s URL | forkpolicy-compile feed       a table whose source is "-" reads standard input
+  zcat list.gz | forkpolicy-compile feed      a table whose source is "-" reads standard input
 
 exit status:
   0 done, or nothing to do; 1 --verify found a damaged table; 2 wrong usage;
@@ -78,7 +81,7 @@ def compile_tables(argv: Sequence[str] | None = None) -> int:
     """Compile tables; the exit status. Mistakes are reported on standard error, never as a traceback."""
     outputs = Outputs(error_closed=sys.stderr is None)
     standard_streams.make_usable()
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         status = _run(arguments, outputs)
     except ForkpolicyError as error:
@@ -106,7 +109,8 @@ def _interrupted_once() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of its arguments."""
     parser = argparse.ArgumentParser(
         prog="forkpolicy-compile",
         description="Compile the tables that the policy declares from their sources, each whole or not at all.",
@@ -130,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="accept empty sources, and tables that lose more than half of their entries",
     )
+    add(
+        "--console",
+        action="store_true",
+        help="compile the tables whose sources the web console writes, and no others",
+    )
     # For the watcher: a machine may lose networks; an empty list next to them is still a failed download.
     add(
         "--interfaces-may-shrink",
@@ -148,6 +157,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="refuse tables with an entry that concerns a name or network of this list; may be repeated",
     )
+    add(
+        "--allow-own",
+        action="store_true",
+        help="accept lists fetched by https:// that have an entry for our own networks and names",
+    )
     return parser
 
 
@@ -159,7 +173,12 @@ def _run(arguments: argparse.Namespace, outputs: Outputs) -> int:
                 "--watch-interfaces compiles all tables with networks of this machine: leave their names out"
             )
         return _watch(settings, outputs)
-    declared = _chosen(declared_tables(settings.policy, settings.shadow), arguments.tables)
+    # Whatever a link there leads to is not the console's to show: its lines would be mistakes in `status`.
+    theirs = settings.console.path
+    every = [each._replace(others_below=theirs) for each in declared_tables(settings.policy, settings.shadow)]
+    declared = _chosen(every, arguments.tables)
+    if arguments.console:
+        declared = _of_console(declared, settings, outputs)
     if arguments.verify:
         return _verify(declared, Path(settings.tables), outputs, as_json=arguments.json)
     options = Options(
@@ -171,12 +190,18 @@ def _run(arguments: argparse.Namespace, outputs: Outputs) -> int:
         if_changed=arguments.if_changed,
         stats=arguments.stats,
         protect=tuple(arguments.protect),
+        own_tables=own_tables(every),
+        allow_own=arguments.allow_own,
         recipient_delimiter=settings.mail.recipient_delimiter,
+        today=expiry.today(),
     )
     with locked(Path(settings.tables), outputs.write_message) as directory:
-        results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in declared]
+        # What protects feeds comes first.
+        ordered = sorted(declared, key=lambda each: any(map(is_feed, each.sources)))
+        results = [_compile(each, directory, options, outputs, as_json=arguments.json) for each in ordered]
         if not options.dry_run:
             _note_failures(results, directory)
+            _note_compiles(results, directory)
     if arguments.json:
         outputs.write_result(report.as_json(results))
     return _exit_status(results)
@@ -186,6 +211,17 @@ def _note_failures(results: list[Result], directory: TablesDirectory) -> None:
     """For `status`. A directory that takes no tables takes no notes either, and that has been reported."""
     with contextlib.suppress(OSError):
         note(directory.path, {each.name: _why_failed(each) for each in results}, directory.aside("failures"))
+
+
+def _note_compiles(results: list[Result], directory: TablesDirectory) -> None:
+    """For the console."""
+    done = {
+        each.name: (each.entries, [str(found) for found in each.diagnostics if found.severity == "warning"])
+        for each in results
+        if each.state == "compiled"
+    }
+    with contextlib.suppress(OSError):
+        note_compiles(directory.path, done, directory.aside("compiles"))
 
 
 def _why_failed(result: Result) -> str:
@@ -215,6 +251,14 @@ def _chosen(declared: list[TableDeclaration], names: list[str]) -> list[TableDec
     readers = [each.name for each in chosen if STDIN in each.sources]
     if len(readers) > 1:
         raise UsageError(f'standard input is one list, and "-" is a source of {" and ".join(readers)}: name one table')
+    return chosen
+
+
+def _of_console(declared: list[TableDeclaration], settings: Settings, outputs: Outputs) -> list[TableDeclaration]:
+    directory = settings.console.tables
+    chosen = [each for each in declared if is_of_console(each, directory)]
+    if not chosen:
+        outputs.write_message(f"no table has all of its sources in {directory}: nothing to do")
     return chosen
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import TableDeclaration
 
 MAX_DIAGNOSTICS: Final = 200
+# The hint about a table that became much smaller.
+ACCEPTED_BY: Final = '--allow-shrink accepts it, and so does "may-shrink" behind the kind of a list that people edit'
 
 Order = Any  # whatever sorts: a text while entries are merged, numbers of source and line while they are parsed
 

@@ -1,10 +1,12 @@
-"""--protect: names and networks that a list from elsewhere must never contain.
+"""Names and networks that a list from elsewhere must never contain: those of --protect and, in a feed, our own.
 
 Feeds turn hostile by mistake: gmail.com in a list of throw-away domains, 0.0.0.0/0 in a block list, one's own network
 in either. A protected network refuses every cidr table with an entry inside it or around it; a protected name refuses
 every domain or address table that has an entry for it or for a mail address of it, and `.name` also what is below it.
-A key table is looked at word by word: which are names, mail addresses and addresses of machines. `user@`, which
-names no domain, is never looked at. Raises UsageError and ConfigError, of Protection.load alone.
+A key table is looked at word by word and one of pairs column by column: which are names, mail addresses, addresses of
+machines and networks. `user@`, which names no domain, is never looked at. Our own are those of the compiled tables
+local_networks and local_domains, and of tables from this machine's interfaces or from parameters of Postfix. Raises
+UsageError and ConfigError, of the two constructors alone.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.lines import split_line
+from forkpolicy.compile.sources.registry import is_of_kernel, is_of_postfix
 from forkpolicy.errors import ConfigError, Diagnostic, TableError, UsageError
 from forkpolicy.files import Files
 from forkpolicy.tables import keys, names
@@ -25,15 +28,32 @@ from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from forkpolicy.compile.directory import TablesDirectory
+    from forkpolicy.policy.nodes import TableDeclaration
+    from forkpolicy.tables.format import Entry
     from forkpolicy.tables.reader import Table
 
 _MAX_DIAGNOSTICS: Final = 50
 
+# As the shipped policy and the manual name them.
+_OWN_NAMES: Final = ("local_networks", "local_domains")
+OWN_HINT: Final = "a list from elsewhere must not have our own networks and names; --allow-own accepts them"
+UNPROTECTED: Final = "its list comes from elsewhere, and no compiled table of our own networks and names protects it"
+UNPROTECTED_HINT: Final = "declare local_networks and local_domains as the shipped policy does, or use --protect FILE"
+
 # A network, and where it is said.
 _Protected = tuple[keys.IpRange, str]
+
+
+def own_tables(declared: Sequence[TableDeclaration]) -> tuple[str, ...]:
+    """The names of the tables that have our own networks and names."""
+    return tuple(
+        each.name
+        for each in declared
+        if each.name in _OWN_NAMES or any(is_of_kernel(word) or is_of_postfix(word) for word in each.sources)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +72,37 @@ class Protection:
             if word == leaving_out:
                 continue
             before = len(networks) + len(hosts)
-            for text, place in _texts_of(word, directory):
-                try:
-                    networks += [(each, place) for each in keys.parse_network_spec(text)]
-                except ValueError as error:
-                    # A mistyped address must not be protected as a name.
-                    if "/" in text or names.NUMERIC_TOP.search(text):
-                        raise ConfigError([Diagnostic(place, 0, 0, str(error))]) from error
-                    hosts.append((_host_of(text, place), place))
+            _add(_texts_of(word, directory), networks, hosts)
             if len(networks) + len(hosts) == before:
                 raise UsageError(f"--protect {word}: it is empty, so nothing would be protected")
         return cls(tuple(networks), tuple(hosts))
 
-    def diagnostics(self, table: Table) -> list[Diagnostic]:
+    @classmethod
+    def of_tables(cls, tables: tuple[str, ...], directory: TablesDirectory, leaving_out: str) -> Protection:
+        """From compiled tables, where they exist; they may be empty. Raises UsageError, ConfigError."""
+        networks: list[_Protected] = []
+        hosts: list[tuple[str, str]] = []
+        for name in tables:
+            if name != leaving_out and directory.table(name).exists():
+                _add(_texts_of_table(name, directory), networks, hosts)
+        return cls(tuple(networks), tuple(hosts))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it protects nothing."""
+        return not (self.networks or self.hosts)
+
+    def diagnostics(self, table: Table, hint: str = "") -> list[Diagnostic]:
         """The entries of a table that must not be there, each as an error."""
-        found: dict[bytes, Diagnostic] = {}
+        found: dict[Entry, Diagnostic] = {}
+        if not (self.networks or self.hosts):
+            # Walking a table takes as long as compiling it.
+            return []
         search = self._protected_networks_in if KINDS[table.kind].stores_ranges else self._protected_hosts_in
         for raw, what in search(table):
-            found.setdefault(raw, _diagnostic(table, raw, what))
+            # A network that others are nested in stands in several ranges.
+            entry = table.entry(raw)
+            found.setdefault(entry, _diagnostic(entry, what, hint))
             if len(found) == _MAX_DIAGNOSTICS:
                 break
         return list(found.values())
@@ -99,9 +132,10 @@ class Protection:
     def _named_in(self, table: Table) -> Iterator[tuple[bytes, str]]:
         """What the entries of a table name that is protected, or below it."""
         hosts, around = dict(self.hosts), _Around(self.networks)
+        kind = KINDS[table.kind]
         for key, raw in table.entries():
-            text = key.decode("utf-8", "replace")
-            for word in KINDS[table.kind].words(text):
+            text = table.entry(raw).key if kind.columns else key.decode("utf-8", "replace")
+            for word in kind.words(text):
                 name = keys.fold_domain(word.rpartition("@")[2])
                 host = next((each for each in (name, *keys.parent_keys(name)) if each in hosts), None)
                 if host:
@@ -128,17 +162,37 @@ class _Around:
         return bool(self._firsts)
 
     def find(self, text: str) -> _Protected | None:
-        """The network around what may be an address."""
-        address = keys.ip_key(text)
-        at = bisect_right(self._firsts, address) - 1 if address else -1
-        if at < 0 or not address or self._furthest[at][0][1] < address:
-            return None
-        return self._furthest[at]
+        """The network around what may be an address, or one that has to do with what may be a network."""
+        first, last = _range_of(text)
+        at = bisect_right(self._firsts, last) - 1
+        return self._furthest[at] if at >= 0 and first and self._furthest[at][0][1] >= first else None
 
 
-def _diagnostic(table: Table, raw: bytes, what: str) -> Diagnostic:
-    entry = table.entry(raw)
-    return Diagnostic(entry.source, entry.line, 0, f"{entry.key} must not be in this table: {what}")
+def _range_of(text: str) -> tuple[bytes, bytes]:
+    """First and last address of what may be an address or a network; empty where it is neither."""
+    address = keys.ip_key(text)
+    if address:
+        return address, address
+    try:
+        return keys.parse_network(text, allow_wide=True) if "/" in text else (b"", b"")
+    except ValueError:
+        return b"", b""
+
+
+def _diagnostic(entry: Entry, what: str, hint: str) -> Diagnostic:
+    return Diagnostic(entry.source, entry.line, 0, f"{entry.key} must not be in this table: {what}", hint=hint)
+
+
+def _add(placed: Iterator[tuple[str, str]], networks: list[_Protected], hosts: list[tuple[str, str]]) -> None:
+    """Sort (text, place) into networks and names. Raises ConfigError."""
+    for text, place in placed:
+        try:
+            networks += [(each, place) for each in keys.parse_network_spec(text)]
+        except ValueError as error:
+            # A mistyped address must not be protected as a name.
+            if "/" in text or names.NUMERIC_TOP.search(text):
+                raise ConfigError([Diagnostic(place, 0, 0, str(error))]) from error
+            hosts.append((_host_of(text, place), place))
 
 
 def _host_of(text: str, place: str) -> str:

@@ -12,8 +12,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.children import Children
-from forkpolicy.compile.diagnostics import FirstDiagnostics, as_warning
+from forkpolicy.compile.diagnostics import ACCEPTED_BY, FirstDiagnostics, as_warning
 from forkpolicy.compile.directory import writing
+from forkpolicy.compile.expiring import Expiring
 from forkpolicy.compile.sorting.external_sort import Run, write_run
 from forkpolicy.compile.sorting.sort_records import Parsed, RecordParser
 from forkpolicy.compile.sources import registry
@@ -21,11 +22,14 @@ from forkpolicy.compile.sources.digest import SourceDigest
 from forkpolicy.compile.sources.mmdb import MmdbSource
 from forkpolicy.compile.sources.registry import Block, TextSource
 from forkpolicy.errors import ConfigError, Diagnostic
+from forkpolicy.tables.kinds import check_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date
     from pathlib import Path
 
+    from forkpolicy.compile.feeds import FeedFiles
     from forkpolicy.compile.sorting.sorted_store import SortedStore
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.tables.rows import Row, RowSource
@@ -35,6 +39,22 @@ _ROWS_A_CHUNK: Final = 10_000
 
 # Entries name their source by one byte.
 MAX_SOURCES: Final = 256
+# A file name has 255 bytes (NAME_MAX), of which what is written aside needs some.
+_MAX_NAME_CHARS: Final = 200
+
+
+def why_wrong(declaration: TableDeclaration) -> str:
+    """Why nothing can be compiled of a declaration, whatever its sources have; empty where it can."""
+    try:
+        check_kind(declaration.kind)
+    except ValueError as error:
+        return str(error)
+    if len(declaration.sources) > MAX_SOURCES:
+        return f"a table has {MAX_SOURCES} sources at most"
+    length = len(declaration.name)
+    if length > _MAX_NAME_CHARS:
+        return f"its name has {length} characters, and its file is named after it: {_MAX_NAME_CHARS} at most"
+    return ""
 
 
 @dataclass(slots=True)
@@ -51,11 +71,13 @@ class Reading:
     worthless_sources: dict[int, Diagnostic] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)
     digest: str = ""
+    expiring: Expiring = field(default_factory=Expiring)
     _notes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, source_name: str, parsed: Parsed) -> None:
         """Take in what came of one piece, without its records."""
         self.bad.add_all(parsed.bad)
+        self.expiring.add(parsed.expiring)
         for text, (count, line) in parsed.notes.items():
             before, first = self._notes.get((source_name, text), (0, line))
             self._notes[source_name, text] = (before + count, min(first, line))
@@ -65,6 +87,7 @@ class Reading:
         for (source_name, text), (count, line) in self._notes.items():
             more = f" ({count} times, here first)" if count > 1 else ""
             self.warnings.append(Diagnostic(source_name, line, 0, f"{text}{more}", severity="warning"))
+        self.warnings += self.expiring.named()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +113,15 @@ class SourcesReader:
         self,
         declaration: TableDeclaration,
         store: SortedStore,
+        feeds: FeedFiles,
         *,
         allow_wide: bool,
         flags: str,
+        today: date,
         progress: Progress,
     ) -> None:
-        self._declaration, self._store = declaration, store
-        self._allow_wide, self._progress = allow_wide, progress
+        self._declaration, self._store, self._feeds = declaration, store, feeds
+        self._allow_wide, self._today, self._progress = allow_wide, today, progress
         self._digest = SourceDigest(declaration, flags)
         self._reading = Reading(list(declaration.sources))
         # Of the source that is being read.
@@ -106,27 +131,32 @@ class SourcesReader:
         """Read and parse everything. Raises CannotWriteError."""
         reading = self._reading
         for index in range(len(self._declaration.sources)):
-            before, bad_before = self._store.count, reading.bad.count
+            before, bad_before = self._count_entries(), reading.bad.count
             diagnostics = self._read_source(index)
             reading.diagnostics += diagnostics
-            if not diagnostics and self._store.count == before:
+            if not diagnostics and self._count_entries() == before:
                 self._note_without_entry(index, is_empty=reading.bad.count == bad_before)
         (reading.digest,) = self._digest.hexdigests()
         reading.finish()
         return reading
+
+    def _count_entries(self) -> int:
+        """Those that have expired, too: a source that has nothing else was not lost."""
+        return self._store.count + self._reading.expiring.expired_count
 
     def _note_without_entry(self, index: int, *, is_empty: bool) -> None:
         if is_empty and registry.is_of_postfix(self._declaration.sources[index]):
             return
         what = "the source is empty" if is_empty else "no line of the source is an entry"
         where = self._reading.empty_sources if is_empty else self._reading.worthless_sources
-        hint = "most often a download failed; --allow-shrink accepts it"
+        by = ACCEPTED_BY if is_empty else "--allow-shrink accepts it"
+        hint = f"most often a download failed; {by}"
         where[index] = registry.diagnostic_at(self._declaration, index, what, hint)
 
     def _read_source(self, index: int) -> list[Diagnostic]:
         declaration = self._declaration
         try:
-            source = registry.open_source(declaration, index)
+            source = registry.fetched(registry.open_source(declaration, index), self._feeds)
             self._reading.names[index] = source.name
             self._digest.begin_source(index)
             self._bytes_read = self._lines_read = 0
@@ -145,8 +175,8 @@ class SourcesReader:
 
     def _parser(self, index: int) -> RecordParser:
         kind, name = self._declaration.kind, self._reading.names[index]
-        declaration = self._declaration
-        return RecordParser(kind, index, name, self._allow_wide, declaration.key_attributes, declaration.values_as)
+        asked, values_as = self._declaration.key_attributes, self._declaration.values_as
+        return RecordParser(kind, index, name, self._today, self._allow_wide, asked, values_as)
 
     def _index_of(self, name: str) -> int:
         """Where a file that a source leads to stands among the sources."""
@@ -179,7 +209,7 @@ class SourcesReader:
         try:
             for _, row in placed:
                 rows += 1
-                parser.parse_row(row.key, row.value, row.line, parsed)
+                parser.parse_row(row, parsed)
         finally:
             self._take(name, parsed, rows, 0)
         return rows

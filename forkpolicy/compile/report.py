@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from forkpolicy.compile.result import Result
 
 _MIB: Final = 1 << 20
+# The counts that a line has.
+_SHOWN: Final = ("merged", "nested", "skipped", "expired")
 
 
 def summary(result: Result) -> str:
@@ -33,7 +35,9 @@ def summary(result: Result) -> str:
 
 def _headline(result: Result) -> str:
     counts = ", ".join(
-        f"{count} {what}" for what, count in result.counts.items() if count and what in ("merged", "nested", "skipped")
+        f"{count} {what}"
+        for what, count in result.counts.items()
+        if count and what in ("merged", "nested", "skipped", "expired")
     )
     size = f"{result.size_bytes / _MIB:.1f} MiB" if result.size_bytes >= _MIB else f"{result.size_bytes} bytes"
     parts = [f"{result.entries} entries{f' ({counts})' if counts else ''}", size, f"version {result.version}"]
@@ -77,6 +81,7 @@ def _json_of(result: Result) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "version": result.version,
         "digest": result.digest,
+        "expires": result.expires or None,
         "examples": len(result.examples),
         "errors": len(result.errors) + result.unshown,
         "diagnostics": [diagnostic.as_json() for diagnostic in result.diagnostics],

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from forkpolicy import expiry
+
 if TYPE_CHECKING:
+    from datetime import date
+
     from forkpolicy.compile.diagnostics import FirstDiagnostics
     from forkpolicy.compile.output.difference import Difference
     from forkpolicy.compile.output.statistics import Statistics
@@ -27,7 +31,12 @@ class Options:
     if_changed: bool = False
     stats: bool = False
     protect: tuple[str, ...] = ()
+    # The tables of our own networks and names, of which a feed must have nothing unless it may.
+    own_tables: tuple[str, ...] = ()
+    allow_own: bool = False
     recipient_delimiter: str = ""
+    # Entries whose last day is before it have expired.
+    today: date = field(default_factory=expiry.today)
 
     @property
     def flags(self) -> str:
@@ -53,6 +62,8 @@ class Result:
     seconds: float = 0.0
     version: str = ""
     digest: str = ""
+    # The last day of the entry that expires first.
+    expires: str = ""
     difference: Difference | None = None
     statistics: Statistics | None = None
     # Entries that come from documentation: what their author may have forgotten to replace.

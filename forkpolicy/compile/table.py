@@ -10,20 +10,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.compile.diagnostics import MAX_DIAGNOSTICS, as_warning, at_table
+from forkpolicy.compile.diagnostics import ACCEPTED_BY, MAX_DIAGNOSTICS, as_warning, at_table
+from forkpolicy.compile.feed_urls import is_feed
+from forkpolicy.compile.feeds import Feeds
 from forkpolicy.compile.output.difference import compare
 from forkpolicy.compile.output.statistics import statistics_of
 from forkpolicy.compile.output.writer import TableWriter
-from forkpolicy.compile.protect import Protection
-from forkpolicy.compile.read_sources import MAX_SOURCES, SourcesReader
+from forkpolicy.compile.protect import OWN_HINT, UNPROTECTED, UNPROTECTED_HINT, Protection
+from forkpolicy.compile.read_sources import SourcesReader, why_wrong
 from forkpolicy.compile.result import Options, Result, State
 from forkpolicy.compile.shrinking import HINT, Shrinking
-from forkpolicy.compile.sorting.flatten import Tally, flatten
+from forkpolicy.compile.sorting.flatten import flatten
 from forkpolicy.compile.sorting.parallel_flatten import flatten_in_parallel
 from forkpolicy.compile.sorting.sorted_store import SortedStore
+from forkpolicy.compile.sorting.tally import Pair, Tally
 from forkpolicy.compile.sources.digest import digest_sources
-from forkpolicy.compile.sources.registry import with_whole_queries
+from forkpolicy.compile.sources.registry import diagnostic_at, with_whole_queries
 from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, TableError
+from forkpolicy.expiry import is_over, is_soon
 from forkpolicy.tables.examples import examples_in
 from forkpolicy.tables.format import TableInfo
 from forkpolicy.tables.kinds import KINDS
@@ -36,11 +40,11 @@ if TYPE_CHECKING:
 
     from forkpolicy.compile.directory import TablesDirectory
     from forkpolicy.compile.read_sources import Reading
-    from forkpolicy.compile.sorting.flatten import Pair
     from forkpolicy.policy.nodes import TableDeclaration
 
-# A file name has 255 bytes (NAME_MAX), of which what is written aside needs some.
-_MAX_NAME_CHARS: Final = 200
+# Half a millisecond. Each sort of entry in a column is tried with each of the others.
+MOST_STEPS: Final = 1000
+STEPS_HINT: Final = "names below a domain of so many labels are a sort of their own: leave out those of many labels"
 
 
 def compile_table(
@@ -73,9 +77,25 @@ class _TableCompiler:
         self._path = directory.table(declaration.name)
         self._shrinking = Shrinking(self._declaration, options)
         self._result = Result(declaration.name, declaration.kind, str(self._path))
+        self._feeds = Feeds(directory, declaration.name)
 
     def compile(self) -> Result:
-        wrong = self._wrong_declaration()
+        try:
+            result = self._compile()
+            self._warn_of_feeds()
+            if result.state in ("compiled", "unchanged") and not self._options.dry_run:
+                self._feeds.keep()
+            return result
+        finally:
+            self._feeds.discard()
+
+    def _warn_of_feeds(self) -> None:
+        for url, text in self._feeds.warnings.items():
+            at = next(at for at, word in enumerate(self._declaration.sources) if url in word)
+            self._result.diagnostics.append(as_warning(diagnostic_at(self._declaration, at, text)))
+
+    def _compile(self) -> Result:
+        wrong = why_wrong(self._declaration)
         if wrong:
             return self._result.refuse(at_table(self._declaration, wrong))
         self._directory.refuse_foreign(self._declaration.name)
@@ -87,16 +107,6 @@ class _TableCompiler:
         finally:
             if before:
                 before.close()
-
-    def _wrong_declaration(self) -> str:
-        if self._kind not in KINDS:
-            return f'"{self._kind}" is not a kind of table: expected {", ".join(KINDS)}'
-        if len(self._declaration.sources) > MAX_SOURCES:
-            return f"a table has {MAX_SOURCES} sources at most"
-        length = len(self._declaration.name)
-        if length > _MAX_NAME_CHARS:
-            return f"its name has {length} characters, and its file is named after it: {_MAX_NAME_CHARS} at most"
-        return ""
 
     def _open_present(self) -> Table | None:
         """The table in use; None where there is none that could be compared with."""
@@ -113,14 +123,20 @@ class _TableCompiler:
         return open_table(str(path), self._declaration.name, self._kind)
 
     def _is_unchanged(self, before: Table) -> bool:
+        if is_over(before.info.expires, self._options.today):
+            return False
         try:
-            return before.info.source_digest in digest_sources(self._declaration, self._options.flags)
+            return before.info.source_digest in digest_sources(self._declaration, self._feeds, self._options.flags)
         except (ConfigError, OSError, ValueError):
             # The full run that follows finds the words for it.
             return False
 
     def _leave(self, before: Table) -> Result:
         """The table in use as it is, unless what is protected has changed."""
+        # Which ones expire soon is not known without reading the sources, only when the first one does.
+        if is_soon(before.info.expires, self._options.today):
+            message = f"its first entry expires when {before.info.expires} is over"
+            self._result.diagnostics.append(as_warning(at_table(self._declaration, message)))
         protected = self._protected_entries(before)
         return self._result.refuse(*protected) if protected else self._describe(before, "unchanged")
 
@@ -135,18 +151,21 @@ class _TableCompiler:
         reader = SourcesReader(
             self._declaration,
             store,
+            self._feeds,
             allow_wide=self._options.allow_wide,
             flags=self._options.flags,
+            today=self._options.today,
             progress=self._progress,
         )
         reading = reader.read()
         self._report(reading)
-        if not (self._result.errors or store.count or self._shrinking.may_be_empty()):
-            hint = "--allow-shrink accepts it"
-            self._result.diagnostics.append(at_table(self._declaration, "none of its sources has an entry", hint))
+        has_entries = store.count or reading.expiring.expired_count
+        if not (self._result.errors or has_entries or self._shrinking.may_be_empty()):
+            message = "none of its sources has an entry"
+            self._result.diagnostics.append(at_table(self._declaration, message, ACCEPTED_BY))
         if self._result.errors:
             return self._result
-        if self._options.if_changed and before and reading.digest == before.info.source_digest:
+        if self._options.if_changed and before and self._is_of(reading, before):
             # Of a pipe this is known no earlier.
             return self._leave(before)
         aside = self._directory.aside(self._declaration.name)
@@ -154,6 +173,10 @@ class _TableCompiler:
             return self._write(reading, store, aside, before)
         finally:
             aside.unlink(missing_ok=True)
+
+    def _is_of(self, reading: Reading, before: Table) -> bool:
+        info = before.info
+        return reading.digest == info.source_digest and not is_over(info.expires, self._options.today)
 
     def _report(self, reading: Reading) -> None:
         result, declaration = self._result, self._declaration
@@ -166,13 +189,11 @@ class _TableCompiler:
             lines = "one line was" if reading.bad.count == 1 else f"{reading.bad.count} lines were"
             message = f"{lines} left out, first {first.place}: {first.message}"
             result.diagnostics.append(as_warning(at_table(declaration, message)))
-        if not self._options.allow_shrink:
-            useless = reading.empty_sources | (reading.worthless_sources if self._options.skip_bad else {})
-            result.diagnostics += [each for at, each in useless.items() if not self._shrinking.may_lose(at)]
+        result.diagnostics += self._shrinking.refuse_sources(reading.empty_sources, reading.worthless_sources)
         result.diagnostics += reading.warnings
         if self._options.recipient_delimiter and {"sender", "recipient"}.intersection(declaration.key_attributes):
-            message = "recipient_delimiter does not apply to tables of several attributes"
-            hint = "an entry for user@example.com does not match user+ext@example.com"
+            message = "recipient_delimiter does not apply to a key table that is asked for several attributes"
+            hint = "an entry for user@example.com does not match user+ext@example.com; in a table of kind pair it does"
             result.diagnostics.append(as_warning(at_table(declaration, message, hint)))
 
     def _write(self, reading: Reading, store: SortedStore, aside: Path, before: Table | None) -> Result:
@@ -185,13 +206,14 @@ class _TableCompiler:
                 writer.put(batch)
                 self._progress.at(tally.entries, tally.entries)
             self._report_tally(tally)
-            self._refuse_shrinking(self._shrinking.check_count(tally.entries, before))
+            self._refuse_slow_look_ups(tally)
+            self._refuse_shrinking(self._shrinking.check_count(tally.entries, before, reading.expiring))
             if self._result.errors:
                 return self._result
             writer.finish(self._info(reading, tally, parsed))
         finally:
             writer.close()
-        return self._judge(aside, before)
+        return self._judge(aside, before, reading)
 
     def _report_tally(self, tally: Tally) -> None:
         self._result.add(tally.conflicts)
@@ -200,6 +222,13 @@ class _TableCompiler:
         if hidden:
             message = f"{hidden} more networks stand below one that contains them"
             self._result.diagnostics.append(as_warning(at_table(self._declaration, message)))
+
+    def _refuse_slow_look_ups(self, tally: Tally) -> None:
+        """A list of strangers with names of a hundred labels must not make each request wait."""
+        steps = KINDS[self._kind].most_steps(tally.forms)
+        if steps > MOST_STEPS:
+            message = f"a look-up might take {steps:,} steps, and at most {MOST_STEPS:,} are allowed"
+            self._result.diagnostics.append(at_table(self._declaration, message, STEPS_HINT))
 
     def _batches(self, store: SortedStore, tally: Tally) -> Iterator[list[Pair]]:
         if store.settle():
@@ -213,7 +242,11 @@ class _TableCompiler:
             "nested": tally.nested,
             "skipped": reading.bad.count + tally.skipped,
             "ranges": tally.ranges,
+            "expired": reading.expiring.expired_count,
         }
+        traits = tally.traits
+        if reading.expiring.first:
+            traits["expires"] = reading.expiring.first.isoformat()
         return TableInfo(
             self._declaration.name,
             self._kind,
@@ -222,15 +255,15 @@ class _TableCompiler:
             time.time(),
             tuple(reading.names),
             counts,
-            tally.traits,
+            traits,
         )
 
-    def _judge(self, aside: Path, before: Table | None) -> Result:
+    def _judge(self, aside: Path, before: Table | None, reading: Reading) -> Result:
         """Look at the finished file, then put it in place unless something speaks against it."""
         table = self._open(aside)
         try:
             self._describe(table, "compiled")
-            self._refuse_shrinking(self._shrinking.check_lists(table, before))
+            self._refuse_shrinking(self._shrinking.check_lists(table, before, reading.expiring))
             self._result.diagnostics += [] if self._result.errors else self._protected_entries(table)
             if self._result.errors:
                 return self._result.refuse()
@@ -250,13 +283,20 @@ class _TableCompiler:
             self._result.diagnostics.append(at_table(self._declaration, message, HINT))
 
     def _protected_entries(self, table: Table) -> list[Diagnostic]:
-        protection = Protection.load(self._options.protect, self._directory, self._declaration.name)
-        return protection.diagnostics(table)
+        """Those that the operator protects, and in a feed our own, too."""
+        options, directory, name = self._options, self._directory, self._declaration.name
+        found = Protection.load(options.protect, directory, name).diagnostics(table)
+        if options.allow_own or not any(map(is_feed, self._declaration.sources)):
+            return found
+        own = Protection.of_tables(options.own_tables, directory, name)
+        if own.is_empty and not options.protect:
+            self._result.diagnostics.append(as_warning(at_table(self._declaration, UNPROTECTED, UNPROTECTED_HINT)))
+        return found or own.diagnostics(table, OWN_HINT)
 
     def _describe(self, table: Table, state: State) -> Result:
         result, info = self._result, table.info
         result.state, result.version, result.digest = state, table.version, info.content_digest
-        result.entries, result.counts = info.entries, dict(info.counts)
+        result.entries, result.counts, result.expires = info.entries, dict(info.counts), info.expires
         result.size_bytes, result.examples = table.size_bytes, examples_in(table)
         if self._options.stats:
             result.statistics = statistics_of(table)
@@ -264,5 +304,8 @@ class _TableCompiler:
 
 
 def _says_the_same(info: TableInfo, before: TableInfo) -> bool:
-    """Whether nothing but the time differs: entries, and the sources and lines that they are shown with."""
-    return (info.content_digest, info.source_digest) == (before.content_digest, before.source_digest)
+    """Whether nothing but the time differs: entries, how long they serve, and the sources and lines that they are shown
+    with.
+    """
+    of_before = before.content_digest, before.source_digest, before.expires
+    return (info.content_digest, info.source_digest, info.expires) == of_before

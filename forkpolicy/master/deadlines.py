@@ -84,4 +84,5 @@ class Deadlines:
         """How long a worker's loop has not turned, as far as it could."""
         slot = self._scoreboard.slot(worker.slot)
         beat_s = slot["beat_ns"] / 1e9 if slot["pid"] == worker.pid else 0.0
-        return now_s - max(beat_s, worker.started_s, self._awake_s)
+        # A start may have taken longer than a loop may stand still, and the first beat comes after it.
+        return now_s - max(beat_s, worker.started_s, worker.ready_s, self._awake_s)

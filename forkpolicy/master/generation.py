@@ -52,8 +52,13 @@ def needs_restart(previous: Settings, current: Settings) -> list[str]:
     ]
     if (previous.log.format, previous.log.target) != (current.log.format, current.log.target):
         changed.append("log.format or log.target")
+    if previous.history.log != current.history.log:
+        changed.append("history.log")
     if previous.metrics != current.metrics:
         changed.append("metrics.listen")
     if previous.watch_interfaces != current.watch_interfaces:
         changed.append("watch_interfaces")
-    return [f"{name} has changed: it takes effect with a restart or an upgrade (signal USR2)" for name in changed]
+    notes = [f"{name} has changed: it takes effect with a restart or an upgrade (signal USR2)" for name in changed]
+    if previous.server.control_group != current.server.control_group:
+        notes.append("server.control_group has changed: it takes effect with a restart")
+    return notes

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from forkpolicy.control_messages import ReloadReply
 from forkpolicy.errors import ConfigError
 from forkpolicy.master.generation import needs_restart
 from forkpolicy.master.loader import Loader
 from forkpolicy.master.two_phase_commit import TwoPhaseCommit
 from forkpolicy.master.workers import worker_count
-from forkpolicy.messages import RefusedFiles, ReloadReply
+from forkpolicy.messages import RefusedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,31 +15,31 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, assert_never
 
+from forkpolicy.control_messages import ErrorReply, StateReply, StateWalkReply
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.link import InvalidMessageError
 from forkpolicy.master.processes.backoff import Backoff
 from forkpolicy.master.processes.state_process import START_TIMEOUT_S, WRITE_AFTER_MASTER_S, StateProcess
 from forkpolicy.master.processes.waitpid import describe_exit, kill
 from forkpolicy.master.sockets.loop import READ, WRITE
-from forkpolicy.messages import ErrorReply, StateReply
 from forkpolicy.redis_urls import parse_url
-from forkpolicy.state_messages import StateDone, StateReady, StateRefused, StateReport
+from forkpolicy.state_messages import StateDone, StateReady, StateRefused, StateReport, StateWalked
 from forkpolicy.state_settings import EMBEDDED
 from forkpolicy.status import HelperStatus, StateFigures, StateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from forkpolicy.control_messages import StateCommand
     from forkpolicy.log import LogPipe
     from forkpolicy.master.processes.state_process import StateProgram
     from forkpolicy.master.sockets.loop import Loop
     from forkpolicy.master.state_lock import StateLock
-    from forkpolicy.messages import StateCommand
     from forkpolicy.state_messages import FromState
     from forkpolicy.state_settings import StateSettings
     from forkpolicy.status import AskedStatus
 
-    OnDone = Callable[[StateReply | ErrorReply], None]
+    OnDone = Callable[[StateReply | StateWalkReply | ErrorReply], None]
 
 # One that has lived so long was started well.
 MIN_LIFETIME_S = 2.0
@@ -203,6 +203,9 @@ class StateKeeper:
                 if self._waiting:
                     reply = ErrorReply(ok=False, error=error) if error else StateReply(ok=True, changed=changed)
                     self._waiting.popleft()(reply)
+            case StateWalked(records, now_s):
+                if self._waiting:
+                    self._waiting.popleft()(StateWalkReply(ok=True, records=records, now_s=now_s))
             case _:
                 assert_never(message)
 

@@ -12,7 +12,7 @@ from forkpolicy import __version__
 from forkpolicy.status import STATUS_VERSION, Status, WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from forkpolicy.master.generation import Generation
     from forkpolicy.master.processes.losses import Losses
@@ -27,7 +27,7 @@ def describe(
     sockets: Iterable[str],
     generation: Generation,
     workers: Workers,
-    losses: Losses,
+    losses: Sequence[Losses],
     helpers: tuple[HelperStatus, ...],
     keeper: StateKeeper,
     zones: tuple[ZoneStatus, ...],
@@ -35,7 +35,9 @@ def describe(
     started_ns: int,
     stopping: bool,
 ) -> Status:
-    """Everything about everyone. `started_ns`: of the master, on the monotonic clock."""
+    """Everything about everyone. `losses`: of the log, and of that of `[history]`. `started_ns`: of the master, on the
+    monotonic clock.
+    """
     now_ns = time.monotonic_ns()
     present = sorted(workers.alive.values(), key=lambda worker: worker.slot)
     return Status(
@@ -52,7 +54,8 @@ def describe(
         lines=generation.loaded.line_texts,
         wanted_workers=workers.wanted,
         stopping=stopping,
-        log=losses.describe(),
+        log=losses[0].describe(),
+        history=losses[1].describe() if len(losses) > 1 else None,
         helpers=(*helpers, *keeper.describe_process()),
         monotonic_ns=now_ns,
         workers=tuple(_describe_worker(worker, workers.scoreboard.slot(worker.slot)) for worker in present),

@@ -40,11 +40,11 @@ class Stopper:
         ours = not self._sockets.activated
         for listener in self._sockets.listeners if ours and not replaced else ():
             listener.refuse()
-        # Not before the queue is closed: readers of the log may rely on that.
-        self._log.event("info", "stopping", workers=len(self._workers))
-        self._notifier.stopping()
         if not replaced:
             self._workers.stop_all(drain=ours)
+        # Not before the queue is closed and each worker has been sent its message: readers of the log may rely on that.
+        self._log.event("info", "stopping", workers=len(self._workers))
+        self._notifier.stopping()
 
     def kill(self, reason: str) -> None:
         """Kill every worker now."""

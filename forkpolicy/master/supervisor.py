@@ -35,8 +35,9 @@ from forkpolicy.master.workers import Workers
 from forkpolicy.master.zones import Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from forkpolicy.control_messages import ReloadReply
     from forkpolicy.master.loader import Load
     from forkpolicy.master.processes.exporter import Exporter
     from forkpolicy.master.processes.helper_process import HelperProcess
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import WorkerProgram
-    from forkpolicy.messages import Outline, ReloadReply
+    from forkpolicy.messages import Outline
     from forkpolicy.scoreboard import Scoreboard
     from forkpolicy.status import Status
 
@@ -67,7 +68,7 @@ class Master:
         program: WorkerProgram,
         sockets: InheritedSockets,
         control_listener: Listener,
-        logger: Logger,
+        loggers: Sequence[Logger],
         scoreboard: Scoreboard,
         keeper: StateKeeper,
         read_lock_holder: Callable[[], int],
@@ -75,10 +76,12 @@ class Master:
         inherited: InheritedSockets | None = None,
         watcher: HelperProcess | None = None,
     ) -> None:
-        """`sockets` is everything that an upgrade passes on; `inherited`: what a master that we replace has passed."""
+        """`sockets` is everything that an upgrade passes on; `inherited`: what a master that we replace has passed. The
+        first of `loggers` has the log.
+        """
         self.listeners = sockets.listeners
-        self.logger = logger
-        self.log = log = logger.pipe.named(process="master", pid=os.getpid())
+        self.loggers = loggers
+        self.log = log = loggers[0].pipe.named(process="master", pid=os.getpid())
         tables = GoodTables(inherited.tables if inherited else None)
         number = inherited.generation + 1 if inherited else 1
         self.generation = Generation(loaded, number, tables, needs_all_tables=inherited is not None)
@@ -97,7 +100,7 @@ class Master:
         self.stopper = Stopper(sockets, self.workers, log, self.notifier)
         commands = MasterCommands(self.describe, self.reload, self.workers.scale_to, self.stop, keeper.command)
         self.control = ControlServer(control_listener, self.loop, commands)
-        self.helpers = Helpers(logger, exporter, watcher, log)
+        self.helpers = Helpers(loggers, exporter, watcher, log)
         self.reload_later = False
         self.started = False
         self.started_ns = time.monotonic_ns()
@@ -122,7 +125,7 @@ class Master:
             sockets,
             self.generation,
             self.workers,
-            self.logger.losses,
+            [logger.losses for logger in self.loggers],
             self.helpers.describe(),
             self.keeper,
             self.zones.describe(),
@@ -135,6 +138,8 @@ class Master:
         self.signals.catch()
         # It wakes the loop; signals are taken before all else in any case.
         self.loop.register(self.signals, lambda _events: None)
+        for logger in self.loggers:
+            self.loop.register(logger, logger.asked)
         self.keeper.listen(self.loop)
         if not self.takeover.under_way:
             self.control.start()
@@ -158,6 +163,7 @@ class Master:
         slept = now_s - self.last_turn_s > self.generation.settings.server.hang_timeout / 2
         self.last_turn_s = now_s
         self.reloader.tick(now_s)
+        self.control.tick(now_s)
         if self.reload_later and self.started and not self.takeover.old_master_hands_over:
             self.reload_later = False
             self.reload()
@@ -172,7 +178,8 @@ class Master:
         if not self.stopping:
             self.helpers.keep(now_s, self.control.adopt)
         self.stopper.tick(now_s)
-        self.logger.losses.look(now_s)
+        for logger in self.loggers:
+            logger.losses.look(now_s)
         if self.workers.deadlines.beating(self.workers.alive.values(), now_s):
             self.notifier.watchdog(now_s)
 
@@ -288,12 +295,17 @@ class Master:
             self.stopper.kill("interrupted twice")
         self.stop()
 
+    def reopen_logs(self) -> None:
+        """USR1: their files were rotated."""
+        for logger in self.loggers:
+            logger.reopen()
+
     SIGNALS: ClassVar[dict[int, Callable[[Master], None]]] = {
         signal.SIGCHLD: reap,
         signal.SIGTERM: stop,
         signal.SIGINT: stop_or_kill,
         signal.SIGHUP: reload,
-        signal.SIGUSR1: lambda self: self.logger.reopen(),
+        signal.SIGUSR1: reopen_logs,
         signal.SIGUSR2: upgrade,
         signal.SIGTTIN: lambda self: self.scale_by(1),
         signal.SIGTTOU: lambda self: self.scale_by(-1),
@@ -306,5 +318,6 @@ class Master:
         self.helpers.finish(remove=not self.replaced)
         self.keeper.end()
         self.log.event("info", "stopped")
-        self.logger.finish()
+        for logger in reversed(self.loggers):
+            logger.finish()
         self.control.close()

@@ -76,7 +76,7 @@ class WorkerMessages:
                 assert_never(message)
 
     def _ready(self, worker: Worker, state: WorkerState) -> None:
-        worker.ready = True
+        worker.mark_ready()
         worker.state = state
         self._log.event("info", "worker ready", worker=worker.slot, worker_pid=worker.pid)
         self._on_ready()

@@ -8,7 +8,8 @@ An answer that takes time raises MustWait. Whoever decides then takes the memo o
 others, puts the answer into it once it has come (`receive`), and decides again with it (`resume`).
 
 How is asked is the mode's: `live` asks and counts, `peeking` looks and leaves everything as it is (explain),
-`NOT_ASKED` asks nothing (check, samples), and with `answered_by` somebody else has the answers (the shadow policy).
+`NOT_ASKED` asks nothing (check, samples), with `answered_by` somebody else has the answers (the shadow policy), and
+`recorded` are those that a log has.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ class MustWait(BaseException):
 
 class Mode(NamedTuple):
     """How questions are answered: by `ask` those to the store, by `ask_world` those to the DNS and to services. Both
-    may raise MustWait. `tell`: what actions remember and forget; None: nothing is done.
+    may raise MustWait. `tell`: what actions remember and forget; None: nothing is done. `recorded`: what an ACL has
+    answered this request in the past; None: nothing is known of it.
     """
 
     ask: Ask
     ask_world: Ask
     tell: Tell | None = None
+    recorded: Callable[[Acl], Given | None] | None = None
 
 
 def _not_asked(_question: Question[object]) -> object:
@@ -93,7 +96,7 @@ NOT_ASKED: Final = Mode(_not_asked, _not_asked)
 
 class Given(NamedTuple):
     """What an ACL has answered. `holds`: None where that cannot be known, with the `reason`; `not_asked`: why nobody
-    asked.
+    asked; `is_recorded`: it was answered in the past, and a log has kept that.
     """
 
     holds: bool | None
@@ -103,6 +106,7 @@ class Given(NamedTuple):
     reason: str = ""
     question: Question[object] | None = None
     answer: object = None
+    is_recorded: bool = False
 
 
 _NOTHING_TO_ASK: Final = Given(holds=False)
@@ -116,13 +120,17 @@ class Memo(NamedTuple):
 
 
 class Answers:
-    """Of one request, until the next one begins. `answered` counts them; `on_lost` gets what an action could not do."""
+    """Of one request, until the next one begins. `answered` counts them; `on_lost` gets what an action could not do;
+    `given` is known already, by the numbers of ACLs.
+    """
 
-    def __init__(self, mode: Mode, on_lost: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, mode: Mode, on_lost: Callable[[str], None] | None = None, given: Mapping[int, Given] | None = None
+    ) -> None:
         self.mode = mode
         self.answered: Answered = Counter()
         self._on_lost = on_lost
-        self._given: dict[int, Given] = {}
+        self._given: dict[int, Given] = dict(given or {})
         self._done: set[int] = set()
         self._resumed = False
 
@@ -171,15 +179,53 @@ class Answers:
         return given.holds
 
     def value(self, acl: Acl, values: Mapping[str, str | None]) -> str:
-        """What `{match.ACL}` puts in. An ACL that is asked once is not asked for it: it was, or has nothing to say."""
-        if acl.asked_once:
-            given = self._given.get(acl.number)
-            found = given.finding if given else None
-        else:
-            found = acl.find(values)
+        """What `{match.ACL}` puts in; of an ACL of type `any` that of the term that was met. An ACL that is asked once
+        is not asked for it: it was, or has nothing to say.
+        """
+        found = self.finding(acl, values)
         if found is None:
             return ""
         return (found.entry.value or "") if found.entry else found.value
+
+    def finding(self, acl: Acl, values: Mapping[str, str | None]) -> Finding | None:
+        """What makes an ACL hold; of one that is asked once, what it has answered."""
+        if acl.terms:
+            met = self.met_term(acl, values)
+            return self.finding(met[0], values) if met and not met[1] else None
+        if acl.is_score:
+            return None
+        if not acl.asked_once:
+            return acl.find(values)
+        given = self._given.get(acl.number)
+        return given.finding if given else None
+
+    def met_term(self, acl: Acl, values: Mapping[str, str | None]) -> tuple[Acl, bool] | None:
+        """The term by which an ACL of type `any` holds. None where there is none, and behind one for a score, whose
+        answer was another one then.
+        """
+        for term, negated in acl.terms:
+            if term.changes or self._answer(term, values) is (not negated):
+                return None if term.changes else (term, negated)
+        return None
+
+    def known(self, acl: Acl) -> Given | None:
+        """What an ACL that is asked once has answered; None where nobody has asked."""
+        return self._given.get(acl.number)
+
+    def _answer(self, acl: Acl, values: Mapping[str, str | None]) -> bool | None:
+        """What an ACL has answered this request. None: it cannot be known, has failed, or was not asked."""
+        if acl.terms:
+            met = [None if (one := self._answer(term, values)) is None else one is not not_ for term, not_ in acl.terms]
+            return True if True in met else None if None in met else False
+        if acl.asked_once:
+            given = self._given.get(acl.number)
+            return given.holds if given else None
+        if acl.unknown_attribute(values, values["protocol_state"] or ""):
+            return None
+        try:
+            return acl.find(values) is not None
+        except Exception:  # noqa: BLE001 - what fails is not met
+            return None
 
     def answer_to(self, question: Question[object]) -> object:
         """What an equal question of this request was answered. Raises NotAskedError, and what the store raised."""
@@ -216,6 +262,8 @@ class Answers:
     def _ask(self, acl: Acl, values: Mapping[str, str | None]) -> Given:
         matcher = acl.asks
         assert matcher is not None
+        if self.mode.recorded and (given := self.mode.recorded(acl)):
+            return given
         question: Question[object] | None = None
         try:
             question = matcher.question(values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forkpolicy.errors import ForkpolicyError
 
@@ -31,10 +31,10 @@ class Answer(enum.Enum):
     NOT_ASKED = "not asked"
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """One ACL that was looked at. `reason`: the attribute that is not known, why it failed, was not asked or got no
-    answer, or the score so far; `given`: what one answered that is asked once.
+class Looked(NamedTuple):
+    """One ACL that was looked at. `finding`: what makes it hold, or the entry whose value is not as wanted; `reason`:
+    the attribute that is not known, why it failed, was not asked or got no answer, or the score so far; `given`: what
+    one answered that is asked once; `terms`: what one of type `any` has looked at, and whether each was negated.
     """
 
     acl: Acl
@@ -42,6 +42,16 @@ class Looked:
     finding: Finding | None = None
     reason: str = ""
     given: Given | None = None
+    terms: tuple[tuple[Looked, bool], ...] = ()
+
+    @property
+    def all_looked(self) -> tuple[Looked, ...]:
+        """Itself, and whatever its terms have looked at."""
+        return (self, *(each for looked, _ in self.terms for each in looked.all_looked))
+
+    def is_met(self, *, negated: bool) -> bool:
+        """Whether the term is met that this is the ACL of."""
+        return self.answer is (Answer.NOT if negated else Answer.HOLDS)
 
 
 @dataclass(slots=True)
@@ -115,7 +125,7 @@ class _Run:
             if looked.answer is Answer.FAILED:
                 tried.failed = True
                 self.failure = f"acl {acl.name}: {looked.reason}"
-            elif looked.answer is not (Answer.NOT if negated else Answer.HOLDS):
+            elif not looked.is_met(negated=negated):
                 tried.failed = False
                 return tried
         tried.fired = not tried.failed
@@ -124,11 +134,13 @@ class _Run:
     def look(self, acl: Acl) -> Looked:
         """Ask an ACL, at most once a request; the score alone may change meanwhile."""
         looked = self.answers.get(acl.number)
-        if looked is None or acl.is_score:
+        if looked is None or acl.changes:
             looked = self.answers[acl.number] = self._ask(acl)
         return looked
 
     def _ask(self, acl: Acl) -> Looked:
+        if acl.terms:
+            return self._ask_terms(acl)
         unknown = acl.unknown_attribute(self.values, self.state)
         if unknown:
             return Looked(acl, Answer.UNKNOWN, reason=unknown)
@@ -139,7 +151,23 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - whatever fails, a table or our own code, is never "does not hold"
             return Looked(acl, Answer.FAILED, reason=_why(error))
         reason = f"score {self.score:g}" if acl.is_score else ""
-        return Looked(acl, Answer.HOLDS if found else Answer.NOT, found, reason)
+        return Looked(acl, Answer.HOLDS if found else Answer.NOT, found or acl.missed(self.values), reason)
+
+    def _ask_terms(self, acl: Acl) -> Looked:
+        """Up to the first that is met. None is: it fails if one failed, and cannot be known if one cannot."""
+        looked: list[tuple[Looked, bool]] = []
+        for term, negated in acl.terms:
+            each = self.look(term)
+            looked.append((each, negated))
+            if each.is_met(negated=negated):
+                finding = None if negated else each.finding
+                return Looked(acl, Answer.HOLDS, finding, f"{'!' * negated}{term.name} is met", terms=tuple(looked))
+        for answer in (Answer.FAILED, Answer.NOT_ASKED, Answer.UNKNOWN):
+            found = next((each for each, _ in looked if each.answer is answer), None)
+            if found:
+                reason = f"acl {found.acl.name}: {found.reason}" if answer is Answer.FAILED else _no_answer(found)
+                return Looked(acl, answer, reason=reason, terms=tuple(looked))
+        return Looked(acl, Answer.NOT, reason="no term is met", terms=tuple(looked))
 
     def effect(self, tried: Tried) -> Rule | None:
         """What a fired (or failed) rule does: decide, or note something and go on."""
@@ -165,6 +193,14 @@ def _looked(acl: Acl, given: Given) -> Looked:
         return Looked(acl, Answer.NOT_ASKED, reason=given.not_asked, given=given)
     answers = {True: Answer.HOLDS, False: Answer.NOT, None: Answer.UNKNOWN}
     return Looked(acl, answers[given.holds], given.finding, given.reason, given)
+
+
+def _no_answer(looked: Looked) -> str:
+    return (
+        f"{looked.acl.name} was not asked"
+        if looked.answer is Answer.NOT_ASKED
+        else f"{looked.acl.name} cannot be known"
+    )
 
 
 def _why(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 An ACL is seen as what its matchers cover: atoms and spans, one of which is enough. `check` asks this about rules that
 can never fire; it is exact where it says yes, and says no where nobody can tell (an expression against a name). One
-index for all ACLs, so that ten thousand of them cost a look-up each.
+index for all ACLs, so that ten thousand of them cost a look-up each. An ACL of type `any` holds whenever one of its
+terms does, and implies what all of them imply.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ MANY = 256
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """One ACL. `space` is that of its matchers where it is the same for all."""
+    """One ACL. `space` is that of its matchers where it is the same for all; `terms`: those of an ACL of type `any`."""
 
     attributes: frozenset[str]
     extents: tuple[Extent, ...]
     atoms: frozenset[Atom]
     spans: frozenset[Span]
     space: str
+    terms: tuple[tuple[Acl, bool], ...] = ()
 
     @classmethod
     def of(cls, acl: Acl) -> _Known:
@@ -38,11 +40,12 @@ class _Known:
         atoms = frozenset(atom for each in extents for atom in each.atoms)
         spans = frozenset(span for each in extents for span in each.spans)
         spaces = {each.space for each in extents}
-        return cls(frozenset(acl.attributes), extents, atoms, spans, spaces.pop() if len(spaces) == 1 else "")
+        space = spaces.pop() if len(spaces) == 1 else ""
+        return cls(frozenset(acl.attributes), extents, atoms, spans, space, acl.terms)
 
     @property
-    def identity(self) -> tuple[frozenset[str], frozenset[Atom], frozenset[Span]]:
-        """Equal for ACLs that mean the same, whatever they are called."""
+    def identity(self) -> Hashable:
+        """Equal for ACLs that mean the same, whatever they are called. Those of type `any` see `Implication`."""
         return (self.attributes, self.atoms, self.spans)
 
     @property
@@ -82,6 +85,8 @@ class Implication:
     _by_span: dict[str, dict[Span, list[int]]] = field(default_factory=dict)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _wider: dict[int, frozenset[int]] = field(default_factory=dict)
+    # The ACLs of type `any` that have an ACL as a term.
+    _with_term: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, acls: Iterable[Acl]) -> Implication:
@@ -93,19 +98,23 @@ class Implication:
 
     def number(self, acl: Acl) -> int:
         """The same number for ACLs that mean the same."""
-        return self._numbers[self._known[acl.number].identity]
+        return self._numbers[self._identity(self._known[acl.number])]
 
     def wider(self, acl: Acl) -> frozenset[int]:
         """The numbers of all ACLs that hold whenever this one does, itself included."""
         number = self.number(acl)
         found = self._wider.get(number)
         if found is None:
-            found = self._wider[number] = frozenset(self._implied(acl, number))
+            found = self._wider[number] = frozenset(self._with_any(self._implied(acl, number)))
         return found
 
     def exclude(self, one: Acl, other: Acl) -> bool:
         """Whether two ACLs can never hold together; False also where nobody can tell."""
         first, second = self._known[one.number], self._known[other.number]
+        if first.terms:
+            return all(not negated and self.exclude(term, other) for term, negated in first.terms)
+        if second.terms:
+            return self.exclude(other, one)
         if not first.space or first.space != second.space:
             return False
         if len(first.atoms) > FEW or len(second.atoms) > FEW:
@@ -116,21 +125,41 @@ class Implication:
 
     def names(self, acl: Acl, atom: Atom) -> bool:
         """Whether an ACL has that very value."""
-        return atom in self._known[acl.number].atoms
+        return any(atom in self._known[each.number].atoms for each in acl.alternatives)
 
     def _add(self, acl: Acl) -> None:
         known = self._known[acl.number] = _Known.of(acl)
-        if known.identity in self._numbers:
+        identity = self._identity(known)
+        if identity in self._numbers:
             return
-        self._numbers[known.identity] = acl.number
+        self._numbers[identity] = acl.number
+        for term, negated in known.terms:
+            if not negated:
+                self._with_term.setdefault(self.number(term), []).append(acl.number)
         for atom in known.atoms:
             self._by_atom.setdefault(atom, []).append(acl.number)
         for span in known.spans:
             self._by_span.setdefault(span[0], {}).setdefault(span, []).append(acl.number)
 
+    def _identity(self, known: _Known) -> Hashable:
+        """Terms are declared before what asks them, so they have numbers."""
+        terms = frozenset((self.number(term), negated) for term, negated in known.terms)
+        return ("any", terms) if terms else known.identity
+
+    def _with_any(self, numbers: Iterable[int]) -> set[int]:
+        """The same, and all of type `any` of which a term is among them."""
+        found, fresh = set[int](), set(numbers)
+        while fresh:
+            found |= fresh
+            others = (self._with_term.get(number, ()) for number in fresh)
+            fresh = {number for several in others if len(several) <= MANY for number in several} - found
+        return found
+
     def _implied(self, acl: Acl, number: int) -> Iterator[int]:
         known = self._known[number]
         yield number
+        if known.terms and not any(negated for _, negated in known.terms):
+            yield from frozenset.intersection(*(self.wider(term) for term, _ in known.terms))
         if acl.is_score or not 0 < known.size <= FEW:
             return
         # The value that the fewest others hold leaves the fewest to compare with.

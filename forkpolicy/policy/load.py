@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
+from forkpolicy.policy.in_front import put_in_front
 from forkpolicy.policy.matchers.context import BuildContext
+from forkpolicy.policy.matchers.table_value import PREFIX, split_table_value
 from forkpolicy.policy.nodes import AclStatement, TableStatement
 from forkpolicy.policy.parser import parse_policy
-from forkpolicy.policy.plan.index import COSTS_US
 from forkpolicy.policy.policy import Policy
 from forkpolicy.policy.resolve import Resolver
+from forkpolicy.policy.restricted import (
+    check_actions,
+    check_restricted,
+    first_mistakes,
+    is_table_of_others,
+    place_of,
+)
 from forkpolicy.protocol.reply import parse_reply
+from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from forkpolicy.policy.matchers.matcher import Lookup
+    from forkpolicy.policy.model import Model
     from forkpolicy.policy.nodes import Statement, TableDeclaration
+    from forkpolicy.policy.parser import Parsed
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.state.store import Answering
 
-# What the values of a table may be taken for: limits of a rate, and by ACLs of the types of these names.
-VALUES_AS = ("limits", "country", "asn")
+# What the values of a table may be taken for: limits of a rate, numbers that are compared, and by ACLs of the types of
+# these names.
+VALUES_AS = ("limits", "number", "country", "asn")
 ON_ERROR = "DEFER_IF_PERMIT 4.3.0 Policy temporarily unavailable"
 
 
@@ -38,34 +49,65 @@ def load_policy(
     views: Views | None = None,
     on_error: str = ON_ERROR,
     clock: Callable[[], float] = time.time,
-    index_costs_us: Mapping[type, float] = COSTS_US,
+    index_costs_us: Mapping[type, float] | None = None,
     also_wanted: Sequence[str] = (),
     store: Answering | None = None,
     skips_failures: bool = False,
     own_sockets: Sequence[str] = (),
+    in_front: str = "",
+    restricts_front: bool = False,
 ) -> tuple[Policy, list[Diagnostic]]:
     """The policy and its warnings. `lookup_for` gives the table that a declaration means; it opens
     nothing yet. `views` of addresses are those of `rewriting`; None: as they came. `also_wanted` are attributes that
     somebody else reads of the same requests. `store` has what the policy remembers; with `skips_failures` an ACL cannot
     be known when that fails, unless it says otherwise. `own_sockets`: endpoints of this server, which it must not ask.
+    `in_front`: a file of statements that stand in front of the policy's first rule; `restricts_front`: as those of a
+    restricted file.
     """
-    files = files or Files()
-    parsed = parse_policy(path, files)
-    context = BuildContext(files, {}, delimiter, clock, skips_failures, own_sockets)
-    declarations = {each.name: each for each in _declarations(parsed.statements)}
-    resolver = Resolver(context, lambda declared: lookup_for(declarations[declared.name]))
-    model = resolver.resolve(parsed.statements, on_error)
-    diagnostics = [*parsed.diagnostics, *context.diagnostics]
-    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
-        raise ConfigError(in_order(diagnostics, parsed.paths))
+    context = BuildContext(files or Files(), {}, delimiter, clock, skips_failures, own_sockets)
+    model, paths, diagnostics = _resolved(
+        path, lookup_for, context, on_error, in_front, restricts_front=restricts_front
+    )
     return Policy(
         model,
-        tuple(parsed.paths),
+        tuple(paths),
         views=views,
         index_costs_us=index_costs_us,
         also_wanted=also_wanted,
         store=store,
-    ), in_order(diagnostics, parsed.paths)
+        restricted=context.restricted,
+    ), diagnostics
+
+
+def check_policy(path: str, lookup_for: Callable[[TableDeclaration], Lookup], files: Files) -> list[Diagnostic]:
+    """The warnings about a policy that nobody will ask: no plan is made. Raises ConfigError as `load_policy` does."""
+    return _resolved(path, lookup_for, BuildContext(files, {}), ON_ERROR)[2]
+
+
+def _resolved(
+    path: str,
+    lookup_for: Callable[[TableDeclaration], Lookup],
+    context: BuildContext,
+    on_error: str,
+    in_front: str = "",
+    *,
+    restricts_front: bool = False,
+) -> tuple[Model, list[str], list[Diagnostic]]:
+    """What a policy means, the files that it was read from, and its warnings."""
+    parsed = parse_policy(path, context.files)
+    if in_front:
+        put_in_front(parsed, parse_policy(in_front, context.files, restricted=restricts_front))
+    parsed.diagnostics += check_restricted(parsed)
+    # A table of a restricted file is a mistake, and nothing below knows such a one.
+    parsed.statements = [each for each in parsed.statements if not is_table_of_others(each, parsed.restricted)]
+    context.restricted = frozenset(parsed.restricted)
+    declarations = {each.name: each for each in _declarations(parsed)}
+    resolver = Resolver(context, lambda declared: lookup_for(declarations[declared.name]))
+    model = resolver.resolve(parsed.statements, on_error)
+    diagnostics = [*parsed.diagnostics, *context.diagnostics, *check_actions(model, parsed.restricted)]
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        raise ConfigError(list(first_mistakes(in_order(diagnostics, parsed.paths), parsed.restricted)))
+    return model, parsed.paths, in_order(diagnostics, parsed.paths)
 
 
 def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> list[TableDeclaration]:
@@ -75,20 +117,29 @@ def declared_tables(path: str, shadow: str = "", files: Files | None = None) -> 
     """
     files = files or Files()
     parsed = parse_policy(path, files)
-    if parsed.diagnostics:
-        raise ConfigError(parsed.diagnostics)
-    statements = [*parsed.statements, *(parse_policy(shadow, files).statements if shadow else ())]
-    return _declarations(statements)
+    wrong = [each for each in parsed.diagnostics if each.path not in parsed.restricted]
+    if wrong:
+        raise ConfigError(wrong)
+    if shadow:
+        also = parse_policy(shadow, files)
+        parsed.statements += also.statements
+        parsed.restricted |= also.restricted
+    return _declarations(parsed)
 
 
-def _declarations(statements: Sequence[Statement]) -> list[TableDeclaration]:
-    """Each table with what the statements ask it for."""
+def _declarations(parsed: Parsed) -> list[TableDeclaration]:
+    """Each table with what the policy asks it for; what restricted files ask changes no compile."""
+    statements = [each for each in parsed.statements if place_of(each).path not in parsed.restricted]
     asked, values = _asked_together(statements), _values_as(statements)
     tables = [statement.declaration for statement in statements if isinstance(statement, TableStatement)]
     # The first of a name counts: two in one policy are a mistake that loading it tells.
     named = {each.name: each for each in reversed(tables)}
     return [
-        replace(each, key_attributes=asked.get(each.name, ()), values_as=tuple(sorted(values.get(each.name, ()))))
+        each._replace(
+            # A table of several columns says itself what its key is.
+            key_attributes=() if KINDS[each.kind].columns else asked.get(each.name, ()),
+            values_as=tuple(sorted(values.get(each.name, ()))),
+        )
         for each in reversed(named.values())
     ]
 
@@ -99,11 +150,15 @@ def _values_as(statements: Iterable[Statement]) -> dict[str, set[str]]:
     for statement in statements:
         if not isinstance(statement, AclStatement):
             continue
-        for word in statement.values:
-            option, table, name = word.text.rpartition("table:")
-            kind = option.lower().removesuffix("=") or statement.type_name.text.lower()
-            if table and kind in VALUES_AS:
-                found.setdefault(name, set()).add(kind)
+        for word in (statement.type_name, *statement.values):
+            option, table, _ = word.text.rpartition(PREFIX)
+            if not table:
+                continue
+            value = split_table_value(word.text[len(option) :])
+            named = option.removesuffix("=") or statement.type_name.text
+            kind = "number" if value.is_numeric else named.lower()
+            if kind in VALUES_AS:
+                found.setdefault(value.name, set()).add(kind)
     return found
 
 
@@ -113,11 +168,11 @@ def _asked_together(statements: Iterable[Statement]) -> dict[str, tuple[str, ...
     for statement in statements:
         if not isinstance(statement, AclStatement):
             continue
-        pair = statement.type_name.text.lower().startswith("table:")
-        names = [statement.type_name] if pair else [word for word in statement.values if word.text.startswith("table:")]
+        pair = statement.type_name.text.lower().startswith(PREFIX)
+        names = [statement.type_name] if pair else [word for word in statement.values if word.text.startswith(PREFIX)]
         values = tuple(word.text.lower().strip("{}") for word in statement.values if word.text.lower() != "silent")
         for word in names:
-            asked.setdefault(word.text[len("table:") :], []).append(values if pair else ("",))
+            asked.setdefault(split_table_value(word.text).name, []).append(values if pair else ("",))
     return {name: _merged(found) for name, found in asked.items()}
 
 

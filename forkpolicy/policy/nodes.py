@@ -6,7 +6,6 @@ show the line and a caret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from forkpolicy.errors import Diagnostic
@@ -45,13 +44,13 @@ class Word(NamedTuple):
         return Diagnostic(place.path, place.line, place.column, message, place.source, width, hint, "warning")
 
 
-@dataclass(frozen=True, slots=True)
-class TableStatement:
-    """`table NAME KIND SOURCE [SOURCE ...]`."""
+class TableStatement(NamedTuple):
+    """`table NAME KIND [may-shrink] SOURCE [SOURCE ...]`."""
 
     name: Word
     kind: Word
     sources: tuple[Word, ...]
+    may_shrink: bool = False
 
     @property
     def declaration(self) -> TableDeclaration:
@@ -60,8 +59,9 @@ class TableStatement:
         texts = tuple(source.text for source in self.sources)
         columns = tuple(source.place.column for source in self.sources)
         rests = tuple(self._from(at) for at in range(len(self.sources)))
+        kind = self.kind.text.lower()
         return TableDeclaration(
-            self.name.text, self.kind.text.lower(), texts, place.path, place.line, columns, rests=rests
+            self.name.text, kind, texts, place.path, place.line, columns, rests=rests, may_shrink=self.may_shrink
         )
 
     def _from(self, at: int) -> str:
@@ -71,13 +71,13 @@ class TableStatement:
         return "\n".join([begin.source[begin.column - 1 :], *list(lines.values())[1:]]).rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class TableDeclaration:
+class TableDeclaration(NamedTuple):
     """A table that a policy declares. Relative sources are relative to the directory of `path`, the declaring file.
     `key_attributes`: the attributes that the policy asks it for together, each "" where it asks for different ones;
-    as many words of a source's line are its key. `values_as`: what the policy takes its values for, "limits", "country"
-    or "asn". `rests`: the statement from each source to its end, as it stands
-    in that file.
+    as many words of a source's line are its key. `values_as`: what the policy takes its values for, "limits", "number",
+    "country" or "asn". `rests`: the statement from each source to its end, as it stands
+    in that file. `may_shrink`: a compile may empty it or take most of its entries, as with a list that people edit.
+    `others_below`: the directory of another user, whose sources a compile reads with care; empty: there is none.
     """
 
     name: str
@@ -89,6 +89,8 @@ class TableDeclaration:
     key_attributes: tuple[str, ...] = ()
     rests: tuple[str, ...] = ()
     values_as: tuple[str, ...] = ()
+    may_shrink: bool = False
+    others_below: str = ""
 
     @property
     def key_words(self) -> int:
@@ -96,8 +98,7 @@ class TableDeclaration:
         return max(1, len(self.key_attributes))
 
 
-@dataclass(frozen=True, slots=True)
-class AclStatement:
+class AclStatement(NamedTuple):
     """`acl NAME TYPE VALUE [VALUE ...]`; several with one name and one type add their values."""
 
     name: Word
@@ -105,24 +106,21 @@ class AclStatement:
     values: tuple[Word, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ActionStatement:
+class ActionStatement(NamedTuple):
     """`action NAME REPLY [TEXT]`; `reply` is the rest of the statement, one blank between its words."""
 
     name: Word
     reply: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(NamedTuple):
     """One `[!]ACL` of a rule."""
 
     word: Word
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AccessStatement:
+class AccessStatement(NamedTuple):
     """`access [!]ACL ... [ACTION]`. `clauses` has the action's word too: only names tell which is which."""
 
     keyword: Word

@@ -22,7 +22,7 @@ from forkpolicy.policy.nodes import (
     TableStatement,
     Word,
 )
-from forkpolicy.tables.kinds import KINDS
+from forkpolicy.tables.kinds import check_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,29 +33,41 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NOTHING_TO_CONTINUE = "a line that begins with white space continues the one before, and there is none"
 NO_COMMENT = 'a comment stands on a line of its own, "{}" does not begin one behind a statement'
+MAY_SHRINK = "may-shrink"
+RESTRICTED = "restricted"
+# How much a word is like MAY_SHRINK that was meant to be it: `mayshrink`, `may_shrink`, `--allow-shrink`.
+MEANT = 0.65
 KEYWORDS = ("table", "acl", "action", "access", "include")
 # An expression between slashes that a comma or the end of the word follows.
 SLASHED = re.compile(r"/(?>\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\])+?/(?=,|$)")
 # A word whose value has commas of its own.
 OPTION = re.compile(
-    r"(?:auto|backend|count|delay|fail|keep|lifetime|limits|mask|refused|root|time|window)=", re.IGNORECASE
+    r"(?:auto|backend|count|delay|fail|keep|lifetime|limits|mask|refused|root|time|window)=|table:[^=!<>,]*[=!<>]",
+    re.IGNORECASE,
 )
 # Deep enough for any layout of files. A loop is found before by its names, if each file has one name only.
 MAX_INCLUDE_DEPTH = 16
+# Of a restricted file: its writer fills no log with them.
+MOST_MISTAKES = 20
 
 
 @dataclass
 class Parsed:
-    """All statements in the order of the files, all diagnostics, and the files read."""
+    """All statements in the order of the files, all diagnostics, and the files read. `restricted`: those of them that
+    another user writes (restricted.py).
+    """
 
     statements: list[Statement] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    restricted: set[str] = field(default_factory=set)
 
 
-def parse_policy(path: str, files: Files) -> Parsed:
-    """Parse a policy file and what it includes. Never raises for what stands in a file: see `Parsed.diagnostics`."""
-    parsed = Parsed()
+def parse_policy(path: str, files: Files, *, restricted: bool = False) -> Parsed:
+    """Parse a policy file and what it includes. Never raises for what stands in a file: see `Parsed.diagnostics`.
+    `restricted`: it is itself one that another user writes, and includes nothing.
+    """
+    parsed = Parsed(restricted={path} if restricted else set())
     _parse_file(path, files, parsed, ())
     return parsed
 
@@ -67,16 +79,20 @@ def _parse_file(path: str, files: Files, parsed: Parsed, including: tuple[str, .
         parsed.diagnostics += error.diagnostics
         return
     parsed.paths.append(path)
+    before = len(parsed.diagnostics)
     for statement in _logical_lines(path, lines, parsed.diagnostics):
         words = _before_comment(statement, parsed.diagnostics)
         keyword = words[0].text.lower()
-        if keyword == "include":
+        if keyword == "include" and path not in parsed.restricted:
             _include(words, files, parsed, (*including, path))
             continue
         try:
             parsed.statements.append(_statement(keyword, words))
         except ConfigError as error:
             parsed.diagnostics += error.diagnostics
+        if path in parsed.restricted and len(parsed.diagnostics) - before >= MOST_MISTAKES:
+            parsed.diagnostics.append(words[0].error(f"{MOST_MISTAKES} mistakes: the rest of this file is not read"))
+            return
 
 
 def read_lines(path: str, files: Files) -> list[str]:
@@ -142,19 +158,38 @@ def _statement(keyword: str, words: list[Word]) -> Statement:
     parse = STATEMENTS.get(keyword)
     if parse:
         return parse(words)
+    if keyword == "include":
+        raise _wrong(words[0], "a restricted file includes no other")
     near = nearest(keyword, KEYWORDS)
     hint = f'did you mean "{near}"?' if near else ""
     raise _wrong(words[0], f'unknown statement "{words[0].text}": expected {", ".join(KEYWORDS)}', hint)
 
 
 def _table(words: list[Word]) -> TableStatement:
-    _need(words, 4, "table NAME KIND SOURCE [SOURCE ...]")
+    form = f"table NAME KIND [{MAY_SHRINK}] SOURCE [SOURCE ...]"
+    _need(words, 4, form)
     kind = words[2].text.lower()
-    if kind not in KINDS:
-        near = nearest(kind, KINDS)
-        hint = f'did you mean "{near}"?' if near else ""
-        raise _wrong(words[2], f'unknown kind of table "{words[2].text}": expected {", ".join(KINDS)}', hint)
-    return TableStatement(_name(words[1]), words[2], tuple(words[3:]))
+    try:
+        check_kind(kind)
+    except ValueError as error:
+        raise _wrong(words[2], str(error)) from error
+    may_shrink = _may_shrink(words)
+    if may_shrink:
+        _need(words, 5, form)
+    return TableStatement(_name(words[1]), words[2], tuple(words[3 + may_shrink :]), may_shrink)
+
+
+def _may_shrink(words: list[Word]) -> bool:
+    """Whether the word stands behind the kind. Raises ConfigError where it is misspelt or stands behind a source."""
+    first, *more = words[3:]
+    is_said = first.text.lower() == MAY_SHRINK
+    if not is_said and not set("./:").intersection(first.text) and nearest(first.text, (MAY_SHRINK,), MEANT):
+        hint = f'did you mean "{MAY_SHRINK}"? A file of that name is written ./{first.text}'
+        raise _wrong(first, f'"{first.text}" is not a source', hint)
+    misplaced = next((word for word in more if word.text.lower() == MAY_SHRINK), None)
+    if misplaced:
+        raise _wrong(misplaced, f"expected {MAY_SHRINK} once, directly behind the kind, and then the sources")
+    return is_said
 
 
 def _acl(words: list[Word]) -> AclStatement:
@@ -174,10 +209,11 @@ def _action(words: list[Word]) -> ActionStatement:
 
 def _access(words: list[Word]) -> AccessStatement:
     _need(words, 2, "access [!]ACL [[!]ACL ...] [ACTION]")
-    return AccessStatement(words[0], tuple(_clause(word) for word in words[1:]))
+    return AccessStatement(words[0], tuple(parse_clause(word) for word in words[1:]))
 
 
-def _clause(word: Word) -> Clause:
+def parse_clause(word: Word) -> Clause:
+    """`[!]ACL`. Raises ConfigError."""
     text = word.text.removeprefix("!")
     negated = text != word.text
     if not text:
@@ -197,11 +233,16 @@ STATEMENTS: dict[str, Callable[[list[Word]], Statement]] = {
 
 
 def _include(words: list[Word], files: Files, parsed: Parsed, including: tuple[str, ...]) -> None:
-    if len(words) != 2:
-        parsed.diagnostics.append(words[0].error("expected one path or pattern: include PATH-OR-GLOB"))
+    is_restricted = len(words) == 3 and words[2].text.lower() == RESTRICTED
+    if len(words) != 2 + is_restricted:
+        expected = f"include PATH-OR-GLOB, or include PATH {RESTRICTED}"
+        parsed.diagnostics.append(words[0].error(f"expected one path or pattern: {expected}"))
         return
     word = words[1]
     path = str(Path(word.place.path).parent / word.text)
+    if is_restricted:
+        _include_restricted(word, path, files, parsed)
+        return
     found = files.glob(path) if re.search(r"[*?\[]", word.text) else [path]
     for each in found:
         chain = " -> ".join((*including, each))
@@ -212,6 +253,20 @@ def _include(words: list[Word], files: Files, parsed: Parsed, including: tuple[s
             parsed.diagnostics.append(word.error(message, "include some of them from a file nearer to the first"))
         else:
             _included(word, each, files, parsed, including)
+
+
+def _include_restricted(word: Word, path: str, files: Files, parsed: Parsed) -> None:
+    """A file that another user writes, and that includes nothing: it need not be there."""
+    if path in parsed.paths:
+        parsed.diagnostics.append(word.error(f"{path} is included already"))
+        return
+    parsed.restricted.add(path)
+    try:
+        files.read_of_others(path)
+    except ConfigError as error:
+        parsed.diagnostics += error.diagnostics
+        return
+    _parse_file(path, files, parsed, ())
 
 
 def _included(word: Word, path: str, files: Files, parsed: Parsed, including: tuple[str, ...]) -> None:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.policy.answers import NOT_ASKED, Answers, answered_by, live, peeking
 from forkpolicy.policy.evaluate import evaluate
 from forkpolicy.policy.outcome import Outcome
-from forkpolicy.policy.plan.index import COSTS_US
-from forkpolicy.policy.plan.plan import plan
 from forkpolicy.policy.results import WHOLE_REPLY, whole_reply
+from forkpolicy.policy.template import SHOWN_CODE
 from forkpolicy.postfix.addresses import door
 from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, encode, parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from forkpolicy.policy.answers import Answered, Ask, Memo, Mode, MustWait
+    from forkpolicy.policy.answers import Answered, Ask, Given, Memo, Mode, MustWait
     from forkpolicy.policy.evaluate import Trace
-    from forkpolicy.policy.matchers.matcher import Lookup
-    from forkpolicy.policy.model import Model, Rule
+    from forkpolicy.policy.matchers.matcher import Finding, Lookup
+    from forkpolicy.policy.model import Acl, Model, Rule
     from forkpolicy.postfix.addresses import Views
     from forkpolicy.protocol.layout import Values
     from forkpolicy.state.store import Answering, Question
@@ -45,11 +45,13 @@ class Policy:
         paths: tuple[str, ...],
         *,
         views: Views | None = None,
-        index_costs_us: Mapping[type, float] = COSTS_US,
+        index_costs_us: Mapping[type, float] | None = None,
         also_wanted: Sequence[str] = (),
         store: Answering | None = None,
+        restricted: Collection[str] = (),
     ) -> None:
         self.model = model
+        self.restricted = tuple(sorted(restricted))
         self.remembers = model.remembers
         self.asks_world = model.asks_world
         self._store = store
@@ -72,8 +74,22 @@ class Policy:
         self.noted: list[Outcome] = []
         self.on_failure: Callable[[str], None] = _ignore
         self.on_lost: Callable[[str], None] = _ignore
+        self._asked_once = [acl for acl in model.acls.values() if acl.asked_once]
         self._answers = Answers(live(store) if store else NOT_ASKED, self._lost)
-        self._planned = plan(model, self.wanted, self.outcomes, self.noted, views, self._answers, index_costs_us)
+        self._views, self._index_costs_us = views, index_costs_us
+
+    @cached_property
+    def _planned(self) -> Callable[..., Outcome]:
+        """The plan. Who only explains needs none."""
+        from forkpolicy.policy.plan.plan import plan  # noqa: PLC0415 - a tenth of what `explain` would import
+
+        return plan(
+            self.model, self.wanted, self.outcomes, self.noted, self._views, self._answers, self._index_costs_us
+        )
+
+    def prepare(self) -> None:
+        """Make the plan now, and not with the first decision."""
+        _ = self._planned
 
     @property
     def tables(self) -> Mapping[str, Lookup]:
@@ -126,15 +142,26 @@ class Policy:
 
         Raises MustWait if it takes time to answer an ACL; nothing else.
         """
+        planned = self._planned
         try:
-            return self._planned(*values)
+            return planned(*values)
         except Exception:  # noqa: BLE001 - a table or our own bug: what failed is weighed against the rest of its rule
             self.noted.clear()
             return self._decide_exactly(values)
 
-    def trace(self, values: Values, mode: Mode = NOT_ASKED, *, all_rules: bool = False) -> Trace:
-        """Decide the slow way and say why. Unless `mode` says how, the store is not asked."""
-        return self._trace(values, Answers(mode), all_rules=all_rules)
+    def trace(
+        self,
+        values: Values,
+        mode: Mode = NOT_ASKED,
+        *,
+        all_rules: bool = False,
+        given: Mapping[str, Given] | None = None,
+    ) -> Trace:
+        """Decide the slow way and say why. Unless `mode` says how, the store is not asked. `given`: known answers of
+        ACLs that are asked once, by name.
+        """
+        known = {self.model.acls[name].number: answer for name, answer in (given or {}).items()}
+        return self._trace(values, Answers(mode, given=known), all_rules=all_rules)
 
     def _trace(self, values: Values, answers: Answers, *, all_rules: bool = False) -> Trace:
         seen = self._understood(values)
@@ -149,11 +176,13 @@ class Policy:
         self.noted.clear()
         return noted
 
-    def reply(self, rule: Rule, values: Values) -> bytes:
-        """The bytes of a rule's reply; those of `on_error` where what was put in does not make a valid one."""
+    def reply(self, rule: Rule, values: Values, code: str = SHOWN_CODE) -> bytes:
+        """The bytes of a rule's reply; those of `on_error` where what was put in does not make a valid one. `code`: the
+        id under which the decision is logged.
+        """
         if rule.action.encoded:
             return rule.action.encoded
-        text, failure = self.result(rule, values)
+        text, failure = self.result(rule, values, code=code)
         if failure:
             self.on_failure(failure)
         return encode(text)
@@ -162,7 +191,9 @@ class Policy:
         """The reply (or the note of a `log` action) of a rule for one request, everything put in and cleaned."""
         return self.result(rule, values)[0]
 
-    def result(self, rule: Rule, values: Values, answers: Answers | None = None) -> tuple[str, str]:
+    def result(
+        self, rule: Rule, values: Values, answers: Answers | None = None, code: str = SHOWN_CODE
+    ) -> tuple[str, str]:
         """The text of a rule's reply, and why it is that of `on_error` where it is. `answers`: those of a trace, else
         those of the last decision.
         """
@@ -172,13 +203,34 @@ class Policy:
             return action.reply.text, ""
         given = answers or self._answers
         try:
-            text = render(values, lambda name, of: self._matched(name, of, given))
+            text = render(values, lambda name, of: self._matched(name, of, given), code)
             if action.checked:
                 parse_reply(text)
         except (ValueError, ForkpolicyError) as error:
             failure = f"action {action.name}: {error}"
             return self.model.error_rule.action.reply.text if action.kind == "reply" else f"log {failure}", failure
         return text, ""
+
+    @property
+    def asks_once(self) -> bool:
+        """Whether it has ACLs that remember or ask."""
+        return bool(self._asked_once)
+
+    def understood(self, values: Values) -> Values:
+        """The values of a request as the policy sees them."""
+        return self._understood(values)
+
+    def finding(self, acl: Acl, seen: Mapping[str, str | None]) -> Finding | None:
+        """What made an ACL hold for the last decision. Raises whatever a matcher cannot answer any more."""
+        return self._answers.finding(acl, seen)
+
+    def met_term(self, acl: Acl, seen: Mapping[str, str | None]) -> tuple[Acl, bool] | None:
+        """The term by which an ACL of type `any` held for the last decision, where that is known."""
+        return self._answers.met_term(acl, seen)
+
+    def given(self) -> Mapping[str, Given]:
+        """What each ACL that is asked once has answered for the last decision, by its name."""
+        return {acl.name: given for acl in self._asked_once if (given := self._answers.known(acl))}
 
     def _matched(self, acl_name: str, values: Values, answers: Answers) -> str:
         seen = dict(zip(self.wanted, self._understood(values), strict=True))

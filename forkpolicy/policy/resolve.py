@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.matchers.remembering.deeds import FORMS, parse_deed
+from forkpolicy.policy.matchers.remembering.forms import FORMS
+from forkpolicy.policy.matchers.table_value import PREFIX, split_table_value
 from forkpolicy.policy.matchers.types import build_matchers, type_diagnostic, type_named
+from forkpolicy.policy.matches import asks_service, check_matches, has_foreign_text
 from forkpolicy.policy.model import DEFAULT_ACTION, Acl, Action, Model, Rule
 from forkpolicy.policy.nodes import AccessStatement, AclStatement, ActionStatement, TableStatement, Word
 from forkpolicy.policy.results import WHOLE_REPLY, check_names, example, may_be_malformed
-from forkpolicy.policy.template import Template, parse_template
-from forkpolicy.protocol.reply import Reply, encode, parse_reply
+from forkpolicy.policy.template import CODE, Template, parse_template
+from forkpolicy.policy.terms import ANY, terms_of
+from forkpolicy.protocol.reply import VERBS, Reply, encode, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,14 +125,21 @@ class Resolver:
         words = [word for word in declared.words if word.text.lower() != "silent"]
         self.context.acl = name
         matchers = build_matchers(statement.type_name, words, self.context)
-        silent = len(words) != len(declared.words)
         type_name = statement.type_name.text.lower()
-        self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(matchers), silent)
+        terms = self._terms(statement.name, words) if type_name == ANY else ()
+        silent = len(words) != len(declared.words)
+        self.acls[name] = Acl(len(self.acls), statement.name, type_name, tuple(words), tuple(matchers), silent, terms)
+
+    def _terms(self, name: Word, words: list[Word]) -> tuple[tuple[Acl, bool], ...]:
+        places = {each: declared.type_word.place for each, declared in self.declared.items()}
+        terms, wrong = terms_of(name, words, self.acls, self.actions, places)
+        self.context.diagnostics += wrong
+        return terms
 
     def _check_order(self, word: Word) -> None:
         text = word.text.removeprefix("limits=")
-        name = text.removeprefix("table:")
-        if name != text and name in self.tables and name not in self.tables_so_far:
+        name = split_table_value(text).name if text.startswith(PREFIX) else ""
+        if name in self.tables and name not in self.tables_so_far:
             self.context.diagnostics.append(
                 word.error(f'table "{name}" is declared later: declare it before it is used')
             )
@@ -153,18 +163,21 @@ class Resolver:
             if verb.lower() == "score":
                 return Action(name, "score", word.place, Reply("score", word.text), amount=_amount(rest))
             if verb.lower() in FORMS:
+                from forkpolicy.policy.matchers.remembering.deeds import parse_deed  # noqa: PLC0415 - few policies have one
+
                 words = [Word(text, word.place) for text in rest.split()]
                 deed = parse_deed(verb.lower(), words, self.context)
                 return Action(name, "deed", word.place, Reply(deed.verb, word.text), deed=deed)
             template = parse_template(rest if verb.lower() == "log" else word.text)
-            self._check_matches(word, template)
-            if self._asks_service(template.whole_of):
-                replies = frozenset().union(*(each.replies for each in self.acls[template.whole_of].matchers))
+            self.context.diagnostics += check_matches(word, template, self.acls)
+            if asks_service(self.acls, template.whole_of):
+                replies = frozenset().union(*(each.replies for each in self.acls[template.whole_of].all_matchers))
                 return Action(name, "reply", word.place, Reply(WHOLE_REPLY, word.text), template, passes_on=replies)
             if verb.lower() == "log":
+                _refuse_code(template)
                 return Action(name, "log", word.place, Reply("log", _log_text(rest)), template)
             _refuse_names_in_verb(verb)
-            check_names(template, [name for name in template.matches if self._has_foreign_text(name)])
+            check_names(template, [name for name in template.matches if has_foreign_text(self.acls, name)])
             reply = parse_reply(example(template))
         except ValueError as error:
             self.context.diagnostics.append(word.error(str(error)))
@@ -173,29 +186,6 @@ class Resolver:
             return Action(name, "reply", word.place, reply, None, 0.0, encode(reply.text))
         upper = _upper_verb(word.text, reply)
         return Action(name, "reply", word.place, reply, upper, checked=may_be_malformed(reply, upper))
-
-    def _check_matches(self, word: Word, template: Template) -> None:
-        for name in template.matches:
-            acl = self.acls.get(name)
-            if acl is None:
-                near = nearest(name, self.acls)
-                hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before the action"
-                self.context.diagnostics.append(word.error(f'unknown acl "{name}" in "{{match.{name}}}"', hint))
-            elif acl.matchers and not acl.asks and not any(matcher.lookup for matcher in acl.matchers):
-                message = f'acl "{name}" asks no table and remembers nothing, so "{{match.{name}}}" is always empty'
-                self.context.diagnostics.append(word.error(message))
-            elif acl.asks:
-                acl.asks.put_in()
-        for name in template.texts:
-            if name in self.acls and not self._asks_service(name):
-                message = f'acl "{name}" asks no service, and only a service replies with a text'
-                self.context.diagnostics.append(word.error(message, f'did you mean "{{match.{name}}}"?'))
-
-    def _has_foreign_text(self, name: str) -> bool:
-        return name in self.acls and any(matcher.foreign_text for matcher in self.acls[name].matchers)
-
-    def _asks_service(self, name: str) -> bool:
-        return name in self.acls and any(matcher.endpoint for matcher in self.acls[name].matchers)
 
     def _access(self, statement: AccessStatement) -> None:
         clauses = list(statement.clauses)
@@ -222,8 +212,6 @@ class Resolver:
         name = clause.word.text
         if name in self.acls:
             return self.acls[name]
-        known = [*self.acls, *(self.actions if may_be_action else ())]
-        near = nearest(name, known)
         if name in self.actions:
             message, hint = f'"{name}" is an action: it stands at the end of the rule', ""
         elif name in self.declared:
@@ -231,9 +219,17 @@ class Resolver:
             message, hint = f'acl "{name}" is declared later, in line {place.line}: declare it before it is used', ""
         else:
             message = f'unknown {"acl or action" if may_be_action else "acl"} "{name}"'
-            hint = f'did you mean "{near}"?' if near else ""
+            hint = self._meant(name, may_be_action)
         self.context.diagnostics.append(clause.word.error(message, hint))
         return None
+
+    def _meant(self, name: str, may_be_action: bool) -> str:
+        near = nearest(name, [*self.acls, *(self.actions if may_be_action else ())])
+        if near:
+            return f'did you mean "{near}"?'
+        if name.upper() in VERBS:
+            return f'an action has a name, which stands here: "action NAME {name.upper()} ..."'
+        return ""
 
     def _twice(self, word: Word, what: str) -> None:
         self.context.diagnostics.append(word.error(f'{what} "{word.text}" is declared already'))
@@ -251,6 +247,12 @@ def _log_text(text: str) -> str:
     if not text.strip():
         raise ValueError('a log without a text: expected "log" and what is to be noted')
     return text
+
+
+def _refuse_code(template: Template) -> None:
+    # A note may stand in the log without its decision.
+    if CODE in template.names:
+        raise ValueError("{code} is the id of a decision that is logged, for the text of a reply: a note has none")
 
 
 def _amount(text: str) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.template import is_match
+from forkpolicy.policy.template import CODE, is_match
 from forkpolicy.protocol.reply import ONE_WORD, VERBS, parse_reply
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_names(template: Template, foreign: Collection[str] = ()) -> None:
     for name in chosen:
         if name.partition(".")[2] in foreign:
             raise ValueError(f"{verb} with {{{name}}} lets the server that is asked choose {what}: it is for texts")
-        if name not in NOT_OF_THE_CLIENT and not is_match(name):
+        if name not in NOT_OF_THE_CLIENT and not is_match(name) and name != CODE:
             allowed = ", ".join(f"{{{each}}}" for each in NOT_OF_THE_CLIENT)
             raise ValueError(f"{verb} with {{{name}}} lets the client choose {what}: use {{match.ACL}}, {allowed}")
 
@@ -45,7 +45,7 @@ def check_names(template: Template, foreign: Collection[str] = ()) -> None:
 def whole_reply(template: Template) -> Render:
     """The reply of a service as it is. What it renders raises ValueError where Postfix would not take that."""
     name = template.whole_of
-    return lambda values, match: parse_reply(match(name, values)).text
+    return lambda values, match, _code: parse_reply(match(name, values)).text
 
 
 def example(template: Template) -> str:

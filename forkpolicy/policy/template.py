@@ -9,39 +9,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from forkpolicy.errors import nearest
-from forkpolicy.protocol.attributes import ATTRIBUTES
+from forkpolicy.policy.parts import nearest_name, part_named
 from forkpolicy.protocol.layout import Values
 from forkpolicy.protocol.reply import MAX_CHARS, MAX_TEXT_BYTES, clean
+from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from forkpolicy.postfix.addresses import Views
 
-ADDRESS_PARTS: dict[str, tuple[str, bool | None]] = {
-    "sender_domain": ("sender", True),
-    "sender_localpart": ("sender", False),
-    "recipient_domain": ("recipient", True),
-    "recipient_localpart": ("recipient", False),
-}
 MATCH_PREFIX = "match."
+# The id of the decision in the log; it stands for itself where nothing is logged.
+CODE = "code"
+SHOWN_CODE = "{code}"
 # Of a service's reply what stands behind its first word.
 TEXT_PREFIX = "match-text."
 # What the world says of a request (the text of a header, another server's reply) is longer than an attribute.
 MAX_MATCH_CHARS = 400
 
 Match = Callable[[str, Values], str]
-Render = Callable[[Values, Match], str]
+Render = Callable[[Values, Match, str], str]
 
 PIECES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """Literal texts and names in turn: `((literal, ""), ("", name), ...)`."""
 
     pieces: tuple[tuple[str, str], ...]
@@ -70,15 +65,15 @@ class Template:
     @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes that are put in, whole or in part."""
-        own = (name for name in self.names if not is_match(name))
-        return tuple(dict.fromkeys(ADDRESS_PARTS.get(name, (name, None))[0] for name in own))
+        own = (part_named(name) for name in self.names if not is_match(name) and name != CODE)
+        return tuple(dict.fromkeys(part.attribute for part in own if part))
 
     def bound(self, positions: Mapping[str, int], views: Views, *, whole: bool = False) -> Render:
         """A function that renders the text from a request's values; `positions` says where each attribute's is.
 
         Whole addresses are put in as they came, parts of them as `views` see them.
-        Its second argument gives the table value that an ACL found for these values. `whole`: it raises ValueError
-        where it would have to clean or to cut a value, since half an address is another one.
+        Its second argument gives the table value that an ACL found for these values, its third is the decision's id.
+        `whole`: it raises ValueError where it would have to clean or to cut a value, since half an address is another.
         """
         return _render(self.pieces, positions, views, *((_unchanged, _whole) if whole else (clean, fitting)))
 
@@ -113,12 +108,11 @@ def fitting(text: str) -> str:
 
 
 def _checked(name: str) -> str:
-    if name in ATTRIBUTES or name in ADDRESS_PARTS or is_match(name):
+    if part_named(name) or is_match(name) or name == CODE:
         return name
-    near = nearest(name, [*ATTRIBUTES, *ADDRESS_PARTS])
-    hint = (
-        f'did you mean "{{{near}}}"?' if near else "expected an attribute, {sender_domain} and the like, or {match.ACL}"
-    )
+    near = nearest_name(name, CODE)
+    expected = "expected an attribute, {sender_domain} and the like, {match.ACL}, or {code}"
+    hint = f'did you mean "{{{near}}}"?' if near else expected
     raise ValueError(f'unknown name "{{{name}}}": {hint}')
 
 
@@ -153,7 +147,7 @@ def _render(
             parts.append(f"{{put_in({_value(name, number, positions, views, namespace)}, {limit_chars})}}")
     # Half the time of a function for each name: nearly every refusal names a domain.
     text = "".join(parts)
-    source = f'lambda values, match: fit(f"{text}")'
+    source = f'lambda values, match, code: fit(f"{text}")'
     render: Render = eval(source, namespace)  # noqa: S307 - our own text, see above
     return render
 
@@ -165,25 +159,21 @@ def _value(name: str, number: int, positions: Mapping[str, int], views: Views, n
         found = f"match(acl{number}, values)"
         namespace["text_of"] = _text_of
         return f"text_of({found})" if name.startswith(TEXT_PREFIX) else found
-    attribute, is_domain = ADDRESS_PARTS.get(name, (name, None))
-    came = f"(values[{positions[attribute]}] or '')"
-    if is_domain is None:
+    if name == CODE:
+        return CODE
+    part = part_named(name)
+    assert part is not None, "parse_template has checked it"
+    came = f"(values[{positions[part.attribute]}] or '')"
+    if part.of is None:
         return came
-    view = views.get(attribute)
-    if is_domain and view:
+    view = views.get(part.attribute)
+    if part.of is domain_of_address and view:
         namespace |= {f"known{number}": view.known_domain, f"domain{number}": view.domain}
         return f"known{number}({came}.partition('@')[2]) or domain{number}({came})"
-    namespace[f"part{number}"] = lambda address: _part(view(address) if view else address, is_domain=is_domain)
+    namespace[f"part{number}"] = (lambda address: part.text(view(address))) if view else part.of
     return f"part{number}({came})"
 
 
 def _text_of(reply: str) -> str:
     """What stands behind the first word."""
     return "".join(reply.split(None, 1)[1:])
-
-
-def _part(address: str, *, is_domain: bool) -> str:
-    local, at, domain = address.rpartition("@")
-    if not at:
-        return "" if is_domain else domain
-    return domain if is_domain else local

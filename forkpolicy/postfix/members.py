@@ -32,6 +32,10 @@ _NAMES_ALONE: Final = ("mydestination", "virtual_alias_domains", "virtual_mailbo
 # Of the parameters that are maps, these have domains as keys.
 _DOMAINS_AS_KEYS: Final = ("transport_maps",)
 
+# Debian's package writes it into main.cf beside 127.0.0.0/8. It matches nothing, because Postfix knows a client with a
+# mapped address by its IPv4 one.
+_OF_DEBIAN: Final = "[::ffff:127.0.0.0]/104"
+
 _WHOLE_ADDRESSES: Final = "networks in maps in which Postfix looks up the client's whole address,"
 _LITERALS: Final = "address literals"
 _ADDRESSES: Final = "mail addresses in maps"
@@ -63,7 +67,7 @@ class Members:
     def keys_of_word(self, word: str) -> list[str]:
         """The keys for what stands in the list itself, or in a file of it."""
         if self.kind.stores_ranges:
-            return [_network(word)]
+            return [] if word == _OF_DEBIAN else [_network(word)]
         return self._leave_out(_LITERALS, word) if word.startswith("[") else self._names(word)
 
     def keys_of_key(self, key: str, map_type: str) -> list[str]:

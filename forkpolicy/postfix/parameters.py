@@ -110,7 +110,7 @@ def read_postfix(directory: str | None) -> Postfix:
             raise BrokenPostfixError(main, f"postconf cannot read this configuration: {error.reason}") from error
         raise PostfixError(str(error)) from error
     except PostconfError as error:
-        raise PostfixError(f"{error} (--postfix none leaves Postfix out)") from error
+        raise PostfixError(str(error)) from error
 
 
 def _read_directory(directory: str | None) -> Postfix:

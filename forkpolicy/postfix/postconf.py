@@ -47,6 +47,11 @@ def listing(directory: str | None, option: str) -> str:
     return _run("postconf", directory, option)[0]
 
 
+def change(directory: str, option: str, assignment: str) -> None:
+    """Change a configuration directory as `postconf -e NAME=VALUE` and `-P SERVICE/NAME=VALUE` do."""
+    _run("postconf", directory, option, assignment)
+
+
 def _run(program: str, directory: str | None, *arguments: str) -> tuple[str, list[str]]:
     """What the program writes, and its warnings."""
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")

@@ -9,8 +9,7 @@ listed here, sent by a newer Postfix, is known whenever the request has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 CONNECT: Final = "CONNECT"
 STATES: Final = (CONNECT, "EHLO", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "VRFY", "ETRN")
@@ -23,8 +22,7 @@ FROM_DATA = frozenset({"DATA", "END-OF-MESSAGE"})
 NEVER: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """One attribute. `empty_known_at`: states at which an empty value means "none"; None: at every state."""
 
     name: str

@@ -8,7 +8,7 @@ past `parse_reply`. `parse_reply` raises ValueError with the reason; `encode` ca
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forkpolicy.errors import nearest
 
@@ -59,8 +59,7 @@ BEGIN, END = "action=", "\n\n"
 WHOLE_MESSAGE = frozenset({"BCC", "DISCARD", "FILTER", "HOLD", "REDIRECT"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One checked result of access(5). `verb` is upper case, `4xx`/`5xx` for codes, `restriction` for
     restrictions.
     """

@@ -9,7 +9,7 @@ anything that is not a request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 REQUEST_NAME = "smtpd_access_policy"
 
@@ -22,8 +22,7 @@ class ProtocolError(Exception):
         self.shown = raw[:80]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The attributes by name. Absent ones are simply not there; `get` answers "" for them."""
 
     attributes: dict[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from forkpolicy.messages import StateCommand, StateForgetCommand, StateRememberCommand, StateResetCommand
+from forkpolicy.control_messages import StateForgetCommand, StateRememberCommand, StateResetCommand
 from forkpolicy.state import keys
 from forkpolicy.state.questions.listed import Forget, Listed, Remember
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from forkpolicy.state.store import Store
 
 
-def change(store: Store, command: StateCommand) -> int:
+def change(store: Store, command: StateResetCommand | StateRememberCommand | StateForgetCommand) -> int:
     """Do it; how many records that has changed. Raises StateError."""
     match command:
         case StateResetCommand(name, key):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy import link
+from forkpolicy.control_messages import StateWalkCommand
 from forkpolicy.errors import EXIT_CANNOT_WRITE, CannotWriteError, ForkpolicyError, StateError
 from forkpolicy.lock import LockHeldError, hold
 from forkpolicy.state import map_file
@@ -26,13 +27,15 @@ from forkpolicy.state.changed_keys import receive
 from forkpolicy.state.changing import change
 from forkpolicy.state.kept_map import KeptMap, open_both
 from forkpolicy.state.live_map import LiveMap
-from forkpolicy.state_messages import TO_STATE, StateDone, StateReady, StateRefused, StateReport
+from forkpolicy.state_messages import TO_STATE, StateDone, StateReady, StateRefused, StateReport, StateWalked
 from forkpolicy.state_places import map_bytes
 from forkpolicy.status import StateFigures
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
+    from forkpolicy.control_messages import StateCommand
     from forkpolicy.log import LogPipe
     from forkpolicy.state_messages import FromState
     from forkpolicy.state_settings import StateSettings
@@ -47,6 +50,9 @@ MOST_PENDING: Final = 1_000_000
 # What a process that a dead master has left has to write.
 LOCK_PATIENCE_S: Final = 10.0
 READ_BYTES: Final = 1 << 16
+# Records of one answer: it fits a message, and takes less than a thousandth of a second.
+WALK_RECORDS: Final = 200
+WALK_BYTES: Final = 20_000
 LOCK_NAME: Final = "writer.lock"
 LOCK_AGAIN_S: Final = 0.05
 # LMDB reports a full file system as an input/output error as well.
@@ -64,6 +70,16 @@ def keep(
         master.sendall(link.encode(StateRefused(EXIT_CANNOT_WRITE, str(error))))
         return
     _Keeper(live, kept, master, changed_keys, log).run()
+
+
+def within(records: list[tuple[bytes, bytes]], most_bytes: int) -> Iterator[tuple[bytes, bytes]]:
+    """As many as fit; one in any case."""
+    size = 0
+    for key, record in records:
+        size += len(key) + len(record)
+        if size > most_bytes and size > len(key) + len(record):
+            return
+        yield key, record
 
 
 class _Kept:
@@ -181,10 +197,18 @@ class _Keeper:
         self._ended = not data
         for command in self._decoder.feed(data):
             try:
-                done = StateDone(change(self._live, command))
-            except StateError as error:
+                done = self._done(command)
+            except (StateError, ValueError) as error:
                 done = StateDone(0, str(error))
             self._send(done)
+
+    def _done(self, command: StateCommand) -> StateDone | StateWalked:
+        if not isinstance(command, StateWalkCommand):
+            return StateDone(change(self._live, command))
+        most = max(1, min(command.most, WALK_RECORDS))
+        found = self._live.walk(bytes.fromhex(command.prefix), bytes.fromhex(command.after), most)
+        fitting = tuple((key.hex(), record.hex()) for key, record in within(found, WALK_BYTES))
+        return StateWalked(fitting, self._live.now_s())
 
     def _save(self) -> None:
         """Keep what has changed; what cannot be kept is tried again."""

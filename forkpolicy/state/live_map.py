@@ -75,6 +75,10 @@ class LiveMap:
         self._lock_fd = -1
         self.changes_dropped = 0
 
+    def was_replaced(self) -> bool:
+        """Whether another map is in its place by now."""
+        return map_file.identity_of(self.directory) not in {None, self.identity}
+
     @classmethod
     def open(cls, directory: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> LiveMap:
         """Open the map that is there; it is never made. Tools open it `read_only`."""

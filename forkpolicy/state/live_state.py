@@ -14,13 +14,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from forkpolicy.errors import StateError
-from forkpolicy.redis_urls import is_redis_url
-from forkpolicy.state import map_file
-from forkpolicy.state.live_map import LiveMap
-from forkpolicy.state.redis.opening import open_store
 from forkpolicy.state_settings import EMBEDDED
 
 if TYPE_CHECKING:
+    from forkpolicy.state.live_map import LiveMap
     from forkpolicy.state.redis.store import RedisStore
     from forkpolicy.state.store import Question, Store
     from forkpolicy.state_settings import StateSettings
@@ -42,7 +39,7 @@ class LiveState:
     @classmethod
     def of(cls, state: StateSettings) -> Self:
         """The store of `[state]`."""
-        return cls(state.live, state if is_redis_url(state.url) else None)
+        return cls(state.live, None if state.url == EMBEDDED else state)
 
     def in_force(self, state: StateSettings) -> StateSettings:
         """Settings that a process has read later, with the store that it has: only a start opens another one."""
@@ -71,8 +68,12 @@ class LiveState:
             return True
         try:
             if self.engine:
+                from forkpolicy.state.redis.opening import open_store  # noqa: PLC0415 - most policies remember nothing
+
                 self._opened_engine = open_store(self.engine)
             else:
+                from forkpolicy.state.live_map import LiveMap  # noqa: PLC0415 - most policies remember nothing
+
                 self.live_map = LiveMap.open(self.directory, read_only=read_only)
         except StateError as error:
             self.refused = str(error)
@@ -87,7 +88,7 @@ class LiveState:
         """
         if self.engine:
             return True
-        if self.live_map and map_file.identity_of(self.directory) not in {None, self.live_map.identity}:
+        if self.live_map and self.live_map.was_replaced():
             self.close()
         if not self.open():
             return False

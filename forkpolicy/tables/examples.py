@@ -31,7 +31,10 @@ def examples_in(table: Table) -> list[Entry]:
     """The entries of a table that come from documentation; none where it is large."""
     if table.info.entries > _MOST_ENTRIES:
         return []
-    return list(_networks_in(table) if KINDS[table.kind].stores_ranges else _names_in(table))
+    kind = KINDS[table.kind]
+    if kind.columns:
+        return list(_columns_in(table))
+    return list(_networks_in(table) if kind.stores_ranges else _names_in(table))
 
 
 def words_for(examples: list[Entry]) -> str:
@@ -55,3 +58,21 @@ def _names_in(table: Table) -> Iterator[Entry]:
         entry = table.entry(raw)
         if _NAME.search(entry.key):
             yield entry
+
+
+def _columns_in(table: Table) -> Iterator[Entry]:
+    """A network that others are nested in is stored in pieces, of which one is shown."""
+    before = ""
+    for _, raw in table.entries():
+        entry = table.entry(raw)
+        if entry.key != before and any(_is_example(word) for word in KINDS[table.kind].words(entry.key)):
+            yield entry
+        before = entry.key
+
+
+def _is_example(word: str) -> bool:
+    try:
+        first, last = parse_network(word, allow_wide=True)
+    except ValueError:
+        return _NAME.search(word) is not None
+    return any(first >= outer and last <= end for outer, end in _NETWORKS)

@@ -17,8 +17,6 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
-import idna
-
 IpRange = tuple[bytes, bytes]
 """First and last address of a range, both as IP keys of one family."""
 
@@ -70,6 +68,8 @@ def fold_domain(domain: str) -> str:
 # A worker meets the same few international names again and again; encoding one costs 30 us.
 @lru_cache(maxsize=1024)
 def _fold_international(domain: str) -> str:
+    import idna  # noqa: PLC0415 - most names are ASCII
+
     try:
         mapped = idna.uts46_remap(domain, std3_rules=False, transitional=False)
     except (idna.IDNAError, UnicodeError):
@@ -84,6 +84,8 @@ def _fold_international(domain: str) -> str:
 def _a_label(label: str) -> str:
     if label.isascii():
         return label.lower()
+    import idna  # noqa: PLC0415 - most names are ASCII
+
     try:
         return idna.alabel(label).decode("ascii")
     except (idna.IDNAError, UnicodeError):

@@ -15,12 +15,12 @@ import os
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import TableError
-from forkpolicy.status import TableStatus
 from forkpolicy.tables import reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forkpolicy.status import TableStatus
     from forkpolicy.tables.format import Entry, Kind
     from forkpolicy.tables.reader import Table, VerifiedFile
 
@@ -35,7 +35,7 @@ class LiveTable:
         self.table: Table | None = None
         self.refused = ""
         self._refused_identity: tuple[int, ...] | None = None
-        self.find: Callable[[str], bytes | None] = self._find_nothing
+        self.find: Callable[..., bytes | None] = self._find_nothing
 
     @property
     def version(self) -> str:
@@ -126,6 +126,8 @@ class LiveTable:
 
     def status(self) -> TableStatus:
         """What this worker serves under the table's name, for `forkpolicy status`."""
+        from forkpolicy.status import TableStatus  # noqa: PLC0415 - commands without a master need no status
+
         info = self.table.info if self.table else None
         return TableStatus(
             name=self.name,
@@ -135,6 +137,7 @@ class LiveTable:
             created=info.created if info else 0.0,
             inode=self.table.identity[1] if self.table else 0,
             refused=self.refused,
+            expires=info.expires if info else "",
         )
 
     def close(self) -> None:
@@ -152,7 +155,7 @@ class LiveTable:
             raise TableError(self.refused or f"table {self.name} is not loaded")
         return self.table
 
-    def _find_nothing(self, _text: str) -> bytes | None:
+    def _find_nothing(self, *_texts: str) -> bytes | None:
         raise TableError(self.refused or f"table {self.name} is not loaded")
 
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+import threading
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import lmdb
 
@@ -37,8 +37,7 @@ class InUseError(TableError):
     """The file is not what it was, and cannot be opened again before others have closed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedFile:
+class VerifiedFile(NamedTuple):
     """An open table file whose content is what was written. Its holder closes `fd` or opens it as a Table."""
 
     path: str
@@ -56,8 +55,9 @@ class MappedFile:
 
     __slots__ = ("_env", "entries", "identity", "raw_info", "tables", "txn")
 
-    # Of this process, by device and inode.
+    # Of this process, by device and inode. Threads of a console open and close tables at once.
     _mapped: ClassVar[dict[tuple[int, ...], MappedFile]] = {}
+    _one: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, file: VerifiedFile) -> None:
         self.identity = file.identity
@@ -68,26 +68,30 @@ class MappedFile:
     def of(cls, file: VerifiedFile) -> MappedFile:
         """The one of a verified file, for one table more. Raises TableError, and what LMDB raises."""
         inode = file.identity[:2]
-        mapped = cls._mapped.get(inode)
-        if mapped is None:
-            mapped = cls._mapped[inode] = cls(file)
-        elif mapped.identity != file.identity:
-            # What is mapped is no longer what was verified when it was opened, and others look things up in it.
-            raise InUseError("was written in place, and what was there before is still in use: try again later")
-        mapped.tables += 1
-        return mapped
+        with cls._one:
+            mapped = cls._mapped.get(inode)
+            if mapped is None:
+                mapped = cls._mapped[inode] = cls(file)
+            elif mapped.identity != file.identity:
+                # What is mapped is no longer what was verified when it was opened, and others look things up in it.
+                raise InUseError("was written in place, and what was there before is still in use: try again later")
+            mapped.tables += 1
+            return mapped
 
     def let_go(self) -> None:
         """One table less."""
-        self.tables -= 1
-        if not self.tables:
-            del self._mapped[self.identity[:2]]
-            self.txn.abort()
-            self._env.close()
+        with self._one:
+            self.tables -= 1
+            if not self.tables:
+                del self._mapped[self.identity[:2]]
+                self.txn.abort()
+                self._env.close()
 
 
 class Table:
-    """One open table. `find(text)` takes the request's own text and returns an entry's raw bytes or None."""
+    """One open table. `find` takes the request's own text, one for each column, and returns an entry's raw bytes or
+    None.
+    """
 
     __slots__ = (
         "_mapped",
@@ -238,7 +242,7 @@ def _check_kind(info: TableInfo, name: str, kind: Kind) -> None:
         raise TableError(f'is the table "{info.name}" under the name of "{name}": compile, do not copy')
 
 
-def _closed(_text: str) -> bytes | None:
+def _closed(*_texts: str) -> bytes | None:
     """The file stays mapped while others use it: what has closed a table must not go on with it unnoticed."""
     raise TableError("the table is closed")
 

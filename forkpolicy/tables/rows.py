@@ -9,11 +9,14 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One entry as a program listed it. `line` counts from 1; 0 where the source has no lines."""
+    """One entry as a program listed it. Between several columns of a key is COLUMN_SEPARATOR. `line` counts from 1; 0
+    where the source has no lines, and then `place` may say where it stands, for a message about it.
+    """
 
     key: str
     value: str | None = None
     line: int = 0
+    place: str = ""
 
 
 class RowSource(Protocol):

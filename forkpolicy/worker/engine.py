@@ -45,7 +45,14 @@ MAX_LAYOUTS = 32
 class Engine:
     """Of one worker. `decide` is replaced with the generation, so connections fetch it for each request."""
 
-    def __init__(self, loaded: Loaded, generation: int, log: EventLog, implementation: Implementation = CHOSEN) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        generation: int,
+        log: EventLog,
+        implementation: Implementation = CHOSEN,
+        history: EventLog | None = None,
+    ) -> None:
         self.implementation = implementation
         self.store = AskedStore(loaded.store)
         self.world = World()
@@ -57,7 +64,7 @@ class Engine:
         self.counters = Counters()
         self.waiting = Waiting(self.world, self.seldom_log, self.bug)
         self.services = self.world.askers[Service.kind] = AskedServices(GeventLoop, self.seldom_log)
-        self._around = Surroundings(log, self.seldom_log, self.counters, self.store, self.world)
+        self._around = Surroundings(log, history, self.seldom_log, self.counters, self.store, self.world)
         self._wait = MustWait()
         self.layouts_epoch = 0
         self.use(loaded, generation)
@@ -72,6 +79,11 @@ class Engine:
         self.decide = self._decide
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.layouts_epoch += 1
+
+    def announce(self) -> None:
+        """Log what each generation in use decides with, where that has changed."""
+        for generation in self.in_use:
+            generation.announce()
 
     def _use_store(self, loaded: Loaded) -> None:
         """Ask the store of these settings. The previous one is for the requests that it is to answer."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from forkpolicy.decision_ids import decision_ids, in_force_id
+from forkpolicy.decisive_settings import DecisiveSettings
 from forkpolicy.policy.answers import live
 from forkpolicy.status import WorkerState
-from forkpolicy.worker.decision_log import DecisionLog
+from forkpolicy.worker.decision_log import HistoryLog, UsualLog
 from forkpolicy.worker.denied_domains import DENIALS, DeniedDomains
 from forkpolicy.worker.sampling import Sampling
 from forkpolicy.worker.shadow import ShadowComparison
@@ -21,14 +23,18 @@ if TYPE_CHECKING:
     from forkpolicy.protocol.layout import Values
     from forkpolicy.worker.asked_store import AskedStore
     from forkpolicy.worker.counters import Counters
+    from forkpolicy.worker.decision_log import DecisionLog
     from forkpolicy.worker.seldom_log import EventLog, SeldomLog
     from forkpolicy.worker.world import World
 
 
 class Surroundings(NamedTuple):
-    """What a generation shares with others of its worker; `store` with those of the same settings alone."""
+    """What a generation shares with others of its worker; `store` with those of the same settings alone. `history`: the
+    log of `[history]`, where there is one.
+    """
 
     log: EventLog
+    history: EventLog | None
     seldom_log: SeldomLog
     counters: Counters
     store: AskedStore
@@ -39,6 +45,7 @@ class Generation:
     """`number` counts the master's generations. `decide` decides a request, `finish` makes its reply."""
 
     def __init__(self, loaded: Loaded, number: int, around: Surroundings) -> None:
+        loaded.prepare()
         self.loaded, self.number = loaded, number
         self.store = around.store
         self._counters, self._seldom_log = around.counters, around.seldom_log
@@ -47,7 +54,18 @@ class Generation:
         self.policy.on_lost = self._not_remembered
         self.policy.answer_with(live(around.store, around.world.ask, around.store.tell))
         self.may_wait = self.policy.asks_world or (self.policy.remembers and around.store.may_wait)
-        self.decision_log = log = DecisionLog(around.log, self._seldom_log, self.policy, loaded.settings.log)
+        self._policy_version = loaded.policy_version()
+        self._settings_version = DecisiveSettings.of(loaded.settings).version
+        self.decision_log = log = UsualLog(
+            around.log, self._seldom_log, self.policy, loaded.settings.log, self._in_force()
+        )
+        self._logs: list[DecisionLog] = [log]
+        if around.history:
+            decisions = loaded.settings.history.decisions
+            self._logs.append(HistoryLog(around.history, self.policy, decisions, self._in_force()))
+        self._logs_of = [[each for each in self._logs if each.logs(rule)] for rule in self.policy.model.all_rules]
+        self._new_id = decision_ids()
+        self._announced = ""
         self.shadow = None
         if loaded.shadow:
             self.shadow = ShadowComparison(self.policy, loaded.shadow, log.shadow_differs, log.shadow_failed)
@@ -60,7 +78,7 @@ class Generation:
         # Rules whose reply is sent as it is, with nothing to log or count: nearly all requests end in one.
         for outcome in self.policy.outcomes:
             action = outcome.rule.action
-            outcome.denies, outcome.logged = action.verb in DENIALS, log.logs(outcome.rule)
+            outcome.denies, outcome.logged = action.verb in DENIALS, bool(self._logs_of[outcome.rule.number])
             is_plain = not (outcome.denies or outcome.logged or outcome is self.on_error)
             outcome.plain = action.encoded if is_plain else b""
 
@@ -69,6 +87,20 @@ class Generation:
         tables = tuple(table.status() for table in self.loaded.tables.values())
         shadow = self.shadow.describe() if self.shadow else None
         return WorkerState(tables, shadow, self.denied_domains.describe())
+
+    def announce(self) -> None:
+        """Log what decisions are made with, where that has changed. Called whenever tables may have been loaded."""
+        in_force = self._in_force()
+        if in_force != self._announced:
+            self._announced = in_force
+            for log in self._logs:
+                log.decides_with(in_force, self.number, self._policy_version, self._settings_version, self._versions())
+
+    def _in_force(self) -> str:
+        return in_force_id(self._policy_version, self._settings_version, self._versions())
+
+    def _versions(self) -> list[tuple[str, str]]:
+        return [(name, table.version) for name, table in self.loaded.tables.items()]
 
     def rule_hits(self) -> list[int]:
         """How often each rule fired, and at last the end of the policy and the failures."""
@@ -82,11 +114,14 @@ class Generation:
         rule = outcome.rule
         if self.noted:
             self._take_notes(values, elapsed_us)
-        reply = rule.action.encoded or self.policy.reply(rule, values)
+        # What is logged has an id, which a text may show; what is not has none.
+        code = self._new_id() if outcome.logged else ""
+        reply = rule.action.encoded or self.policy.reply(rule, values, code)
         if outcome.denies:
             self.denied_domains.count(values[self._sender_at] or "", values[self._state_at] or "")
-        if outcome.logged:
-            self.decision_log.writer_of(rule)(reply, values, elapsed_us, raw)
+        if code:
+            for log in self._logs_of[rule.number]:
+                log.writer_of(rule)(reply, values, elapsed_us, raw, code)
         return reply
 
     def _take_notes(self, values: Values, elapsed_us: int) -> None:

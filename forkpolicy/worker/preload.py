@@ -14,6 +14,8 @@ from typing import NoReturn
 
 import gevent
 
+from forkpolicy.errors import nearest
+from forkpolicy.policy.matchers.types import import_types
 from forkpolicy.tables.keys import fold_domain
 from forkpolicy.tables.reader import open_once
 from forkpolicy.world.dns import require as require_dns
@@ -24,13 +26,26 @@ def preload(*, engine: bool) -> None:
     for name in ("loop", "format_context", "threadpool", "resolver"):
         getattr(gevent.config, name)
     fold_domain("b\u00fccher.example")
+    nearest("acl", ("acl",))
     open_once()
     # An extra, which the policy of the next reload may need.
     with suppress(ImportError):
         require_dns()
+    _preload_policy()
     _format_tracebacks()
     if engine:
         _preload_engine()
+
+
+def _preload_policy() -> None:
+    """Whatever the policy of the next reload may have; what plans it is imported by that of the start."""
+    from forkpolicy import postgresql_urls, redis_urls  # noqa: F401, PLC0415
+    from forkpolicy.policy.matchers import regex  # noqa: F401, PLC0415
+    from forkpolicy.policy.matchers.remembering import deeds  # noqa: F401, PLC0415
+    from forkpolicy.state import live_map  # noqa: F401, PLC0415
+    from forkpolicy.state.redis import opening  # noqa: F401, PLC0415
+
+    import_types()
 
 
 def _preload_engine() -> None:

@@ -60,6 +60,7 @@ class WorkerReload:
         previous, prepared = self._engine.serving, self._prepared
         self._prepared = None
         self._engine.use(prepared, generation)
+        self._engine.announce()
         # Requests that wait are decided by the policy that has begun them.
         self._engine.waiting.when_done(previous, lambda: self._close_unused(previous))
 

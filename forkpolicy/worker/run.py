@@ -82,13 +82,14 @@ class WorkerProcess:
         scoreboard: Scoreboard,
         changed_keys: socket.socket,
         log: LogPipe,
+        history: LogPipe | None,
         good_tables: Mapping[str, int],
         zones_off: Mapping[str, str],
         *,
         needs_all_tables: bool,
     ) -> None:
         self.log = log
-        self.engine = Engine(loaded, generation, log)
+        self.engine = Engine(loaded, generation, log, history=history)
         self.engine.lists.switch(zones_off)
         self.engine.lists.on_error = lambda zone, why: self.master_link.report(ZoneRefuses(zone, why))
         self.slot = scoreboard.slot(slot_number)

@@ -39,6 +39,7 @@ class TableRefresh:
             self._log_refused(table)
         for fd in good.values():
             os.close(fd)
+        self._engine.announce()
         return [table.refused for table in self._engine.loaded.tables.values() if table.table is None]
 
     def refresh(self) -> None:
@@ -51,6 +52,7 @@ class TableRefresh:
         try:
             for table in self._engine.loaded.all_tables:
                 self._refresh_one(table)
+            self._engine.announce()
         finally:
             self._refreshing = False
 

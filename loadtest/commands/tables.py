@@ -1,8 +1,9 @@
 """`python -m loadtest tables`: how fast tables compile and look up, and what they cost in memory, on generated data.
 
 Networks: IPv4 and IPv6, every fifth inside another one, with values. Domains: every third a `.name`. Next to the same
-data in a dict, in pytricia and py-radix where they are installed, and in Postfix's own maps by `postmap -q`. CPU is
-measured in one process, because that is what a worker pays; results go to standard output as Markdown, and behind them
+data in a dict, in pytricia and py-radix where they are installed, and in Postfix's own maps by `postmap -q`. Tables of
+kind pair: a usual one, and shapes that are made to be slow (loadtest/tables/pairs.py says which). CPU is measured
+in one process, because that is what a worker pays; results go to standard output as Markdown, and behind them
 how much a look-up's cost grows from the smallest size to the largest. Compiled tables of one kind are asked in turn,
 and their growth is that of the median round.
 """
@@ -19,6 +20,7 @@ from loadtest.options import at_least
 from loadtest.tables.compiled import WORKERS, compile_sample, compiled_us, memory_of_workers, verified_s
 from loadtest.tables.lists import generate
 from loadtest.tables.others import dict_us, postmap_us, pytricia_finder, radix_finder, trie_us
+from loadtest.tables.pairs import SHAPES, generate_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the benchmark; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtest tables", description=__doc__)
     parser.add_argument("sizes", nargs="*", type=at_least(1), default=[1_000, 100_000, 5_000_000], help="entries")
-    parser.add_argument("--kinds", nargs="*", default=["cidr", "domain"], choices=["cidr", "domain"])
+    parser.add_argument("--kinds", nargs="*", default=["cidr", "domain"], choices=["cidr", "domain", *SHAPES])
     parser.add_argument("--alone", action="store_true", help="without the other libraries and Postfix")
     arguments = parser.parse_args(argv)
     titles = COLUMNS if arguments.alone else COLUMNS + OTHERS
@@ -87,7 +89,7 @@ def _measured(
     for size in sizes:
         below = directory / str(size)
         below.mkdir()
-        sample = generate(kind, size, below)
+        sample = (generate_pairs if kind in SHAPES else generate)(kind, size, below)
         samples.append((sample, below))
         rows.append([kind, f"{size:,}", *compile_sample(sample, below), verified_s(below)])
     asked = compiled_us(samples)

@@ -13,6 +13,7 @@ import subprocess
 from typing import TYPE_CHECKING, Self
 
 from loadtest.errors import SetupError
+from loadtest.servers.pausing import pause
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +66,8 @@ class Engine:
 
     def stop(self) -> None:
         """Let it stand still: connections stay, nothing is answered."""
-        self._signal(signal.SIGSTOP)
+        if self.process:
+            pause(self.process.pid)
 
     def go_on(self) -> None:
         """End that."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.measure.processes import descendants, title
 from loadtest.servers.operator_actions import LOOK_S, PATIENCE_S, OperatorActions
+from loadtest.servers.pausing import is_there, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -150,10 +151,9 @@ class FaultInjection(OperatorActions):
 
     def _stopped(self) -> int:
         """Some worker, stopped, and what it holds counted."""
-        pid, until_s = self.victim(), time.monotonic() + PATIENCE_S
-        self._signal(pid, signal.SIGSTOP)
-        while is_there(pid) and state(pid) != "T" and time.monotonic() < until_s:
-            time.sleep(0.001)
+        pid = self.victim()
+        with contextlib.suppress(ProcessLookupError):
+            pause(pid)
         self.held += sum(name.startswith("socket:") for name in descriptors(pid).values())
         return pid
 
@@ -192,19 +192,6 @@ def starve(pid: int) -> None:
 def _lowest_free(pid: int) -> int:
     taken = descriptors(pid)
     return next(number for number in itertools.count() if number not in taken)
-
-
-def state(pid: int) -> str:
-    """The letter of proc(5) for what a process does; X when it has gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
-
-
-def is_there(pid: int) -> bool:
-    """Whether a process lives."""
-    return state(pid) not in "XZ"
 
 
 def limit_descriptors(pid: int, soft: int) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import NotRunningError
 from forkpolicy.state.lock_holder import lock_holder
-from loadtest.servers.fault_injection import is_there, state
+from loadtest.servers.pausing import is_there, pause
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -123,11 +123,9 @@ class LimitFaults(threading.Thread):
         while time.monotonic() < until_s and not self._ending.is_set():
             pid = self.random.choice(workers)
             try:
-                os.kill(pid, signal.SIGSTOP)
+                pause(pid)
             except ProcessLookupError:
                 return 0
-            while state(pid) not in "TXZ":
-                time.sleep(0)
             if lock_holder(self.live) == pid:
                 # Not what the one before left there: only a holder that stands still stays.
                 time.sleep(HELD_FOR_S)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 from loadtest.errors import SetupError
 from loadtest.servers.dovecot_auth import DovecotAuth
+from loadtest.servers.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -233,13 +234,6 @@ def _main_cf(postfix: PrivatePostfix) -> dict[str, str]:
         "in_flow_delay": "0",
         "max_use": "100000",
     }
-
-
-def free_port() -> int:
-    """A free TCP port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _refuse_taken(port: int) -> None:

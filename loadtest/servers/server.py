@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from forkpolicy.master.sockets.ask import ask
+from forkpolicy.control_client import ask
 from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
 
@@ -48,6 +48,7 @@ recipient_delimiter = "{delimiter}"
 {mail}
 [log]
 decisions = "{decisions}"
+format = "{log_format}"
 target = "{target}"
 """
 STATE = """\
@@ -71,6 +72,7 @@ class Server:
         workers: int = 1,
         delimiter: str = "",
         decisions: str = "acted",
+        log_format: str = "logfmt",
         more: str = "",
         mail: str = "",
         log: Path | None = None,
@@ -106,6 +108,7 @@ class Server:
             workers=workers,
             delimiter=delimiter,
             decisions=decisions,
+            log_format=log_format,
             target=self.log,
             more=more,
             mail=mail,

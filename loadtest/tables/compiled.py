@@ -99,7 +99,8 @@ def compiled_us(samples: Sequence[tuple[Sample, Path]]) -> list[LookUps]:
         for sample, directory in samples:
             table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
             stack.callback(table.close)
-            asked += [(table.find, sample.questions), (table.find, as_mail_asks(sample.questions))]
+            find = sample.asking(table.find)
+            asked += [(find, sample.questions), (find, as_mail_asks(sample.questions))]
         rounds = calls_us(asked)
     return [LookUps(new, by_mail) for new, by_mail in zip(rounds[::2], rounds[1::2], strict=True)]
 
@@ -131,13 +132,15 @@ def memory_of_workers(sample: Sample, directory: Path) -> list[str]:
 
 def _be_a_worker(sample: Sample, directory: Path, ready: int, go: int) -> None:
     # A forked child makes a page its own by counting a reference in it: do that to the questions first.
-    for text in sample.questions:
-        text.casefold()
+    for question in sample.questions:
+        for text in question if sample.shape else (question,):
+            text.casefold()
     # The first worker alone would own the pages that the second shares: count dirty pages, which are never shared.
     (before,) = smaps_kib(os.getpid(), "Private_Dirty")
     table = open_table(str(directory / "tables" / "t.lmdb"), "t", sample.kind)
-    for text in sample.questions:
-        table.find(text)
+    find = sample.asking(table.find)
+    for question in sample.questions:
+        find(question)
     (after,) = smaps_kib(os.getpid(), "Private_Dirty")
     os.write(ready, str(after - before).encode())
     os.read(go, 1)

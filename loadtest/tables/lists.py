@@ -6,12 +6,12 @@ import itertools
 import random
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadtest.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 VALUES = ("", "permit", "REJECT", "EU", "US", "AD")
@@ -46,12 +46,19 @@ def domains(count: int, rng: random.Random) -> Iterator[str]:
 
 @dataclass
 class Sample:
-    """One generated list: where it is, and what to ask about it, half of it found."""
+    """One generated list: where it is, and what to ask about it, half of it found. `shape`: of a table of several
+    columns, of which a question is a tuple.
+    """
 
     kind: str
     count: int
     path: Path
-    questions: list[str] = field(default_factory=list)
+    questions: list[Any] = field(default_factory=list)
+    shape: str = ""
+
+    def asking(self, find: Callable[..., object]) -> Callable[[Any], object]:
+        """How one question is asked."""
+        return (lambda texts: find(*texts)) if self.shape else find
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -87,7 +94,7 @@ def generate(kind: str, count: int, directory: Path) -> Sample:
     return sample
 
 
-def as_mail_asks(questions: list[str]) -> list[str]:
+def as_mail_asks(questions: list[Any]) -> list[Any]:
     """As many questions, the n-th of them with a share of 1/n (Zipf): few domains and clients send most mail."""
     shares = list(itertools.accumulate(1 / (number + 1) for number in range(len(questions))))
     return random.Random(1).choices(questions, cum_weights=shares, k=len(questions))

@@ -24,7 +24,7 @@ POSTMAP_PATIENCE_S = 60
 
 def dict_us(sample: Sample) -> float | str:
     """Domains in a dict, asked for the name and each parent."""
-    if sample.kind == "cidr":
+    if sample.kind != "domain":
         return "-"
     entries = dict(lines_of(sample))
     return call_us(
@@ -68,6 +68,8 @@ def radix_finder(sample: Sample) -> Callable[[Any], Callable[[str], object]]:
 
 def postmap_us(sample: Sample, directory: Path) -> float | str:
     """Postfix's own look-up of the same keys: cidr as it is, domains as a map."""
+    if sample.shape:
+        return "-"
     postmap = shutil.which("postmap", path=f"{os.environ['PATH']}:/usr/sbin")
     if not postmap:
         return "not installed"

@@ -1,8 +1,8 @@
 """Policies of every length and kind, and requests for them: what `python -m loadtest policies` measures.
 
 A shape is a policy text and requests of which most meet no rule and some meet one, as in the long rule sets of
-postfwd: a rule for each recipient, domain, client or login. Nothing is compiled: values stand in the policy. Knows no
-forkpolicy.
+postfwd: a rule for each recipient, domain, client or login. Values stand in the policy, or in a table that has an entry
+for each recipient. Knows no forkpolicy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ HEAD: Final = (
     "acl from_us sender @example.com",
     "acl to_us recipient @example.com",
 )
+TABLE: Final = "levels"
 FOUNDING: Final = "access !from_inside from_us to_us !signed_in turn_away"
 
 Attributes = dict[str, str]
@@ -74,6 +75,12 @@ def expressions(count: int, chance: random.Random) -> list[str]:
     return _of_kind("expression", count, chance)
 
 
+def table_values(count: int, _chance: random.Random) -> list[str]:
+    """A value of a table a rule."""
+    acls = [f"acl a{number} recipient table:{TABLE}=v{number}" for number in range(count)]
+    return [f"table {TABLE} address {TABLE}", *acls, *(f"access a{number} turn_away" for number in range(count))]
+
+
 # Rules, how many of them, and which share of the requests is forged.
 SHAPES: Final[dict[str, tuple[Rules, int, float]]] = {
     **{f"{count} rules of one ACL": (one_acl, count, 0.1) for count in (10, 100, 1000, 10_000)},
@@ -81,6 +88,7 @@ SHAPES: Final[dict[str, tuple[Rules, int, float]]] = {
     **{f"{count} rules, founding first": (founding_first, count, 0.1) for count in (12, 40)},
     **{f"{count} rules, founding first, forged": (founding_first, count, 1.0) for count in (12, 40)},
     "64 rules without a guard": (unguarded, 64, 0.1),
+    **{f"{count} values of a table": (table_values, count, 0.1) for count in (3, 10, 1000, 10_000)},
     "7 networks": (networks, 7, 0.1),
     "7 expressions": (expressions, 7, 0.1),
     **{f"{count} rules of two ACLs": (two_acls, count, 0.1) for count in (10, 10_000)},
@@ -91,6 +99,14 @@ def policy_text(shape: str, seed: int) -> str:
     """The policy of a shape."""
     rules, count, _ = SHAPES[shape]
     return "\n".join([*HEAD, *rules(count, random.Random(seed))]) + "\n"
+
+
+def table_text(shape: str) -> str:
+    """The source of the table that a shape asks: an entry for each recipient; empty where it asks none."""
+    rules, count, _ = SHAPES[shape]
+    known = 10_000 + REQUESTS if rules is table_values else 0
+    assert count <= 10_000
+    return "".join(f"user{number}@example.com v{number}\n" for number in range(known))
 
 
 def requests(shape: str, seed: int) -> list[Attributes]:

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from loadtest.clients.smtp import SmtpClient
-from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, free_port
+from loadtest.servers.ports import free_port
+from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix
 from loadtest.servers.server import Server
 from tests.postfix.test_answers import logged
 

@@ -40,6 +40,7 @@ ACTIONS = {
     "info": "INFO just so you know",
     "ok": "OK",
     "dunno": "DUNNO",
+    "empty-text": "REJECT {sasl_username}",
     "utf8": "REJECT 5.7.1 n\u00e3o autenticado",
 }
 
@@ -97,6 +98,7 @@ def logged(postfix, pattern, timeout_s=15.0):
     [
         ("reject", 554, "5.7.1 <reject@example.org>: Recipient address rejected: not welcome"),
         ("plain-reject", 554, "5.7.1 <plain-reject@example.org>: Recipient address rejected: Access denied"),
+        ("empty-text", 554, "5.7.1 <empty-text@example.org>: Recipient address rejected: Access denied"),
         ("defer", 450, "4.7.2 <defer@example.org>: Recipient address rejected: come back"),
         ("permit", 450, "4.3.0 <permit@example.org>: Recipient address rejected: not now"),
         ("later", 554, "5.7.1 <later@example.org>: Recipient address rejected: later"),

@@ -154,6 +154,23 @@ def test_what_only_looks_wrong_is_left_alone(told, main):
 
 
 @pytest.mark.parametrize(
+    ("policy", "reported"),
+    [
+        ("access !inner us !signed r\n", []),
+        ("access !inner us !signed r\naccess us done r\n", ["permit_mynetworks", "permit_sasl_authenticated"]),
+        ("access us !signed r\n", ["permit_mynetworks"]),
+        ("access !inner us r\n", ["permit_sasl_authenticated"]),
+        ("action default REJECT\naccess !inner us !signed r\n", ["permit_mynetworks", "permit_sasl_authenticated"]),
+    ],
+)
+def test_permissions_in_front_of_rules_that_exempt_the_same_clients_anyway(told, policy, reported):
+    """Nothing is lost where each rule begins with `!from_inside`; since `--postfix` exists it was a warning."""
+    found = told(f"{RECIPIENT} permit_mynetworks permit_sasl_authenticated {CLOSED} {SERVICE}", policy=policy)
+    warned = [each for each in found.diagnostics if "stands before check_policy_service" in each]
+    assert [re.search(r"(permit_\w+) stands", each)[1] for each in warned] == reported
+
+
+@pytest.mark.parametrize(
     ("main", "policy", "opens"),
     [
         (f"smtpd_relay_restrictions =\n{RECIPIENT} {SERVICE}, {CLOSED}", "access us y\n", True),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from forkpolicy.commands.shared.log_lines import read_line
+from forkpolicy.history.log_lines import read_line
 from loadtest.clients.smtp import SmtpClient
 from loadtest.servers.server import Server
 from tests.postfix.test_odd_addresses import NOT_OURS, OURS
@@ -26,9 +26,8 @@ SENDERS = {kind: address for kind, address in {**OURS, **NOT_OURS}.items() if ad
 @pytest.fixture(scope="module")
 def asked(postfix, directory):
     """Postfix with a policy that rejects all of them; its log has whole requests."""
-    server = Server(directory / "server", POLICY, socket_path=postfix.private / "policy", decisions="all")
-    server.settings.write_text(server.settings.read_text().replace("[log]\n", '[log]\nformat = "json"\n'))
-    with server:
+    place = postfix.private / "policy"
+    with Server(directory / "server", POLICY, socket_path=place, decisions="all", log_format="json") as server:
         yield postfix, server
 
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from loadtest.clients.smtp import SmtpClient
-from loadtest.servers.postfix import PrivatePostfix, free_port
+from loadtest.servers.ports import free_port
+from loadtest.servers.postfix import PrivatePostfix
 from loadtest.servers.server import Server
 from tests.process.waiting import eventually
 

@@ -21,7 +21,8 @@ import pytest
 from forkpolicy.postfix.addresses import Rewriting
 from forkpolicy.tables.keys import domain_names
 from loadtest.clients.smtp import SmtpClient
-from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, free_port
+from loadtest.servers.ports import free_port
+from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix
 from loadtest.servers.server import Server
 from tests import reference
 from tests.postfix.catcher import Catcher

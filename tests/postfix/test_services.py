@@ -9,6 +9,7 @@ import time
 import pytest
 
 from loadtest.clients.smtp import SmtpClient
+from loadtest.servers.pausing import pause
 from tests.policy_servers import Postgrey, needs_postgrey
 
 POLICY = """
@@ -50,6 +51,6 @@ def test_greylisting_by_postgrey(postfix, serve, postgrey):
     while (reply := rcpt(postfix.port, "a@example.org"))[0].startswith("450"):
         assert time.monotonic() - began_s < 30
     assert [each[:3] for each in reply] == ["250", "250"]
-    os.kill(postgrey.process.pid, signal.SIGSTOP)
+    pause(postgrey.process.pid)
     assert [each[:3] for each in rcpt(postfix.port, "new@example.org")] == ["250", "250"]
     os.kill(postgrey.process.pid, signal.SIGCONT)

@@ -18,10 +18,11 @@ class Traffic:
     def __init__(self, port, *, client, sender, recipient, sessions=4):
         self.mail = client, sender, recipient
         self.replies = []
+        self.of_session = [[] for _ in range(sessions)]
         self._changed = threading.Condition()
         self._stopping = False
         self._errors = []
-        self._threads = [threading.Thread(target=self._run, args=(port,)) for _ in range(sessions)]
+        self._threads = [threading.Thread(target=self._run, args=(port, own)) for own in self.of_session]
 
     def __enter__(self):
         for thread in self._threads:
@@ -45,7 +46,16 @@ class Traffic:
         assert not self._errors, self._errors
         assert arrived, f"no {count} replies {code} in {timeout_s} s: {Counter(self.replies[start:])}"
 
-    def _run(self, port):
+    def later(self, counts):
+        """Replies to what was asked after `so_far()` had these: each session has one verdict on its way at most."""
+        return [code for own, before in zip(self.of_session, counts, strict=True) for code in own[before + 1 :]]
+
+    def so_far(self):
+        """How many replies each session has recorded, for `later`."""
+        with self._changed:
+            return [len(own) for own in self.of_session]
+
+    def _run(self, port, own):
         client, sender, recipient = self.mail
         try:
             with SmtpClient(port) as session:
@@ -54,14 +64,15 @@ class Traffic:
                 session.ehlo()
                 while not self._stopping:
                     session.mail(sender)
-                    self._record(session.rcpt(recipient).code)
+                    self._record(session.rcpt(recipient).code, own)
                     session.command("RSET")
         except Exception as error:  # noqa: BLE001 - raised again in the test's own thread
             with self._changed:
                 self._errors.append(error)
                 self._changed.notify_all()
 
-    def _record(self, code):
+    def _record(self, code, own):
         with self._changed:
             self.replies.append(code)
+            own.append(code)
             self._changed.notify_all()

@@ -14,10 +14,10 @@ import threading
 
 import pytest
 
-from forkpolicy.commands.shared.status_document import StatusDocument
 from forkpolicy.compile.command import main as compile_main
+from forkpolicy.control_client import look
 from forkpolicy.documents import plain
-from forkpolicy.master.sockets.ask import look
+from forkpolicy.status_document import StatusDocument
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.errors import SetupError
 from loadtest.servers.server import Server

@@ -137,7 +137,7 @@ def write(path, text):
 
 def owner_and_mode(path):
     seen = Path(path).stat()
-    return f"{pwd.getpwuid(seen.st_uid).pw_name} {seen.st_mode & 0o777:o}"
+    return f"{pwd.getpwuid(seen.st_uid).pw_name} {seen.st_mode & 0o7777:o}"
 
 
 def command(*words):
@@ -154,7 +154,13 @@ def edit(path, before, after):
 @step
 def users_and_directories():
     by_the_book("First installation on Debian", 0)
-    made = ("/var/lib/forkpolicy/tables", "/etc/forkpolicy", "/run/forkpolicy")
+    made = (
+        "/var/lib/forkpolicy/tables",
+        "/etc/forkpolicy",
+        "/run/forkpolicy",
+        "/var/log/forkpolicy",
+        "/var/lib/forkpolicy/history",
+    )
     return {path: owner_and_mode(path) for path in made}
 
 
@@ -186,6 +192,18 @@ def compile_units():
     run("systemctl", "start", "forkpolicy-compile@local_domains.service", check=True)
     wait_for(lambda: "REJECT" in ask({"sender": "x@example.edu", "recipient": "y@example.edu"}))
     return {"before": before}
+
+
+@step
+def lists_of_others():
+    """The drop-in of a list that is fetched, and the password of a directory, as the manual writes them."""
+    by_the_book("Lists of other servers", 0)
+    by_the_book("Directories", 0)
+    return {
+        "command": show("forkpolicy-compile@NAME.service", "ExecStart"),
+        "environment": show("forkpolicy-compile@NAME.service", "Environment"),
+        "password": owner_and_mode("/etc/forkpolicy/ldap-password"),
+    }
 
 
 @step
@@ -472,7 +490,8 @@ def servers_elsewhere():
     policy, settings = Path("/etc/forkpolicy/policy.conf"), Path("/etc/forkpolicy/forkpolicy.toml")
     originals = policy.read_text(), settings.read_text()
     write(policy, originals[0] + ASKS_THE_DNS)
-    edit(str(settings), "servers = []", f'servers = ["{ELSEWHERE}:{PORT}"]')
+    # A busy machine needs more than a second for an answer.
+    edit(str(settings), "servers = []\ntimeout = 1.0", f'servers = ["{ELSEWHERE}:{PORT}"]\ntimeout = 10.0')
     stranger = {"sender": "stranger@elsewhere.example"}
     sandbox = ("--property=IPAddressDeny=any", "--property=User=forkpolicy", "--pipe", "--wait", "--quiet")
     with name_server():
@@ -568,6 +587,47 @@ def memory():
 def busy(number):
     """The answer about another message of one sender."""
     return ask({"sender": "busy@elsewhere.example", "instance": f"{number}.1"})
+
+
+LOG = Path("/var/log/forkpolicy/decisions.json")
+DAYS = Path("/var/lib/forkpolicy/history")
+
+
+@step
+def past_decisions():
+    """The history's service takes in what the server logs, renames a log that has grown and removes it."""
+    by_the_book("Past decisions", 0)
+    asked = ask({"recipient": "first@example.com"})
+    wait_for(lambda: "first@example.com" in history("find", "to:first@example.com"))
+    found = {"asked": asked, "found": by_the_book("Past decisions", 1).stdout}
+    found["modes"] = {str(path): owner_and_mode(path) for path in (LOG, LOG.parent, DAYS, *DAYS.iterdir())}
+    (main,) = processes("forkpolicy-history.service")
+    found["process"] = {name: status_of(main)[name] for name in ("CapEff", "NoNewPrivs", "Seccomp")}
+    before = LOG.stat().st_ino
+    with LOG.open("ab") as log:
+        log.write(b"x" * (64 << 20) + b"\n")
+    wait_for(lambda: LOG.exists() and LOG.stat().st_ino != before and LOG.stat().st_size)
+    ask({"recipient": "second@example.com"})
+    (renamed,) = LOG.parent.glob("decisions.json.*")
+    # It stays for a minute in which an old master may write to it.
+    os.utime(renamed, (time.time() - 3600,) * 2)
+    wait_for(lambda: not renamed.exists())
+    wait_for(lambda: "second@example.com" in history("find", "to:second@example.com"))
+    command("systemctl", "kill", "-s", "KILL", "forkpolicy-history.service")
+    ask({"recipient": "third@example.com"})
+    wait_for(lambda: "third@example.com" in history("find", "to:third@example.com"), 40)
+    command("systemctl", "stop", "forkpolicy-history.service")
+    found["stopped"] = show("forkpolicy-history.service", "Result")
+    reader = ("runuser", "-u", "nobody", "-g", "fp-history", "--", "/opt/forkpolicy/bin/forkpolicy", "history", "find")
+    found["group"] = run(*reader, "to:third@example.com").stdout
+    found["nobody"] = run("runuser", "-u", "nobody", "--", *reader[6:], "to:third@example.com").returncode
+    found["all"] = len(history("find", "to:example.com").splitlines())
+    found["said"] = journal("-u", "forkpolicy-history.service")
+    return found
+
+
+def history(*words):
+    return run("/opt/forkpolicy/bin/forkpolicy", "history", *words).stdout
 
 
 @step

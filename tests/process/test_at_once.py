@@ -12,7 +12,8 @@ import threading
 
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.measure.processes import cpu_us
-from loadtest.servers.fault_injection import limit_descriptors, starve, state
+from loadtest.servers.fault_injection import limit_descriptors, starve
+from loadtest.servers.pausing import pause
 from tests.process.conftest import (
     FINE,
     FORGED,
@@ -33,8 +34,7 @@ ENOUGH = 1024
 def stopped(*pids):
     """Processes that do nothing meanwhile."""
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-        eventually(lambda pid=pid: state(pid) == "T")
+        pause(pid)
     try:
         yield
     finally:

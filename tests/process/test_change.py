@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.measure.processes import title
+from loadtest.servers.pausing import pause
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT
 from tests.process.waiting import eventually
@@ -158,6 +160,28 @@ def test_usr1_reopens_the_log(server, client):
     assert client.ask(FORGED) == REJECT
     eventually(lambda: "event=decision" in server.log.read_text())
     assert rotated.read_text().count("event=decision") == 1
+
+
+def test_each_file_of_the_log_says_what_was_in_force(server, client):
+    """A decision names what it was made with, and a line of the same file explains that, also after a rotation."""
+    assert client.ask(FORGED) == REJECT
+    eventually(lambda: "event=decision" in server.log.read_text())
+    rotated = server.log.with_suffix(".1")
+    server.log.rename(rotated)
+    server.process.send_signal(signal.SIGUSR1)
+    eventually(lambda: server.log.exists() and "log target reopened" in server.log.read_text())
+    assert client.ask(FORGED) == REJECT
+    eventually(lambda: "event=decision" in server.log.read_text())
+    ids = []
+    for log in (rotated, server.log):
+        text = log.read_text()
+        ((decision, in_force),) = re.findall(r"event=decision .* id=([0-9a-z]{12}) host=\S+ in_force=(\w+)", text)
+        assert re.search(
+            rf'event="in force" .*in_force={in_force} host=\S+ generation=1 policy=\w{{12}} settings=\w{{12}} tables=',
+            text,
+        )
+        ids.append(decision)
+    assert ids[0] != ids[1]
 
 
 def test_a_logger_that_is_replaced_writes_to_the_log_of_today(server, client):
@@ -315,7 +339,7 @@ def test_connects_wait_in_the_queue_while_no_worker_accepts(make_server):
     server = make_server()
     server.start()
     (worker,) = server.worker_pids()
-    os.kill(worker, signal.SIGSTOP)
+    pause(worker)
     clients = [PolicyClient(server.socket_path) for _ in range(200)]
     os.kill(worker, signal.SIGCONT)
     assert {client.ask(FORGED) for client in clients} == {REJECT}

@@ -164,6 +164,10 @@ def test_standard_input(compiler: Compiler) -> None:
     done = subprocess.run([*PROGRAM, "-c", str(compiler.settings)], input=b"", capture_output=True, check=False)
     assert done.returncode == 78
     assert b"the source is empty" in done.stderr
+    compiler.policy("table t cidr may-shrink -")
+    done = subprocess.run([*PROGRAM, "-c", str(compiler.settings)], input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert compiler.keys("cidr", "198.51.100.9") == [None]
 
 
 def test_version_and_help(compiler: Compiler) -> None:
@@ -190,7 +194,14 @@ def test_large_lists_take_every_way(compiler: Compiler, monkeypatch: pytest.Monk
     monkeypatch.setattr("forkpolicy.compile.sources.registry.BLOCK_BYTES", 50_000)
     text = many() + "10.0.0.7\n10.0.0.0/16\n"
     outcome = compiler.one("cidr", text, "--json")
-    assert outcome.json[0]["counts"] == {"parsed": MANY + 2, "merged": 1, "nested": MANY, "skipped": 0, "ranges": 1}
+    assert outcome.json[0]["counts"] == {
+        "parsed": MANY + 2,
+        "merged": 1,
+        "nested": MANY,
+        "skipped": 0,
+        "ranges": 1,
+        "expired": 0,
+    }
     outcome = compiler.one("cidr", many(value="v") + "300.1.1.1\n", "--json", "--allow-shrink")
     assert f"list:{MANY + 1}:1: 300.1.1.1" in outcome.err
     assert compiler.files() == {"t.lmdb"}

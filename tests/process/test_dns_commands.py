@@ -66,11 +66,12 @@ def test_wrong_lists(forkpolicy):
 
 
 def test_no_name_server(forkpolicy):
-    """One line for each list."""
+    """One line for each list, with who did not answer."""
     with rbldnsd(LISTS) as port:
         pass
     shown = forkpolicy(port, "check", "--dns", "--postfix", "none")
     assert shown.count("cannot be tested") == 3
+    assert shown.count(f"(asked: 127.0.0.1:{port})") == 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 
 from loadtest.clients.policy_client import LostReplyError, PolicyClient, connected
+from loadtest.servers.pausing import pause
 from tests.process.conftest import request
 from tests.process.test_engine import engine, sharing  # noqa: F401 - fixtures
 from tests.process.test_state import COUNTING, SLOW, message, passed
@@ -105,7 +106,7 @@ def test_an_engine_that_stands_still_holds_up_nobody_else(sharing, engine):  # n
     """One that goes on in time is waited for; a reload and requests that ask nothing are done meanwhile."""
     server = sharing("one", CAREFUL, state="timeout = 20\nbudget = 20")
     assert passed(server, range(3)) == 3
-    os.kill(engine.process.pid, signal.SIGSTOP)
+    pause(engine.process.pid)
     with Waiter(server) as waiter, PolicyClient(server.socket_path) as other:
         waiter.send(message(10))
         eventually(lambda: waiting(server) == 1)
@@ -120,7 +121,7 @@ def test_a_server_that_stops_answers_who_waits(sharing, engine):  # noqa: F811
     """By its on_error, since the engine says nothing."""
     server = sharing("one", CAREFUL, state="timeout = 20\nbudget = 20")
     assert passed(server, range(3)) == 3
-    os.kill(engine.process.pid, signal.SIGSTOP)
+    pause(engine.process.pid)
     with Waiter(server) as waiter:
         waiter.send(message(10))
         eventually(lambda: waiting(server) == 1)

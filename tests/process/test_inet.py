@@ -12,17 +12,12 @@ import socket
 import pytest
 
 from loadtest.errors import SetupError
+from loadtest.servers.ports import free_port
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FORGED, REJECT
 from tests.process.waiting import eventually
 
 ANSWER = f"action={REJECT}\n\n".encode()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ask(address, source=None):

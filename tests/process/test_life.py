@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
+from loadtest.servers.pausing import pause
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, alive, request
 from tests.process.waiting import ended, eventually
@@ -123,7 +124,7 @@ def test_a_hung_worker_is_killed_and_replaced(make_server):
     server = make_server(extra="hang_timeout = 2")
     server.start()
     (victim,) = server.worker_pids()
-    os.kill(victim, signal.SIGSTOP)
+    pause(victim)
     eventually(lambda: server.worker_pids() not in ([victim], []))
     assert "worker hangs" in server.said()
     assert not alive(victim)
@@ -150,7 +151,7 @@ def test_a_stop_answers_what_is_in_hand(server, client, signum):
 def test_int_twice_is_now(server, client):
     """A second INT does not wait for a worker that cannot stop."""
     for pid in server.worker_pids():
-        os.kill(pid, signal.SIGSTOP)
+        pause(pid)
     server.process.send_signal(signal.SIGINT)
     eventually(lambda: "event=stopping" in server.said())
     server.process.send_signal(signal.SIGINT)

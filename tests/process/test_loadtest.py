@@ -19,7 +19,7 @@ import pytest
 from loadtest.clients import generator
 from loadtest.measure.processes import command_line, descendants, descriptors
 from loadtest.servers.echo import echo_server
-from loadtest.servers.postfix import free_port
+from loadtest.servers.ports import free_port
 from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile
 from loadtest.traffic.traffic import PASSED, POLICY, REFUSED, Day
@@ -464,6 +464,37 @@ def test_what_asks_the_world_is_measured_with_and_without():
         "SPF pass, cached DNS answers",
     ]
     assert [row["connections"] for row in found["shared"]] == [2, 64]
+
+
+@pytest.mark.skipif(not shutil.which("postfwd1", path="/usr/sbin:/usr/bin"), reason="postfwd is not installed")
+def test_what_an_import_costs_is_measured_next_to_postfwd():
+    """Few and many imported rules decide in turn, and postfwd replies the same to the same requests."""
+    done = loadtest("bench-import", "--rules", 500, "--rounds", 2, "--postfwd", 3, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["import of 500 rules, s"] > 0
+    assert found["growth, median of rounds"] > 0
+    assert found["times"] > 1
+
+
+def test_what_a_history_costs_is_measured(tmp_path):
+    """It is filled and searched while it grows, kept, and searched again; the ingester keeps up; the server logs."""
+    words = ("--decisions", 1000, "--questions", 2, "--keep-up-seconds", 0.5, "--connections", 2, "--rounds", 2)
+    done = loadtest("history", *words, "--seconds", 0.1, "--keep", tmp_path, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    filled = [row for row in found["fill"] if "ingest_us" in row]
+    assert [row["decisions"] for row in filled] == [50, 100, 250, 500, 1000]
+    assert 0 < filled[-1]["disk_bytes"] < filled[-1]["log_bytes"]
+    assert found["what if"][0]["looked_at"] >= 1
+    assert found["keep-up"][0]["caught_up_s"] < 30
+    assert [row["server"] for row in found["server"]] == ["JSON log of all", "history of all", "both"]
+    again = loadtest("history", "--again", tmp_path, "--parts", "fill", "--questions", 2, "--json")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert [row["by"] for row in json.loads(again.stdout)["again"]][:3] == ["recipient", "client", "sender"]
+    refused = loadtest("history", "--keep", tmp_path, "--parts", "fill")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "has a history" in refused.stderr
 
 
 def test_peers_that_remember_are_measured_or_named_as_missing():

@@ -15,8 +15,8 @@ from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.names.behaviours import has, listed, truncated
 from loadtest.servers.names.messages import Record
 from loadtest.servers.names.server import NameServer
+from loadtest.servers.ports import free_port
 from tests.process.conftest import FINE, FORGED, POLICY, REJECT, request
-from tests.process.test_inet import free_port
 from tests.process.test_redis_client import ClusterServers, Sentinels, certificates
 from tests.process.test_state import FORGETFUL
 from tests.process.waiting import eventually
@@ -81,6 +81,12 @@ def make_noting(make_server, monkeypatch, noted):
     return make
 
 
+def with_url(settings, section, url):
+    """Settings with a URL in that section, which may be there already."""
+    header = f"[{section}]\n"
+    return (settings if header in settings else settings + header).replace(header, f'{header}url = "{url}"\n')
+
+
 def workers_seen(server):
     return {worker["pid"] for worker in server.obey("status")["workers"]}
 
@@ -99,7 +105,7 @@ def test_children_import_nothing(make_noting, noted):
     server = make_noting(workers=2)
     port = free_port()
     text = server.settings.read_text() + f'[metrics]\nlisten = "inet:127.0.0.1:{port}"\n'
-    server.settings.write_text(text.replace('decisions = "acted"', 'decisions = "all"\nformat = "json"'))
+    server.settings.write_text(text.replace('"acted"', '"all"').replace('"logfmt"', '"json"'))
     server.start()
     with PolicyClient(server.socket_path) as client:
         assert client.ask(FORGED) == REJECT
@@ -108,6 +114,14 @@ def test_children_import_nothing(make_noting, noted):
         assert b"forkpolicy_requests" in urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read()
         server.write_policy(POLICY + "access no_such_acl prove_it\n")
         assert server.reload().returncode == 1
+        server.write_policy(POLICY + "access from_uss prove_it\n")
+        assert "did you mean" in server.reload().stderr
+        server.write_policy(POLICY)
+        good = server.settings.read_text()
+        for section, url in (("state", "redis://localhost"), ("history", "postgresql://localhost/x")):
+            server.settings.write_text(with_url(good, section, url))
+            assert server.reload().returncode == 0
+        server.settings.write_text(good)
         server.write_policy(EVERYTHING)
         assert server.reload().returncode == 0
         assert client.ask(request("x@example.com", "y@b\u00fccher.example", size="20000000")).startswith("REJECT 5.7.1")

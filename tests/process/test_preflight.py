@@ -11,8 +11,8 @@ import pytest
 
 from forkpolicy.commands import main
 from forkpolicy.preflight import CONDITIONS
+from loadtest.servers.ports import free_port
 from loadtest.servers.server import FORKPOLICY
-from tests.process.test_inet import free_port
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can give up root")

@@ -29,8 +29,9 @@ from forkpolicy.worker.redis.connection import Connection
 from forkpolicy.worker.redis.places import slot_of
 from forkpolicy.worker.redis.store import RemoteStore
 from forkpolicy.worker.redis.transport import TlsTransport
-from loadtest.servers.postfix import free_port
-from tests.redis_servers import RedisServer, needs_redis
+from loadtest.servers.pausing import pause
+from loadtest.servers.ports import free_port
+from tests.redis_servers import BUS, RedisServer, needs_redis
 
 pytestmark = needs_redis
 DEADLINE_S = 30.0
@@ -173,7 +174,7 @@ def test_a_killed_server_fails_what_it_had_and_is_found_again(server, connect):
     """Every question is answered once; nothing is sent again; both changes are logged once."""
     client = connect(server.access())
     client.ask(message("a"))
-    os.kill(server.process.pid, signal.SIGSTOP)
+    pause(server.process.pid)
     client.begin(*[message(f"i{number}") for number in range(20)])
     gevent.sleep(0.01)
     server.stop()
@@ -192,7 +193,7 @@ def test_a_server_that_stands_still_is_not_asked_twice(server, connect):
     """What it did not answer in time fails at once, all of it; once it goes on it may have counted that, once."""
     client = connect(server.access(timeout_s=0.2))
     client.ask(message("a"))
-    os.kill(server.process.pid, signal.SIGSTOP)
+    pause(server.process.pid)
     client.answers.clear()
     client.begin(*[message(f"i{number}") for number in range(10)])
     until(lambda: len(client.answers) == 10)
@@ -207,7 +208,7 @@ def test_a_pause_that_is_shorter_than_the_limit_is_waited_for(server, connect):
     """No failure, no event."""
     client = connect(server.access(timeout_s=5.0))
     client.ask(message("a"))
-    os.kill(server.process.pid, signal.SIGSTOP)
+    pause(server.process.pid)
     client.answers.clear()
     client.begin(message("b"))
     gevent.sleep(0.3)
@@ -598,6 +599,14 @@ class Sentinels:
 
     def __init__(self, folder):
         self.master = RedisServer(folder / "master", port=free_port())
+        self.replica = self.process = None
+        try:
+            self._start(folder)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, folder):
         self.replica = RedisServer(folder / "replica", "--replicaof", f"127.0.0.1 {self.master.port}", port=free_port())
         self.port = free_port()
         (folder / "sentinel.conf").write_text(
@@ -616,9 +625,11 @@ class Sentinels:
         return False
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.replica.stop()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        if self.replica:
+            self.replica.stop()
         self.master.stop()
 
 
@@ -645,13 +656,17 @@ class ClusterServers:
     """Three masters, each with a replica."""
 
     def __init__(self, folder):
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
         self.servers = []
+        try:
+            self._form(folder)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _form(self, folder):
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf"]
         for number in range(6):
-            port = cluster_port()
-            self.servers.append(
-                RedisServer(folder / f"node{number}", *options, "--cluster-config-file", "nodes.conf", port=port)
-            )
+            self.servers.append(RedisServer(folder / f"node{number}", *options, port=free_port(BUS)))
         hosts = [f"127.0.0.1:{server.port}" for server in self.servers]
         self.cli("--cluster", "create", *hosts, "--cluster-replicas", "1", "--cluster-yes")
         self.access = Access(parse_url(f"redis+cluster://{hosts[0]},{hosts[1]}"), timeout_s=1.0)
@@ -677,13 +692,6 @@ class ClusterServers:
     def stop(self):
         for server in self.servers:
             server.stop()
-
-
-def cluster_port():
-    """A free one whose bus, ten thousand above it, is in range."""
-    while (port := free_port()) > 55000:
-        pass
-    return port
 
 
 @pytest.fixture
@@ -716,7 +724,7 @@ def test_a_cluster_is_asked_where_its_keys_are(cluster, connect):
 
 def test_a_slot_that_nobody_has_is_a_failure(tmp_path, connect):
     """At once, not when somebody asks for it next."""
-    server = RedisServer(tmp_path / "node", "--cluster-enabled", "yes", port=cluster_port())
+    server = RedisServer(tmp_path / "node", "--cluster-enabled", "yes", port=free_port(BUS))
     try:
         with redis.Redis(port=server.port) as admin:
             admin.execute_command("CLUSTER ADDSLOTSRANGE", "0", "8000")

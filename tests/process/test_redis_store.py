@@ -14,6 +14,7 @@ from forkpolicy.state.questions.listed import Forget, Listed, Remember
 from forkpolicy.state.redis.access import Access
 from forkpolicy.state.redis.hosts import Announce
 from forkpolicy.state.redis.store import RedisStore
+from loadtest.servers.pausing import pause
 from tests.process.test_redis_client import Sentinels, certificates, cluster, tls_server, until
 from tests.redis_servers import RedisServer, needs_redis
 from tests.stores import distinct, greylisting, rate
@@ -121,7 +122,7 @@ def test_a_server_that_stands_still_counts_once(server, open_store):
     """The call fails in time, and is not made again: redis-py would, and count twice."""
     asked, other = open_store(server.access(timeout_s=0.3)), open_store(server.access(timeout_s=20.0))
     asked.ask(rate((100, 3600)))
-    os.kill(server.process.pid, signal.SIGSTOP)
+    pause(server.process.pid)
     with pytest.raises(StateError, match=r"did not answer within 0\.3 s"):
         asked.ask(rate((100, 3600)))
     os.kill(server.process.pid, signal.SIGCONT)

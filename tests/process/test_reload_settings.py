@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
 import re
-import signal
 import socket
 import time
 
@@ -16,8 +14,9 @@ import pytest
 from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.names.behaviours import listed, never, nxdomain
 from loadtest.servers.names.server import NameServer
+from loadtest.servers.pausing import pause
+from loadtest.servers.ports import free_port
 from tests.process.conftest import request
-from tests.process.test_inet import free_port
 from tests.process.waiting import eventually
 
 MANUAL = pathlib.Path(__file__).parents[2] / "docs" / "forkpolicy.toml.5.md"
@@ -69,6 +68,7 @@ class Running:
             "mail": {},
             "dns": {},
             "log": {"target": str(server.log)},
+            "history": {"log": "history.json"},
             "state": {"live": "live", "kept": "kept", "max_size": "1M"},
         }
 
@@ -145,7 +145,7 @@ def _workers(it):
 def _hang_timeout(it):
     it.take_up(**{"server.hang_timeout": 2})
     stuck = min(it.pids())
-    os.kill(stuck, signal.SIGSTOP)
+    pause(stuck)
     eventually(lambda: stuck not in it.pids() and len(it.pids()) == 2, 30)
     assert "limit_s=2" in it.server.said()
 
@@ -241,6 +241,12 @@ def _decisions(it):
     eventually(lambda: "action=DUNNO" in it.server.log.read_text())
 
 
+def _history_decisions(it):
+    it.take_up(**{"history.decisions": "all"})
+    assert it.ask(EXTENDED) == ["DUNNO"]
+    eventually(lambda: '"action":"DUNNO"' in (it.server.directory / "history.json").read_text())
+
+
 def _fail(it):
     limit = "acl busy rate {sender} 9/1h\naction slow 450 4.7.1 slow down\naccess busy slow\n"
     (it.server.directory / "limits.conf").write_text(limit)
@@ -306,6 +312,7 @@ SETTINGS = {
     "mail.local_domains": _local_domains,
     "mail.local_addresses": _local_addresses,
     "log.decisions": _decisions,
+    "history.decisions": _history_decisions,
     "state.fail": _fail,
     "state.budget": _budget,
     "dns.servers": _dns_servers,

@@ -66,11 +66,11 @@ def _loop(folder):
 
 
 def _nul(_folder):
-    return f"{POLICY}include a\0b\n", "embedded null byte"
+    return f"{POLICY}include a\0b\n", "its name has a NUL character"
 
 
 def _nul_in_a_glob(_folder):
-    return f"{POLICY}include a\0b/*.conf\n", "embedded null byte"
+    return f"{POLICY}include a\0b/*.conf\n", "its name has a NUL character"
 
 
 def _long_name(_folder):
@@ -160,16 +160,16 @@ def test_an_included_name_that_is_no_utf8(server, client):
 
 FAULTY = """
 import sys
-from forkpolicy import loading
+from forkpolicy import starting
 
-def faulty(path, reading, really=loading.load_outline):
+def faulty(path, reading, really=starting.load_again):
     try:
         with open(FOLDER + "/fault") as file:
             exec(file.read())
     except FileNotFoundError:
         return really(path, reading)
 
-loading.load_outline = faulty
+starting.load_again = faulty
 from forkpolicy.commands import main
 sys.exit(main())
 """

@@ -17,10 +17,11 @@ import msgpack
 import pytest
 
 from forkpolicy import link
+from forkpolicy.control_client import ask
 from forkpolicy.errors import NotRunningError
-from forkpolicy.master.sockets.ask import ask
 from forkpolicy.messages import MAX_REPORT_BYTES
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
+from loadtest.servers.pausing import pause
 from loadtest.servers.server import FORKPOLICY
 from tests.process.conftest import FINE, FORGED, REJECT, request
 from tests.process.waiting import eventually
@@ -218,7 +219,7 @@ def test_too_many_commands_under_way_are_named(server):
     """Where nobody can make room, the operator reads so: the socket's owner is not the trouble."""
     master = server.process
     stopped = [control(server) for _ in range(33)]
-    master.send_signal(signal.SIGSTOP)
+    pause(master.pid)
     for each in stopped:
         each.sendall(b'{"command": "stop"}\n')
     late = subprocess.Popen([*FORKPOLICY, "status", "-c", str(server.settings)], stderr=subprocess.PIPE, text=True)

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from loadtest.clients.policy_client import PolicyClient
+from loadtest.servers.pausing import pause
 from tests.policy_servers import POLICYD_SPF, Postgrey, Spawned, ask, needs_policyd_spf, needs_postgrey
 from tests.process.conftest import request
 from tests.process.waiting import eventually
@@ -103,7 +104,7 @@ def test_postgrey_stands_still(make_server, make_postgrey):
     server = serving(make_server, postgrey.socket, "timeout=1s")
     with PolicyClient(server.socket_path) as client, PolicyClient(server.socket_path) as other:
         assert client.ask(mail(1)).startswith("DEFER_IF_PERMIT")
-        os.kill(postgrey.process.pid, signal.SIGSTOP)
+        pause(postgrey.process.pid)
         replies = []
         waits = threading.Thread(target=lambda: replies.append(client.ask(mail(1))))
         waits.start()
@@ -123,7 +124,7 @@ def test_a_reload_while_requests_wait(make_server, make_postgrey):
     server.settings.write_text(server.settings.read_text().replace("[state]\n", "[state]\nbudget = 60\n"))
     server.start()
     clients = [PolicyClient(server.socket_path, timeout_s=60) for _ in range(8)]
-    os.kill(postgrey.process.pid, signal.SIGSTOP)
+    pause(postgrey.process.pid)
     replies = []
     waiting = [threading.Thread(target=lambda each=each: replies.append(each.ask(mail(1)))) for each in clients]
     for thread in waiting:

@@ -12,8 +12,8 @@ from loadtest.clients.policy_client import PolicyClient
 from loadtest.servers.names.behaviours import fails, has, never, truncated
 from loadtest.servers.names.messages import Record
 from loadtest.servers.names.server import NameServer
+from loadtest.servers.ports import free_port
 from tests.process.conftest import request
-from tests.process.test_inet import free_port
 from tests.process.waiting import eventually
 
 pytest.importorskip("spf", reason="SPF needs forkpolicy[dns]")

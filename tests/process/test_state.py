@@ -20,6 +20,7 @@ from forkpolicy.state.lock_holder import lock_holder
 from loadtest.clients.policy_client import LostReplyError, PolicyClient
 from loadtest.errors import SetupError
 from loadtest.measure.processes import descendants
+from loadtest.servers.pausing import pause
 from tests.process.conftest import alive, request
 from tests.process.waiting import ended, eventually
 
@@ -155,7 +156,7 @@ def test_workers_go_on_while_the_state_process_is_away(remembering):
     """It is started again, and finds what was reported to the one that died."""
     server = remembering
     (state,) = processes(server, "forkpolicy: state")
-    os.kill(state, signal.SIGSTOP)
+    pause(state)
     assert passed(server, range(5)) == 5
     os.kill(state, signal.SIGKILL)
     assert passed(server, [6]) == 0
@@ -401,21 +402,14 @@ def stopped_inside(server):
     while time.monotonic() < until_s:
         for pid in processes(server, "forkpolicy: worker"):
             for _ in range(200):
-                os.kill(pid, signal.SIGSTOP)
-                # SIGSTOP works at the next return to the loop of the kernel: the process is stopped when it says so.
-                while alive(pid) and state_of(pid) != "T":
-                    pass
+                pause(pid)
                 if lock_holder(live) == pid:
                     return pid
                 os.kill(pid, signal.SIGCONT)
     raise AssertionError("no worker was met inside a transaction")
 
 
-def state_of(pid):
-    """One letter of /proc/PID/stat."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
+@pytest.mark.alone
 def test_the_master_kills_a_worker_that_stops_inside_a_question(make_server):
     """Within two seconds; all others live, and answer again."""
     server = make_server(EVERYTHING, workers=3)
@@ -432,6 +426,7 @@ def test_the_master_kills_a_worker_that_stops_inside_a_question(make_server):
     assert "lock of the state held too long" in eventually(lambda: "held too long" in server.said() and server.said())
 
 
+@pytest.mark.alone
 def test_a_worker_killed_inside_a_question_is_nobodys_trouble(make_server):
     """The others answer at once, and nothing half done is seen."""
     server = make_server(EVERYTHING, workers=3)

@@ -58,8 +58,10 @@ def verified(unit):
 INSTANCE_OF = [
     ("forkpolicy@.service", "forkpolicy.service"),
     ("forkpolicy@.socket", "forkpolicy.socket"),
+    ("forkpolicy-history@.service", "forkpolicy-history.service"),
     ("forkpolicy-networks@.service", "forkpolicy-networks.service"),
     ("forkpolicy-tables@.service", "forkpolicy-compile@.service"),
+    ("forkpolicy-tables@.service", "forkpolicy-tables.service"),
     ("forkpolicy-tables@.path", "forkpolicy-compile@.path"),
     ("forkpolicy-tables@.timer", "forkpolicy-compile@.timer"),
 ]

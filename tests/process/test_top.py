@@ -158,7 +158,10 @@ def terminal(server):
 def test_a_screen_has_what_matters_most(terminal, client, rows, columns):
     """State, rates, each worker, the rule that fired, the denied domain and the keys; nothing wraps."""
     client.ask(request("a@example.com", "b@example.com"))
-    lines = terminal(rows, columns).shows("example.com")
+    own = terminal(rows, columns)
+    own.shows("example.com")
+    # The screen is drawn from its top.
+    lines = own.shows("q quit  p pause")
     assert lines[0].startswith("forkpolicy  serving  generation 1  up 00:")
     assert "requests/s" in lines[1]
     assert lines[-1].startswith("q quit  p pause")

@@ -31,14 +31,14 @@ SIGNALLED_WHILE_IT_LOADS = """
 import os, signal, sys
 from forkpolicy.commands import main
 from forkpolicy.commands.serve import composition
-load_everything = composition.load_everything
+load_at_start = composition.load_at_start
 
 def signalled(*arguments):
     for name in ("HUP", "USR1", "USR2", "TTIN", "TTOU"):
         os.kill(os.getpid(), getattr(signal, f"SIG{name}"))
-    return load_everything(*arguments)
+    return load_at_start(*arguments)
 
-composition.load_everything = signalled
+composition.load_at_start = signalled
 sys.exit(main())
 """
 

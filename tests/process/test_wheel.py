@@ -1,4 +1,4 @@
-"""The wheel of this machine: with a compiler it serves connections in C, without one in Python, and both answer."""
+"""The sdist, and the wheel that this machine makes of it: complete, and with or without a compiler it answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 # What a build reads. A copy, because setuptools keeps what it has built beside it and would use that again.
-SOURCES = ("forkpolicy", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("conf", "contrib", "docs", "forkpolicy", "manual", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SDIST = "import setuptools.build_meta as build, sys; print(build.build_sdist(sys.argv[1]))"
+# Files of the checkout, and where they are below share/forkpolicy.
+SHIPPED = {
+    "conf/forkpolicy.toml": "conf",
+    "conf/policy.conf": "conf",
+    "conf/tables/*": "conf/tables",
+    "contrib/systemd/*.*": "systemd",
+    "contrib/systemd/*.d/*": "systemd",
+    "contrib/apparmor/*": "apparmor",
+    "contrib/console/*": "console",
+    "contrib/grafana/*": "grafana",
+}
 ANSWER = """
 import json, socket, sys
 from forkpolicy.loading import load_everything
@@ -43,6 +55,20 @@ def run(*words, **more):
     return done.stdout
 
 
+def shipped(root):
+    """Samples and units of the checkout: path below share/forkpolicy to bytes."""
+    files = {}
+    for pattern, directory in SHIPPED.items():
+        for path in filter(Path.is_file, root.glob(pattern)):
+            inner = path.parent.name if path.parent.suffix == ".d" else ""
+            files[str(Path(directory, inner, path.name))] = path.read_bytes()
+    return files
+
+
+def installed_samples(directory):
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("compiler", ["cc", "false"])
 def test_a_wheel_answers(tmp_path, compiler):
     """Built, installed into an environment of its own, imported from there, asked twice: exactly and by the layout."""
@@ -55,12 +81,18 @@ def test_a_wheel_answers(tmp_path, compiler):
         else:
             shutil.copy(ROOT / name, copy / name)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(copy)]
+    sdist = tmp_path / run(sys.executable, "-c", SDIST, str(tmp_path), cwd=copy).splitlines()[-1]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(sdist)]
     run(*build, env={**os.environ, "CC": compiler})
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
+    # Beside the directory of its commands, where man(1) looks for the pages of what is in PATH.
+    pages = {f"man{page.suffixes[-2][1:]}/{page.stem}" for page in (ROOT / "docs").glob("*.[1-8].md")}
+    installed = tmp_path / "venv" / "share" / "man"
+    assert {str(page.relative_to(installed)) for page in installed.glob("*/*")} == pages >= {"man8/forkpolicy.8"}
+    assert shipped(ROOT) == installed_samples(tmp_path / "venv" / "share" / "forkpolicy")
     # Its dependencies are those that the tests run with.
     (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))

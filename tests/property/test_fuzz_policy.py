@@ -35,6 +35,9 @@ acl    same  helo_name       {client_name}
 acl    pair  table:pairs     {sender} {client_address}
 acl    in    authenticated
 acl    bad   score           >=2
+acl    some  any             net !us in
+acl    dom   table:doms      {helo_domain}
+acl    part  client_name     {sender_domain}
 action no    REJECT 5.7.1 not as {sender_domain} {match.us} {{}}
 action more  score +2.5
 action note  log saw {helo_name}
@@ -45,6 +48,7 @@ access re who
   big !in more
 access bad no
 access same pair when days note
+access some !dom part no
 access in
 """
 WORDS = sorted(

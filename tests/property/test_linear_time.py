@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from forkpolicy.commands.explain.command import as_object
+from forkpolicy.explaining.as_object import as_object
 from forkpolicy.loading import load_everything
 from forkpolicy.log import PRIORITY
 from forkpolicy.log_formats import LineFormat

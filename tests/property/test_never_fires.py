@@ -24,13 +24,16 @@ NETWORKS = ["192.0.2.1", "192.0.2.0/24", "192.0.2.0/28", "192.0.2.5-192.0.2.210"
 SIZES = ["0", "5", "10", "2000"]
 COMPARISONS = ["5", ">=5", "<10", "=10", "1-9", ">1K"]
 LOGINS = ["", "u", "v"]
+# What a table says about logins: texts, and numbers, which fail where they are none.
+ENTRIES = {"u": "a", "v": "5", "w": None, "x": "6"}
+IN_TABLE = ["table:t", *(f"table:t{wanted}" for wanted in ("=a", "=A", "=5", "!=a", "!=5", ">=5", ">4", "<5", "<=6"))]
 TYPES = {
     "sender": PATTERNS,
     "recipient": PATTERNS,
     "helo_name": NAME_PATTERNS,
     "client_address": NETWORKS,
     "size": COMPARISONS,
-    "sasl_username": ["u", "v", "/u/"],
+    "sasl_username": ["u", "v", "/u/", "table:t"],
     "protocol_state": list(STATES),
     "date": ["2026-12-24", "2026-12-20..2026-12-31", "12-24..01-06", "12-31", "01-01..06-30"],
     "day": ["mon-fri", "thu", "sat", "fri-mon"],
@@ -38,16 +41,19 @@ TYPES = {
 }
 
 
+def values_of(name, values):
+    """ACLs of one type."""
+    return st.lists(st.sampled_from(values), min_size=1, max_size=2).map(lambda v: f"{name} {' '.join(v)}")
+
+
 def acls():
-    typed = st.sampled_from(sorted(TYPES)).flatmap(
-        lambda name: st.lists(st.sampled_from(TYPES[name]), min_size=1, max_size=2).map(
-            lambda v: f"{name} {' '.join(v)}"
-        )
-    )
+    typed = st.sampled_from(sorted(TYPES)).flatmap(lambda name: values_of(name, TYPES[name]))
     return st.lists(typed | st.sampled_from(["null_sender", "authenticated"]), min_size=3, max_size=6)
 
 
-CLAUSES = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=3, unique_by=str)
+CLAUSES = st.lists(st.tuples(st.booleans(), st.integers(0, 7)), min_size=1, max_size=3, unique_by=str)
+TERMS = st.lists(st.tuples(st.sampled_from(["", "", "!"]), st.integers(0, 7)), min_size=1, max_size=3)
+ANYS = st.lists(TERMS, max_size=2)
 LINES = st.lists(st.tuples(CLAUSES, st.sampled_from(["no", "yes", "note"])), min_size=2, max_size=8)
 NOWS = [
     datetime.fromisoformat(f"{day}T{hour}:30")
@@ -62,13 +68,17 @@ VALUES = {
     "client_name": NAMES,
     "client_address": CLIENTS,
     "size": SIZES,
-    "sasl_username": LOGINS,
+    "sasl_username": [*LOGINS, "w", "x"],
     "sasl_method": LOGINS,
 }
 
 
-def text_of(declared, lines):
-    text = [f"acl a{number} {words}" for number, words in enumerate(declared)]
+def text_of(declared, anys, lines):
+    declared = [*declared]
+    for terms in anys:
+        declared.append(f"any {' '.join(f'{mark}a{number % len(declared)}' for mark, number in terms)}")
+    text = ["table t key x"]
+    text += [f"acl a{number} {words}" for number, words in enumerate(declared)]
     text += ["action no REJECT", "action yes DUNNO", "action note log seen"]
     for clauses, action in lines:
         names = " ".join(f"{'!' * negated}a{number % len(declared)}" for negated, number in clauses)
@@ -81,10 +91,15 @@ SAYS_NEVER = re.compile(r"policy\.conf:(\d+):1: warning: this rule never fires: 
 
 
 @settings(max_examples=200, deadline=None)
-@given(declared=acls(), lines=LINES, delimiter=st.sampled_from(["", "+"]))
-def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
+@given(
+    declared=acls() | st.lists(values_of("sasl_username", IN_TABLE), min_size=3, max_size=6),
+    anys=ANYS,
+    lines=LINES,
+    delimiter=st.sampled_from(["", "+"]),
+)
+def test_a_line_that_never_fires_never_fires(declared, anys, lines, delimiter):
     """Neither because an earlier one decides, nor because it contradicts itself: whatever it asks for is tried."""
-    policy = policy_of(text_of(declared, lines), delimiter=delimiter)
+    policy = policy_of(text_of(declared, anys, lines), {"t": ENTRIES}, delimiter=delimiter)
     told = "\n".join(str(each) for each in find_warnings(policy.model, {}))
     never = {int(line) for line in SAYS_NEVER.findall(told)}
     for line in policy.model.rules:
@@ -95,7 +110,7 @@ def test_a_line_that_never_fires_never_fires(declared, lines, delimiter):
 
 def times_for(policy, line):
     """Put all clocks to every time that makes a difference; once for a line that asks none."""
-    asks_clock = any(matcher.needs_clock for acl, _ in line.terms for matcher in acl.matchers)
+    asks_clock = any(matcher.needs_clock for acl, _ in line.terms for matcher in acl.all_matchers)
     clocked = [each for acl in policy.model.acls.values() for each in acl.matchers if each.needs_clock]
     for now in NOWS if asks_clock else NOWS[:1]:
         for matcher in clocked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from datetime import datetime
 from unittest import mock
@@ -24,7 +25,7 @@ LOCALS = ["u", "U", "abuse", "x+y"]
 ADDRESSES = [f"{local}@{domain}" for local in LOCALS for domain in DOMAINS] + ["", "a@b@example.net"]
 ADDRESSES += [*reference.REWRITTEN, "u@example.org", "u@"]
 VIEWS = Rewriting(myorigin="example.com", local_domains=["example.com"]).views
-HOSTS = ["example.com", "mail.example.com", "Mail.Example.COM.", "unknown", "", "192.0.2.1"]
+HOSTS = ["example.com", "mail.example.com", "a.b.example.com", "Mail.Example.COM.", "unknown", "", "192.0.2.1"]
 CLIENTS = ["192.0.2.1", "192.0.2.200", "198.51.100.7", "2001:db8::1", "::ffff:192.0.2.1", "unknown", ""]
 DAYS = ["2026-12-23", "2026-12-24", "2026-12-25", "2027-01-06", "2027-01-07"]
 SIZES = ["", "0", "1", "100", "5000", "many"]
@@ -64,26 +65,82 @@ ADDRESS_VALUES = [
     "<>",
     "(abuse|x)",
     "table:d",
+    "table:v=strict",
+    "table:v=7",
+    "table:v!=Strict",
+    "table:v>=7",
 ]
 VALUES = {
-    "sender": [*ADDRESS_VALUES, "{recipient}", "table:broken"],
+    "sender": [
+        *ADDRESS_VALUES,
+        *("{recipient}", "{recipient_domain}", "{recipient_localpart}"),
+        *("table:broken", "table:broken!=x", "table:v<7.5"),
+    ],
     "recipient": ADDRESS_VALUES,
     "client_address": ["192.0.2.0/24", "192.0.2.1", "192.0.2.1-198.51.100.7", "2001:db8::/32", "0.0.0.0/0"],
-    "client_name": ["mail.example.com", ".example.com", "^unknown$", "{helo_name}"],
+    "client_name": ["mail.example.com", ".example.com", "^unknown$", "{helo_name}", "{sender_domain}", "{helo_domain}"],
     "helo_name": ["example.com", ".com", r"^[0-9.]+$"],
     "sasl_method": ["PLAIN", "(PLAIN|LOGIN)"],
-    "sasl_username": ["u", "table:k"],
+    "sasl_username": ["u", "table:k", "table:w=7", "table:w!=7", "table:w<=-1.5", "table:w", "{sender_localpart}"],
     "policy_context": ["submission", "^$"],
     "date": ["2026-12-24", "2026-12-24..2027-01-06", "12-24..01-06", "12-25", "01-01..12-24"],
     "size": ["10", ">=100", "<100", "<=100", "=0", "1-200"],
 }
+VALUES_OF = {"example.com": "Strict", "a.example.com": "7", "example.net": None, "com": "07"}
+TOGETHER = {"u submission": "strict", "u ": "7", " ": None}
+ROWS = {
+    "m": {
+        ("192.0.2.0/24", "example.com"): "strict",
+        ("192.0.2.1", "*"): "7",
+        ("192.0.2.0/24", ".com"): "07",
+        ("2001:db8::/32", "<>"): None,
+        ("*", "u@example.com"): "Strict",
+        ("0.0.0.0/0", "u@"): "8",
+    },
+    "h": {
+        ("example.com", "*", "u"): "strict",
+        (".com", "u@", "*"): "7",
+        ("*", "a.example.com", "*"): None,
+        ("com", ".com", "x+y"): "6",
+    },
+}
+ROWS_ASKED = {
+    "m": [
+        ["{client_address}", "{sender}"],
+        ["{client_address}", "{recipient}"],
+        ["{client_address}", "{sasl_username}"],
+    ],
+    "h": [
+        ["{helo_name}", "{recipient}", "{sasl_username}"],
+        ["{sender}", "{recipient}", "{sender_localpart}"],
+        ["{recipient_domain}", "{sender}", "{recipient_localpart}"],
+        ["{helo_domain}", "{sender}", "{sasl_method}"],
+    ],
+}
+TOGETHER_ACLS = [f"table:q{wanted}" for wanted in ("", "=STRICT", "!=strict", ">6")]
 ENTRIES = {"192.0.2.1": "AA", "198.51.100.7": "bb", "2001:db8::1": "64500"}
+# Several of them in one policy share what they look up, or must not.
+SHARING = [
+    *(
+        (name, [f"table:v{wanted}"])
+        for name in ("sender", "recipient")
+        for wanted in ("=strict", "=7", "!=strict", ">6")
+    ),
+    *(("sasl_username", [f"table:w{wanted}"]) for wanted in ("=7", "!=7", "<=-1.5")),
+]
 OF_ENTRIES = [
     ("country", ["table:n", "aa"]),
     ("country", ["table:n", "BB", "CC"]),
     ("asn", ["table:n", "AS64500", "7"]),
     ("asn", ["table:n", "64500"]),
     ("country", ["table:torn", "AA"]),
+]
+OF_PARTS = [
+    ("table:d", ["{sender_domain}"]),
+    ("table:d", ["{helo_domain}"]),
+    ("table:k", ["{recipient_localpart}"]),
+    ("table:k", ["{sender_domain}", "{recipient_localpart}"]),
+    ("table:broken", ["{helo_domain}"]),
 ]
 # Windows that nothing leaves while a policy is tried.
 REMEMBERING = {
@@ -93,6 +150,7 @@ REMEMBERING = {
         ["{sasl_username}", "{client_address}", "2/30d", "count=recipients"],
         ["{client_address}", "2/30d", "count=requests"],
         ["{sender_domain}", "150/30d", "count=bytes"],
+        ["{recipient_localpart}", "{helo_domain}", "1/30d", "count=requests"],
     ],
     "greylisting": [["delay=150s", "auto=0"], ["delay=150s", "auto=0", "training"]],
     "distinct": [["{client_address}", "{sender}", ">1/30d"], ["{sasl_username}", "{client_address}", ">2/30d"]],
@@ -105,6 +163,16 @@ acls = st.one_of(
         )
     ),
     st.sampled_from(OF_ENTRIES),
+    st.sampled_from(SHARING),
+    st.sampled_from(SHARING),
+    st.tuples(st.sampled_from(TOGETHER_ACLS), st.just(["{sasl_username}", "{policy_context}"])),
+    st.sampled_from(OF_PARTS),
+    st.sampled_from(sorted(ROWS)).flatmap(
+        lambda name: st.tuples(
+            st.sampled_from([f"table:{name}{wanted}" for wanted in ("", "=Strict", "!=7", ">6")]),
+            st.sampled_from(ROWS_ASKED[name]),
+        )
+    ),
     st.tuples(st.just("unqualified"), st.sampled_from([["sender"], ["recipient"]])),
     st.tuples(st.sampled_from(["authenticated", "encrypted", "null_sender", "log"]), st.just([])),
     st.tuples(st.just("score"), st.sampled_from([[">=0"], [">=1"], [">=2.5"]])),
@@ -112,6 +180,8 @@ acls = st.one_of(
         lambda kind: st.tuples(st.just(kind), st.sampled_from(REMEMBERING[kind]))
     ),
 )
+# Tables that cannot be read, and values that are not numbers.
+FAILS = re.compile(r"^acl .*table:(broken|torn|\w+[<>])", re.MULTILINE)
 ACTIONS = ["reject", "dunno", "ok", "log1", "log2", "score1", "score2", "score-1", "remember", "forget"]
 
 
@@ -133,9 +203,15 @@ class Store:
 def policies(draw):
     """A policy as data, in which every ACL is declared before any line."""
     named = {f"acl{number}": acl for number, acl in enumerate(draw(st.lists(acls, min_size=1, max_size=6)))}
+    for number in range(draw(st.integers(0, 2))):
+        asked = sorted(name for name, (kind, _) in named.items() if kind != "log")
+        if asked:
+            term = st.tuples(st.sampled_from(["", "!"]), st.sampled_from(asked)).map("".join)
+            named[f"any{number}"] = ("any", draw(st.lists(term, min_size=1, max_size=4)))
     clause = st.tuples(st.booleans(), st.sampled_from(sorted(named)))
     line = st.tuples(st.lists(clause, min_size=1, max_size=4), st.sampled_from(ACTIONS))
-    tables = {"d": {"example.com"}, "k": {"u"}, "broken": None, "n": ENTRIES, "torn": None}
+    tables = {"d": {"example.com"}, "k": {"u", "example.com u"}, "broken": None, "n": ENTRIES, "torn": None}
+    tables |= {"v": VALUES_OF, "w": {"u": draw(st.sampled_from([None, "7", "-1.5"]))}, "q": TOGETHER, **ROWS}
     lines = draw(st.lists(line, min_size=1, max_size=8))
     failing = draw(st.sets(st.sampled_from(sorted(named)), max_size=1))
     failing = {name for name in failing if named[name][0] in reference.REMEMBERING and named[name][0] != "listed"}
@@ -144,7 +220,9 @@ def policies(draw):
 
 def as_text(policy):
     """The same as a policy file."""
-    lines = ["table d domain x", "table k key x", "table broken domain x", "table n cidr x", "table torn cidr x"]
+    kinds = {"d": "domain", "k": "key", "broken": "domain", "n": "cidr", "torn": "cidr", "v": "domain"}
+    kinds |= {name: f"pair:{','.join(columns)}" for name, columns in reference.COLUMNS.items()}
+    lines = [f"table {name} {kinds.get(name, 'key')} x" for name in policy["tables"]]
     for name, (kind, values) in policy["acls"].items():
         lines.append(f"acl {name} {kind} {' '.join(values)}{' tz=UTC' * (kind == 'date')}")
     for action in ACTIONS:
@@ -245,7 +323,7 @@ def test_compiled_exact_and_reference_agree(data, several):
         for late in (False, True)
     ]
     exact, memory = [Run(data, rows, noon, late=late) for late in (False, True)], reference.Memory()
-    fails = data["failing"] or any(table in as_text(data).partition("acl")[2] for table in ("broken", "torn"))
+    fails = data["failing"] or FAILS.search(as_text(data))
     for number, attributes in enumerate(several):
         memory.now_s = noon + 100 * number
         decision = reference.decide(data, attributes, memory)

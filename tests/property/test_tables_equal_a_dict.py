@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,8 +17,9 @@ from forkpolicy.compile.directory import locked
 from forkpolicy.compile.result import Options
 from forkpolicy.compile.sorting import sorted_store
 from forkpolicy.compile.sorting.external_sort import merge_runs, write_run
-from forkpolicy.compile.sorting.flatten import Tally, flatten
+from forkpolicy.compile.sorting.flatten import flatten
 from forkpolicy.compile.sorting.sort_records import RecordParser
+from forkpolicy.compile.sorting.tally import Tally
 from forkpolicy.compile.table import compile_table
 from forkpolicy.policy.nodes import TableDeclaration
 from forkpolicy.tables import keys
@@ -199,7 +201,7 @@ def test_merged_runs_are_one_sorted_list(contents: list[list[str]], low: str, hi
 @given(NETWORKS, st.integers(1, 5))
 def test_blocks_make_no_difference(networks: list[tuple[tuple[int, int, int], str]], size: int) -> None:
     """Flattening gives the same ranges however the records are cut into blocks."""
-    parsed = RecordParser("cidr", 0, "x").parse_lines(
+    parsed = RecordParser("cidr", 0, "x", date(2026, 12, 24)).parse_lines(
         [f"{network_of(*network)} {value}" for network, value in networks], 1
     )
     records = sorted(parsed.records)

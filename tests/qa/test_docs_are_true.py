@@ -100,7 +100,7 @@ def test_commands_in_documents_are_commands(path):
     wrong = []
     for line in command_lines(without_fences(path.read_text())):
         words = shlex.split(line.removeprefix("python -m "))
-        parser = make_parser() if words[0] == "forkpolicy" else compile_command._parser()
+        parser = make_parser() if words[0] == "forkpolicy" else compile_command.make_parser()
         if words[1:] == ["COMMAND"]:
             continue
         try:

@@ -14,6 +14,7 @@ from forkpolicy.commands.main import COMMANDS, Command
 from forkpolicy.commands.main import main as forkpolicy
 from forkpolicy.compile.command import main as compile_tables
 from forkpolicy.compile.sources import registry
+from forkpolicy.importing.formats import FORMATS, Entry
 from forkpolicy.policy.matchers import types
 from forkpolicy.protocol.layout import wanted_values
 from tests.fakes import policy_of, request_of
@@ -80,3 +81,26 @@ def test_the_source_is_compiled_and_the_command_lists_its_table(example, monkeyp
     assert f"passwd:{tmp_path / 'passwd'}:2" in capsys.readouterr().out
     assert forkpolicy(["tables", "-c", str(settings)]) == 0
     assert capsys.readouterr().out == "key logins\n"
+
+
+def test_the_importer_imports(example, monkeypatch, tmp_path, capsys):
+    """The example of an importer, registered as its recipe says, writes a policy and lists what it leaves out."""
+    module = example("forkpolicy/importing/badsenders.py")
+    monkeypatch.setitem(FORMATS, "badsenders", Entry(module.__name__, "a list of bad senders"))
+    given = tmp_path / "list"
+    given.write_text("#spammers\nspam@example.org\nspam@exa..mple.org\n@example.net\n")
+    assert forkpolicy(["import", "badsenders", str(given)]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[2:] == [
+        "# spammers",
+        f"# {given}:2",
+        "acl bad sender spam@example.org",
+        "action refuse REJECT you are on our list",
+        "access bad refuse",
+        f"# {given}:4",
+        "acl bad_2 sender @example.net",
+        "access bad_2 refuse",
+    ]
+    assert said.err.startswith(f"{given}:3: left out: spam@exa..mple.org: ")
+    assert forkpolicy(["import", "apolicy", str(given)]) == 2
+    assert f"forkpolicy import badsenders {given}" in capsys.readouterr().err

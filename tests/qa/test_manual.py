@@ -13,12 +13,14 @@ import pytest
 from forkpolicy import errors
 from forkpolicy.commands.main import make_parser
 from forkpolicy.compile import command as compile_command
+from forkpolicy.compile.ldap_file import LdapFile
 from forkpolicy.compile.sources.registry import _ROW_SOURCES
 from forkpolicy.master.generation import FIXED, FIXED_STATE
 from forkpolicy.policy.matchers import types
-from forkpolicy.policy.matchers.regex import REGEX_CHARS
+from forkpolicy.policy.matchers.expression_signs import REGEX_CHARS
 from forkpolicy.policy.parser import KEYWORDS
-from forkpolicy.policy.template import ADDRESS_PARTS, MATCH_PREFIX, TEXT_PREFIX
+from forkpolicy.policy.parts import PARTS
+from forkpolicy.policy.template import CODE, MATCH_PREFIX, TEXT_PREFIX
 from forkpolicy.protocol.attributes import ATTRIBUTES, STATES
 from forkpolicy.protocol.reply import MAX_TEXT_BYTES, VERBS
 from forkpolicy.settings import SECTIONS, Settings, declared
@@ -31,7 +33,27 @@ SETTINGS = (ROOT / "docs" / "forkpolicy.toml.5.md").read_text()
 COMMANDS = (ROOT / "docs" / "forkpolicy.8.md").read_text()
 COMPILE = (ROOT / "docs" / "forkpolicy-compile.1.md").read_text()
 # The log's target and the metrics' socket are opened before anything else; what the master cannot open again.
-FIXED_ELSEWHERE = {("log", "format"), ("log", "target"), ("metrics", "listen"), ("", "watch_interfaces")}
+FIXED_ELSEWHERE = {
+    ("log", "format"),
+    ("log", "target"),
+    ("history", "log"),
+    ("history", "path"),
+    ("history", "keep_days"),
+    ("history", "mail_log"),
+    ("history", "versions_bytes"),
+    ("history", "audit_days"),
+    ("server", "control_group"),
+    ("console", "listen"),
+    ("console", "url"),
+    ("console", "path"),
+    ("console", "trusted_proxies"),
+    ("console", "admin_networks"),
+    ("console", "session_hours"),
+    ("history", "url"),
+    ("history", "password_file"),
+    ("metrics", "listen"),
+    ("", "watch_interfaces"),
+}
 
 
 def rows_of(text, title, number=0):
@@ -129,7 +151,40 @@ def options_in(text):
 
 def test_every_command_has_its_section_and_the_other_way_round():
     """The manual page has a heading for each command, and none for another one."""
-    assert set(re.findall(r"^### forkpolicy (\w+)", COMMANDS, re.MULTILINE)) == set(subcommands())
+    headings = set(re.findall(r"^### forkpolicy (\w+)", COMMANDS, re.MULTILINE))
+    commands = set(subcommands())
+    assert commands - headings == set(), 'docs/forkpolicy.8.md has no heading "### forkpolicy NAME" for these commands'
+    assert headings - commands == set(), "docs/forkpolicy.8.md has headings for commands that do not exist"
+
+
+def own_commands(parser):
+    """The commands of a command, by name."""
+    return next((each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)), {})
+
+
+@pytest.mark.parametrize("name", sorted(name for name, parser in subcommands().items() if own_commands(parser)))
+def test_the_synopsis_of_a_command_has_its_own_commands(name):
+    """A line for each, such as `forkpolicy state list`, and no line for another one."""
+    shown = re.findall(rf"^    forkpolicy {name} (?:\[-c FILE\] )?([a-z]+)", COMMANDS, re.MULTILINE)
+    assert set(shown) == set(own_commands(subcommands()[name])), f"the synopsis below ### forkpolicy {name}"
+
+
+def environment_read():
+    """The variables of the environment that the program reads, by name: `os.environ.get("X")`, `["X"]`, `"X" in`."""
+    found = set()
+    for path in (ROOT / "forkpolicy").rglob("*.py"):
+        text = path.read_text()
+        found |= set(re.findall(r"""environ(?:\.get|\.pop)?[(\[]["'](\w+)["']|["'](\w+)["'] in os\.environ""", text))
+    return {name for names in found for name in names if name}
+
+
+def test_the_manual_has_every_variable_of_the_environment():
+    """Each that the program reads has its row in one of the two pages; a row without it is about a library's."""
+    documented = {*names_in(rows_of(COMMANDS, "Environment")), *names_in(rows_of(COMPILE, "Environment"))}
+    of_libraries = {"TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    named = {name for name in documented if name.isupper()}
+    assert environment_read() - named == set(), "no row below ## Environment"
+    assert named - environment_read() - of_libraries == set(), "rows for what nobody reads"
 
 
 @pytest.mark.parametrize("name", sorted(subcommands()))
@@ -139,9 +194,11 @@ def test_the_manual_has_every_option_of_a_command(name):
     common = {"-c", "-h", "--help", "--json"}
     expected = set(options_of(subcommands()[name]))
     options = {option for option in expected if option[0] == "-"}
-    assert options_in(section) - common == options - common
+    shown = options_in(section) - common
+    assert options - common - shown == set(), f"options that ### forkpolicy {name} does not name"
+    assert shown - options == set(), f"options that ### forkpolicy {name} names and that do not exist"
     explained = {option for option in options if re.search(rf"^\| `{option}[` ]", section, re.MULTILINE)}
-    assert explained == options - common
+    assert explained == options - common, "each option has a row that begins with it: | `--option` | meaning |"
     assert ("--json" in options) == ("--json" in section), name
     heading = re.search(rf"^### forkpolicy {name}.*$", COMMANDS, re.MULTILINE)[0]
     words = {word for word in expected - options if word != "FILE"}
@@ -158,14 +215,24 @@ def test_the_manual_of_the_compiler_has_all_its_options():
     """Every option of forkpolicy-compile has its row, and no row is about another one."""
     rows = rows_of(COMPILE, "Options")
     documented = {word for name in names_in(rows) for word in name.split() if word[0] == "-"}
-    assert documented == {each for each in options_of(compile_command._parser()) if each[0] == "-"}
+    assert documented == {each for each in options_of(compile_command.make_parser()) if each[0] == "-"}
 
 
 def test_the_manual_of_the_compiler_has_all_sources_and_kinds():
     """Every way to name a source, and every kind of table, has its row."""
     prefixes = {found[1] for name in names_in(rows_of(COMPILE, "Sources")) if (found := re.match(r"(\w+):", name))}
-    assert prefixes == set(_ROW_SOURCES)
-    assert {row[0].strip("`") for row in rows_of(COMPILE, "Text files")} == set(KINDS)
+    assert prefixes == {*_ROW_SOURCES, "https"}
+    assert {row[0].strip("`") for row in rows_of(COMPILE, "Text files")} == {*KINDS, "pair"}
+
+
+def test_the_manual_has_every_setting_of_a_directory():
+    """Each with its default, and no other."""
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows_of(COMPILE, "Directories")}
+    declared = {each.name: each for each in fields(LdapFile) if "help" in each.metadata}
+    assert list(documented) == list(declared)
+    for name, each in declared.items():
+        shown = "required" if each.metadata.get("required") else str(each.default).lower()
+        assert documented[name].lower() == shown or (name == "ca_file" and documented[name] == "the system's"), name
 
 
 def test_exit_statuses_are_those_of_the_code():
@@ -206,8 +273,9 @@ def test_every_type_of_the_manual_loads_with_a_value_of_its_form(name):
     values |= {"service": "unix:/run/postgrey/socket DEFER_IF_PERMIT timeout=1s"}
     values |= {"country": "table:t CN RU", "asn": "table:t AS64500 64501"}
     values |= {"rbl": "zen.example=127.0.0.2-11", "rhsbl": "{sender} dbl.example", "spf": "pass fail"}
+    values |= {"any": "first !first"}
     value = values.get(name, "1") if types.type_named(name).takes_values else ""
-    assert diagnostics_of(f"table t cidr x\nacl x {name} {value}\naccess x\n") == []
+    assert diagnostics_of(f"table t cidr x\nacl first encrypted\nacl x {name} {value}\naccess x\n") == []
 
 
 def test_the_manual_knows_when_attributes_are_known():
@@ -256,7 +324,7 @@ def test_the_manual_has_what_makes_an_expression():
 def test_the_manual_has_every_name_of_a_template():
     """Parts of addresses, matches and braces."""
     named = {name[1:-1] for name in names_in(rows_of(LANGUAGE, "Actions", 1)) if len(name) > 2}
-    assert named == {*ADDRESS_PARTS, f"{MATCH_PREFIX}ACL", f"{TEXT_PREFIX}ACL", "sender", "client_address"}
+    assert named == {*PARTS, f"{MATCH_PREFIX}ACL", f"{TEXT_PREFIX}ACL", CODE, "sender", "client_address"}
 
 
 def test_the_example_of_the_manual_loads():
@@ -276,7 +344,7 @@ def test_the_sample_policy_uses_documented_words_only():
     assert diagnostics_of(text) == []
 
 
-@pytest.mark.parametrize(("text", "parser"), [(COMMANDS, make_parser()), (COMPILE, compile_command._parser())])
+@pytest.mark.parametrize(("text", "parser"), [(COMMANDS, make_parser()), (COMPILE, compile_command.make_parser())])
 def test_help_lists_the_exit_statuses_of_the_manual(text, parser):
     """The same numbers in both, 130 of an interrupt included."""
     table = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)

@@ -15,7 +15,7 @@ from forkpolicy.commands.main import make_parser
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PRODUCT = sorted((ROOT / "forkpolicy").rglob("*.py"))
-TOOLS = sorted((ROOT / "loadtest").rglob("*.py"))
+TOOLS = sorted([*(ROOT / "loadtest").rglob("*.py"), *(ROOT / "manual").rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 DOCUMENTS = [
     ROOT / "README.md",

@@ -89,7 +89,7 @@ def parsers():
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.values()
-    yield compile_command._parser()
+    yield compile_command.make_parser()
 
 
 @pytest.mark.parametrize("parser", list(parsers()), ids=lambda parser: parser.prog)

@@ -574,3 +574,15 @@ def test_a_reply_that_a_value_spoils_is_answered_with_on_error(tmp_path, impleme
     assert peer.engine.counters.errors == 2
     peer.connection.close()
     peer.ours.close()
+
+
+def test_a_text_shows_the_id_of_its_decision(tmp_path, implementation):
+    """`{code}` in a reply is what the log calls the decision; another decision has another one."""
+    policy = "acl all client_address 0.0.0.0/0\naction no REJECT see {code}\naccess all no\n"
+    peer = Peer(tmp_path, implementation, policy)
+    replies = [peer.ask(request()).decode(), peer.ask(request()).decode()]
+    logged = [each["id"] for each in peer.log.decisions]
+    assert replies == [f"action=REJECT see {code}\n\n" for code in logged]
+    assert len(set(logged)) == 2
+    peer.connection.close()
+    peer.ours.close()

@@ -298,6 +298,8 @@ def test_the_words_of_a_listing():
         ("sender", "anna@spam.example.", "spam.example"),
         ("sender", "anna@bücher.example", "xn--bcher-kva.example"),
         ("helo_name", "Mail.Spam.example", "mail.spam.example"),
+        ("helo_domain", "Mail.Spam.example", "spam.example"),
+        ("helo_domain", "spam.example", None),
         ("client_name", "mail.spam.example", "mail.spam.example"),
         ("sender", "", None),
         ("sender", "anna", None),
@@ -316,7 +318,8 @@ def test_the_words_of_a_listing():
 def test_the_domain_that_is_asked_about(attribute, value, asked):
     """Of an address, or a name; A-labels. What cannot be a name is not asked about, and is not listed."""
     server = rhsbl(f"{{{attribute}}} dbl.example", {f"{asked}.dbl.example": records("127.0.1.2")})
-    assert server.holds(**{attribute.removesuffix("_domain"): value}) is (asked is not None)
+    of = "helo_name" if attribute == "helo_domain" else attribute.removesuffix("_domain")
+    assert server.holds(**{of: value}) is (asked is not None)
     assert {name for name, _ in server.names.asked} == ({f"{asked}.dbl.example"} if asked else set())
 
 

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from forkpolicy.commands import main
-from forkpolicy.commands.shared.log_lines import read_line
 from forkpolicy.errors import StateError
+from forkpolicy.history.log_lines import read_line
 from forkpolicy.log import LogPipe
 from forkpolicy.policy.answers import peeking
 from forkpolicy.policy.policy import Policy
@@ -122,6 +122,39 @@ def test_a_term_says_whether_it_is_met_and_not_what_its_acl_says(explain):
     _, said, _ = explain("client_address=203.0.113.9", "sender=a@example.com", "--json")
     (inside, us) = json.loads(said)["lines"][-1]["acls"]
     assert (inside["met"], inside["answer"], us["met"]) == ("yes", "does not hold", "yes")
+
+
+def test_terms_of_an_any_stand_below_it(explain):
+    """Those that were asked, up to the first that is met; only their attributes count as not given."""
+    (explain.folder / "policy.conf").write_text(
+        "table nets cidr nets\nacl inside client_address table:nets\nacl login authenticated\nacl big size >9\n"
+        "acl out any !inside\nacl trusted any login inside big\nacl odd any big out\naction no REJECT\n"
+        "access trusted odd no\n"
+    )
+    _, text, _ = explain("client_address=192.0.2.9", "sasl_username=", "sasl_method=", "protocol_state=RCPT")
+    (inside,) = (each for each in text.splitlines() if each.startswith("    inside"))
+    assert " yes " in inside
+    assert f"192.0.2.0/24 office in table nets ({explain.folder}/nets:1)" in inside
+    assert [each[:20].rstrip() for each in text.splitlines()[3:]] == [
+        "  trusted      yes",
+        "    login      no",
+        "    inside     yes",
+        "  odd          canno",
+        "    big        canno",
+        "    out        no",
+        "      !inside  no",
+        "not given, taken as",
+    ]
+    assert {"trusted yes inside is met", "odd cannot be known big cannot be known"} <= set(rows(text))
+    assert rows(text)[-1] == "not given, taken as empty: size"
+    _, said, _ = explain("client_address=203.0.113.9", "--json")
+    (trusted,) = json.loads(said)["lines"][0]["acls"]
+    assert [(each["name"], each["met"]) for each in trusted["terms"]] == [
+        ("login", "no"),
+        ("inside", "no"),
+        ("big", "cannot be known"),
+    ]
+    assert (trusted["met"], trusted["reason"]) == ("cannot be known", "big cannot be known")
 
 
 def test_the_value_of_an_entry_is_shown(explain):
@@ -560,7 +593,7 @@ def test_the_answer_of_the_store_is_there_for_tools(remembering):
 
 
 def test_a_store_that_cannot_be_read_is_no_error(remembering, monkeypatch):
-    """It is shown at the ACL, which is not asked; the rest is explained."""
+    """It is shown at the ACL, which is not asked; the rest is explained. The first line says that the reply depends."""
 
     def fail(_question):
         raise StateError("there is no live map: the server does not run")
@@ -568,8 +601,16 @@ def test_a_store_that_cannot_be_read_is_no_error(remembering, monkeypatch):
     monkeypatch.setattr(MemoryStore, "peek", lambda _self, question: fail(question))
     status, text, _ = remembering(*SIGNED_IN)
     assert status == 0
-    assert rows(text)[0] == "action=DUNNO"
+    assert rows(text)[0].startswith("the reply depends on what cannot be read (acl busy);")
+    assert rows(text)[1] == "action=DUNNO"
     assert "busy not asked the store cannot be read: there is no live map: the server does not run" in rows(text)
+    assert json.loads(remembering(*SIGNED_IN, "--json")[1])["cannot_be_read"] == ["busy"]
+    # Where a rule above it decides, the reply does not depend on it, although --all shows it.
+    policy = remembering.folder / "policy.conf"
+    policy.write_text(policy.read_text().replace("access us put", "action no REJECT\naccess us no"))
+    _, text, _ = remembering(*SIGNED_IN, "--all")
+    assert rows(text)[0] == "action=REJECT"
+    assert "busy not asked the store cannot be read" in "\n".join(rows(text))
 
 
 def test_the_map_of_the_server_is_read(explain, tmp_path):

@@ -72,7 +72,7 @@ def test_a_file_that_becomes_a_pipe_in_between_keeps_nobody_waiting(tmp_path, mo
     ("name", "why"),
     [
         ("missing", "no such file or directory"),
-        ("nul\0byte", "embedded null byte"),
+        ("nul\0byte", "its name has a NUL character"),
         ("long" * 100, "file name too long"),
         ("loop", "too many levels of symbolic links"),
         ("list/below", "not a directory"),
@@ -84,7 +84,8 @@ def test_a_path_that_cannot_be_read_is_told(tmp_path, name, why):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "list").write_text("")
     path = f"{tmp_path}/{name}"
-    assert refusal(lambda: Files().read(path)) == f"{path}: cannot be read: {why}"
+    shown = path.replace("\0", "?")
+    assert refusal(lambda: Files().read(path)) == f"{shown}: cannot be read: {why}"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.ETIMEDOUT])

@@ -20,6 +20,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
+from forkpolicy.tables.reader import open_table
 from loadtest.__main__ import main
 from loadtest.clients import generator
 from loadtest.clients.rounds import Outcome
@@ -35,6 +36,8 @@ from loadtest.measure.svg import Line, chart
 from loadtest.servers.earlier import CHECKOUT, earlier_build
 from loadtest.servers.peers import PEERS
 from loadtest.servers.server import Server
+from loadtest.tables import pairs
+from loadtest.tables.compiled import compile_sample
 from loadtest.tables.lists import write_lines
 from loadtest.traffic.mail import Transaction, policy_request, unquoted
 from loadtest.traffic.oracle import Oracle, domain_of
@@ -242,6 +245,21 @@ def test_look_ups_in_several_tables_take_turns():
     found = calls_us([(lambda text: asked.append(f"small {text}"), ["a"]), (asked.append, ["b", "c"])])
     assert asked == ["small a", "b", "c"] * ROUNDS
     assert [len(rounds) for rounds in found] == [ROUNDS] * 2
+
+
+@pytest.mark.parametrize("shape", pairs.SHAPES)
+def test_shapes_of_pairs_compile_and_half_of_the_questions_find_an_entry(tmp_path, monkeypatch, shape):
+    """pair-forms was written as another kind than its lines are, and the command ended."""
+    monkeypatch.setattr(pairs, "QUESTIONS", 200)
+    sample = pairs.generate_pairs(shape, 200, tmp_path)
+    compile_sample(sample, tmp_path)
+    table = open_table(str(tmp_path / "tables" / "t.lmdb"), "t", sample.kind)
+    try:
+        find = sample.asking(table.find)
+        found = sum(find(question) is not None for question in sample.questions)
+        assert sum(not question[1].startswith("x") for question in sample.questions) <= found < len(sample.questions)
+    finally:
+        table.close()
 
 
 def test_growth_of_tables_is_ours_in_the_median_round_and_the_others_as_measured():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -87,7 +89,8 @@ def test_lines_have_their_priority(style):
     texts = b"".join(priority_and_text(line)[1] for line in lines)
     assert texts.decode().replace("\n", "").isprintable()
     assert without_priorities(b"".join(lines)) == printed(b"".join(lines), for_journal=False) == texts
-    assert without_priorities(log.line("info", "x")) == log.line("info", "x")
+    line = log.line("info", "x")
+    assert without_priorities(line) == line
 
 
 def test_the_journal_gets_the_priority_of_each_line():
@@ -123,3 +126,25 @@ def test_without_a_logger_lines_are_counted_too(pipe):
     log.event("info", "nobody reads")
     assert log.dropped == 1
     os.close(write_end)
+
+
+def test_a_full_disk_tears_no_second_line(tmp_path):
+    """Of what a file does not take only those lines are counted, and the next line begins on a line of its own."""
+    script = """
+import resource, signal, sys
+from forkpolicy.master.processes.targets import FileTarget, NotWrittenError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+target = FileTarget(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, resource.RLIM_INFINITY))
+for _ in range(2):
+    try:
+        target.write(b"".join(b"number %d\\n" % number for number in range(4)))
+    except NotWrittenError as error:
+        print(error.lines)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+target.write(b"number 9\\n")
+"""
+    path = tmp_path / "log"
+    done = subprocess.run([sys.executable, "-c", script, path], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "4"]
+    assert path.read_text().splitlines() == ["number 0", "number 1", "number ", "number 9"]

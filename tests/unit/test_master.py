@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from forkpolicy import link
+from forkpolicy.control_client import ask, look, wait_for_end
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, NotRunningError
 from forkpolicy.master import deadlines, workers
 from forkpolicy.master.good_tables import GoodTables
@@ -26,9 +27,9 @@ from forkpolicy.master.processes.logger import Logger
 from forkpolicy.master.processes.spawn import MAX_FDS, Worker
 from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.sockets import listener
-from forkpolicy.master.sockets.ask import ask, look, wait_for_end
 from forkpolicy.master.sockets.inet import open_inet
 from forkpolicy.master.sockets.notify import Notifier
+from forkpolicy.master.stopping import Stopper
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, STARTING_S, TwoPhaseCommit
 from forkpolicy.master.workers import MAX_LAST_READS, WorkerProgram, Workers
@@ -49,13 +50,27 @@ def test_back_off_grows_to_a_limit_and_ends_with_a_life():
     assert backoff.failed_start(0.0) == 0.5
 
 
+def test_the_log_says_stopping_when_all_know():
+    """Who reads so may rely on it: the queue is closed, and no worker accepts what waits in one that is not ours."""
+    done = []
+    sockets = SimpleNamespace(activated=False, listeners=[SimpleNamespace(refuse=lambda: done.append("refuse"))])
+    stopper = Stopper(
+        sockets,
+        type("Fake", (list,), {"stop_all": lambda _, drain: done.append(f"stop drain={drain}")})(),
+        SimpleNamespace(event=lambda _level, event, **_fields: done.append(event)),
+        SimpleNamespace(stopping=lambda: done.append("notify")),
+    )
+    stopper.begin(replaced=False)
+    assert done == ["refuse", "stop drain=True", "stopping", "notify"]
+
+
 def test_a_logger_that_cannot_be_started_is_started_later(monkeypatch):
     """A fork that fails when the logger has died ends no master, and the next turn tries again."""
     logger = Logger(StderrTarget(), "logfmt", "a log")
     logger.pid = 77
     told = []
     log = SimpleNamespace(event=lambda _level, event, **fields: told.append((event, fields["reason"])))
-    helpers = Helpers(logger, None, None, log)
+    helpers = Helpers([logger], None, None, log)
 
     def no_fork():
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -190,6 +205,22 @@ def test_leaving_takes_its_time_unless_too_many_do(leaving, after_s, hurried):
     assert stays.heard == []
 
 
+def test_a_slow_start_is_no_hanging():
+    """Where the first beat comes after the report that it serves, a worker is not killed for the time of its start."""
+    told = []
+    some = workers_of(1, told)
+    worker = Silent(0)
+    worker.started_s -= 40
+    some.alive = {worker.pid: worker}
+    now_s = time.monotonic()
+    some.deadlines.kill_the_hung([worker], now_s, slept=False)
+    worker.mark_ready()
+    some.deadlines.kill_the_hung([worker], now_s + 29, slept=False)
+    assert (worker.kill_at_s, told) == (None, [])
+    some.deadlines.kill_the_hung([worker], now_s + 31, slept=False)
+    assert told == [("worker hangs", None)]
+
+
 class Two:
     """A reload of two workers; what was sent to whom."""
 
@@ -270,7 +301,7 @@ def test_a_worker_that_is_stuck_at_its_start_holds_no_reload():
     told = []
     some = workers_of(2, told)
     starting, ready = Silent(0), Silent(1)
-    ready.ready = True
+    ready.mark_ready()
     some.alive = {worker.pid: worker for worker in (starting, ready)}
     some.end_late_starts({starting.pid, ready.pid})
     assert starting.kill_at_s is None
@@ -492,7 +523,7 @@ def test_a_status_that_an_upgrade_interrupts_is_asked_again(tmp_path, command, a
 )
 def test_the_status_of_another_release_is_reported_as_that(monkeypatch, answer, said):
     """The program was replaced and the server was not: no KeyError, but what runs and what to do."""
-    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: answer)
+    monkeypatch.setattr("forkpolicy.control_client.ask", lambda *_: answer)
     with pytest.raises(ForkpolicyError, match=re.escape(said)) as refused:
         look("control", 1)
     assert "restart" in str(refused.value)
@@ -518,7 +549,7 @@ def test_a_reload_that_an_upgrade_refuses_ends_for_systemd():
 @pytest.mark.parametrize("said", [b"a" * 200_000, b"[" * 100_000 + b"\n", b"[1]\n", b"\xff\x1b[2J\n", b'"ok"\n'])
 def test_what_no_master_says_is_reported_in_one_line(tmp_path, monkeypatch, said):
     """An answer without end is read up to a limit, and nothing of it reaches the terminal as it came."""
-    monkeypatch.setattr("forkpolicy.master.sockets.ask.MAX_UNSENT_BYTES", 100_000)
+    monkeypatch.setattr("forkpolicy.control_client.MAX_ANSWER_BYTES", 100_000)
     path = str(tmp_path / "control")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -547,6 +578,27 @@ def test_a_mute_master_is_not_waited_for_long(tmp_path, accepts):
             after.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
         with pytest.raises(NotRunningError, match=r"does not answer within 0\.2 s: it is busy, or was stopped"):
             wait_for_end(path, {"command": "stop"}, 0.2, 60.0)
+
+
+def test_a_stop_that_is_refused_is_not_waited_for(tmp_path):
+    """A member of control_group reads why at once, and not after a minute that the master is stopping."""
+    path = str(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer():
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b'{"ok": false, "error": "stop: for the owner"}\n')
+                client.recv(4096)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ForkpolicyError, match=r"control: stop: for the owner$"):
+            wait_for_end(path, {"command": "stop"}, 30.0, 30.0)
+        thread.join()
 
 
 def test_an_answer_brings_no_escape_sequence_to_a_terminal(tmp_path):

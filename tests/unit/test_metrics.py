@@ -7,11 +7,14 @@ import re
 from pathlib import Path
 
 from forkpolicy.compile_failures import Failure
+from forkpolicy.feed_copies import FeedNote
 from forkpolicy.metrics import METRICS, render
 from forkpolicy.scoreboard import BUCKETS
 from forkpolicy.status import (
     ASKED_LIMITS_S,
     AskedStatus,
+    LogStatus,
+    LostLines,
     ShadowStatus,
     StateFigures,
     StateStatus,
@@ -42,7 +45,7 @@ def page(**changed):
     fields = {
         "slot": 0,
         "shadow": ShadowStatus(8, 3, 1, {"policy.conf:4 -> other.conf:5": 3}),
-        "tables": (TableStatus("nets", "cidr", "", 7, 1700000000.5, 0, "damaged"),),
+        "tables": (TableStatus("nets", "cidr", "", 7, 1700000000.5, 0, "damaged", "2026-12-24"),),
         "actions": {"DUNNO": 9},
         "latency": tuple(latency),
         "line_hits": (2, 7, 0),
@@ -55,7 +58,13 @@ def page(**changed):
     zones = (ZoneStatus("bl.example"), ZoneStatus("dbl.example", off="lists INVALID"))
     lines = ('policy.conf:4: access !inside "a\\b"', "default: no rule fired", "on_error: an evaluation failed")
     one = worker({"requests": 9, "busy_ns": 2_500_000, "sampled": 4}, **fields)
-    return render(status(one, lines=lines, state=STATE, zones=zones), {"nets": Failure(1700000000.5, "no such file")})
+    feeds = [FeedNote("nets", "https://example.org/list", "", 9, 1.0, each) for each in (1700000099.5, 1700000009.5)]
+    failed = {"nets": Failure(1700000000.5, "no such file")}
+    return render(
+        status(one, lines=lines, state=STATE, zones=zones, history=LogStatus("history.json", LostLines(1, 2), 0)),
+        failed,
+        feeds,
+    )
 
 
 def test_every_metric_is_rendered_and_declared():
@@ -64,6 +73,19 @@ def test_every_metric_is_rendered_and_declared():
     for metric in METRICS:
         assert text.count(f"# TYPE {metric.name} {metric.kind}\n") == 1
         assert re.search(rf"^{metric.name}(_bucket)?(\{{.*\}})? ", text, re.MULTILINE), metric.name
+
+
+def test_numbers_are_exact():
+    """A time of the clock is not rounded to ten seconds, nor is a counter that has run for years."""
+    text = page()
+    for name, value in (
+        ("table_created", 1700000000.5),
+        ("compile_failed", 1700000000.5),
+        ("feed_confirmed", 1700000009.5),
+    ):
+        assert re.search(rf"^forkpolicy_{name}_timestamp_seconds\{{.*\}} (.*)$", text, re.MULTILINE)[1] == str(value)
+    busy = render(status(worker({"busy_ns": 123_456_789_123_456_789}, slot=0)), {})
+    assert float(re.search(r"^forkpolicy_busy_seconds_total\{.*\} (.*)$", busy, re.MULTILINE)[1]) == 123456789.12345679
 
 
 def test_labels_are_escaped():

@@ -98,14 +98,17 @@ def test_another_way_of_asking_is_a_reason_to_compile(compiler: Compiler) -> Non
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("192.0.2.0/24 a@example.org", "192.0.2.0/24 is never equal to {client_address}: tables of several attributes"),
-        ("2001:db8::/32 a@example.org", "have no networks; list the addresses"),
+        (
+            "192.0.2.0/24 a@example.org",
+            "192.0.2.0/24 is never equal to {client_address}: a key table has no networks; one of kind pair, such as",
+        ),
+        ("2001:db8::/32 a@example.org", "has no networks; one of kind pair"),
         ("2001:DB8:0::1 a@example.org", "2001:DB8:0::1 is never equal to {client_address}: did you mean 2001:db8::1?"),
         ("[192.0.2.1] a@example.org", "did you mean 192.0.2.1?"),
         ("::ffff:192.0.2.1 a@example.org", "did you mean 192.0.2.1?"),
         ("mail.example.org a@example.org", "it is not an IP address"),
         ("* a@example.org", "it is not an IP address"),
-        ("192.0.2.1 @example.org", "@example.org is never equal to {sender}: tables of several attributes have whole"),
+        ("192.0.2.1 @example.org", "@example.org is never equal to {sender}: a key table has whole"),
         ("192.0.2.1 .example.org", ".example.org is never equal to {sender}"),
         ("192.0.2.1 example.org", "example.org is never equal to {sender}"),
         ("192.0.2.1 news@", "news@ is never equal to {sender}"),
@@ -147,7 +150,15 @@ def test_names_and_attributes_of_any_form(compiler: Compiler) -> None:
     names = ("table t key list", "acl pair table:t {client_name} {sender_domain} {helo_name}")
     assert compiled(compiler, "mx.example.org example.org .strange\n", *names) == ""
     for line in (".example.org example.org x", "mx.example.org @example.org x", "mx.example.org *.example.org x"):
-        assert "tables of several attributes have whole names alone" in compiled(compiler, f"{line}\n", *names)
+        assert "a key table has whole names alone" in compiled(compiler, f"{line}\n", *names)
+
+
+def test_domains_of_parts_have_their_ascii_form(compiler: Compiler) -> None:
+    """As they are asked for; the message has what is meant."""
+    parts = ("table t key list", "acl pair table:t {helo_domain} {sender_localpart}")
+    assert compiled(compiler, "Example.org anna\nxn--bcher-kva.example anna\n", *parts) == ""
+    assert "did you mean xn--bcher-kva.example?" in compiled(compiler, "bücher.example anna\n", *parts)
+    assert "did you mean example.org?" in compiled(compiler, "example.org. anna\n", *parts)
 
 
 def test_a_table_that_is_asked_for_different_attributes(compiler: Compiler) -> None:

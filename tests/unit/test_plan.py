@@ -72,6 +72,14 @@ def test_an_empty_value_is_looked_up_where_a_rule_may_be_found(acl, empty, fires
     assert decide(policy, **{empty: ""}) == ("REJECT" if fires else "DUNNO")
 
 
+@pytest.mark.parametrize(("count", "rules"), [(8, 0), (9, 9)])
+def test_values_of_a_table_are_an_index_from_nine_rules_on(count, rules):
+    """Fewer share one look-up in generated code."""
+    text = "table t key x\naction no REJECT\n" + "".join(f"acl x{at} sender table:t=v{at}\n" for at in range(count))
+    text += "".join(f"access x{at} no\n" for at in range(count))
+    assert sum(map(len, guarded(policy_of(text).model.rules, COSTS_US))) == rules
+
+
 def test_a_candidate_that_is_picked_twice_is_made_once():
     """Functions of rules are kept; all of one shape share their code."""
     policy = policy_of("action no REJECT\n" + LIST)

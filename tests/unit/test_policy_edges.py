@@ -8,6 +8,8 @@ import pytest
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.load import check_on_error, declared_tables
+from forkpolicy.policy.matchers.types import ANY_TEXT, EXAMPLES, TYPES
+from forkpolicy.protocol.attributes import ATTRIBUTES
 from forkpolicy.protocol.layout import wanted_values
 from forkpolicy.state.memory import MemoryStore
 from tests.fakes import DictTable, TextFiles, decide, diagnostics_of, policy_of, request_of
@@ -116,8 +118,14 @@ def test_the_explanation_of_a_time_says_when_it_is():
 
 MISTAKES = [
     ("zzzz a", 'unknown statement "zzzz": expected table, acl, action, access, include\n', "did you mean"),
-    ("table t zzzz f", 'unknown kind of table "zzzz": expected cidr, domain, address, key\n', "did you mean"),
+    (
+        "table t zzzz f",
+        'unknown kind of table "zzzz": expected cidr, domain, address, key or pair:COLUMN,COLUMN\n',
+        "did you mean",
+    ),
     ("acl x helo_name {client_nam}", 'unknown attribute "client_nam"\n', 'did you mean "{client_name}"?'),
+    ("acl x helo_name {sender_domian}", 'unknown attribute "sender_domian"\n', 'did you mean "{sender_domain}"?'),
+    ("acl x sender_domain a.example", '"sender_domain" is a part of sender', "as in acl NAME table:T {sender_domain}"),
     ("acl x helo_name {qqqq}", 'unknown attribute "qqqq"\n', ""),
     (
         "acl x zzzz 1\nacl x size ten",
@@ -127,7 +135,11 @@ MISTAKES = [
     ("acl x sasl_user a\nacl y size ten", "", 'no Postfix known today sends an attribute "sasl_user"\n'),
     ("acl x sasl_user a\nacl y size ten", "", 'did you mean "sasl_username"?'),
     ("acl x ehlo a.example\nacl y size ten", "", 'did you mean "helo_name"?'),
-    ("action a REJECT {qqqq}", 'unknown name "{qqqq}": expected an attribute, {sender_domain} and the like, or', ""),
+    (
+        "action a REJECT {qqqq}",
+        'unknown name "{qqqq}": expected an attribute, {sender_domain} and the like, {match',
+        "",
+    ),
     ("acl x time \u0968:00-17:00", "is not a span of time: expected 08:00-17:00\n", ""),
     ("acl x time 24:00-08:00", "has no such time of day: expected 00:00 to 24:00\n", ""),
     ("acl x time 08:00-24:01", "has no such time of day", ""),
@@ -152,7 +164,12 @@ MISTAKES = [
     ("table t key f\nacl x table:t", "expected attributes in braces", ""),
     (
         "table t cidr f\nacl x table:t {sender}",
-        'table "t" is of kind cidr: attributes together need one of kind key\n',
+        'table "t" is of kind cidr: {sender} needs domain or address or key\n',
+        "",
+    ),
+    (
+        "table t cidr f\nacl x table:t {sender} {recipient}",
+        'table "t" is of kind cidr: attributes together need one of kind key or pair\n',
         "",
     ),
     ("acl x protocol_state QQQQ", '"QQQQ" is not a protocol state: expected CONNECT, EHLO', ""),
@@ -171,7 +188,7 @@ MISTAKES = [
         'acl "a" asks no table and remembers nothing, so "{match.a}" is always empty\n',
         "",
     ),
-    ("include", "expected one path or pattern: include PATH-OR-GLOB\n", ""),
+    ("include", "expected one path or pattern: include PATH-OR-GLOB, or include PATH restricted\n", ""),
     ("include a b", "expected one path or pattern", ""),
     ("access !", 'a "!" alone: write it directly before the name, as in !from_inside\n', ""),
 ]
@@ -457,3 +474,20 @@ def test_a_pattern_with_a_dot_does_not_depend_on_its_neighbours(name, others):
     assert decide(policy, **{name: "u@.example.com"}) == "REJECT"
     assert decide(policy, **{name: "u@a.example.com"}) == "REJECT"
     assert decide(policy, **{name: "u@example.com"}) == "DUNNO"
+
+
+@pytest.mark.parametrize("name", sorted({*TYPES, *ATTRIBUTES}))
+def test_a_type_without_its_value_has_an_example_that_loads(name):
+    """Each type that needs values, and each attribute."""
+    declared = "table TABLE cidr f\nacl ACL encrypted\naction keep remember LIST {client_address} 1d\naccess ACL keep\n"
+    found = diagnostics_of(f"{declared}acl x {name}\naccess x\n", store=MemoryStore())
+    if name in EXAMPLES:
+        expected = f"{name} needs a value, as in acl NAME {name} {EXAMPLES[name]}\n"
+    elif name in TYPES:
+        expected = ""
+    else:
+        expected = f"{name} needs a value, as in acl NAME {name} {ANY_TEXT}\n"
+    assert len(found) == bool(expected)
+    assert expected in "".join(found)
+    example = EXAMPLES.get(name, ANY_TEXT) if expected else ""
+    assert diagnostics_of(f"{declared}acl x {name} {example}\naccess x\n", store=MemoryStore()) == []

@@ -49,7 +49,8 @@ class Server:
     def peek(self, acl, **attributes):
         """What `explain` would find of an ACL."""
         trace = self.policy.trace(self.values(**attributes), self.policy.peeking, all_rules=True)
-        return next(looked for tried in trace.tried for looked, _ in tried.looked if looked.acl.name == acl)
+        looked = (each for tried in trace.tried for looked, _ in tried.looked for each in looked.all_looked)
+        return next(each for each in looked if each.acl.name == acl)
 
     def used(self, acl="busy", **attributes):
         """How much of each window is used."""

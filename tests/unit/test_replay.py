@@ -15,9 +15,9 @@ import tracemalloc
 import pytest
 
 from forkpolicy.commands import main
-from forkpolicy.commands.shared.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
 from forkpolicy.commands.shared.request_log import CUT, NO_REQUEST, NOT_A_REQUEST, RequestLog
 from forkpolicy.compile.command import main as compile_tables
+from forkpolicy.history.log_lines import TOO_LONG_FOR_JOURNALCTL, UNREADABLE
 from forkpolicy.loading import load_everything
 from forkpolicy.log import LogPipe
 from forkpolicy.log_lines import MAX_LINE_BYTES
@@ -466,3 +466,36 @@ def test_rules_that_remember_are_counted_in_a_replay(replay, settings):
     _, report, _ = replay(NOTED + CLEAN, "--json")
     assert report["actions"] == {"REJECT": 1, "DUNNO": 1, "remember": 1}
     assert hits(report) == {5: 1, 6: 1}
+
+
+REMEMBERING = """\
+acl often rate {client_address} 1/1h
+acl bad rbl bl.example.org
+action no REJECT {match.often}
+action listed 450 listed
+access often no
+access bad listed
+"""
+
+
+def test_recorded_answers_are_those_of_then(replay, settings):
+    """With --recorded nothing is counted or asked again: not even for policies that lack an ACL or have another."""
+    (settings.parent / "policy.conf").write_text(REMEMBERING)
+    (settings.parent / "candidate.conf").write_text(
+        REMEMBERING.replace("acl bad rbl", "acl other rbl").replace("access bad", "access other")
+    )
+    line = json.loads(logged(settings, request()))
+    answers = [
+        {"often": {"holds": True, "value": "77"}},
+        {"often": {"holds": False}, "bad": {"holds": True}},
+        {"often": {"holds": None, "reason": "no answer"}, "bad": {"holds": False}},
+        {"often": {"failed": "it is away"}},
+    ]
+    content = b"".join(json.dumps({**line, "answers": each}).encode() + b"\n" for each in answers)
+    report = replay(content, "--json", "--recorded", against=True)[1]
+    assert report["actions"] == {"REJECT": 1, "4xx": 1, "DUNNO": 1, "DEFER_IF_PERMIT": 1}
+    assert [(each["before"]["action"], each["after"]["action"]) for each in report["changes"]] == [
+        ("450 listed", "DUNNO")
+    ]
+    assert report["against"]["actions"]["REJECT"] == 1
+    assert replay(content, "--json")[1]["actions"] == {"DUNNO": 1, "REJECT": 3}

@@ -36,6 +36,9 @@ from tests.owners import owner_lines
         ("zen.dq.spamhaus.net combined.mail.abusix.zone", "zen.dq.spamhaus.net combined.mail.abusix.zone"),
         ("zen.spamhaus.org www.spamhaus.net", "zen.spamhaus.org www.spamhaus.net"),
         ("mysql://h/db?passwd=s3cret&ssl=1", "mysql://h/db?passwd=***&ssl=1"),
+        ("csv:https://s3cret@h/l.csv:1: no", "csv:https://***@h/l.csv:1: no"),
+        ("https://h/l?license_key=s3cret&format=txt: no", "https://h/l?license_key=***&format=txt: no"),
+        ("https://h/l?key=s3cret", "https://h/l?key=***"),
         ("mysql://u:s3cret@h/db?password=s3cret", "mysql://u:***@h/db?password=***"),
     ],
 )
@@ -55,6 +58,8 @@ def test_passwords_are_masked(text, shown):
         "inet:127.0.0.1:10040",
         "acl us sender a@example.com # //",
         "postgresql://h/db?passfile=/etc/pgpass",
+        "postgresql://h/db?sslkey=/etc/key.pem",
+        "https://h/l?keyword=x&a@b",
     ],
 )
 def test_other_texts_are_left_alone(text):

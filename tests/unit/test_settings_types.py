@@ -74,6 +74,13 @@ def test_the_store_must_be_one_that_there_is(name, value, message):
     assert "secret@" not in found.split("\n", maxsplit=1)[0]
 
 
+@pytest.mark.parametrize("value", ['"512K"', '"2T"', '"0G"', '"1000"', "64", '"auto"'])
+def test_the_disk_for_versions_has_bounds(value):
+    """Without a unit it would be bytes, and nothing would be kept."""
+    (found,) = mistakes("history", "versions_bytes", value)
+    assert 'versions_bytes: expected a size from "1M" to "1T", got ' in found
+
+
 def test_the_maps_are_relative_to_the_settings():
     """As every path of the file is."""
     settings = load_settings(PATH, TextFiles({PATH: '[state]\nlive = "run"\nkept = "/kept"\nmax_size = "64M"\n'}))

@@ -41,6 +41,7 @@ def test_a_slot_without_a_table(compiler: Compiler) -> None:
         "created": 0.0,
         "inode": 0,
         "refused": "",
+        "expires": "",
     }
     assert slot.changed()
     slot.close()
@@ -59,6 +60,7 @@ def test_status_of_a_table(compiler: Compiler) -> None:
         "created": slot.table.info.created,
         "inode": compiler.table_path().stat().st_ino,
         "refused": "",
+        "expires": "",
     }
     assert slot.table.version
     assert slot.table.info.created > 0

@@ -854,6 +854,12 @@ def test_values_count_in_maps_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fake.rows("virtual_alias_maps") == [Row("a@a.example", "b@b.example")]
 
 
+def test_the_networks_of_a_fresh_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Debian's postfix package writes into main.cf is a table: its mapped network matches nothing in Postfix."""
+    fake = FakePostconf(monkeypatch, mynetworks="127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128")
+    assert [row.key for row in fake.rows("mynetworks")] == ["127.0.0.0/8", "::1/128"]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -286,7 +287,7 @@ def test_duplicates_and_nesting_are_counted(compiler: Compiler) -> None:
     """Equal networks merge, a nested one with the same value says nothing new; verdicts stay."""
     outcome = compiler.one("cidr", "192.0.2.0/24\n192.0.2.0/24\n192.0.2.34/32\n", "--json")
     assert outcome.json[0]["entries"] == 1
-    assert outcome.json[0]["counts"] == {"parsed": 3, "merged": 1, "nested": 1, "skipped": 0, "ranges": 1}
+    assert outcome.json[0]["counts"] == {"parsed": 3, "merged": 1, "nested": 1, "skipped": 0, "ranges": 1, "expired": 0}
 
 
 def test_an_empty_source_is_refused(compiler: Compiler) -> None:
@@ -307,6 +308,34 @@ def test_a_table_that_halves_is_refused(compiler: Compiler) -> None:
     assert compiler.keys("domain", "d9.example") == ["d9.example"]
     assert compiler.one("domain", "d1.example\n", "--allow-shrink").status == 0
     assert compiler.keys("domain", "d9.example") == [None]
+
+
+def test_a_list_that_people_edit_may_shrink(compiler: Compiler) -> None:
+    """`may-shrink` behind the kind: it may halve and become empty, and a table without the word next to it may not."""
+    compiler.policy("table edited domain May-Shrink list\ntable other domain list")
+    compiler.source("list", "".join(f"d{n}.example\n" for n in range(10)))
+    assert compiler.run().status == 0
+    compiler.source("list", "d1.example\n")
+    outcome = compiler.run()
+    assert outcome.status == 78
+    assert "edited: compiled, 1 entr" in outcome.out
+    assert '"may-shrink" behind the kind' in outcome.err
+    assert outcome.err.count("the table in use has 10") == 1
+    compiler.source("list", "# nobody now\n")
+    outcome = compiler.run("edited")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "0 entries" in outcome.out
+
+
+def test_a_list_that_may_shrink_is_not_another_file(compiler: Compiler) -> None:
+    """With --skip-bad, a file with nothing but wrong lines is not a list that somebody emptied."""
+    compiler.policy("table t domain may-shrink list")
+    compiler.source("list", "example.com\n")
+    assert compiler.run().status == 0
+    compiler.source("list", "<html>\n<body>Not here</body>\n")
+    outcome = compiler.run("--skip-bad")
+    assert outcome.status == 78
+    assert "no line of the source is an entry" in outcome.err
 
 
 def test_names_without_a_dot_are_worth_a_warning(compiler: Compiler) -> None:
@@ -392,7 +421,7 @@ class Watched(list[str]):
 def test_many_indented_lines_below_comments() -> None:
     """Each looks at the line above it alone, so that a large list takes no longer for each line than a small one."""
     lines = Watched(["# a list", *(f"  n{number}.example.com" for number in range(1000))])
-    parsed = RecordParser("domain", 0, "list").parse_lines(lines, 1)
+    parsed = RecordParser("domain", 0, "list", date(2026, 12, 24)).parse_lines(lines, 1)
     assert len(parsed.records) == 1000
     assert lines.taken < 3 * len(lines)
 

@@ -8,6 +8,7 @@ import pytest
 
 from forkpolicy.commands.main import main
 from forkpolicy.commands.state import command as command_module
+from forkpolicy.state import reading
 from forkpolicy.state.live_map import LiveMap
 from forkpolicy.state.questions.listed import Remember
 from forkpolicy.state.redis.access import Access
@@ -28,9 +29,8 @@ def say(kind, tmp_path, capsys, monkeypatch):
     if kind == "engine":
         url = clocked_store(clock).url
         settings.write_text(f'[state]\nurl = "{url}"\n')
-        monkeypatch.setattr(
-            command_module, "open_store", lambda state: ClockedStore(Access.from_settings(state), clock)
-        )
+        for module in (command_module, reading):
+            monkeypatch.setattr(module, "open_store", lambda state: ClockedStore(Access.from_settings(state), clock))
     else:
         settings.write_text('[state]\nlive = "live"\nkept = "kept"\n')
         monkeypatch.setitem(LiveMap.open.__func__.__kwdefaults__, "clock", clock)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from forkpolicy import link
+from forkpolicy.control_messages import StateForgetCommand, StateReply
 from forkpolicy.errors import CannotWriteError, ForkpolicyError
 from forkpolicy.log import LogPipe
 from forkpolicy.master.processes.state_process import StateProgram
@@ -19,7 +20,6 @@ from forkpolicy.master.processes.waitpid import exited_children
 from forkpolicy.master.sockets.loop import Loop
 from forkpolicy.master.state_keeper import StateKeeper
 from forkpolicy.master.state_lock import StateLock
-from forkpolicy.messages import StateForgetCommand, StateReply
 from forkpolicy.process import Identity
 from forkpolicy.settings import Settings
 from forkpolicy.state.lock_holder import lock_holder

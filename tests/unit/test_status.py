@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from forkpolicy.commands import main
 from forkpolicy.commands.reload import UNKNOWN_REASON
-from forkpolicy.commands.shared.status_document import StatusDocument
 from forkpolicy.commands.shared.status_report import as_text
+from forkpolicy.control_client import look
 from forkpolicy.documents import InvalidDocumentError, parse, plain
 from forkpolicy.errors import EXIT_NO, ForkpolicyError
-from forkpolicy.master.sockets.ask import look
 from forkpolicy.scoreboard import FIELDS
 from forkpolicy.status import STATUS_VERSION, Status
+from forkpolicy.status_document import StatusDocument
 from tests.statuses import DATA, recorded_fields
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.just({})
@@ -61,7 +61,7 @@ def test_what_a_newer_master_adds_is_ignored(monkeypatch):
     """At every level, while the version of the status is the same."""
     fields = recorded_fields()
     fields["brand_new"] = fields["log"]["brand_new"] = fields["workers"][0]["counters"]["brand_new"] = 1
-    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: fields)
+    monkeypatch.setattr("forkpolicy.control_client.ask", lambda *_: fields)
     assert look("control", 1) == recorded()
 
 
@@ -77,7 +77,7 @@ def test_a_status_that_cannot_be_read_is_reported_with_its_field(monkeypatch, sp
     """Which release runs, what is wrong, and what to do; no traceback."""
     fields = recorded_fields()
     spoil(fields)
-    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: fields)
+    monkeypatch.setattr("forkpolicy.control_client.ask", lambda *_: fields)
     with pytest.raises(ForkpolicyError, match=re.escape(said)) as refused:
         look("control", 1)
     assert "another release is running (0.2.0, master 99)" in str(refused.value)
@@ -98,6 +98,6 @@ def test_a_refusal_of_a_master_of_another_release_is_one(tmp_path, monkeypatch, 
     settings = tmp_path / "forkpolicy.toml"
     settings.touch()
     reply = {"ok": False, "generation": 3, "complaints": ["policy.conf:1:1: unknown statement"], "notes": []}
-    monkeypatch.setattr("forkpolicy.master.sockets.ask.ask", lambda *_: reply)
+    monkeypatch.setattr("forkpolicy.control_client.ask", lambda *_: reply)
     assert main(["reload", "-c", str(settings)]) == EXIT_NO
     assert capsys.readouterr().err.splitlines()[0] == UNKNOWN_REASON

@@ -35,6 +35,22 @@ def test_syslog_gets_a_message_for_each_line(syslog):
         assert text.endswith(b"event=" + event)
 
 
+def test_a_line_begins_on_a_line_of_its_own(tmp_path):
+    """Whoever has left half a one, and whenever: before it was opened, or after."""
+    path = tmp_path / "log"
+    path.write_bytes(b"torn")
+    target = targets.FileTarget(str(path))
+    target.write(b"one\n")
+    with path.open("ab") as other:
+        other.write(b"torn, too")
+    target.write(b"two\n")
+    target.write(b"three\n")
+    target.use(target.open_again())
+    target.write(b"four\n")
+    os.close(target.fileno())
+    assert path.read_text().splitlines() == ["torn", "one", "torn, too", "two", "three", "four"]
+
+
 def test_a_file_gets_lines_without_their_priority(tmp_path):
     """Whatever severities they have."""
     target = targets.open_target(str(tmp_path / "log"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from forkpolicy.commands.check_postfix.setup import Setup
+    from forkpolicy.policy.model import Model
     from forkpolicy.postfix.restrictions import CallSite
 
 PERMITTING = {
@@ -33,6 +34,12 @@ PERMITTING = {
     "permit_tls_clientcerts": "requests of clients with a certificate in relay_clientcerts never reach it",
     "permit_tls_all_clientcerts": "requests of clients with a certificate never reach it",
     "permit_auth_destination": "requests about mail to your own domains never reach it",
+}
+# By the type of an ACL that exempts these clients when it is negated.
+EXEMPTED = {
+    "permit_mynetworks": "client_address",
+    "permit_inet_interfaces": "client_address",
+    "permit_sasl_authenticated": "authenticated",
 }
 ENDING = frozenset({"permit", "reject", "defer"})
 # One or two characters differ from a socket of ours, as difflib measures it.
@@ -148,10 +155,17 @@ def _order(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
         if word in ENDING:
             message = f"{word} stands before check_policy_service: no request ever reaches it"
             yield about(setup, site, site.list_name, message, f"put check_policy_service before {word}", "error")
-        elif word.startswith("permit_"):
+        elif word.startswith("permit_") and not _exempts(setup.model, word):
             consequence = PERMITTING.get(word, f"requests that {word} permits never reach it")
             hint = f"if the policy should decide about them, put check_policy_service before {word}"
             yield about(setup, site, site.list_name, f"{word} stands before check_policy_service: {consequence}", hint)
+
+
+def _exempts(model: Model | None, word: str) -> bool:
+    """Whether every rule leaves alone the clients that a word permits, so that nothing is lost when it is not asked."""
+    if not (word in EXEMPTED and model and model.rules and model.default_rule.action.verb == "DUNNO"):
+        return False
+    return all(any(negated and acl.type_name == EXEMPTED[word] for acl, negated in rule.terms) for rule in model.rules)
 
 
 def _open_relay(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:

@@ -1,21 +1,20 @@
 """Whether `[mail]` and the policy's tables know what this Postfix makes of addresses: findings of `check --postfix`.
 
-Each finding says what to write. Reads the file that `myorigin` names, /proc for this machine's addresses, and the
-policy's tables; domains in Postfix's maps are left to `postconf:` sources.
+Each finding says what to write. Reads the policy's tables, and what postfix/own_names.py reads; domains in Postfix's
+maps are left to `postconf:` sources.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
-from socket import AF_INET6, inet_ntop
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.setup import about
 from forkpolicy.errors import Diagnostic
-from forkpolicy.postfix.lists import is_map, split_list
-from forkpolicy.tables.keys import domain_names, fold_domain, ip_key
+from forkpolicy.postfix.lists import split_list
+from forkpolicy.postfix.own_names import appended_domain, is_name, local_names, origin, own_addresses, second_form
+from forkpolicy.tables.keys import fold_domain, ip_key
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.live_table import LiveTable
 
@@ -56,7 +55,9 @@ def address_findings(setup: Setup) -> Iterator[Diagnostic]:
         message = (
             'rewriting = "none": policies see addresses as the client sent them, and Postfix rewrites them afterwards'
         )
-        yield _warning(setup, message, f'[mail] rewriting = "postfix" and myorigin = "{_origin(setup)}"')
+        yield _warning(
+            setup, message, f'[mail] rewriting = "postfix" and myorigin = "{origin(setup.postfix.parameters)}"'
+        )
     else:
         yield from _settings(setup)
     if model:
@@ -93,8 +94,8 @@ def _settings(setup: Setup) -> Iterator[Diagnostic]:
             hint = f'write {name} = {assumed}, its default, or [mail] rewriting = "none" where no address is rewritten'
             yield _warning(setup, message, hint)
     wanted = {
-        "myorigin": _origin(setup),
-        "mydomain": parameters["mydomain"] if parameters["append_dot_mydomain"] == "yes" else "-",
+        "myorigin": origin(parameters),
+        "mydomain": appended_domain(parameters),
     }
     for name, theirs in wanted.items():
         ours = getattr(mail, name)
@@ -107,8 +108,8 @@ def _settings(setup: Setup) -> Iterator[Diagnostic]:
 def _lists(setup: Setup) -> Iterator[Diagnostic]:
     parameters, mail = setup.postfix.parameters, setup.settings.mail
     listed = split_list(parameters["mydestination"])
-    names = [word for word in listed if _is_name(word)]
-    wanted = dict.fromkeys(each for name in names for each in (name, _folded(parameters, name)) if each)
+    names = [word for word in listed if is_name(word)]
+    wanted = local_names(parameters)
     folded, ours = {fold_domain(name) for name in wanted}, {fold_domain(name) for name in mail.local_domains}
     if len(names) < len(listed):
         # The domains in maps are not visible here: more than the plain ones are fine.
@@ -116,68 +117,14 @@ def _lists(setup: Setup) -> Iterator[Diagnostic]:
     if folded - {"localhost"} != ours - {"localhost"}:
         here = ", ".join(mail.local_domains) or "nothing"
         message = f"mydestination has {', '.join(names) or 'no plain name'} in Postfix, and local_domains has {here}"
-        hint = f"[mail] local_domains = {json.dumps(list(wanted), ensure_ascii=False)}"
+        hint = f"[mail] local_domains = {json.dumps(wanted, ensure_ascii=False)}"
         yield _warning(setup, message, hint)
-    theirs = _own_addresses(parameters)
+    theirs = own_addresses(parameters)
     missing = {ip_key(each) for each in theirs} - {ip_key(each) for each in mail.local_addresses}
     if missing:
         shown = ", ".join(f"[{each}]" for each in theirs)
         message = f"Postfix treats {shown} as this machine's, and local_addresses lacks {len(missing)} of them"
         yield _warning(setup, message, f"[mail] local_addresses = {json.dumps(theirs)}")
-
-
-def _folded(parameters: dict[str, str], domain: str) -> str:
-    """The second name of a domain of Postfix's own, strasse.example of straße.example, which is another domain in IDNA
-    2008: with smtputf8_enable it folds case as Unicode has it, and takes mail to either for its own. Empty: none.
-    """
-    names = domain_names(domain)
-    return names[1] if len(names) > 1 and parameters.get("smtputf8_enable") == "yes" else ""
-
-
-def _is_name(word: str) -> bool:
-    """Whether a member of a list stands for itself, and is not a file, an exclusion or a map."""
-    return word[0] not in "/!" and not is_map(word)
-
-
-def _origin(setup: Setup) -> str:
-    """The value of myorigin, or of the file that it names."""
-    value = setup.postfix.parameters["myorigin"]
-    if not value.startswith("/"):
-        return value
-    try:
-        lines = Path(value).read_text(errors="replace").split()
-    except OSError:
-        return ""
-    return lines[0] if lines else ""
-
-
-def _own_addresses(parameters: dict[str, str]) -> list[str]:
-    """The addresses that Postfix treats as its own in literals, except 127.0.0.0/8 and ::1."""
-    words = [*split_list(parameters["inet_interfaces"]), *split_list(parameters["proxy_interfaces"])]
-    if "all" in words:
-        words += [*_addresses_v4(), *_addresses_v6()]
-    families = parameters["inet_protocols"]
-    plain = [word.strip("[]") for word in words if ip_key(word)]
-    fitting = [each for each in plain if families in ("all", "") or ("ipv6" if ":" in each else "ipv4") in families]
-    return sorted({each for each in fitting if each != "::1" and not each.startswith("127.")})
-
-
-def _addresses_v4() -> list[str]:
-    """From the kernel's table of routes: every address of this machine is a host route of kind LOCAL."""
-    return re.findall(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL", _proc("/proc/net/fib_trie"))
-
-
-def _addresses_v6() -> list[str]:
-    """From if_inet6: address, interface, prefix length, scope (00: global) ..."""
-    rows = [line.split() for line in _proc("/proc/net/if_inet6").splitlines()]
-    return [inet_ntop(AF_INET6, bytes.fromhex(row[0])) for row in rows if row[3] == "00"]
-
-
-def _proc(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
 
 
 def _tables(setup: Setup, model: Model) -> Iterator[Diagnostic]:
@@ -200,12 +147,13 @@ def _tables(setup: Setup, model: Model) -> Iterator[Diagnostic]:
 
 def _domains(setup: Setup) -> list[tuple[str, str, str]]:
     """(domain, the parameter that has it, its spelling there), each domain once; localhost is seen as myorigin."""
-    parameters, origin = setup.postfix.parameters, _origin(setup)
-    found = {origin: (origin, "myorigin", origin)} if origin else {}
+    parameters = setup.postfix.parameters
+    appended = origin(parameters)
+    found = {appended: (appended, "myorigin", appended)} if appended else {}
     for parameter in DOMAINS:
         for word in split_list(parameters.get(parameter, "")):
-            if _is_name(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
-                for domain in filter(None, (word, _folded(parameters, word))):
+            if is_name(word) and not LOCALHOST.fullmatch(word.lower()) and word[0] not in ".[":
+                for domain in filter(None, (word, second_form(parameters, word))):
                     found.setdefault(domain, (domain, parameter, word))
     return list(found.values())
 

@@ -91,7 +91,7 @@ def _asks_for_login(acl: Acl, negated: bool) -> bool:
 
 def _asks_others(acl: Acl) -> bool:
     """Whether a table or the store decides, and not the request alone."""
-    return acl.asked_once or any(matcher.lookup for matcher in acl.matchers)
+    return acl.asked_once or any(matcher.lookup for matcher in acl.all_matchers)
 
 
 class _Inside:
@@ -111,9 +111,9 @@ class _Inside:
 
     def has(self, acl: Acl) -> bool:
         """Whether it holds for clients of mynetworks only."""
-        guards = [matcher.guard() for matcher in acl.matchers]
+        guards = [matcher.guard() for each in acl.alternatives for matcher in each.matchers]
         networks = [each for each in guards if isinstance(each, Networks)]
-        if acl.attributes != ("client_address",) or len(networks) < len(guards):
+        if acl.attributes != ("client_address",) or len(networks) < max(1, len(guards)):
             return False
         ranges = [span for each in networks for span in each.ranges]
         return all(any(low <= first and last <= high for low, high in self.ranges) for first, last in ranges)

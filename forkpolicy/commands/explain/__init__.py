@@ -1,1 +1,1 @@
-"""`forkpolicy explain`: the command, the request that its arguments mean, and the explanation as text."""
+"""`forkpolicy explain`: the command, and the request that its arguments mean."""

@@ -3,6 +3,7 @@ exactly those to which another one would reply differently, by the pair of rules
 
 Days and times of a policy are those at which a request was logged; for raw requests, which have no time, the current
 ones. What it remembers begins empty and is of this replay alone: limits and greylisting can be tried on a past month.
+With `--recorded` ACLs that remember or ask answer what the log has of them, as in what-if.
 `replaying` asks the policies, `report` prints.
 
 Raises UsageError for a file that has no requests, ConfigError for settings or policies that fail to load.
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.commands.replay.replaying import Judge, Replay
 from forkpolicy.commands.replay.report import Report
-from forkpolicy.commands.shared.clock import Clock
 from forkpolicy.commands.shared.parsers import add_json, add_settings
 from forkpolicy.commands.shared.request_log import NOT_A_REQUEST, RequestLog
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
+from forkpolicy.history.clock import Clock
+from forkpolicy.history.recorded import RecordedAnswers
 from forkpolicy.loading import load_everything
 from forkpolicy.protocol.request import ProtocolError
 from forkpolicy.state.memory import MemoryStore
@@ -44,15 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", metavar="OTHER.toml", help="list the requests to which this policy replies differently"
     )
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="ACLs that remember or ask answer what they answered then, as the log of [history] has it",
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay and print to standard output. Exit status 1: with `--against`, verdicts change."""
     clock = Clock()
-    judge = _load(arguments.settings, clock, {})
-    other = _load(arguments.against, clock, judge.tables) if arguments.against else None
-    replay = Replay(judge, other, clock)
+    answers = RecordedAnswers() if arguments.recorded else None
+    judge = _load(arguments.settings, clock, {}, answers)
+    other = _load(arguments.against, clock, judge.tables, answers) if arguments.against else None
+    replay = Replay(judge, other, clock, answers)
     began_s = time.monotonic()
     request_log = RequestLog(arguments.file)
     try:
@@ -66,10 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_NO if replay.changed else EXIT_DONE
 
 
-def _load(settings_path: str, clock: Clock, tables: Mapping[str, LiveTable]) -> Judge:
+def _load(settings_path: str, clock: Clock, tables: Mapping[str, LiveTable], answers: RecordedAnswers | None) -> Judge:
     loaded = load_everything(settings_path, tables=tables)
     clock.put_into(loaded.policy)
-    if loaded.policy.remembers:
+    if answers:
+        loaded.policy.answer_with(answers.mode)
+    elif loaded.policy.remembers:
         # What the real store has must stay as it is, and is of another time.
         clock.asked_for = True
         loaded.policy.remember_in(MemoryStore(clock))

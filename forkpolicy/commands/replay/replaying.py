@@ -18,8 +18,9 @@ from forkpolicy.protocol.layout import Layout, Values, learnable, wanted_values
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.commands.shared.clock import Clock
-    from forkpolicy.commands.shared.request_log import PastRequest
+    from forkpolicy.history.clock import Clock
+    from forkpolicy.history.logged_request import PastRequest
+    from forkpolicy.history.recorded import RecordedAnswers
     from forkpolicy.policy.model import Rule
     from forkpolicy.policy.policy import Policy
     from forkpolicy.protocol.request import Request
@@ -84,10 +85,12 @@ class Change:
 
 
 class Replay:
-    """Asks one policy, or two, about request after request."""
+    """Asks one policy, or two, about request after request. `recorded`: gets the answers that each had in the past."""
 
-    def __init__(self, judge: Judge, other: Judge | None, clock: Clock) -> None:
-        self.judge, self.other, self.clock = judge, other, clock
+    def __init__(
+        self, judge: Judge, other: Judge | None, clock: Clock, recorded: RecordedAnswers | None = None
+    ) -> None:
+        self.judge, self.other, self.clock, self.recorded = judge, other, clock, recorded
         self.requests = self.changed = 0
         self.changes: dict[tuple[int, int], Change] = {}
         judges = [each for each in (judge, other) if each]
@@ -102,6 +105,8 @@ class Replay:
         """One request. Raises ProtocolError for bytes that are not one."""
         values = self._values(past)
         self.requests += 1
+        if self.recorded:
+            self.recorded.answers = past.answers
         judge = self.judge
         mine = judge.pick(values)
         rule = judge.ask(mine)
@@ -129,7 +134,8 @@ class Replay:
 
     def _values(self, past: PastRequest) -> Values:
         if past.attributes is not None:
-            self.clock.turn_to(past)
+            if self.clock.asked_for:
+                self.clock.turn_to(past.time_s())
             return wanted_values(past.request(), self.wanted)
         assert past.raw is not None
         if self._layout:

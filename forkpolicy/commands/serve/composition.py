@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 from forkpolicy import engine_checks
 from forkpolicy.asked_servers import asked_servers
 from forkpolicy.errors import ConfigError
-from forkpolicy.loading import Loaded, LoadedElsewhere, load_everything, load_outline
+from forkpolicy.loading import Loaded, load_everything
 from forkpolicy.master.processes.exporter import Exporter
 from forkpolicy.master.processes.helper_process import HelperProcess
 from forkpolicy.master.processes.logger import Logger
@@ -30,11 +30,13 @@ from forkpolicy.master.state_keeper import StateKeeper
 from forkpolicy.master.state_lock import StateLock
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.workers import WorkerProgram
+from forkpolicy.outlines import LoadedElsewhere, outline_of
 from forkpolicy.preflight import Start, find_obstacles, find_remarks, log_target, worker_identity
 from forkpolicy.process import leave_no_core, raise_descriptor_limit
 from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.scoreboard import Scoreboard
 from forkpolicy.settings import absolute
+from forkpolicy.starting import load_again, load_at_start
 from forkpolicy.state.changed_keys import make_pair
 from forkpolicy.state.keeper import keep
 from forkpolicy.state.lock_holder import lock_holder
@@ -62,7 +64,7 @@ def serve(settings_path: str) -> int:
     inherited = inherited_sockets(HANDOVER_VERSION)
     # From here on no path depends on the working directory, which may be gone at the next reload or upgrade.
     path = inherited.settings_path if inherited and inherited.settings_path else absolute(settings_path)
-    loaded = load_everything(path)
+    loaded = load_at_start(path)
     start = _planned_start(loaded, activated=inherited.activated if inherited else is_activated())
     remarks, obstacles = find_remarks(start), find_obstacles(start)
     if loaded.remembers:
@@ -72,6 +74,7 @@ def serve(settings_path: str) -> int:
         print(warning, file=sys.stderr)
     if obstacles:
         raise ConfigError(obstacles)
+    loaded.prepare()
     preload(engine=is_redis_url(loaded.settings.state.url) and not missing_packages())
     raise_descriptor_limit()
     leave_no_core()
@@ -89,8 +92,11 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
     identity = worker_identity(settings)
     target = open_target(log_target(settings))
     # Before there is a socket: a logger that outlives a killed master must not keep one listening.
-    logger = Logger(target, settings.log.format, "forkpolicy: log", identity)
-    logger.start()
+    logger = Logger(target, settings.log.format, "log", identity)
+    loggers = [logger, *_history_logger(settings, identity)]
+    for each in loggers:
+        each.start()
+    history = loggers[1].pipe if len(loggers) > 1 else None
     changed_keys = make_pair()
     keeper = _state_keeper(settings, changed_keys[0], logger.pipe, identity, inherited)
     if loaded.remembers:
@@ -102,12 +108,12 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
     setproctitle(f"forkpolicy: master {settings.path}")
     return Master(
         loaded,
-        lambda reading: load_outline(path, reading),
+        lambda reading: outline_of(load_again(path, reading)),
         lambda outline: LoadedElsewhere.of(path, outline),
-        _worker_program(loaded, path, sockets, scoreboard, changed_keys[1], logger.pipe, identity),
+        _worker_program(loaded, path, sockets, scoreboard, changed_keys[1], logger.pipe, history, identity),
         sockets,
         control,
-        logger,
+        loggers,
         scoreboard,
         keeper,
         lambda: lock_holder(settings.state.live),
@@ -115,6 +121,13 @@ def _master(loaded: Loaded, path: str, inherited: InheritedSockets | None) -> Ma
         inherited,
         watcher,
     )
+
+
+def _history_logger(settings: Settings, identity: Identity | None) -> list[Logger]:
+    """That of `[history]`, if there is one."""
+    if not settings.history.log:
+        return []
+    return [Logger(open_target(settings.history.log), "json", "history", identity, signs=True)]
 
 
 def _state_keeper(
@@ -143,18 +156,20 @@ def _worker_program(
     scoreboard: Scoreboard,
     changed_keys: socket.socket,
     pipe: LogPipe,
+    history: LogPipe | None,
     identity: Identity | None,
 ) -> WorkerProgram:
     """What a worker's process runs: `run` is called in it, after the fork."""
     handover_pairs = sockets.pairs[0], sockets.pairs[1]
     listening = [each.sock for each in sockets.listeners]
+    fds = (*pipe.fds, *(history.fds if history else ()))
     shared = (*listening, changed_keys, *(sock for pair in handover_pairs for sock in pair))
 
     def run(generation: Generation, slot: int, master: socket.socket) -> None:
         # What the start has loaded is in memory, and shared; after a reload it is loaded from the bytes of its files.
         known = generation.loaded
         loaded = known if isinstance(known, Loaded) else load_everything(path, known.snapshot, store=first.store)
-        log = pipe.named(worker=slot, pid=os.getpid())
+        named = {"worker": slot, "pid": os.getpid()}
         WorkerProcess(
             loaded,
             generation.number,
@@ -164,13 +179,14 @@ def _worker_program(
             handover_pairs,
             scoreboard,
             changed_keys,
-            log,
+            pipe.named(**named),
+            history.named(**named) if history else None,
             generation.tables.fds,
             generation.zones_off,
             needs_all_tables=generation.needs_all_tables,
         ).run()
 
-    return WorkerProgram(run, (*(sock.fileno() for sock in shared), *pipe.fds), identity, CHOSEN.name)
+    return WorkerProgram(run, (*(sock.fileno() for sock in shared), *fds), identity, CHOSEN.name)
 
 
 def _watcher(settings: Settings, pipe: LogPipe) -> HelperProcess | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from forkpolicy.master.sockets.ask import ask_for, look
+from forkpolicy.control_client import ask_for, look
 from forkpolicy.preflight import control_path
 from forkpolicy.settings import load_settings
 

@@ -32,14 +32,15 @@ def hosts_as_text(hosts: Sequence[Host]) -> str:
         return "no host has written what it runs: none serves a policy that remembers, or none for three minutes"
     width = max(len(host.name) for host in hosts)
     rows = [f"host     {host.name:<{width}}  {host.age_s} s ago  generation {host.report.generation}" for host in hosts]
-    rows += _compared("release", {host.name: host.report.version for host in hosts})
-    rows += _compared("policy", {host.name: host.report.policy for host in hosts})
+    rows += compared("release", {host.name: host.report.version for host in hosts})
+    rows += compared("policy", {host.name: host.report.policy for host in hosts})
     for table in sorted({name for host in hosts for name in host.report.tables}):
-        rows += _compared(f"table    {table}", {host.name: host.report.tables.get(table, "") for host in hosts})
+        rows += compared(f"table    {table}", {host.name: host.report.tables.get(table, "") for host in hosts})
     return "\n".join(rows)
 
 
-def _compared(what: str, versions: dict[str, str]) -> Iterator[str]:
+def compared(what: str, versions: dict[str, str]) -> Iterator[str]:
+    """A line, or one for each version of hosts (by name) that differ."""
     different = sorted(set(versions.values()))
     for version in different:
         names = " ".join(name for name, each in versions.items() if each == version)

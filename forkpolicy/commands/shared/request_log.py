@@ -15,22 +15,21 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.shared.log_lines import read_line
 from forkpolicy.errors import UsageError
+from forkpolicy.history.logged_request import PastRequest
+from forkpolicy.history.recorded import answers_of
 from forkpolicy.protocol.reader import RequestReader
-from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError, Request
+from forkpolicy.protocol.request import REQUEST_NAME, ProtocolError
 from forkpolicy.standard_streams import why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
 
-    from forkpolicy.commands.shared.log_lines import LogLine
+    from forkpolicy.history.log_lines import LogLine
 
 # A file of requests is the operator's own: only a runaway one is refused.
 MAX_REQUEST_BYTES = 16 << 20
@@ -52,29 +51,6 @@ NOT_A_REQUEST = "that are not policy requests"
 
 _IN_LOGFMT = re.compile(rb"\btime=\S+ level=")
 _OF_POSTFIX = re.compile(rb"(?:^|\s)(?:NOQUEUE|[0-9A-Za-z]{6,20}): [\w-]+: [A-Z-]+ from |\bpostfix\S*\[\d+\]: ")
-
-
-@dataclass(frozen=True, slots=True)
-class PastRequest:
-    """One request: the bytes that Postfix sent, or the attributes that were logged and when (seconds, as text)."""
-
-    raw: bytes | None = None
-    attributes: dict[str, str] | None = None
-    time: str = ""
-
-    def request(self) -> Request:
-        """All of it. Raises ProtocolError for bytes that are not a request."""
-        if self.attributes is not None:
-            return Request(self.attributes, None)
-        assert self.raw is not None
-        return Request.parse(self.raw)
-
-    def time_s(self) -> float:
-        """When it was logged, in seconds since 1970; 0 where that is not known."""
-        try:
-            return datetime.fromisoformat(self.time).timestamp()
-        except ValueError:
-            return 0.0
 
 
 class RequestLog:
@@ -102,6 +78,10 @@ class RequestLog:
         """Every usable request."""
         with self._stream:
             yield from self._from_log() if self.is_log else self._from_postfix()
+
+    def close(self) -> None:
+        """Read no more of it; done by itself at its end."""
+        self._stream.close()
 
     def why_nothing(self) -> str:
         """The message for a file without a request."""
@@ -151,6 +131,8 @@ class RequestLog:
             raise UsageError(f"{self.name}: {error}") from error
 
     def _from_log(self) -> Iterator[PastRequest]:
+        from forkpolicy.history.log_lines import read_line  # noqa: PLC0415 - requests of Postfix need none of it
+
         while line := self._stream.readline(MAX_LINE_BYTES):
             self.read_bytes += len(line)
             if line.isspace():
@@ -169,7 +151,7 @@ class RequestLog:
         elif said.attributes.get("request") != REQUEST_NAME:
             self.left_out[NOT_A_REQUEST] += 1
         else:
-            yield PastRequest(None, said.attributes, said.time)
+            yield PastRequest(None, said.attributes, said.time, answers_of(said.fields))
 
 
 def _opened(file: str) -> BufferedReader:

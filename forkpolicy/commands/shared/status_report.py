@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from forkpolicy import expiry
 from forkpolicy.sizes import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkpolicy.commands.shared.status_document import LineDocument, StatusDocument
     from forkpolicy.status import AskedStatus, HelperStatus, LogStatus, StateStatus, TableStatus
+    from forkpolicy.status_document import LineDocument, StatusDocument
 
 HOTTEST_LINES = 5
 SHOWN_WAITING_BYTES = 65536
@@ -25,14 +26,17 @@ def as_text(seen: StatusDocument) -> str:
         f"forkpolicy {seen.version}  master {seen.pid}  up {since_start}  {seen.settings}",
         f"sockets  {' '.join(seen.sockets)}",
         f"policy   {seen.policy.policy}  {seen.policy.lines} rules  {seen.policy.acls} ACLs",
+        *([f"         {seen.policy.restricted}"] if seen.policy.restricted else []),
         f"serves   generation {seen.generation}, for {since_reload}{TURNS.get(seen.turn or '', '')}",
     ]
     return "\n".join(
         [
             *head,
             _log_row(seen.log),
+            *([_log_row(seen.history, "history")] if seen.history else []),
             *_table_rows(seen),
             *_failure_rows(seen),
+            *_feed_rows(seen),
             *_helper_rows(seen.helpers),
             *_shadow_rows(seen),
             *_state_rows(seen),
@@ -56,6 +60,16 @@ def duration(seconds: float) -> str:
     return f"{days}d {clock}" if days else clock
 
 
+def _feed_rows(seen: StatusDocument) -> list[str]:
+    """Lists of other servers, and how old they are."""
+    rows = []
+    for note in seen.feeds or ():
+        age = duration(max(0.0, time.time() - note.confirmed))
+        failing = f", CANNOT BE FETCHED: {note.reason}" if note.failing_since else ""
+        rows.append(f"feed     {note.table} {note.url}: {age} old{failing}")
+    return rows
+
+
 def _failure_rows(seen: StatusDocument) -> list[str]:
     """Tables whose last compile failed: the one in use is older than it should be."""
     rows = []
@@ -77,15 +91,15 @@ def _helper_rows(helpers: Sequence[HelperStatus]) -> list[str]:
     return rows
 
 
-def _log_row(log: LogStatus) -> str:
-    """The log's target, how many lines were lost, and how much waits to be written."""
+def _log_row(log: LogStatus, name: str = "log") -> str:
+    """A log's target, how many lines were lost, and how much waits to be written."""
     lost = ((log.lost.pipe, "because it was too slow"), (log.lost.target, "because it refused them"))
     count = log.lost.pipe + log.lost.target
     where = " and ".join(f"{lines} {why}" for lines, why in lost if lines)
     words = [log.target, f"{count} log lines lost" + (f": {where}" if count else "")]
     if log.waiting_bytes > SHOWN_WAITING_BYTES:
         words.append(f"{log.waiting_bytes} bytes waiting")
-    return f"log      {'  '.join(words)}"
+    return f"{name:8} {'  '.join(words)}"
 
 
 def _shadow_rows(seen: StatusDocument) -> list[str]:
@@ -167,7 +181,9 @@ def _table_rows(seen: StatusDocument) -> list[str]:
     for name, served in tables.items():
         versions = " ".join(sorted({table.version or "none" for table in served}))
         refused = next((f"  REFUSED: {table.refused}" for table in served if table.refused), "")
-        rows.append(f"table    {name} ({served[0].kind})  {versions}  {served[0].entries} entries{refused}")
+        over = next((table.expires for table in served if expiry.is_over(table.expires, expiry.today())), "")
+        expired = f"  EXPIRED {over}: forkpolicy-compile {name}" if over else ""
+        rows.append(f"table    {name} ({served[0].kind})  {versions}  {served[0].entries} entries{expired}{refused}")
     return rows
 
 

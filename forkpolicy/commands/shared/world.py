@@ -59,6 +59,11 @@ class World:
         ZoneTests(self._opened(), zones, results.append)
         return self._first(results)
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The name servers that it asks, each as `address:port`. Raises WorldError."""
+        return self._opened().servers
+
     def close(self) -> None:
         """Ask nobody any more."""
         if self._resolver:

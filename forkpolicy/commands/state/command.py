@@ -1,6 +1,7 @@
 """`forkpolicy state`: `list` and `show` what greylisting, limits and lists remember; `reset`, `remember` and `forget`.
 
-The first two read the map that the workers share, in short steps, and change nothing. The others ask the running
+The first two read the map that the workers share, in short steps, and change nothing; who may not open it asks the
+master, as a member of its control group. The others ask the running
 master, whose state process does it; workers see it with their next question. An engine is asked directly: no server
 needs to run here.
 
@@ -16,23 +17,29 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.shared.control import ask_master
-from forkpolicy.commands.shared.parsers import add_json, add_settings
-from forkpolicy.commands.state.records import Wanted, print_records
+from forkpolicy.commands.shared.parsers import add_command, add_json, add_settings
+from forkpolicy.commands.state.records import print_records
+from forkpolicy.control_messages import (
+    COMMANDS,
+    StateForgetCommand,
+    StateRememberCommand,
+    StateReply,
+    StateResetCommand,
+)
 from forkpolicy.durations import parse_duration, show_duration
 from forkpolicy.errors import EXIT_DONE, EXIT_NO
-from forkpolicy.messages import COMMANDS, StateForgetCommand, StateRememberCommand, StateReply, StateResetCommand
+from forkpolicy.preflight import control_path
 from forkpolicy.redis_urls import is_redis_url
 from forkpolicy.settings import load_settings
 from forkpolicy.state import keys
 from forkpolicy.state.changing import change
-from forkpolicy.state.live_map import LiveMap
+from forkpolicy.state.listing import Wanted
+from forkpolicy.state.reading import open_for_reading
 from forkpolicy.state.redis.opening import open_store
 from forkpolicy.tables.keys import fold_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from forkpolicy.messages import StateCommand
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +75,7 @@ def _command(
     summary: str,
     run_it: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    # Before the command or behind it: what is not given here must not hide what was given there.
-    parser.add_argument("-c", dest="settings", metavar="FILE", default=argparse.SUPPRESS, help="settings")
+    parser = add_command(commands, name, summary)
     if run_it is _list:
         add_json(parser)
     parser.set_defaults(run_state=run_it)
@@ -97,14 +102,20 @@ def _duration(text: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    wanted = Wanted.from_arguments(arguments)
-    state = load_settings(arguments.settings).state
-    store = open_store(state) if is_redis_url(state.url) else LiveMap.open(state.live, read_only=True)
-    with closing(store):
+    wanted = _wanted(arguments)
+    settings = load_settings(arguments.settings)
+    with closing(open_for_reading(settings.state, control_path(settings))) as store:
         count = print_records(store, wanted, as_json=arguments.as_json)
     if not count and not arguments.as_json:
         print(f"nothing is remembered{wanted.text}")
     return EXIT_DONE if count else EXIT_NO
+
+
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    """What `list` or `show` are asked for. Raises UsageError."""
+    if "words" in arguments:
+        return Wanted.of_words(arguments.words, fold_text(arguments.glob))
+    return Wanted(name=arguments.name, key=tuple(arguments.key))
 
 
 def _reset(arguments: argparse.Namespace) -> int:
@@ -125,7 +136,9 @@ def _forget(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if changed else EXIT_NO
 
 
-def _change(arguments: argparse.Namespace, command: StateCommand) -> int:
+def _change(
+    arguments: argparse.Namespace, command: StateResetCommand | StateRememberCommand | StateForgetCommand
+) -> int:
     """Have the store changed; how many records that changed."""
     state = load_settings(arguments.settings).state
     if not is_redis_url(state.url):

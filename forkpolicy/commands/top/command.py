@@ -12,14 +12,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from forkpolicy.activity import between
 from forkpolicy.commands.shared.control import control_socket
 from forkpolicy.commands.shared.parsers import add_settings
-from forkpolicy.commands.shared.status_document import StatusDocument
 from forkpolicy.commands.shared.status_report import as_text
-from forkpolicy.commands.top.activity import between
 from forkpolicy.commands.top.view import View, frame_of, text_of
+from forkpolicy.control_client import look
 from forkpolicy.errors import EXIT_DONE, ForkpolicyError
-from forkpolicy.master.sockets.ask import look
+from forkpolicy.status_document import StatusDocument
 from forkpolicy.terminal.support import has_rich, is_terminal
 
 if TYPE_CHECKING:

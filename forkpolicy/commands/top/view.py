@@ -11,7 +11,7 @@ from forkpolicy.terminal.frame import Column, Frame, Table, Word
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.commands.top.activity import Activity, Counted, Worker
+    from forkpolicy.activity import Activity, Counted, Worker
     from forkpolicy.status import StateStatus, Status
 
 SHOWN: Final = 10

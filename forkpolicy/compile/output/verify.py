@@ -8,7 +8,7 @@ import lmdb
 import msgpack
 
 from forkpolicy.errors import TableError
-from forkpolicy.tables.format import FIRST_ADDRESS_BYTES, ContentDigest
+from forkpolicy.tables.format import ContentDigest, first_key
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.reader import open_table
 
@@ -39,11 +39,10 @@ def _walk(table: Table) -> None:
         count += 1
         table.entry(raw)
         content.add([(key, raw if has_ranges else raw[: -len(key)])])
-        first = raw[: FIRST_ADDRESS_BYTES[raw[:1]]] if has_ranges else key
-        if first <= before:
+        if first_key(key, raw) <= before:
             raise TableError(f"{table.path}: entry {count} overlaps the one before it")
         before = key
-    expected = table.info.counts.get("ranges", 0) if has_ranges else table.info.entries
+    expected = table.info.counts.get("ranges") or table.info.entries
     if count != expected:
         raise TableError(f"{table.path} holds {count} entries, and {expected} were written")
     if table.info.content_digest not in ("", content.hexdigest()):

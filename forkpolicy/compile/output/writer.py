@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from forkpolicy.compile.sorting.flatten import Pair
+    from forkpolicy.compile.sorting.tally import Pair
 
 _FIRST_MAP_BYTES: Final = 1 << 20
 _NO_SPACE_BYTES: Final = 1 << 16

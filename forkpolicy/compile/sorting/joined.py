@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from forkpolicy.tables.keys import NULL_SENDER, ip_key, ip_text
+from forkpolicy.policy.parts import PARTS
+from forkpolicy.tables.keys import NULL_SENDER, fold_domain, ip_key, ip_text
+from forkpolicy.tables.kinds.kind import Subject
 
 _IP_ADDRESSES: Final = ("client_address", "server_address")
 _ADDRESSES: Final = ("sender", "recipient")
-_NAMES: Final = (
-    *("client_name", "reverse_client_name"),
-    *("sender_domain", "recipient_domain"),
-)
+_DOMAINS: Final = [part.name for part in PARTS.values() if part.subject is Subject.HOST]
+_PATTERNS: Final = "; one of kind pair, such as pair:network,address, has patterns"
+_NAMES: Final = ("client_name", "reverse_client_name", *_DOMAINS)
 
 
 def refuse_never_equal(key: str, attributes: tuple[str, ...]) -> None:
@@ -34,7 +35,9 @@ def _why_never(word: str, attribute: str) -> str:
     if attribute in _ADDRESSES:
         return _why_no_address(word)
     if attribute in _NAMES and (word.startswith((".", "@")) or "*" in word):
-        return "tables of several attributes have whole names alone"
+        return f"a key table has whole names alone{_PATTERNS}"
+    if attribute in _DOMAINS and fold_domain(word) != word.casefold():
+        return f"did you mean {fold_domain(word)}?"
     return ""
 
 
@@ -43,7 +46,7 @@ def _why_no_ip_address(word: str) -> str:
     if key:
         return "" if ip_text(key) == word.lower() else f"did you mean {ip_text(key)}?"
     if ip_key(word.partition("/")[0]):
-        return "tables of several attributes have no networks; list the addresses, or use an acl of type client_address"
+        return f"a key table has no networks{_PATTERNS}"
     return "" if word == "unknown" else "it is not an IP address"
 
 
@@ -57,4 +60,4 @@ def _why_no_address(word: str) -> str:
         return ""
     # A bare local part may arrive, but no domain does.
     is_local_part = not at and "." not in word and word != "*"
-    return "" if is_local_part else "tables of several attributes have whole addresses alone"
+    return "" if is_local_part else f"a key table has whole addresses alone{_PATTERNS}"

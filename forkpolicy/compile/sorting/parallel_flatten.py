@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.compile.children import Children, core_count
 from forkpolicy.compile.directory import writing
 from forkpolicy.compile.sorting.external_sort import Run, merge_runs
-from forkpolicy.compile.sorting.flatten import Tally, flatten
+from forkpolicy.compile.sorting.flatten import flatten
+from forkpolicy.compile.sorting.tally import Pair, Tally
 from forkpolicy.tables import keys
 from forkpolicy.tables.kinds import KINDS
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from forkpolicy.compile.sorting.flatten import Pair
     from forkpolicy.compile.sorting.sorted_store import SortedStore
     from forkpolicy.tables.format import Kind
 

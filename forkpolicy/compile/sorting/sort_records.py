@@ -6,6 +6,7 @@ table is two `bytes.fromhex` an entry:
 
     cidr         family and first address, prefix length (the wider first), family and last address, entry
     the others   folded key as UTF-8, NUL, entry
+    pair         the same, or between NUL and entry what a network of cidr has in front of its entry
 
 Common lines take a short way; whatever looks in the least unusual goes through `lines.split_line` and the strict
 parsers of `forkpolicy.tables.kinds`. Diagnostics are collected, never raised.
@@ -13,25 +14,31 @@ parsers of `forkpolicy.tables.kinds`. Diagnostics are collected, never raised.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.compile.diagnostics import FirstDiagnostics
+from forkpolicy.compile.expiring import Expiring
 from forkpolicy.compile.lines import Item, LineError, decode_line, is_parameter_alone, split_line
 from forkpolicy.compile.sorting.joined import refuse_never_equal
+from forkpolicy.compile.values import check_value
 from forkpolicy.errors import Diagnostic
-from forkpolicy.policy.matchers.country import parse_code, parse_number
-from forkpolicy.policy.matchers.remembering.limits import parse_limits
+from forkpolicy.expiry import SOON
 from forkpolicy.tables import keys
-from forkpolicy.tables.format import pack_value
+from forkpolicy.tables.format import COLUMN_SEPARATOR, NETWORK_HERE, pack_value
 from forkpolicy.tables.kinds import KINDS
+from forkpolicy.tables.kinds.columns import ANY, ANY_KEY
 from forkpolicy.tables.kinds.kind import SourceKey
+from forkpolicy.tables.kinds.pair import PairKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
     from forkpolicy.tables.format import Kind
+    from forkpolicy.tables.rows import Row
 
 # Entry heads have one width, so that a record can be cut by position: array of 4, uint8, uint32, uint8.
 HEAD_CHARS: Final = 20
@@ -43,13 +50,6 @@ _V6_STRICT: Final = {key: each for key, each in _V6_LENGTHS.items() if not key o
 _MAPPED_HIGH: Final = 0xFFFF
 
 
-# What the policy compares values with, and what is noted about those that equal nothing of it.
-_PLACES: Final[dict[str, tuple[Callable[[str], str], str]]] = {
-    "country": (parse_code, "its value is not a country code (two letters), so no acl of type country holds for it"),
-    "asn": (parse_number, "its value is not the number of an autonomous system, so no acl of type asn holds for it"),
-}
-
-
 @dataclass(slots=True)
 class Parsed:
     """What came out of a piece of a source."""
@@ -59,6 +59,7 @@ class Parsed:
     bad: FirstDiagnostics = field(default_factory=FirstDiagnostics)
     # What deserves one warning for the whole source: note -> (how often, first line).
     notes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    expiring: Expiring = field(default_factory=Expiring)
 
     def note(self, text: str, line: int) -> None:
         """Remember something that is worth one warning."""
@@ -68,11 +69,12 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class RecordParser:
-    """Parses lines and rows of one source of one table."""
+    """Parses lines and rows of one source of one table. `today`: entries whose last day is before it are left out."""
 
     kind: Kind
     source: int
     source_name: str
+    today: date
     allow_wide: bool = False
     key_attributes: tuple[str, ...] = ()
     values_as: tuple[str, ...] = ()
@@ -85,21 +87,26 @@ class RecordParser:
     def parse_lines(self, lines: list[str], first_line: int) -> Parsed:
         """Records of lines that were read as Latin-1, without line ends."""
         parsed = Parsed()
+        kind = KINDS[self.kind]
         if self.key_words > 1 or self.values_as:
             for at in range(len(lines)):
                 self.parse_exactly(lines, at, first_line, parsed)
+        elif isinstance(kind, PairKind):
+            _parse_columns(self, kind, lines, first_line, parsed)
         else:
-            parse = _parse_networks if KINDS[self.kind].stores_ranges else _parse_keys
+            parse = _parse_networks if kind.stores_ranges else _parse_keys
             parse(self, lines, first_line, parsed)
         return parsed
 
-    def parse_row(self, key: str, value: str | None, line: int, parsed: Parsed) -> None:
+    def parse_row(self, row: Row, parsed: Parsed) -> None:
         """The record of one entry that a program listed: no grammar, only key and value."""
+        key, value, line, place = row
         try:
             parsed.records += self.records_of(Item(key, value, 0, value_is_meant=True), line, parsed)
         except ValueError as error:
             # Without a line there is no other place for it than the sentence.
             message = str(error) if line or key in str(error) else f"{key}: {error}"
+            message = f"{place}: {message}" if place else message
             diagnostic = Diagnostic(self.source_name, line, 1 if line else 0, message, key, len(key))
             parsed.bad.add((self.source, line), lambda: diagnostic)
 
@@ -110,18 +117,32 @@ class RecordParser:
             return
         item: Item | None = None
         try:
-            items = split_line(raw, self.key_words)
+            items = self._split(raw)
             if items and raw[:1].isspace():
                 self._refuse_continuation(lines, at)
             for item in items:
-                parsed.records += self.records_of(item, number, parsed)
+                records = self.records_of(item, number, parsed)
+                if item.until is None or self._is_served(item, item.until, number, parsed):
+                    parsed.records += records
         except ValueError as error:
             wrong = error
             parsed.bad.add((self.source, number), lambda: self._diagnostic(wrong, raw, number, item))
 
+    def _is_served(self, item: Item, until: date, line: int, parsed: Parsed) -> bool:
+        served = parsed.expiring.is_served(until, self.today)
+        if served and until - self.today <= SOON:
+            message = f"{item.key.replace(COLUMN_SEPARATOR, ' ')} expires when {until} is over"
+            about = Diagnostic(self.source_name, line, item.column, message, severity="warning")
+            parsed.expiring.name_soon(until, self.source, about)
+        return served
+
+    def _split(self, raw: str) -> list[Item]:
+        return split_line(raw, self.key_words, len(KINDS[self.kind].columns))
+
     def _is_begin_of_list(self, raw: str) -> bool:
-        """Whether a line is `mynetworks =`, which in a table of any texts is an entry."""
-        return not KINDS[self.kind].takes_any_text and is_parameter_alone(raw)
+        """Whether a line is `mynetworks =`, which is an entry of any texts, and a mistake among pairs."""
+        kind = KINDS[self.kind]
+        return not (kind.takes_any_text or kind.columns) and is_parameter_alone(raw)
 
     def _refuse_continuation(self, lines: list[str], at: int) -> None:
         """An indented line below an entry with a value continues it in Postfix's files; here it would be an entry."""
@@ -129,7 +150,7 @@ class RecordParser:
         before = next((line for line in above if line.lstrip()[:1] not in ("#", ";", "")), "")
         if not before or before[0].isspace() or self._is_begin_of_list(before):
             return
-        if any(item.value for item in split_line(before, self.key_words)):
+        if any(item.value for item in self._split(before)):
             raise LineError(
                 "this line is indented below an entry with a value, which continues it in Postfix's files: "
                 "join the two lines, or take the indentation away"
@@ -150,27 +171,13 @@ class RecordParser:
         if self.key_attributes:
             refuse_never_equal(item.key, self.key_attributes)
         for kind in self.values_as:
-            self._check_value(kind, item.value, line, parsed)
+            check_value(kind, item.value, lambda text: parsed.note(text, line))
         rest = "" if item.value_is_meant else item.value or ""
         key = SourceKey(item.key, rest, lambda text: parsed.note(text, line), self.allow_wide)
         tail = self.tail(item.value)
         return [
             f"{sort_key}{self.head}{line:08x}cc{bits:02x}{tail}" for sort_key, bits in KINDS[self.kind].sort_keys(key)
         ]
-
-    @staticmethod
-    def _check_value(kind: str, value: str | None, line: int, parsed: Parsed) -> None:
-        """A value as what the policy takes it for. Lists of countries have others for networks about which nothing is
-        known, so that those are no mistake.
-        """
-        if kind == "limits":
-            parse_limits(value or "")
-        elif value:
-            parse, note = _PLACES[kind]
-            try:
-                parse(value)
-            except ValueError:
-                parsed.note(note, line)
 
     @property
     def head(self) -> str:
@@ -195,28 +202,70 @@ class _Tails(dict[str, str]):
         return tail
 
 
+def _network_reader(*, allow_wide: bool) -> Callable[[str], tuple[str, str]]:
+    """A function that gives of a common network what its record begins with, and its prefix length. It raises OSError,
+    ValueError or KeyError for what the careful way has the words for.
+    """
+    v4_lengths = _V4_LENGTHS if allow_wide else _V4_STRICT
+    v6_lengths = _V6_LENGTHS if allow_wide else _V6_STRICT
+    number_of = int.from_bytes
+
+    def read(network: str) -> tuple[str, str]:
+        address, slash, length = network.partition("/")
+        if ":" in address:
+            packed = inet_pton(AF_INET6, address)
+            first = number_of(packed, "big")
+            hosts, bits = v6_lengths[length or slash]
+            if first & hosts or first >> 32 == _MAPPED_HIGH:
+                raise KeyError(network)
+            return f"36{packed.hex()}{bits}36{first | hosts:032x}", bits
+        packed = inet_pton(AF_INET, address)
+        first = number_of(packed, "big")
+        hosts, bits = v4_lengths[length or slash]
+        if first & hosts:
+            raise KeyError(network)
+        return f"34{packed.hex()}{bits}34{first | hosts:08x}", bits
+
+    return read
+
+
 def _parse_networks(parser: RecordParser, lines: list[str], first_line: int, parsed: Parsed) -> None:
-    v4_lengths = _V4_LENGTHS if parser.allow_wide else _V4_STRICT
-    v6_lengths = _V6_LENGTHS if parser.allow_wide else _V6_STRICT
-    head, tails, append, number_of = parser.head, _Tails(), parsed.records.append, int.from_bytes
+    read = _network_reader(allow_wide=parser.allow_wide)
+    head, tails, append = parser.head, _Tails(), parsed.records.append
     for number, line in enumerate(lines, first_line):
         try:
             network, _, value = line.partition(" ")
-            address, slash, length = network.partition("/")
-            if ":" in address:
-                packed = inet_pton(AF_INET6, address)
-                first = number_of(packed, "big")
-                hosts, bits = v6_lengths[length or slash]
-                if first & hosts or first >> 32 == _MAPPED_HIGH:
-                    raise KeyError(network)  # noqa: TRY301 - the careful way has the words for it
-                append(f"36{packed.hex()}{bits}36{first | hosts:032x}{head}{number:08x}cc{bits}{tails[value]}")
-            else:
-                packed = inet_pton(AF_INET, address)
-                first = number_of(packed, "big")
-                hosts, bits = v4_lengths[length or slash]
-                if first & hosts:
-                    raise KeyError(network)  # noqa: TRY301 - as above
-                append(f"34{packed.hex()}{bits}34{first | hosts:08x}{head}{number:08x}cc{bits}{tails[value]}")
+            record, bits = read(network)
+            append(f"{record}{head}{number:08x}cc{bits}{tails[value]}")
+        except (OSError, ValueError, KeyError):
+            parser.parse_exactly(lines, number - first_line, first_line, parsed)
+
+
+def _parse_columns(parser: RecordParser, kind: PairKind, lines: list[str], first_line: int, parsed: Parsed) -> None:
+    # One word a column, a simple one as value: no quotes, no comments, nothing but ASCII.
+    words_of = re.compile(r"([!-~]+)[ \t]+" * len(kind.columns) + r"([0-9A-Za-z]*)[ \t]*").fullmatch
+    columns = list(enumerate(kind.common_columns))
+    read = _network_reader(allow_wide=parser.allow_wide)
+    head, tails, append = parser.head, _Tails(), parsed.records.append
+    for number, line in enumerate(lines, first_line):
+        found = words_of(f"{line} ")
+        try:
+            if found is None:
+                raise KeyError(line)  # noqa: TRY301 - the careful way has the words for it
+            *words, value = found.groups()
+            network, bits = "", "00"
+            for at, common in columns:
+                word = words[at]
+                if word == ANY:
+                    words[at] = ANY_KEY
+                elif at == kind.ranged:
+                    network, bits = read(word)
+                    words[at] = NETWORK_HERE
+                elif common and common.fullmatch(word) and len(word) <= keys.MAX_NAME_CHARS // len(words):
+                    words[at] = word.lower()
+                else:
+                    raise KeyError(word)  # noqa: TRY301 - as above
+            append(f"{COLUMN_SEPARATOR.join(words)}\0{network}{head}{number:08x}cc{bits}{tails[value]}")
         except (OSError, ValueError, KeyError):
             parser.parse_exactly(lines, number - first_line, first_line, parsed)
 

@@ -1,4 +1,5 @@
-"""`csv:FILE:COLUMN[:VALUE-COLUMN]`: keys (and values) from columns of a CSV file.
+"""`csv:FILE:COLUMN[:VALUE-COLUMN]`: keys (and values) from columns of a CSV file, or of one that `https://...` fetches.
+A table of several columns takes as many for its key.
 
 A column is a name from the header line, or a number from 1, and then there is no header. Commas, semicolons and tabs
 separate, whichever the first line has most of. Blank lines are nothing, in front of the header too. Rows without a key
@@ -9,31 +10,48 @@ a ValueError.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.compile.feed_urls import check_url
 from forkpolicy.compile.lines import LineError, decode_line
 from forkpolicy.errors import ConfigError, Diagnostic, nearest
+from forkpolicy.secrets import masked
+from forkpolicy.tables.format import COLUMN_SEPARATOR
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EXPECTED: Final = "expected csv:FILE:COLUMN or csv:FILE:COLUMN:VALUE-COLUMN"
 _SEPARATORS: Final = ",;\t"
+# The first colon behind the host ends a URL.
+_FORM: Final = re.compile(r"(?:(?P<url>https://[^/]+/[^:]*)|(?!https:)(?P<path>[^:]+)):(?P<columns>[^:]+(?::[^:]+)*)")
 # As Latin-1.
 _UTF16_BOMS: Final = ("\xff\xfe", "\xfe\xff")
 
 
 @dataclass(slots=True)
 class CsvSource:
-    """Two columns of a CSV file."""
+    """Columns of a CSV file: those of the key, and that of the value if there is one more. With a `url` it has no path
+    before it was fetched.
+    """
 
     name: str
     path: str
-    column: str
-    value_column: str
+    columns: tuple[str, ...]
+    key_columns: int = 1
+    url: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    def with_columns(self, count: int) -> CsvSource:
+        """The same for a table of so many columns. Raises ValueError."""
+        if len(self.columns) not in (count, count + 1):
+            more = f"expected csv:FILE and {count} columns, or {count + 1} with that of the value"
+            raise ValueError(EXPECTED if count == 1 else more)
+        return replace(self, key_columns=count)
 
     def rows(self) -> Iterator[Row]:
         """Key and value of each line. Raises ValueError, ConfigError, OSError."""
@@ -51,27 +69,27 @@ class CsvSource:
 
     def _rows_of(self, reader: Iterator[list[str]]) -> Iterator[Row]:
         header = None
-        if not self.column.isdecimal():
+        if not self.columns[0].isdecimal():
             first = next((line for line in reader if any(cell.strip() for cell in line)), None)
             if first is None:
                 return
             header = [name.strip() for name in first]
-        key_at = _position(self.column, header)
-        value_at = _position(self.value_column, header) if self.value_column else -1
-        twice = [name for name in {self.column, self.value_column} if header and header.count(name) > 1]
+        at = [_position(column, header) for column in self.columns]
+        key_at, value_at = at[: self.key_columns], at[self.key_columns :]
+        twice = [name for name in set(self.columns) if header and header.count(name) > 1]
         self.warnings += [f'the header has "{name}" more than once: the first counts' for name in sorted(twice)]
         without_key = 0
         for line in reader:
             number: int = reader.line_num  # type: ignore[attr-defined]
-            if len(line) <= max(key_at, value_at):
+            if len(line) <= max(at):
                 if any(cell.strip() for cell in line):
-                    wanted = max(key_at, value_at) + 1
+                    wanted = max(at) + 1
                     raise ValueError(f"{self.path}:{number}: {len(line)} columns where column {wanted} is wanted")
                 continue
-            key = line[key_at].strip()
-            value = line[value_at].strip() if value_at >= 0 else ""
-            if key:
-                yield Row(key, value or None, number)
+            cells = [line[each].strip() for each in key_at]
+            value = line[value_at[0]].strip() if value_at else ""
+            if any(cells):
+                yield Row(COLUMN_SEPARATOR.join(cells), value or None, number)
             elif any(cell.strip() for cell in line):
                 without_key += 1
         if without_key:
@@ -107,8 +125,12 @@ def _position(column: str, header: list[str] | None) -> int:
 
 def open_source(argument: str, base: Path) -> CsvSource:
     """The source of `FILE:COLUMN[:VALUE-COLUMN]`. Raises ValueError."""
-    parts = argument.split(":")
-    if len(parts) not in (2, 3) or not all(parts):
-        raise ValueError("expected csv:FILE:COLUMN or csv:FILE:COLUMN:VALUE-COLUMN")
-    path = str(base / parts[0])
-    return CsvSource(path, path, parts[1], parts[2] if len(parts) == 3 else "")
+    found = _FORM.fullmatch(argument)
+    if not found:
+        raise ValueError(EXPECTED)
+    columns = tuple(found["columns"].split(":"))
+    if found["url"]:
+        url = check_url(found["url"])
+        return CsvSource(masked(url), "", columns, url=url)
+    path = str(base / found["path"])
+    return CsvSource(path, path, columns)

@@ -11,11 +11,13 @@ from forkpolicy.compile.sources import registry
 from forkpolicy.compile.sources.csvfile import CsvSource
 from forkpolicy.compile.sources.mmdb import MmdbSource
 from forkpolicy.compile.sources.registry import STDIN, TextSource
+from forkpolicy.compile.values import STRICT
 from forkpolicy.tables.format import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from forkpolicy.compile.feeds import FeedFiles
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.tables.rows import Row
 
@@ -32,8 +34,7 @@ class SourceDigest:
             declaration.key_words,
         )
         # Of the others only warnings depend.
-        if "limits" in declaration.values_as:
-            shape = (*shape, "limits")
+        shape = (*shape, *(kind for kind in declaration.values_as if kind in STRICT))
         self._digests = [hashlib.sha256(repr((*shape, each)).encode()) for each in flags]
 
     def begin_source(self, index: int) -> None:
@@ -47,21 +48,24 @@ class SourceDigest:
 
     def adding(self, placed: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
         """The same rows of another source, each added with the name of what it stands in."""
-        for each in placed:
-            self.add_text(repr(each).encode("utf-8", "surrogateescape"))
-            yield each
+        for name, row in placed:
+            # As releases without a place in a row wrote it: equal sources have equal digests.
+            text = f"({name!r}, Row(key={row.key!r}, value={row.value!r}, line={row.line!r}))"
+            self.add_text(text.encode("utf-8", "surrogateescape"))
+            yield name, row
 
     def hexdigests(self) -> list[str]:
         """What they are so far, in the order of the flags."""
         return [each.hexdigest() for each in self._digests]
 
 
-def digest_sources(declaration: TableDeclaration, *flags: str) -> list[str]:
-    """The digests alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError.
+def digest_sources(declaration: TableDeclaration, feeds: FeedFiles, *flags: str) -> list[str]:
+    """The digests alone, without parsing: for --if-changed. Raises ConfigError, OSError, ValueError, CannotWriteError.
 
     A pipe gives what it has but once: with one among the sources nothing is read, and ValueError says so.
     """
-    opened = [registry.open_source(declaration, index) for index in range(len(declaration.sources))]
+    words = range(len(declaration.sources))
+    opened = [registry.fetched(registry.open_source(declaration, index), feeds) for index in words]
     files = [source.path for source in opened if isinstance(source, TextSource | CsvSource)]
     if not all(path != STDIN and Path(path).is_file() for path in files):
         raise ValueError("not all of its sources can be read twice")

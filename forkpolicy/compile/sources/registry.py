@@ -6,20 +6,27 @@ of a `table` statement into one of them; what cannot be opened is a ConfigError 
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.compile.sources import csvfile, interfaces, lmdbmap, mmdb, postconf, sql
+from forkpolicy.compile.feed_urls import check_url, refuse_plain
+from forkpolicy.compile.sources import csvfile, interfaces, ldapsearch, lmdbmap, mmdb, postconf, sql
+from forkpolicy.compile.sources.csvfile import CsvSource
 from forkpolicy.errors import ConfigError, Diagnostic, nearest
 from forkpolicy.postfix import maps
+from forkpolicy.regular_files import read_of_others
+from forkpolicy.secrets import masked
 from forkpolicy.tables.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from forkpolicy.compile.feeds import FeedFiles
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.tables.rows import Row, RowSource
 
@@ -28,6 +35,9 @@ STDIN: Final = "-"
 # 2 MiB are some 100,000 lines: enough that handing a block to a child costs nothing, little enough that several
 # children together stay far below a gigabyte.
 BLOCK_BYTES: Final = 2 << 20
+
+# Of a list that people edit in the console.
+MAX_BYTES_OF_OTHERS: Final = 64 << 20
 
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -45,15 +55,19 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A file, or standard input."""
+    """A file, standard input, or what has a `url`: that has no path before it was `fetched`. `of_others`: the console's
+    user writes it, who may be an attacker.
+    """
 
     name: str
     path: str
+    url: str = ""
+    of_others: bool = False
 
     @property
     def size_bytes(self) -> int:
         """How much there is to read; 0 where that is not known. Raises OSError."""
-        return 0 if self.path == STDIN else Path(self.path).stat().st_size
+        return 0 if self.path == STDIN or self.of_others else Path(self.path).stat().st_size
 
     def blocks(self) -> Iterator[Block]:
         """The text in blocks. Raises OSError, and ConfigError for what is not text in UTF-8 at all."""
@@ -62,6 +76,9 @@ class TextSource:
                 raise ValueError("standard input is closed")
             yield from _blocks(sys.stdin.buffer, self.name)
             return
+        if self.of_others:
+            yield from _blocks(io.BytesIO(_read_of_others(self.path)), self.name)
+            return
         with Path(self.path).open("rb") as stream:
             yield from _blocks(stream, self.name)
 
@@ -69,6 +86,7 @@ class TextSource:
 _ROW_SOURCES: Final[dict[str, Callable[[str, Path], RowSource]]] = {
     "csv": csvfile.open_source,
     "interfaces": interfaces.open_source,
+    "ldap": ldapsearch.open_source,
     "lmdb": lmdbmap.open_source,
     "mmdb": mmdb.open_source,
     "postconf": postconf.open_source,
@@ -99,6 +117,9 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     base = Path(declaration.path).absolute().parent
     prefix, colon, argument = word.partition(":")
     try:
+        refuse_plain(word)
+        if colon and prefix == "https":
+            return TextSource(masked(word), "", check_url(word))
         if colon and prefix in _ROW_SOURCES:
             return _for_kind(_ROW_SOURCES[prefix](argument, base), declaration.kind)
         if colon and not (base / word).exists():
@@ -108,11 +129,42 @@ def open_source(declaration: TableDeclaration, index: int) -> TextSource | RowSo
     if word == STDIN:
         return TextSource("standard input", STDIN)
     path = str(base / word)
-    return TextSource(path, path)
+    return TextSource(path, path, of_others=_is_of_others(path, declaration.others_below))
+
+
+def _is_of_others(path: str, directory: str) -> bool:
+    """Whether a file is below the directory of another user, by its name or where the administrator's links lead."""
+    head = Path(path).parent
+    return bool(directory) and (
+        Path(os.path.normpath(head)).is_relative_to(os.path.normpath(directory))
+        or Path(os.path.realpath(head)).is_relative_to(os.path.realpath(directory))
+    )
+
+
+def _read_of_others(path: str) -> bytes:
+    """Raises ValueError with all of the reason, OSError."""
+    try:
+        return read_of_others(path, MAX_BYTES_OF_OTHERS)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from error
+
+
+def fetched(source: TextSource | RowSource, feeds: FeedFiles) -> TextSource | RowSource:
+    """The source with a path to read from, if it is one by HTTPS. Raises ValueError, CannotWriteError."""
+    if isinstance(source, TextSource | CsvSource) and source.url:
+        return replace(source, path=str(feeds.path_of(source.url)))
+    return source
 
 
 def _for_kind(source: RowSource, kind: str) -> RowSource:
     """The source for a table of that kind. Raises ValueError."""
+    columns = max(1, len(KINDS[kind].columns))
+    if isinstance(source, csvfile.CsvSource | ldapsearch.LdapSource | sql.SqlSource):
+        return source.with_columns(columns)
+    if columns > 1:
+        raise ValueError(
+            f"it lists single keys, and the table has {columns} columns: expected a file, csv:, ldap: or sql:"
+        )
     if isinstance(source, mmdb.MmdbSource) and not KINDS[kind].stores_ranges:
         fitting = " or ".join(name for name, each in KINDS.items() if each.stores_ranges)
         raise ValueError(f"its keys are networks, and the table is of kind {kind}: expected {fitting}")
@@ -122,9 +174,9 @@ def _for_kind(source: RowSource, kind: str) -> RowSource:
 def _refuse_what_is_not_a_path(word: str, prefix: str) -> None:
     """No file has this name, and it looks like a map of Postfix or a mistyped kind of source. Raises ValueError."""
     maps.refuse_map(word)
-    near = nearest(prefix, _ROW_SOURCES)
+    near = nearest(prefix, (*_ROW_SOURCES, "https"))
     if near:
-        raise ValueError(f'there is no such file; did you mean "{near}:"?')
+        raise ValueError(f'there is no such file; did you mean "{near}:{"//" * (near == "https")}"?')
 
 
 def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:
@@ -133,7 +185,7 @@ def with_whole_queries(declaration: TableDeclaration) -> TableDeclaration:
     if at is None:
         return declaration
     sources = (*declaration.sources[:at], declaration.rests[at])
-    return replace(declaration, sources=sources, source_columns=declaration.source_columns[: at + 1])
+    return declaration._replace(sources=sources, source_columns=declaration.source_columns[: at + 1])
 
 
 def diagnostic_at(declaration: TableDeclaration, index: int, message: str, hint: str = "") -> Diagnostic:

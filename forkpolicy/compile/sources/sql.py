@@ -1,7 +1,7 @@
-"""`sql:URL:QUERY`: keys, and values from a second column, of a query to whatever database SQLAlchemy knows.
+"""`sql:URL:QUERY`: keys, and values from a second column, of a query to whatever database SQLAlchemy knows. A table of
+several columns takes as many for its key.
 
-A query has blanks, so it takes the rest of the `table` statement: it is the last source of its table. SQLAlchemy is an
-optional extra (`pip install 'forkpolicy[sql]'`) and this is the only file that imports it, when a table needs it. Rows
+A query has blanks, so it takes the rest of the `table` statement: it is the last source of its table. Rows
 stream; bytes are UTF-8; rows without a key are left out, and one warning counts them. What SQLAlchemy and drivers warn
 of are warnings of the source. Passwords need not stand in the policy: PostgreSQL's own `~/.pgpass` and `PGPASSFILE`
 work; where one does, `without_password` is what is shown. ValueError says what is wrong.
@@ -9,25 +9,22 @@ work; where one does, `without_password` is what is shown. ValueError says what 
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.secrets import masked
+from forkpolicy.sql_databases import SqlDatabase
+from forkpolicy.tables.format import COLUMN_SEPARATOR
 from forkpolicy.tables.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import ModuleType
 
-OfSqlalchemy = Any  # optional: a type checker may run without it
+    from forkpolicy.sql_databases import OfSqlalchemy
 
 _FORM: Final = re.compile(r"(?P<url>\S+):(?P<query>(select|with|values|table)\b.*)", re.IGNORECASE | re.DOTALL)
-_ROWS_AT_ONCE: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -38,85 +35,44 @@ class SqlSource:
     url: str
     query: str
     base: Path
+    key_columns: int = 1
     warnings: list[str] = field(default_factory=list)
+
+    def with_columns(self, count: int) -> SqlSource:
+        """The same for a table of so many columns."""
+        return replace(self, key_columns=count)
 
     def rows(self) -> Iterator[Row]:
         """Key and value of each row of the result. Raises ValueError."""
-        sqlalchemy = _import_sqlalchemy()
-        try:
-            with self._connected(sqlalchemy) as connection:
-                with self._noting_warnings():
-                    result = connection.exec_driver_sql(self.query)
-                yield from self._rows_of(result)
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            # The first line has the database's own words; the rest is the query and a link.
-            raise ValueError(f"the database says: {str(error).splitlines()[0]}") from error
+        database = SqlDatabase(self.url, self.base, self.warnings)
+        with database.connected() as connection:
+            with database.noting_warnings():
+                result = connection.exec_driver_sql(self.query)
+            yield from self._rows_of(database, result)
 
-    def _connected(self, sqlalchemy: ModuleType) -> OfSqlalchemy:
-        """A connection that takes a query as it stands. SQLAlchemy's own would take `:e` in a literal for a parameter,
-        drivers `%`.
-        """
-        try:
-            with self._noting_warnings():
-                # No pool: one query, and its connection is closed with it, however the query ends.
-                engine = sqlalchemy.create_engine(self._engine_url(sqlalchemy), poolclass=sqlalchemy.pool.NullPool)
-                return engine.connect().execution_options(
-                    stream_results=True, yield_per=_ROWS_AT_ONCE, no_parameters=True
-                )
-        except TypeError as error:
-            raise ValueError(f"the driver of this database does not take an option of the URL: {error}") from error
-
-    @contextmanager
-    def _noting_warnings(self) -> Iterator[None]:
-        """What Python would write to standard error, with a line of source, as warnings of this source."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for of_developers in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
-                warnings.simplefilter("ignore", of_developers)
-            yield
-        for each in caught:
-            text = str(each.message).partition("\n")[0].partition(" (Background on this")[0]
-            if f"the database says: {text}" not in self.warnings:
-                self.warnings.append(f"the database says: {text}")
-
-    def _rows_of(self, result: OfSqlalchemy) -> Iterator[Row]:
+    def _rows_of(self, database: SqlDatabase, result: OfSqlalchemy) -> Iterator[Row]:
         columns = len(result.keys())
-        if columns > 2:
-            raise ValueError(f"the query returns {columns} columns: expected a key, or a key and a value")
+        if not 0 <= columns - self.key_columns <= 1:
+            keys = "a key" if self.key_columns == 1 else f"{self.key_columns} columns of the table"
+            raise ValueError(f"the query returns {columns} columns: expected {keys}, or {keys} and a value")
         number = without_key = 0
         parts = result.partitions()
-        while part := self._next(parts):
+        while part := _next(database, parts):
             for row in part:
                 number += 1
-                key, *value = [_text(column, number) for column in row]
-                if key and key.strip():
-                    yield Row(key.strip(), value[0] if value else None, number)
+                cells = [_text(column, number) for column in row]
+                key = [(cell or "").strip() for cell in cells[: self.key_columns]]
+                if any(key):
+                    yield Row(COLUMN_SEPARATOR.join(key), cells[-1] if len(cells) > len(key) else None, number)
                 else:
                     without_key += 1
         if without_key:
             self.warnings.append(f"rows without a key are left out ({without_key})")
 
-    def _next(self, parts: Iterator[OfSqlalchemy]) -> OfSqlalchemy:
-        with self._noting_warnings():
-            return next(parts, ())
 
-    def _engine_url(self, sqlalchemy: ModuleType) -> OfSqlalchemy:
-        try:
-            url = sqlalchemy.engine.make_url(self.url)
-        except ValueError:
-            # What it says quotes what it took for the port: perhaps the password.
-            raise ValueError(
-                "the port of its URL is not a number; in a password, blank @ : / are written %20 %40 %3A %2F"
-            ) from None
-        if url.drivername == "postgresql" and importlib.util.find_spec("psycopg2") is None:
-            url = url.set(drivername="postgresql+psycopg")
-        if url.get_backend_name() == "sqlite" and url.database:
-            database = self.base / url.database
-            if not database.exists():
-                # SQLite would make an empty one.
-                raise ValueError(f"there is no database {database}")
-            url = url.set(database=str(database))
-        return url
+def _next(database: SqlDatabase, parts: Iterator[OfSqlalchemy]) -> OfSqlalchemy:
+    with database.noting_warnings():
+        return next(parts, ())
 
 
 def _text(column: object, row: int) -> str | None:
@@ -130,15 +86,6 @@ def _text(column: object, row: int) -> str | None:
                 "expected text; convert the column in the query"
             ) from error
     return None if column is None else str(column)
-
-
-def _import_sqlalchemy() -> ModuleType:
-    try:
-        import sqlalchemy  # noqa: PLC0415 - optional, and half a second that no other source should pay
-    except ImportError as error:
-        message = "sql sources need SQLAlchemy, which is not installed: pip install 'forkpolicy[sql]'"
-        raise ValueError(message) from error
-    return sqlalchemy
 
 
 def without_password(text: str) -> str:

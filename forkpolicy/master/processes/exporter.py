@@ -16,11 +16,13 @@ import json
 import selectors
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy import metrics
 from forkpolicy.compile_failures import failures_of
 from forkpolicy.documents import parse
+from forkpolicy.feed_copies import notes_of
 from forkpolicy.master.processes.child import start_child
 from forkpolicy.master.sockets.send_buffer import write_some
 from forkpolicy.status import Status
@@ -164,7 +166,8 @@ class _Serving:
 
     def _page(self) -> str:
         status = self._status()
-        return metrics.render(status, failures_of(status.tables_directory, status.served_tables))
+        directory, tables = status.tables_directory, status.served_tables
+        return metrics.render(status, failures_of(directory, tables), notes_of(Path(directory), tables))
 
     def _status(self) -> Status:
         answer = bytearray()

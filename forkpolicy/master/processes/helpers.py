@@ -1,4 +1,4 @@
-"""The processes next to the workers: the log, the metrics, and a helper process if there is one. Each is started, and
+"""The processes next to the workers: the logs, the metrics, and a helper process if there is one. Each is started, and
 started again when it ends.
 
 Raises nothing: what cannot be started is logged and tried again.
@@ -14,7 +14,7 @@ from forkpolicy.status import HelperStatus
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from forkpolicy.log import LogPipe
     from forkpolicy.master.processes.exporter import Exporter
@@ -28,8 +28,10 @@ EXPORTER_DELAY_S = 1.0
 class Helpers:
     """All helper processes of the master."""
 
-    def __init__(self, logger: Logger, exporter: Exporter | None, helper: HelperProcess | None, log: LogPipe) -> None:
-        self._logger = logger
+    def __init__(
+        self, loggers: Sequence[Logger], exporter: Exporter | None, helper: HelperProcess | None, log: LogPipe
+    ) -> None:
+        self._loggers = loggers
         self._exporter = exporter
         self._helper = helper
         self._log = log
@@ -39,8 +41,9 @@ class Helpers:
 
     def keep(self, now_s: float, adopt: Callable[[socket.socket], None]) -> None:
         """Start those that are missing. `adopt` gets the connection on which the metrics process asks for `status`."""
-        if not self._logger.pid:
-            self._replace_logger("it could not be started at once")
+        for logger in self._loggers:
+            if not logger.pid:
+                self._replace_logger(logger, "it could not be started at once")
         if self._exporter and not self._exporter.pid and now_s >= self._exporter_at_s:
             self._start_exporter(self._exporter, adopt)
         if self._helper and self._helper.is_due(now_s):
@@ -48,7 +51,7 @@ class Helpers:
 
     def describe(self) -> tuple[HelperStatus, ...]:
         """For `status`: each with its pid, 0 while there is none, how often it has ended, and how it did last."""
-        present = {"log": self._logger.pid}
+        present = {logger.name: logger.pid for logger in self._loggers}
         if self._exporter:
             present["metrics"] = self._exporter.pid
         if self._helper:
@@ -64,9 +67,10 @@ class Helpers:
 
     def on_exit(self, pid: int, status: int, *, stopping: bool) -> None:
         """Note an exit, if it is one of theirs. A logger is replaced at once: nothing else is logged without it."""
-        if pid == self._logger.pid:
-            self._count_end("log", status)
-            self._replace_logger(describe_exit(status))
+        logger = next((each for each in self._loggers if each.pid == pid), None)
+        if logger:
+            self._count_end(logger.name, status)
+            self._replace_logger(logger, describe_exit(status))
         elif self._helper and pid == self._helper.pid:
             self._count_end(self._helper.name, status)
             if self._helper.on_exit(status, time.monotonic()):
@@ -88,13 +92,13 @@ class Helpers:
             listener.close(remove=remove)
         self._end_helper()
 
-    def _replace_logger(self, reason: str) -> None:
+    def _replace_logger(self, logger: Logger, reason: str) -> None:
         try:
-            self._logger.start_again()
+            logger.start_again()
         except OSError:
             # No process would read a log line; `keep` tries again with the next turn.
             return
-        self._log.event("error", "logger replaced", reason=reason)
+        self._log.event("error", "logger replaced", log=logger.name, reason=reason)
 
     def _start_exporter(self, exporter: Exporter, adopt: Callable[[socket.socket], None]) -> None:
         self._exporter_at_s = time.monotonic() + EXPORTER_DELAY_S

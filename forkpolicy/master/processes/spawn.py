@@ -31,7 +31,9 @@ STDERR_PAUSE_S = 0.2
 
 
 class Worker:
-    """A worker as the master knows it. `ending_since_s`: since when it is ending, by the master's word or its own."""
+    """A worker as the master knows it. `ready_s`: since when it serves; 0 while it starts. `ending_since_s`: since when
+    it is ending, by the master's word or its own.
+    """
 
     def __init__(self, pid: int, slot: int, generation: int, sock: socket.socket, stderr: Stderr) -> None:
         self.pid = pid
@@ -40,7 +42,7 @@ class Worker:
         self.sock = sock
         self.stderr = stderr
         self.started_s = time.monotonic()
-        self.ready = False
+        self.ready_s = 0.0
         self.ending_since_s: float | None = None
         self.hurried = False
         self.kill_at_s: float | None = None
@@ -58,6 +60,15 @@ class Worker:
     def wanted(self) -> bool:
         """Whether it is not ending."""
         return self.ending_since_s is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has come to serve."""
+        return self.ready_s > 0
+
+    def mark_ready(self) -> None:
+        """Note that it serves."""
+        self.ready_s = time.monotonic()
 
     def mark_ending(self) -> None:
         """Note that it is ending."""

@@ -22,7 +22,7 @@ from forkpolicy.state_messages import FROM_STATE, StateReady, StateRefused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.messages import StateCommand
+    from forkpolicy.control_messages import StateCommand
     from forkpolicy.process import Identity
     from forkpolicy.state_messages import FromState
 

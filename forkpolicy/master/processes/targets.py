@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import sys
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,16 @@ from forkpolicy.log import SYSLOG_SOCKET, printed
 from forkpolicy.log_lines import priority_and_text, without_priorities
 
 FACILITY_MAIL = 2 << 3
+# The first line of a signed file has less.
+_FIRST_LINE_BYTES = 4096
+
+
+class NotWrittenError(OSError):
+    """A target has not taken the last `lines` lines of what it was given."""
+
+    def __init__(self, error: OSError, lines: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.lines = lines
 
 
 class Target(Protocol):
@@ -68,28 +79,95 @@ class FileTarget:
     def __init__(self, path: str) -> None:
         self.name = path
         self._fd = self.open_again()
+        # Of a FIFO, or a file that may only be written to, we know what we wrote ourselves.
+        self._is_torn = False
 
     def write(self, lines: bytes) -> None:
-        """Append the lines."""
-        _write_all(self._fd, without_priorities(lines))
+        """Append the lines. Raises NotWrittenError."""
+        # What follows half a line must not become a part of it.
+        end = b"\n" if self._ends_within_a_line() else b""
+        left = end + without_priorities(lines)
+        try:
+            while left:
+                written = os.write(self._fd, left)
+                self._is_torn, left = left[written - 1 : written] != b"\n", left[written:]
+        except OSError as error:
+            raise NotWrittenError(error, left.removeprefix(end).count(b"\n")) from error
+
+    def has_no_line(self) -> bool:
+        """Whether no line stands in it yet. The beginning of a first one, which a full disk has left, is removed."""
+        size = os.fstat(self._fd).st_size
+        if 0 < size < _FIRST_LINE_BYTES and self._has_no_end_of_line(size):
+            os.ftruncate(self._fd, 0)
+            return True
+        return size == 0
+
+    def _has_no_end_of_line(self, size: int) -> bool:
+        try:
+            return b"\n" not in os.pread(self._fd, size, 0)
+        except OSError:
+            # It may only be written to.
+            return False
+
+    def _ends_within_a_line(self) -> bool:
+        """Whether a full disk has taken the beginning of a line only: from us, from a logger that was killed, or from
+        another server's.
+        """
+        try:
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode):
+                return self._is_torn
+            return os.pread(self._fd, 1, max(status.st_size - 1, 0)) not in (b"", b"\n")
+        except OSError:
+            return self._is_torn
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether another file is at its path, or none."""
+        ours = os.fstat(self._fd)
+        try:
+            there = os.lstat(self.name)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            # A directory that may not be entered: nothing is known.
+            return False
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
     def fileno(self) -> int:
         """The file's."""
         return self._fd
 
     def open_again(self) -> int:
-        """Open the path."""
+        """Open the path, for reading its end, too, where we may."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        # A FIFO without a reader is an error then (fifo(7)), where open would wait for one without end.
-        fd = os.open(self.name, flags | os.O_NONBLOCK, 0o640)
+        # Its group may read it, whatever umask a unit has set: the history's ingester does.
+        before = os.umask(0o027)
+        try:
+            # A FIFO without a reader is an error then (fifo(7)), where open would wait for one without end.
+            fd = os.open(self.name, flags | os.O_NONBLOCK, 0o640)
+        finally:
+            os.umask(before)
         # The logger may wait for a reader that is slow.
         os.set_blocking(fd, True)
-        return fd
+        return _readable(fd)
 
     def use(self, fd: int) -> None:
         """Append to that file from now on."""
-        before, self._fd = self._fd, fd
+        before, self._fd, self._is_torn = self._fd, fd, False
         os.close(before)
+
+
+def _readable(fd: int) -> int:
+    """A descriptor of the same file that can be read, too; the same one where there is none."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    try:
+        both = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except OSError:
+        return fd
+    os.close(fd)
+    return both
 
 
 class SyslogTarget:

@@ -6,13 +6,13 @@ The metrics process is a client, too. Raises nothing: a client that sends someth
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from forkpolicy.documents import InvalidDocumentError, plain, plain_fields
-from forkpolicy.master.sockets.control import MAX_CLIENTS, ControlClient, accept, refuse
-from forkpolicy.master.sockets.loop import READ, WRITE
-from forkpolicy.messages import (
+from forkpolicy.control_messages import (
+    OF_THE_GROUP,
     ErrorReply,
     ReloadCommand,
     ReloadReply,
@@ -21,24 +21,31 @@ from forkpolicy.messages import (
     StateForgetCommand,
     StateRememberCommand,
     StateResetCommand,
+    StateWalkCommand,
     StatusCommand,
     StopCommand,
     StopReply,
     parse_command,
 )
+from forkpolicy.documents import InvalidDocumentError, plain, plain_fields
+from forkpolicy.master.sockets.control import MAX_CLIENTS, MAX_MEMBERS, ControlClient, accept, refuse
+from forkpolicy.master.sockets.loop import READ, WRITE
 from forkpolicy.scoreboard import MAX_WANTED
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from forkpolicy.control_messages import Reply, StateCommand, StateReply, StateWalkReply
     from forkpolicy.master.sockets.listener import Listener
     from forkpolicy.master.sockets.loop import Loop
-    from forkpolicy.messages import Reply, StateCommand, StateReply
     from forkpolicy.status import Status
 
 # After a failed accept.
 ACCEPT_PAUSE_S = 0.5
+# A reload that members of the group ask for begins so many times as long after the previous one as that has taken: who
+# asks for one after another leaves the workers four fifths of their time.
+REST_OF_MEMBERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class MasterCommands:
     reload: Callable[[Callable[[ReloadReply], None]], None]
     scale: Callable[[int], None]
     stop: Callable[[], None]
-    state: Callable[[StateCommand, Callable[[StateReply | ErrorReply], None]], None]
+    state: Callable[[StateCommand, Callable[[StateReply | StateWalkReply | ErrorReply], None]], None]
 
 
 class ControlServer:
@@ -61,6 +68,9 @@ class ControlServer:
         self._commands = commands
         # In the order in which they last sent something.
         self._clients: dict[ControlClient, None] = {}
+        # Members of the group whose reload has not begun, and when one may.
+        self._resting: dict[ControlClient, None] = {}
+        self._members_reload_at_s = 0.0
 
     def start(self) -> None:
         """Accept clients from now on: two masters on one control socket would share them by chance."""
@@ -87,20 +97,28 @@ class ControlServer:
 
     def _accept(self, _events: int) -> None:
         try:
-            sock = accept(self.listener)
+            client = accept(self.listener)
         except OSError:
             # EMFILE and its like: clients wait in the queue, and so do we.
             self._loop.pause(self.listener.sock, ACCEPT_PAUSE_S)
             return
-        if sock is None:
+        if client is None:
             return
-        silent = next((client for client in self._clients if not client.waits), None)
-        if len(self._clients) >= MAX_CLIENTS and silent:
+        if not self._has_room(client) and (silent := self._silent(of_group=client.is_of_group)):
             self._forget(silent)
-        if len(self._clients) < MAX_CLIENTS:
-            self._admit(ControlClient(sock))
+        if self._has_room(client):
+            self._admit(client)
         else:
-            refuse(sock)
+            refuse(client)
+
+    def _has_room(self, client: ControlClient) -> bool:
+        members = sum(each.is_of_group for each in self._clients)
+        return len(self._clients) < MAX_CLIENTS and not (client.is_of_group and members >= MAX_MEMBERS)
+
+    def _silent(self, *, of_group: bool) -> ControlClient | None:
+        """Who makes room: for a member of the group only a member, and a member first in any case."""
+        silent = [each for each in self._clients if not each.waits and (each.is_of_group or not of_group)]
+        return min(silent, key=lambda each: not each.is_of_group, default=None)
 
     def _on_event(self, client: ControlClient, events: int) -> None:
         if client not in self._clients:
@@ -116,12 +134,14 @@ class ControlServer:
             if commands:
                 self._clients[client] = self._clients.pop(client)
             for command in commands:
-                self._do(client, command)
+                if client in self._clients:
+                    self._do(client, command)
 
     def _forget(self, client: ControlClient) -> None:
         self._loop.unregister(client)
         client.sock.close()
         self._clients.pop(client, None)
+        self._resting.pop(client, None)
 
     def _reply(self, client: ControlClient, reply: Reply) -> None:
         """Answer a client that is still there."""
@@ -138,6 +158,14 @@ class ControlServer:
         except InvalidDocumentError as error:
             self._reply(client, ErrorReply(ok=False, error=str(error)))
             return
+        if client.is_of_group and client.waits:
+            # It waits for its answer and asks again: endlessly perhaps.
+            self._forget(client)
+            return
+        if client.is_of_group and type(command) not in OF_THE_GROUP:
+            refused = f"{fields['command']}: for the socket's owner and root, not for members of control_group"
+            self._reply(client, ErrorReply(ok=False, error=refused))
+            return
         match command:
             case StatusCommand():
                 self._send(client, {"ok": True, **plain_fields(self._commands.status())})
@@ -149,7 +177,7 @@ class ControlServer:
                 client.waits = True
                 self._reply(client, StopReply(ok=True))
                 self._commands.stop()
-            case StateResetCommand() | StateRememberCommand() | StateForgetCommand():
+            case StateResetCommand() | StateRememberCommand() | StateForgetCommand() | StateWalkCommand():
                 self._change_state(client, command)
             case _:
                 assert_never(command)
@@ -157,18 +185,36 @@ class ControlServer:
     def _reload(self, client: ControlClient) -> None:
         """Answered once every worker serves the new generation, or with why the old one stays."""
         client.waits = True
+        if client.is_of_group:
+            self._resting[client] = None
+            self.tick(time.monotonic())
+        else:
+            self._commands.reload(lambda reply: self._reloaded([client], reply))
+
+    def tick(self, now_s: float) -> None:
+        """Begin the reload that members of the group wait for, one at a time."""
+        if not self._resting or now_s < self._members_reload_at_s:
+            return
+        clients, self._resting = list(self._resting), {}
+        self._members_reload_at_s = math.inf
 
         def done(reply: ReloadReply) -> None:
-            client.waits = False
-            self._reply(client, reply)
+            ended_s = time.monotonic()
+            self._members_reload_at_s = ended_s + REST_OF_MEMBERS * (ended_s - now_s)
+            self._reloaded(clients, reply)
 
         self._commands.reload(done)
+
+    def _reloaded(self, clients: list[ControlClient], reply: ReloadReply) -> None:
+        for client in clients:
+            client.waits = False
+            self._reply(client, reply)
 
     def _change_state(self, client: ControlClient, command: StateCommand) -> None:
         """Answered by the state process."""
         client.waits = True
 
-        def done(reply: StateReply | ErrorReply) -> None:
+        def done(reply: StateReply | StateWalkReply | ErrorReply) -> None:
             client.waits = False
             self._reply(client, reply)
 

@@ -80,11 +80,14 @@ def _inherited_control(settings: Settings, inherited: InheritedSockets | None) -
     if not (inherited and inherited.control and inherited.control.endpoint == f"unix:{control_path(settings)}"):
         return None
     found, inherited.control = inherited.control, None
+    found.group = _control_group(settings)
     return found
 
 
 def _open_control(settings: Settings) -> Listener:
-    """The control socket, for its owner alone; its directory is made when it is missing."""
+    """The control socket, for its owner and the members of a group that may be named; its directory is made when it is
+    missing.
+    """
     path = control_path(settings)
     try:
         Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -92,7 +95,16 @@ def _open_control(settings: Settings) -> Listener:
         raise CannotWriteError(
             f"{Path(path).parent}: cannot be made for the control socket: {error.strerror}"
         ) from error
-    return open_unix(path, Ownership(0o600), CONTROL_BACKLOG)
+    group = _control_group(settings)
+    ownership = Ownership(0o600) if group is None else Ownership(0o660, gid=group)
+    listener = open_unix(path, ownership, CONTROL_BACKLOG)
+    listener.group = group
+    return listener
+
+
+def _control_group(settings: Settings) -> int | None:
+    name = settings.server.control_group
+    return grp.getgrnam(name).gr_gid if name else None
 
 
 def _ownership(settings: Settings) -> Ownership:

@@ -1,10 +1,11 @@
 """The master's side of the control socket: what `forkpolicy status`, `reload`, `scale` and `stop` talk to. The
-commands' side is ask.py.
+clients' side is control_client.py.
 
-One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone: mode
-0600, and the kernel is asked who connected (SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
+One JSON object a line, each way: {"command": "status"} -> {"ok": true, ...}. For its owner and root alone, and
+less of it for members of `[server] control_group`: the mode says so, and the kernel is asked who connected
+(SO_PEERCRED, unix(7)), since a mode can be changed. A client that is
 slow, mute or sends invalid messages delays no other: the one that has been silent longest makes room for
-another.
+another, a member of the group before others.
 """
 
 from __future__ import annotations
@@ -16,24 +17,32 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from forkpolicy.control_client import MAX_ANSWER_BYTES, peer_uid
 from forkpolicy.master.sockets.send_buffer import write_some
 
 if TYPE_CHECKING:
     from forkpolicy.master.sockets.listener import Listener
 
 MAX_COMMAND_BYTES = 4096
-# The status of hundreds of workers with thousands of lines, some times over.
-MAX_UNSENT_BYTES = 1 << 26
-# More clients at once than any operator has terminals.
+# More clients at once than any operator has terminals. Members of the group, who may be attackers, leave half of that
+# to others.
 MAX_CLIENTS = 32
+MAX_MEMBERS = 16
+# Linux 4.13 and newer; Python has no name for it, and takes no more than 1 KiB of an option.
+_SO_PEERGROUPS = 59
+_MAX_GROUPS = 256
+_GID = struct.Struct("I")
 _CREDENTIALS = struct.Struct("3i")
 
 
 class ControlClient:
-    """One connected client, seen by the master. `waits`: it is owed an answer, or will always be there."""
+    """One connected client, seen by the master. `waits`: it is owed an answer, or will always be there. `is_of_group`:
+    it is neither the socket's owner nor root, and may ask less.
+    """
 
-    def __init__(self, sock: socket.socket, *, waits: bool = False) -> None:
+    def __init__(self, sock: socket.socket, *, waits: bool = False, is_of_group: bool = False) -> None:
         sock.setblocking(False)
+        self.is_of_group = is_of_group
         self.sock = sock
         self.waits = waits
         self.unsent = bytearray()
@@ -66,7 +75,7 @@ class ControlClient:
         """Queue an answer; `flush` writes what the client takes."""
         self.unsent += json.dumps(reply).encode() + b"\n"
         self.flush()
-        if len(self.unsent) > MAX_UNSENT_BYTES:
+        if len(self.unsent) > MAX_ANSWER_BYTES:
             # It asks and asks, and reads nothing: the next read from it finds the end.
             self.unsent.clear()
             with contextlib.suppress(OSError):
@@ -77,30 +86,36 @@ class ControlClient:
         write_some(self.sock, self.unsent)
 
 
-def accept(listener: Listener) -> socket.socket | None:
-    """The next client's connection, if it may; one that may not is closed at once. Raises OSError without a
-    descriptor for it.
+def accept(listener: Listener) -> ControlClient | None:
+    """The next client, if it may ask anything; one that may not is closed at once. Raises OSError without a descriptor
+    for it.
     """
     try:
         sock, _ = listener.sock.accept()
     except (BlockingIOError, ConnectionAbortedError):
         return None
-    if peer_uid(sock) not in (0, os.geteuid()):
-        sock.close()
-        return None
-    return sock
+    if peer_uid(sock) in (0, os.geteuid()):
+        return ControlClient(sock)
+    if listener.group is not None and listener.group in _peer_groups(sock):
+        return ControlClient(sock, is_of_group=True)
+    sock.close()
+    return None
 
 
-def refuse(sock: socket.socket) -> None:
+def _peer_groups(sock: socket.socket) -> set[int]:
+    """Every group of the process at the other end when it connected: SO_PEERCRED has the first one alone."""
+    _, _, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS * _GID.size)
+    except OSError:
+        return {gid}
+    return {gid, *(each for (each,) in _GID.iter_unpack(raw))}
+
+
+def refuse(client: ControlClient) -> None:
     """Reply that no more commands can be taken, and close."""
-    answer = {"ok": False, "refused": f"{MAX_CLIENTS} commands are under way: try again when one has ended"}
+    most = MAX_MEMBERS if client.is_of_group else MAX_CLIENTS
+    answer = {"ok": False, "refused": f"{most} commands are under way: try again when one has ended"}
     # There is room in a new connection; a client that has gone does not read it.
-    with contextlib.suppress(OSError), sock:
+    with contextlib.suppress(OSError), client.sock as sock:
         sock.sendall(json.dumps(answer).encode() + b"\n")
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """The user at the other end, as the kernel knows it: of the client, or of the process that listens."""
-    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    uid: int = _CREDENTIALS.unpack(raw)[1]
-    return uid

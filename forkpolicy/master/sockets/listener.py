@@ -48,11 +48,14 @@ class Ownership:
 
 @dataclass(slots=True)
 class Listener:
-    """One listening socket. `identity`: device and inode of the socket file that is ours to remove, if any."""
+    """One listening socket. `identity`: device and inode of the socket file that is ours to remove, if any. `group`: of
+    the control socket, whose members may ask it some things.
+    """
 
     endpoint: str
     sock: socket.socket
     identity: tuple[int, int] | None = None
+    group: int | None = None
 
     def refuse(self) -> None:
         """Let no client connect any more; those in the queue can still be accepted. Of a TCP socket the kernel would

@@ -41,8 +41,9 @@ def find_warnings(
 
 
 def _unused(model: Model) -> Iterator[Diagnostic]:
-    used = {acl.name for rule in model.rules for acl, _ in rule.terms}
-    used |= {name for action in model.actions.values() if action.template for name in action.template.matches}
+    asked = [acl for rule in model.rules for acl, _ in rule.terms]
+    asked += [model.acls[name] for each in model.actions.values() if each.template for name in each.template.matches]
+    used = {each.name for acl in dict.fromkeys(asked) for each in acl.asked_acls}
     used |= {name for acl in model.acls.values() for matcher in acl.matchers for name in matcher.acls}
     used |= {acl.name for action in model.actions.values() if action.deed for acl in action.deed.key.acls}
     for acl in model.acls.values():
@@ -65,7 +66,7 @@ def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -
 
 def _scores(model: Model) -> Iterator[Diagnostic]:
     adds = [rule for rule in model.rules if rule.action.kind == "score"]
-    asks = [rule for rule in model.rules if any(acl.is_score for acl, _ in rule.terms)]
+    asks = [rule for rule in model.rules if any(acl.changes for acl, _ in rule.terms)]
     if adds and not asks:
         yield about(adds[0], "a score is added, but no rule asks for it with an ACL of type score")
     for rule in asks:

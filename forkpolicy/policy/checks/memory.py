@@ -33,10 +33,20 @@ def counted_too_early(model: Model, _: Implication) -> Iterator[Diagnostic]:
             yield about(rule, message, f"put {' '.join(plain)} in front of it, if only those are meant")
 
 
+def counted_in_vain(model: Model, _: Implication) -> Iterator[Diagnostic]:
+    """ACLs of type `any` in which plain ones stand right of one that counts."""
+    for acl in model.acls.values():
+        behind = list(dropwhile(lambda term: not _writes(term[0]), acl.terms))
+        plain = [_shown(term) for term in behind if not term[0].asked_once]
+        if plain:
+            message = f"{behind[0][0].name} counts requests for which {acl.name} holds anyway"
+            yield acl.word.warning(message, f"put {' '.join(plain)} in front of it, if those are not meant")
+
+
 def counted_and_refused(model: Model, implication: Implication) -> Iterator[Diagnostic]:
     """Limits that count mail which a later rule may refuse."""
     for rule in model.rules:
-        counting = next((acl for acl, _ in rule.terms if acl.remembering and acl.remembering.counting in MAIL), None)
+        counting = next((acl for acl, _ in rule.terms if _counts(acl) & MAIL), None)
         if counting is None or states_of_rule(rule) <= {AT_END}:
             continue
         met = rule.terms[: [acl for acl, _ in rule.terms].index(counting)]
@@ -60,7 +70,7 @@ def _is_met(term: Term, met: tuple[Term, ...], implication: Implication) -> bool
 
 def _may_fire(later: Rule, rule: Rule, met: tuple[Term, ...], implication: Implication) -> bool:
     """Whether a rule may refuse what has met the terms in front of a limit. Another limit is meant to do so."""
-    if any(acl.remembering and acl.remembering.counting for acl, _ in later.terms):
+    if any(_counts(acl) for acl, _ in later.terms):
         return False
     if not states_of_rule(later) & states_of_rule(rule):
         return False
@@ -78,7 +88,7 @@ def _opposed(one: Term, other: Term, implication: Implication) -> bool:
 def greylisting_of_all(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """Greylisting that meets one's own people: their mail programs do not come again."""
     for rule in model.rules:
-        if not turns_away(rule) or not any(acl.type_name == "greylisting" and not not_ for acl, not_ in rule.terms):
+        if not turns_away(rule) or not any(_greylists(acl) and not not_ for acl, not_ in rule.terms):
             continue
         if any("policy_context" in acl.attributes for acl, _ in rule.terms):
             continue
@@ -102,7 +112,7 @@ def lists(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """Lists that are filled under one name or by one key, and asked under or by another."""
     filled = {rule.action.deed.list_name: rule for rule in model.rules if rule.action.deed}
     asked = {each.list_name for acl in model.acls.values() for each in acl.matchers if each.list_name}
-    for acl in dict.fromkeys(acl for rule in model.rules for acl, _ in rule.terms):
+    for acl in dict.fromkeys(acl for rule in model.rules for acl in rule.asked_acls):
         for matcher in acl.matchers:
             name = matcher.list_name
             near = nearest(name, filled) if name and name not in filled else ""
@@ -133,7 +143,16 @@ def _asks(acl: Acl, attributes: frozenset[str]) -> bool:
 
 
 def _writes(acl: Acl) -> bool:
-    return acl.remembering is not None and acl.remembering.writes
+    return any(matcher.writes for matcher in acl.all_matchers)
+
+
+def _counts(acl: Acl) -> set[str]:
+    """What of a message it counts."""
+    return {matcher.counting for matcher in acl.all_matchers if matcher.counting}
+
+
+def _greylists(acl: Acl) -> bool:
+    return any(each.type_name == "greylisting" for each in acl.alternatives)
 
 
 def _shown(term: Term) -> str:
@@ -144,6 +163,7 @@ def _shown(term: Term) -> str:
 
 MEMORY_CHECKS: tuple[Callable[[Model, Implication], Iterator[Diagnostic]], ...] = (
     counted_too_early,
+    counted_in_vain,
     counted_and_refused,
     greylisting_of_all,
     lists,

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Diagnostic
+from forkpolicy.policy.template import CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,15 @@ def report_warnings(model: Model) -> Iterator[Diagnostic]:
         yield _about(
             silent[0], f"pflogsumm reports nothing of {_names(silent)}", "WARN and INFO stand in the mail log alone"
         )
+
+
+def codes_of_nothing(model: Model, decisions: str) -> Iterator[Diagnostic]:
+    """One warning for all texts with the id of a decision that is not logged. `decisions`: which are."""
+    with_code = [each for each in model.actions.values() if each.template and CODE in each.template.names]
+    lost = [each for each in with_code if decisions == "none" or (decisions == "acted" and each.verb == "DUNNO")]
+    if lost:
+        message = f"{{code}} is empty in {_names(lost)}: these decisions are not logged"
+        yield _about(lost[0], message, f'it is the id of a decision in the log; [log] decisions is "{decisions}"')
 
 
 def _names(actions: list[Action]) -> str:

@@ -74,7 +74,7 @@ def shadowed(model: Model, implication: Implication) -> Iterator[Diagnostic]:
         found = _shadowing(earlier, implied)
         if found:
             yield _shadow(rule, found)
-        elif rule.action.kind == "reply" and own and not any(acl.is_score for acl, _ in rule.terms):
+        elif rule.action.kind == "reply" and own and not any(acl.changes for acl, _ in rule.terms):
             earlier.setdefault(min(own, key=counts.__getitem__), {})[own] = rule
 
 
@@ -114,15 +114,19 @@ def _known_at(states: frozenset[str]) -> str:
 
 def states_of_rule(rule: Rule) -> set[str]:
     """The protocol states at which a rule can fire."""
-    states = set(STATES)
-    for acl, negated in rule.terms:
-        states &= acl.known_states
-        for name in acl.attributes:
-            states &= states_of(name)
-        named = _named_states(acl)
-        if named:
-            states = states - named if negated else states & named
-    return states
+    return set(STATES).intersection(*(_states_of_term(acl, negated) for acl, negated in rule.terms))
+
+
+def _states_of_term(acl: Acl, negated: bool) -> set[str]:
+    """Those at which it can be met. `!any` needs that none of its terms is met, and that all are known."""
+    if acl.terms:
+        several = [_states_of_term(term, not_ is not negated) for term, not_ in acl.terms]
+        return set.intersection(*several) if negated else set.union(*several)
+    states = set(acl.known_states)
+    for name in acl.attributes:
+        states &= states_of(name)
+    named = _named_states(acl)
+    return states if not named else states - named if negated else states & named
 
 
 def _named_states(acl: Acl) -> set[str]:
@@ -187,11 +191,16 @@ def _restriction(rule: Rule) -> str:
 
 def _asks_for_clients_own(rule: Rule) -> bool:
     """Whether it is about clients that have signed in: their mail programs, not other people's bounces."""
-    return any(not negated and not CLIENTS_OWN.isdisjoint(acl.attributes) for acl, negated in rule.terms)
+    return any(not negated and _is_of_client(acl) for acl, negated in rule.terms)
+
+
+def _is_of_client(acl: Acl) -> bool:
+    several = acl.alternatives
+    return bool(several) and all(not CLIENTS_OWN.isdisjoint(each.attributes) for each in several)
 
 
 def _fires_on_null_sender(acl: Acl, negated: bool) -> bool:
-    if any(matcher.lookup for matcher in acl.matchers):
+    if any(matcher.lookup for matcher in acl.all_matchers):
         # No table of domains has the null sender; whether another kind does stands in its source.
         return negated
     values = dict.fromkeys(acl.attributes, "")

@@ -52,7 +52,7 @@ def too_slow(model: Model, budget_s: float) -> Iterator[Diagnostic]:
 
 
 def _endpoint(acl: Acl) -> str:
-    return next((each.endpoint for each in acl.matchers if each.endpoint), "")
+    return next((each.endpoint for each in acl.all_matchers if each.endpoint), "")
 
 
 SERVICE_CHECKS: tuple[Callable[[Model, Implication], Iterator[Diagnostic]], ...] = (asked_in_vain, reply_of_nobody)

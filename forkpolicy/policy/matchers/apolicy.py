@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkpolicy.policy.matchers.expression_signs import is_regex
 from forkpolicy.policy.matchers.foreign import PIECES
-from forkpolicy.policy.matchers.regex import is_regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.nodes import Word
 
-# `bar.com` inside an expression: a dot between a name and what looks like a label.
-BEFORE_DOT = re.compile(r"[A-Za-z0-9)\]-]")
-AFTER_DOT = re.compile(r"[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[])|\((?:\?:)?[A-Za-z]{2,}[A-Za-z|]*\)")
-LITERAL = re.compile(r"(?P<local>[^\s\[\]]+@)?\[(?:IPv6:)?[0-9A-Fa-f:.]+\]", re.IGNORECASE)
+# As texts, see foreign.py. `bar.com` inside an expression: a dot between a name and what looks like a label.
+BEFORE_DOT = r"[A-Za-z0-9)\]-]"
+AFTER_DOT = r"[A-Za-z]{2,}(?![A-Za-z]*[*+?{\[])|\((?:\?:)?[A-Za-z]{2,}[A-Za-z|]*\)"
+LITERAL = r"(?i)(?P<local>[^\s\[\]]+@)?\[(?:IPv6:)?[0-9A-Fa-f:.]+\]"
 # Names without a dot that are meant as they are.
 WHOLE_NAMES = frozenset({"unknown", "localhost", "<>"})
 
@@ -26,7 +26,7 @@ def searched_for_warnings(words: Sequence[Word]) -> Iterator[Diagnostic]:
     """Warnings about the values of an ACL, as they stand in the policy."""
     for word in words:
         text = word.text
-        if LITERAL.fullmatch(text):
+        if re.fullmatch(LITERAL, text):
             message = f"{text} is an expression here: whatever has one of the characters between the brackets"
             yield word.warning(message, f"the address literal itself is {_escaped(text)}")
         elif is_regex(text):
@@ -41,10 +41,10 @@ def _escaped(literal: str) -> str:
 
 
 def _dots(word: Word) -> Iterator[Diagnostic]:
-    pieces = PIECES.findall(word.text)
+    pieces = re.findall(PIECES, word.text)
     for at, piece in enumerate(pieces):
-        if piece == "." and at and BEFORE_DOT.fullmatch(pieces[at - 1][-1]) and not pieces[at - 1].startswith("\\"):
-            pieces[at] = r"\." if AFTER_DOT.match("".join(pieces[at + 1 :])) else "."
+        if piece == "." and at and re.fullmatch(BEFORE_DOT, pieces[at - 1][-1]) and not pieces[at - 1].startswith("\\"):
+            pieces[at] = r"\." if re.match(AFTER_DOT, "".join(pieces[at + 1 :])) else "."
     escaped = "".join(pieces)
     if escaped != word.text:
         yield word.warning("a dot in an expression is any character", f"for the dot of a domain, write {escaped}")

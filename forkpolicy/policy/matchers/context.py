@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from forkpolicy.errors import nearest
-from forkpolicy.protocol.attributes import ATTRIBUTES
+from forkpolicy.policy.parts import nearest_name, part_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.files import Files
     from forkpolicy.policy.matchers.matcher import Finding, Lookup, Matcher
     from forkpolicy.policy.nodes import Word
+    from forkpolicy.policy.parts import Part
 
     Build = Callable[[Word, list[Word], "BuildContext"], list[Matcher]]
 
@@ -38,6 +39,10 @@ class DeclaredAcl(Protocol):
         """What it holds by."""
 
     @property
+    def terms(self) -> Sequence[object]:
+        """The ACLs that one of type `any` asks."""
+
+    @property
     def asked_once(self) -> bool:
         """Whether asking it counts or waits."""
 
@@ -49,7 +54,8 @@ class DeclaredAcl(Protocol):
 class BuildContext:
     """One load of a policy. `delimiter` is Postfix's recipient_delimiter; `acls` are those above the statement at hand,
     and `acl` the name of its own; `skips_failures`: a store that fails leaves an ACL unknown unless it says otherwise;
-    `own_sockets`: the endpoints that this server listens on, with paths from the root.
+    `own_sockets`: the endpoints that this server listens on, with paths from the root; `restricted`: the files that may
+    name no other.
     """
 
     files: Files
@@ -58,6 +64,7 @@ class BuildContext:
     clock: Callable[[], float] = time.time
     skips_failures: bool = False
     own_sockets: Sequence[str] = ()
+    restricted: Collection[str] = ()
     acls: Mapping[str, DeclaredAcl] = field(default_factory=dict)
     acl: str = ""
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -89,21 +96,21 @@ class BuildContext:
             self.wrong(word, f'unknown table "{name}"', hint)
         return lookup
 
-    def is_attribute(self, word: Word, name: str) -> bool:
-        """Whether an attribute of that name is known; where it is not, the mistake is at `word`."""
-        if name in ATTRIBUTES:
-            return True
-        near = nearest(name, ATTRIBUTES)
-        self.wrong(word, f'unknown attribute "{name}"', f'did you mean "{{{near}}}"?' if near else "")
-        return False
+    def part(self, word: Word) -> Part | None:
+        """The attribute, or the part of one, that a word in braces stands for. An unknown one is a mistake."""
+        name = word.text[1:-1]
+        part = part_named(name)
+        if part is None:
+            near = nearest_name(name)
+            self.wrong(word, f'unknown attribute "{name}"', f'did you mean "{{{near}}}"?' if near else "")
+        return part
 
 
 def _no_warnings(_words: Sequence[Word]) -> Iterator[Diagnostic]:
     return iter(())
 
 
-@dataclass(frozen=True, slots=True)
-class AclType:
+class AclType(NamedTuple):
     """One type of ACL: how its words become matchers, and what `check` warns of in the words of the policy."""
 
     build: Build

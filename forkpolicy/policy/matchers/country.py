@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.policy.matchers.conditions import Equal
 from forkpolicy.policy.matchers.context import AclType
-from forkpolicy.policy.matchers.extent import Extent
-from forkpolicy.policy.matchers.matcher import Finding
-from forkpolicy.policy.matchers.table import AskingMatcher
+from forkpolicy.policy.matchers.entry import EntryMatcher
+from forkpolicy.policy.matchers.table import TableMatcher
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.kinds.kind import Subject
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.context import BuildContext
-    from forkpolicy.policy.matchers.extent import Atom
-    from forkpolicy.policy.matchers.matcher import Lookup, Matcher, Names
+    from forkpolicy.policy.matchers.matcher import Lookup, Matcher
     from forkpolicy.policy.nodes import Word
 
 TABLE: Final = "table:"
@@ -79,49 +78,19 @@ COUNTRY: Final = Kind("country", parse_code, fold_code, "CN RU")
 ASN: Final = Kind("asn", parse_number, fold_number, "AS64500 64501")
 
 
-class EntryMatcher(AskingMatcher):
+class PlaceMatcher(EntryMatcher):
     """Compares the value of the entry that a table of networks has for the client."""
 
     def __init__(self, kind: Kind, words: Mapping[str, Word], table: Word, lookup: Lookup) -> None:
-        super().__init__((CLIENT,), table, lookup)
-        self.kind, self.words = kind, words
-
-    def raw(self, *values: str) -> bytes | None:
-        """The entry, if its value is one of ours."""
-        raw = self.lookup.find(values[0])
-        return raw if self._is_meant(raw) else None
-
-    def find(self, *values: str) -> Finding | None:
-        """The entry, with the place of the value."""
-        raw = self.raw(*values)
-        if raw is None:
-            return None
-        entry = self.lookup.entry(raw)
-        word = self.words[self.kind.fold(entry.value or "")]
-        return Finding(entry.key, word.place, self.lookup.name, entry)
-
-    def source(self, names: Names) -> str:
-        """The look-up, and the comparison of what it found."""
-        found = f"{names.value('table', self.lookup)}.find({names.seen(CLIENT)})"
-        return f"{names.value('is_meant', self._is_meant)}({found})"
-
-    def covers(self) -> Extent:
-        """Its values in that table. An address has one entry there, so two countries never hold together."""
-        space = f"{self.kind.name} {self.lookup.name}"
-        return Extent(frozenset((space, key) for key in self.words), space=space, wider=self._wider)
+        asked = TableMatcher(CLIENT, table, lookup, KINDS[lookup.kind].asked_for[Subject.MACHINE])
+        super().__init__(asked, Equal(words, kind.fold, kind.name))
+        self.kind, self.places = kind, words
 
     def warnings(self) -> Iterator[Diagnostic]:
         """Codes that no database has."""
-        for key, word in self.words.items() if self.kind is COUNTRY else ():
+        for key, word in self.places.items() if self.kind is COUNTRY else ():
             if meant := OTHER_CODES.get(key):
                 yield word.warning(f"ISO 3166 has no country {word.text}: did you mean {meant}?")
-
-    def _is_meant(self, raw: bytes | None) -> bool:
-        return raw is not None and self.kind.fold(self.lookup.value(raw) or "") in self.words
-
-    def _wider(self, atom: Atom) -> Iterable[Atom]:
-        """`client_address table:NAME` holds for every entry."""
-        return (atom, *super().covers().atoms)
 
 
 def _type_of(kind: Kind) -> AclType:
@@ -156,7 +125,7 @@ def _matcher(kind: Kind, group: list[Word], context: BuildContext) -> Matcher | 
         fitting = " or ".join(name for name, each in KINDS.items() if Subject.MACHINE in each.asked_for)
         context.wrong(table, f'table "{lookup.name}" is of kind {lookup.kind}: {kind.name} needs {fitting}')
         return None
-    return EntryMatcher(kind, keys, table, lookup) if lookup and keys else None
+    return PlaceMatcher(kind, keys, table, lookup) if lookup and keys else None
 
 
 COUNTRY_TYPE = _type_of(COUNTRY)

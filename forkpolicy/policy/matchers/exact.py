@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.guards import Exact
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from forkpolicy.policy.nodes import Word
 
 
-@dataclass(frozen=True, slots=True)
-class Patterns:
+class Patterns(NamedTuple):
     """How the patterns of one attribute compare, given as their keys.
 
     `lister` gives the keys of a value; `above` those of all patterns that hold whenever one does, itself included;

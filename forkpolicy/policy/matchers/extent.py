@@ -8,7 +8,7 @@ attributes are two atoms.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Atom = tuple[str, Hashable]
 Span = tuple[str, float, float]
@@ -22,8 +22,7 @@ def _span_alone(span: Span) -> Iterable[Span]:
     return (span,)
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """All that a matcher holds for. `wider` gives the atoms that hold whenever one of its own does, itself included.
 
     `around` gives the spans that may be around one of its own, where there are too many to compare with each.

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Expressions that few values need are texts: `re` compiles, and keeps, one when the first comes.
 # What an expression is made of: escapes and classes are whole, so that nothing is found inside of them.
-PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+PIECES = r"(?s)\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|."
 
 OPERATOR = re.compile(r"([=!]=|[=!]?~|[<>]=?|=)(.*)", re.DOTALL)
 # `$` in front of a name can never match as the end of a text.
 PARAMETER = re.compile(r"^\$|\$[A-Za-z_{(]")
 WILDCARD = re.compile(r"(?<![.)\]])[*?]")
 # `*.example.com` and `*@*.example.com`, `*@example.com`, `user@*`: there is a pattern for each.
-PATTERN_OF_WILDCARD = re.compile(r"(?:\*@)?\*(\.[\w.-]+)|\*(@[\w.-]+)|([\w.+-]+@)\*")
+PATTERN_OF_WILDCARD = r"(?:\*@)?\*(\.[\w.-]+)|\*(@[\w.-]+)|([\w.+-]+@)\*"
 # Types of maps that postconf -m lists.
 MAP = re.compile(
     r"(btree|cdb|cidr|dbm|environ|fail|hash|inline|internal|ldap|lmdb|memcache|mongodb|mysql|nis|nisplus|pcre|pgsql|pipemap"
@@ -34,14 +35,14 @@ ESCAPES = {
     "\\`": "the beginning of the text is ^",
     "\\'": "the end of the text is $",
 }
-COLLATION = re.compile(r"\[([=.])[^\]]+\1")
+COLLATION = r"\[([=.])[^\]]+\1"
 REPETITIONS = (
-    (re.compile(r"\{,\d*\}"), "a repetition begins with a number, as in {0,3}"),
-    (re.compile(r"\^\*"), "a * repeats what stands before it; whatever may stand there is .*"),
+    (r"\{,\d*\}", "a repetition begins with a number, as in {0,3}"),
+    (r"\^\*", "a * repeats what stands before it; whatever may stand there is .*"),
 )
 # `/^news/i`: what looks like the path of a file is an expression of Postfix's maps, with flags.
-FLAGS = re.compile(r"/(.+)/([imsxAEUX]+)", re.DOTALL)
-SAFE_IN_EXPRESSION = re.compile(r"[\w@%+=~-]", re.ASCII)
+FLAGS = r"(?s)/(.+)/([imsxAEUX]+)"
+SAFE_IN_EXPRESSION = r"(?a)[\w@%+=~-]"
 
 
 def refuse_foreign(name: str, text: str) -> None:
@@ -54,14 +55,14 @@ def refuse_foreign(name: str, text: str) -> None:
 
 def refuse_dialect(expression: str) -> None:
     """Raises ValueError for an expression that RE2 takes, but for another than Postfix's maps do: it would not fire."""
-    for piece in PIECES.findall(expression):
+    for piece in re.findall(PIECES, expression):
         if piece in ESCAPES:
             raise _dialect(piece, ESCAPES[piece])
-        if piece[0] == "[" and (found := COLLATION.search(piece)):
+        if piece[0] == "[" and (found := re.search(COLLATION, piece)):
             raise _dialect(found[0], "a character stands for itself in a class, without = or . around it")
     bare = in_pieces(expression)
     for pattern, advice in REPETITIONS:
-        if found := pattern.search(bare):
+        if found := re.search(pattern, bare):
             raise _dialect(found[0], advice)
 
 
@@ -71,7 +72,7 @@ def _dialect(found: str, advice: str) -> ValueError:
 
 def flags_hint(path: str) -> str:
     """What to write for an expression with flags, where a path of a file was expected and there is no such file."""
-    found = FLAGS.fullmatch(path)
+    found = re.fullmatch(FLAGS, path)
     if not found:
         return ""
     case = f" (/(?-i){found[1]}/ to tell upper from lower case)" if "i" in found[2] else ""
@@ -83,7 +84,7 @@ def in_pieces(expression: str) -> str:
     if "\\" not in expression and "[" not in expression:
         # Nearly every value of a long policy, at a twentieth of the time.
         return expression
-    return PIECES.sub(lambda found: found[0] if len(found[0]) == 1 else "]", expression)
+    return re.sub(PIECES, lambda found: found[0] if len(found[0]) == 1 else "]", expression)
 
 
 def _negation(name: str, text: str) -> None:
@@ -136,7 +137,7 @@ def _wildcard(name: str, text: str) -> None:
 
 def _without_wildcard(text: str) -> str:
     expression = f"/^{''.join(_as_expression(char) for char in text)}$/"
-    found = PATTERN_OF_WILDCARD.fullmatch(text)
+    found = re.fullmatch(PATTERN_OF_WILDCARD, text)
     if found:
         return f'"{found[1] or found[2] or found[3]}", or as an expression {expression}'
     return f"{expression} (every name below a domain is .example.com)"
@@ -145,7 +146,7 @@ def _without_wildcard(text: str) -> str:
 def _as_expression(char: str) -> str:
     if char in "*?":
         return ".*" if char == "*" else "."
-    return char if SAFE_IN_EXPRESSION.fullmatch(char) else f"\\{char}"
+    return char if re.fullmatch(SAFE_IN_EXPRESSION, char) else f"\\{char}"
 
 
 CHECKS: tuple[Callable[[str, str], None], ...] = (

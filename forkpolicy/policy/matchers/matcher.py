@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from forkpolicy.protocol.attributes import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
     from forkpolicy.errors import Diagnostic
     from forkpolicy.policy.matchers.extent import Extent
     from forkpolicy.policy.matchers.guards import Guard
-    from forkpolicy.policy.nodes import Place
+    from forkpolicy.policy.nodes import Place, Word
     from forkpolicy.state.store import Question
     from forkpolicy.world.dnsbl import Zone
 
@@ -56,11 +56,13 @@ class Lookup(Protocol):
 
     @property
     def kind(self) -> str:
-        """cidr, domain, address or key."""
+        """cidr, domain, address or key, or `pair:` and its columns."""
 
     @property
-    def find(self) -> Callable[[str], bytes | None]:
-        """Look a text up. Fetched for each look-up: a new version of the table brings a new function."""
+    def find(self) -> Callable[..., bytes | None]:
+        """Look a text up, or one for each column. Fetched for each look-up: a new version of the table brings a new
+        function.
+        """
 
     def entry(self, raw: bytes) -> TableEntry:
         """Decode what `find` returned."""
@@ -84,6 +86,9 @@ class Names(Protocol):
     def domain(self, attribute: str) -> str:
         """The domain of an address as policies see it, empty where it has none."""
 
+    def once(self, shares: Hashable, expression: str) -> str:
+        """An expression that several matchers of one function share: evaluated where the first of them needs it."""
+
 
 class Asking(enum.Flag):
     """What asking a matcher may do besides giving an answer; nothing, for most.
@@ -100,7 +105,7 @@ class Asking(enum.Flag):
 
 class Finding(NamedTuple):
     """What made a matcher hold: a value of the policy with its place, or an entry of a table. `value` is what
-    `{match.ACL}` puts in where it is not that of an entry.
+    `{match.ACL}` puts in where it is not that of an entry; `wanted`: the value that the policy wants of an entry.
     """
 
     text: str
@@ -108,6 +113,7 @@ class Finding(NamedTuple):
     table: str = ""
     entry: TableEntry | None = None
     value: str = ""
+    wanted: str = ""
 
 
 class Reading(NamedTuple):
@@ -156,6 +162,10 @@ class Matcher:
     asking_us: ClassVar[float] = 0.5
     # The table that it asks.
     lookup: Lookup | None = None
+    # The values that it wants of entries of that table, folded, and what folds those of entries.
+    wanted: tuple[Callable[[str], str], Mapping[str, Word]] | None = None
+    # Equal for matchers whose source asks for the same expression `once`.
+    shares: Hashable = None
     # What tells it the time; who asks a policy about the past puts another clock here.
     clock: Callable[[], float] | None = None
 
@@ -166,6 +176,10 @@ class Matcher:
     def find(self, *values: str) -> Finding | None:
         """What made it hold, None when it does not."""
         raise NotImplementedError
+
+    def missed(self, *_values: str) -> Finding | None:
+        """An entry of a table for which it does not hold, because its value is not as wanted."""
+        return None
 
     def question(self, values: Mapping[str, str | None]) -> Question[object] | None:
         """What is asked about a request; None where there is nothing to ask for: it does not hold."""

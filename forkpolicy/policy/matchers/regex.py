@@ -31,14 +31,12 @@ if TYPE_CHECKING:
 
 Match = Callable[[bytes], "list[int] | None"]
 
-# No address, network or name has one of these, so a value that has one was meant as an expression (apolicy knew no
-# other).
-REGEX_CHARS = frozenset("()|^$*[]\\?")
-
 # RE2 compiles a set into instructions and, while it matches, keeps a state for each combination of them that texts lead
 # to; `max_mem` bounds both. Where it has less than 1 KiB an instruction, it throws states away all the time: a thousand
 # expressions took 7 us a look instead of 0.9. Filled with states by texts made for it, a set of 64 MiB grew by 47 MB.
 BYTES_AN_INSTRUCTION = 1 << 10
+# As many as RE2 wants to compile one.
+BYTES_OF_ONE = 32
 MIN_SET_BYTES, MAX_SET_BYTES = 8 << 20, 64 << 20
 # With more of them in 64 MiB, sets of real expressions fail to compile.
 MAX_SET_INSTRUCTIONS = 1 << 18
@@ -65,11 +63,6 @@ REASONS = {
     "invalid character class range: [:>": r"the edge of a word is \b",
     "pattern too large": "write it shorter, with smaller repetitions",
 }
-
-
-def is_regex(text: str) -> bool:
-    """Whether a value is an expression: between slashes, or with a character that no address or name can have."""
-    return (len(text) > 2 and text[0] == text[-1] == "/") or (text[0] != "/" and not REGEX_CHARS.isdisjoint(text))
 
 
 def expression_of(text: str) -> str:
@@ -138,7 +131,7 @@ def regex_matchers(name: str, words: list[Word], context: BuildContext) -> list[
         return _matchers(name, words, context)
     except re2.error:
         # One that `check_regex` took for an ordinary one is none. Which, and why, RE2 says of each alone.
-        wrong = context.parsed(words, lambda text: _refuse(expression_of(text)))
+        wrong = context.parsed(words, lambda text: refuse_expression(expression_of(text)))
         assert len(wrong) < len(words), "RE2 takes each of them, and not all"
         return []
 
@@ -166,10 +159,10 @@ def check_regex(text: str) -> None:
     expression = expression_of(text)
     refuse_dialect(expression)
     if not ORDINARY(expression):
-        _refuse(expression)
+        refuse_expression(expression)
 
 
-def _refuse(expression: str) -> None:
+def refuse_expression(expression: str) -> None:
     """Raises ValueError with the reason when RE2 does not take an expression."""
     try:
         _exact_size(expression)
@@ -187,6 +180,17 @@ def _first_too_many(words: Iterable[Word]) -> Word | None:
         if instructions > MAX_INSTRUCTIONS:
             return word
     return None
+
+
+def bounded_size(text: str, most: int) -> int:
+    """The number of RE2's instructions for a value that is an expression, found quickly whatever it is; more than
+    `most` where there are about that many, 0 where RE2 does not take it for another reason.
+    """
+    try:
+        size: int = re2.compile(expression_of(text), _options(most * BYTES_OF_ONE)).programsize
+    except re2.error as error:
+        return most + 1 if b"pattern too large" in error.args[0] else 0
+    return size
 
 
 def program_size(expression: str) -> int:

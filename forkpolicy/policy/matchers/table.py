@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from forkpolicy.policy.matchers.extent import Extent
 from forkpolicy.policy.matchers.guards import AskOnce
 from forkpolicy.policy.matchers.matcher import Asking, Finding, Matcher
-from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
-    from forkpolicy.policy.matchers.context import BuildContext
+    from collections.abc import Sequence
+
+    from forkpolicy.policy.matchers.extent import Atom
     from forkpolicy.policy.matchers.guards import Guard
     from forkpolicy.policy.matchers.matcher import Lookup, Names
     from forkpolicy.policy.nodes import Word
-    from forkpolicy.tables.kinds.kind import Subject, View
+    from forkpolicy.tables.kinds.kind import View
 
 
 class AskingMatcher(Matcher):
@@ -26,8 +28,10 @@ class AskingMatcher(Matcher):
     asking_us = 0.03
     lookup: Lookup
 
-    def __init__(self, attributes: tuple[str, ...], word: Word, lookup: Lookup) -> None:
+    def __init__(self, attributes: tuple[str, ...], word: Word, lookup: Lookup, asked: Sequence[str] = ()) -> None:
+        """`asked`: what of the attributes is looked up, where that is not all of them."""
         self.attributes = attributes
+        self.asked_about = asked or attributes
         self.word = word
         self.lookup = lookup
 
@@ -51,20 +55,40 @@ class AskingMatcher(Matcher):
         """Itself."""
         return AskOnce(self)
 
-    def asked_in_source(self, names: Names, key: str) -> str:
-        """The look-up of `key`. A table's `find` is replaced when a new one is loaded, so it is fetched each time."""
-        return f"{names.value('table', self.lookup)}.find({key}) is not None"
+    def source(self, names: Names) -> str:
+        """The look-up without a call of ours."""
+        return f"{self.found_in_source(names)} is not None"
+
+    def found_in_source(self, names: Names) -> str:
+        """The expression of generated code that says what `raw` says. A table's `find` is replaced when a new one is
+        loaded, so it is fetched each time.
+        """
+        return f"{names.value('table', self.lookup)}.find({self.key_in_source(names)})"
+
+    def key_in_source(self, names: Names) -> str:
+        """The expression of what the table is asked for, or several."""
+        raise NotImplementedError
+
+    @property
+    def space(self) -> str:
+        """The name of this question to this table."""
+        return f"{self.lookup.name} {' '.join(self.asked_about)}"
+
+    @property
+    def atom(self) -> Atom:
+        """The same as a value that ACLs have in common."""
+        return ("table", self.space)
 
     def covers(self) -> Extent:
-        """Only the same question to the same table."""
-        return Extent(frozenset({("table", (self.lookup.name, self.attributes))}))
+        """Only the same question to the same table, and whatever the entry's value must be."""
+        return Extent(frozenset({self.atom}), frozenset({(number_space(self.space), -math.inf, math.inf)}))
 
 
 class TableMatcher(AskingMatcher):
     """One table and one attribute. `view`: what of the attribute is looked up; None: all of it."""
 
     def __init__(self, attribute: str, word: Word, lookup: Lookup, view: View | None) -> None:
-        super().__init__((attribute,), word, lookup)
+        super().__init__((attribute,), word, lookup, [asked_name(attribute, view)])
         self.view = view
 
     def raw(self, *values: str) -> bytes | None:
@@ -72,24 +96,25 @@ class TableMatcher(AskingMatcher):
         value = values[0]
         return self.lookup.find(self.view(value) if self.view else value)
 
-    def source(self, names: Names) -> str:
-        """The look-up without a call of ours."""
-        (name,) = self.attributes
-        if self.view is None:
-            return self.asked_in_source(names, names.seen(name))
-        if self.view is domain_of_address:
-            return self.asked_in_source(names, names.domain(name))
-        return self.asked_in_source(names, f"{names.value('view', self.view)}({names.seen(name)})")
+    def key_in_source(self, names: Names) -> str:
+        """The attribute, or what is looked up of it."""
+        return viewed_in_source(names, self.attributes[0], self.view)
 
 
-def table_matchers(name: str, subject: Subject, word: Word, context: BuildContext) -> list[Matcher]:
-    """The matcher of a value `table:NAME`, where that table is declared and of a kind that fits."""
-    lookup = context.table(word, word.text[len("table:") :])
-    if lookup is None:
-        return []
-    views = KINDS[lookup.kind].asked_for
-    if subject in views:
-        return [TableMatcher(name, word, lookup, views[subject])]
-    fitting = " or ".join(kind for kind, each in KINDS.items() if subject in each.asked_for)
-    context.wrong(word, f'table "{lookup.name}" is of kind {lookup.kind}: {name} needs {fitting}')
-    return []
+def viewed_in_source(names: Names, attribute: str, view: View | None) -> str:
+    """What of an attribute is looked up, as an expression of generated code."""
+    if view is None:
+        return names.seen(attribute)
+    if view is domain_of_address:
+        return names.domain(attribute)
+    return f"{names.value('view', view)}({names.seen(attribute)})"
+
+
+def asked_name(name: str, view: View | None) -> str:
+    """The name of what is looked up of an attribute, or of a part of one: equal only for what is the same."""
+    return f"{name.removesuffix('_domain')}_domain" if view is domain_of_address else name
+
+
+def number_space(space: str) -> str:
+    """The name of the numbers that the entries of a question may have, as spans are compared."""
+    return f"{space} number"

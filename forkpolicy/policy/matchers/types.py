@@ -1,79 +1,119 @@
-"""The ACL types: one line each. What a type means stands in its file."""
+"""The ACL types: one line each. What a type means stands in its file, which is imported when a policy has the type.
+
+A server imports all of them before it forks (`import_types`): its children must import nothing.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.errors import nearest
-from forkpolicy.policy.matchers import (
-    address,
-    always,
-    country,
-    date,
-    day,
-    host,
-    network,
-    number,
-    pair,
-    present,
-    score,
-    state,
-    stress,
-    text,
-    time_of_day,
-    unqualified,
-    version,
-)
-from forkpolicy.policy.matchers.asking import rbl, rhsbl, service, spf
-from forkpolicy.policy.matchers.remembering import distinct, greylisting, listed, rate
+from forkpolicy.policy.matchers.context import AclType
+from forkpolicy.policy.parts import PARTS
 from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
 
 if TYPE_CHECKING:
     from forkpolicy.errors import Diagnostic
-    from forkpolicy.policy.matchers.context import AclType, BuildContext
+    from forkpolicy.policy.matchers.context import BuildContext
     from forkpolicy.policy.matchers.matcher import Matcher
     from forkpolicy.policy.nodes import Word
 
-# Every other attribute is of type text.
-TYPES: Final[dict[str, AclType]] = {
-    "sender": address.TYPE,
-    "recipient": address.TYPE,
-    "sasl_sender": address.TYPE,
-    "client_name": host.TYPE,
-    "reverse_client_name": host.TYPE,
-    "helo_name": host.TYPE,
-    "client_address": network.TYPE,
-    "server_address": network.TYPE,
-    "size": number.TYPE,
-    "recipient_count": number.TYPE,
-    "encryption_keysize": number.TYPE,
-    "client_port": number.TYPE,
-    "server_port": number.TYPE,
-    "mail_version": version.TYPE,
-    "compatibility_level": version.TYPE,
-    "protocol_state": state.TYPE,
-    "authenticated": present.AUTHENTICATED,
-    "encrypted": present.ENCRYPTED,
-    "null_sender": present.NULL,
-    "unqualified": unqualified.TYPE,
-    "stress": stress.TYPE,
-    "log": always.TYPE,
-    "date": date.TYPE,
-    "day": day.TYPE,
-    "time": time_of_day.TYPE,
-    "score": score.TYPE,
-    "country": country.COUNTRY_TYPE,
-    "asn": country.ASN_TYPE,
-    "greylisting": greylisting.TYPE,
-    "rate": rate.TYPE,
-    "distinct": distinct.TYPE,
-    "listed": listed.TYPE,
-    "rbl": rbl.TYPE,
-    "rhsbl": rhsbl.TYPE,
-    "service": service.TYPE,
-    "spf": spf.TYPE,
+
+class Place(NamedTuple):
+    """Where a type is: a module of this package, and its name there."""
+
+    module: str
+    name: str = "TYPE"
+
+    def load(self) -> AclType:
+        """The type."""
+        found = getattr(import_module(f"{__package__}.{self.module}"), self.name)
+        assert isinstance(found, AclType)
+        return found
+
+
+# Every other attribute is of type text. `any` has no matchers but terms (policy/terms.py).
+TYPES: Final[dict[str, AclType | Place]] = {
+    "any": AclType(lambda _type_word, _words, _context: []),
+    "sender": Place("address"),
+    "recipient": Place("address"),
+    "sasl_sender": Place("address"),
+    "client_name": Place("host"),
+    "reverse_client_name": Place("host"),
+    "helo_name": Place("host"),
+    "client_address": Place("network"),
+    "server_address": Place("network"),
+    "size": Place("number"),
+    "recipient_count": Place("number"),
+    "encryption_keysize": Place("number"),
+    "client_port": Place("number"),
+    "server_port": Place("number"),
+    "mail_version": Place("version"),
+    "compatibility_level": Place("version"),
+    "protocol_state": Place("state"),
+    "authenticated": Place("present", "AUTHENTICATED"),
+    "encrypted": Place("present", "ENCRYPTED"),
+    "null_sender": Place("present", "NULL"),
+    "unqualified": Place("unqualified"),
+    "stress": Place("stress"),
+    "log": Place("always"),
+    "date": Place("date"),
+    "day": Place("day"),
+    "time": Place("time_of_day"),
+    "score": Place("score"),
+    "country": Place("country", "COUNTRY_TYPE"),
+    "asn": Place("country", "ASN_TYPE"),
+    "greylisting": Place("remembering.greylisting"),
+    "rate": Place("remembering.rate"),
+    "distinct": Place("remembering.distinct"),
+    "listed": Place("remembering.listed"),
+    "rbl": Place("asking.rbl"),
+    "rhsbl": Place("asking.rhsbl"),
+    "service": Place("asking.service"),
+    "spf": Place("asking.spf"),
 }
+_TEXT: Final = Place("text")
+_PAIR: Final = Place("pair")
 TABLE_PREFIX: Final = "table:"
+
+# What an ACL of a type says as a rule: shown where a value is missing. Every other type has an expression.
+EXAMPLES: Final = {
+    "any": "ACL !ACL",
+    "sender": "@example.com",
+    "recipient": "anna@example.com",
+    "sasl_sender": "@example.com",
+    "client_name": ".example.com",
+    "reverse_client_name": ".example.com",
+    "helo_name": "mail.example.com",
+    "client_address": "192.0.2.0/24",
+    "server_address": "192.0.2.25",
+    "size": ">10M",
+    "recipient_count": ">50",
+    "encryption_keysize": "<128",
+    "client_port": "<1024",
+    "server_port": "=587",
+    "mail_version": ">=3.8",
+    "compatibility_level": ">=3.6",
+    "protocol_state": "RCPT",
+    "unqualified": "sender",
+    "date": "2026-12-24..2027-01-06",
+    "day": "Monday-Friday",
+    "time": "08:00-17:00",
+    "score": ">=5",
+    "country": "table:TABLE CN RU",
+    "asn": "table:TABLE AS64500",
+    "rate": "{sasl_username} 100/1h",
+    "distinct": "{sasl_username} {client_address} >5/1h",
+    "listed": "LIST {client_address}",
+    "rbl": "bl.example.org=127.0.0.2-11",
+    "rhsbl": "{sender} dbl.example.org=127.0.1.*",
+    "service": "unix:/run/postgrey/socket DEFER_IF_PERMIT",
+    "spf": "fail softfail",
+    "sasl_method": "PLAIN LOGIN",
+    "protocol_name": "ESMTP",
+}
+ANY_TEXT: Final = "/expression/"
 
 # A letter or two of a known type: `sendr`, `recipients`, `client_adress`. Two attributes of Postfix that differ as
 # little would be a pair like ccert_issuer and ccert_issuer2.
@@ -82,7 +122,14 @@ MISSPELT: Final = 0.85
 
 def type_named(name: str) -> AclType:
     """The type of a folded name: any name is one, since a newer Postfix may send an attribute of that name."""
-    return pair.TYPE if name.startswith(TABLE_PREFIX) else TYPES.get(name, text.TYPE)
+    found = _PAIR if name.startswith(TABLE_PREFIX) else TYPES.get(name, _TEXT)
+    return found.load() if isinstance(found, Place) else found
+
+
+def import_types() -> None:
+    """Import every type."""
+    for name in (*TYPES, TABLE_PREFIX, ""):
+        type_named(name)
 
 
 def type_diagnostic(word: Word) -> Diagnostic | None:
@@ -93,6 +140,9 @@ def type_diagnostic(word: Word) -> Diagnostic | None:
     name = word.text.lower()
     if name in ATTRIBUTES or name in TYPES or name.startswith(TABLE_PREFIX):
         return None
+    if name in PARTS:
+        message = f'"{word.text}" is a part of {PARTS[name].attribute} and not a type of ACL'
+        return word.error(message, f"it stands in braces, as in acl NAME table:T {{{name}}}")
     known = [*ATTRIBUTES, *(each for each in TYPES if each not in ATTRIBUTES)]
     meant = nearest(name, known, MISSPELT)
     if meant:
@@ -111,6 +161,6 @@ def build_matchers(type_word: Word, words: list[Word], context: BuildContext) ->
         for word in words[:1]:
             context.wrong(word, f"{name} takes no value")
     elif not words and not found.may_be_bare:
-        context.wrong(type_word, f"{name} needs a value")
+        context.wrong(type_word, f"{name} needs a value, as in acl NAME {name} {EXAMPLES.get(name, ANY_TEXT)}")
         return []
     return found.build(type_word, words, context)

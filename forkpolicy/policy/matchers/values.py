@@ -7,15 +7,15 @@ context; nothing is read but value files, through its `Files`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forkpolicy.errors import ConfigError
 from forkpolicy.policy.matchers.context import AclType, BuildContext
+from forkpolicy.policy.matchers.entry import table_matchers
+from forkpolicy.policy.matchers.expression_signs import is_regex
 from forkpolicy.policy.matchers.foreign import flags_hint, refuse_foreign
-from forkpolicy.policy.matchers.regex import check_regex, is_regex, regex_matchers
-from forkpolicy.policy.matchers.same import SameMatcher
-from forkpolicy.policy.matchers.table import table_matchers
+from forkpolicy.policy.matchers.same import same_matcher
+from forkpolicy.policy.matchers.table_value import PREFIX
 from forkpolicy.policy.nodes import Word
 from forkpolicy.policy.parser import is_comment, read_lines, words_of_line
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 Plain = Callable[[str, list[Word], BuildContext], "Matcher"]
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeType:
+class AttributeType(NamedTuple):
     """One kind of attribute. `plain` makes the matcher of plain values; `fold`: as two values of it are compared."""
 
     subject: Subject
@@ -59,11 +58,19 @@ class _Values:
         self.built: list[Matcher] = []
         self.regexes: list[Word] = []
         self.plain: list[Word] = []
+        self.tables: list[Word] = []
 
     def matchers(self) -> list[Matcher]:
         """Cheapest first: one of them is enough."""
         plain = [self.kind.plain(self.name, self.plain, self.context)] if self.plain else []
-        return [*plain, *regex_matchers(self.name, self.regexes, self.context), *self.built]
+        expressions = self._expressions() if self.regexes else []
+        tables = table_matchers(self.name, self.kind.subject, self.tables, self.context)
+        return [*plain, *expressions, *self.built, *tables]
+
+    def _expressions(self) -> list[Matcher]:
+        from forkpolicy.policy.matchers.regex import regex_matchers  # noqa: PLC0415 - see expression_signs.py
+
+        return [*regex_matchers(self.name, self.regexes, self.context)]
 
     def sort(self, word: Word, *, in_file: bool = False) -> None:
         """Take one value in. A file of values has no tables and no files."""
@@ -73,11 +80,11 @@ class _Values:
         except ValueError as error:
             self.context.wrong(word, str(error))
             return
-        if text.startswith("table:") and not in_file:
-            self.built += table_matchers(self.name, self.kind.subject, word, self.context)
+        if text.startswith(PREFIX) and not in_file:
+            self.tables.append(word)
         elif text.startswith("{") and text.endswith("}"):
-            if self.context.is_attribute(word, text[1:-1]):
-                self.built.append(SameMatcher((self.name, text[1:-1]), word, self.kind.fold))
+            if part := self.context.part(word):
+                self.built.append(same_matcher(self.name, self.kind.subject, part, word, self.kind.fold))
         elif self.kind.has_expressions and is_regex(text):
             self._expression(word)
         elif text.startswith("/") and not in_file:
@@ -86,6 +93,8 @@ class _Values:
             self.plain.append(word)
 
     def _expression(self, word: Word) -> None:
+        from forkpolicy.policy.matchers.regex import check_regex  # noqa: PLC0415 - see expression_signs.py
+
         try:
             check_regex(word.text)
         except ValueError as error:
@@ -94,6 +103,9 @@ class _Values:
             self.regexes.append(word)
 
     def _file(self, word: Word) -> None:
+        if word.place.path in self.context.restricted:
+            self.context.wrong(word, f"{word.text}: a restricted file names no other file", flags_hint(word.text))
+            return
         try:
             lines = read_lines(word.text, self.context.files)
         except ConfigError as error:

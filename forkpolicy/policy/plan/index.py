@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.policy.matchers.guards import AskOnce, Exact, Expressions, Networks
+from forkpolicy.policy.matchers.guards import AskOnce, EntryValues, Exact, Expressions, Networks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from forkpolicy.policy.model import Acl, Rule
 
 # Guards in the order in which they are preferred: the more a look-up narrows down, the better.
-PREFERENCE: Final[Mapping[type, int]] = {Exact: 0, Networks: 1, AskOnce: 3, Expressions: 4}
+PREFERENCE: Final[Mapping[type, int]] = {Exact: 0, Networks: 1, EntryValues: 2, AskOnce: 3, Expressions: 4}
 # What an index of a kind costs a decision, in microseconds (`python -m loadtest policies`).
-COSTS_US: Final[Mapping[type, float]] = {Exact: 0.4, Networks: 0.5, AskOnce: 0.6, Expressions: 1.0}
+COSTS_US: Final[Mapping[type, float]] = {Exact: 0.4, Networks: 0.5, AskOnce: 0.6, EntryValues: 0.6, Expressions: 1.0}
 
 
 class Guarded(NamedTuple):
@@ -63,7 +63,9 @@ def _asking_us(group: list[Guarded]) -> float:
 
 
 def _choices(rule: Rule) -> list[list[Guarded]]:
-    """The ways in which a rule may be guarded, the best first: one ACL each, by a guard for each of its matchers."""
+    """The ways in which a rule may be guarded, the best first: one ACL each, by a guard for each of its matchers, or of
+    the matchers of its terms.
+    """
     free = takewhile(lambda term: not term[0].asked_once, rule.terms)
     ranked = [(_rank(acl, guards), guards) for acl, negated in free if not negated and (guards := _guards(rule, acl))]
     return [guards for _, guards in sorted(ranked, key=lambda each: each[0])]
@@ -71,8 +73,9 @@ def _choices(rule: Rule) -> list[list[Guarded]]:
 
 def _guards(rule: Rule, acl: Acl) -> list[Guarded]:
     """The guards of an ACL; none where one of its matchers has none."""
-    guards = [Guarded(guard, rule.number, each.asking_us) for each in acl.matchers if (guard := each.guard())]
-    return guards if len(guards) == len(acl.matchers) else []
+    matchers = [matcher for each in acl.alternatives for matcher in each.matchers]
+    guards = [Guarded(guard, rule.number, each.asking_us) for each in matchers if (guard := each.guard())]
+    return guards if len(guards) == len(matchers) else []
 
 
 def _rank(acl: Acl, guards: list[Guarded]) -> tuple[int, int]:
@@ -82,9 +85,16 @@ def _rank(acl: Acl, guards: list[Guarded]) -> tuple[int, int]:
 
 def _preference(guard: Guard) -> int:
     # A table that is asked for two attributes narrows down more than one that is asked for one.
-    return PREFERENCE[type(guard)] - (isinstance(guard, AskOnce) and len(guard.matcher.attributes) > 1)
+    narrow = isinstance(guard, AskOnce) and len(guard.matcher.attributes) > 1
+    wide = isinstance(guard, EntryValues) and guard.keys is None
+    return PREFERENCE[type(guard)] - narrow + wide
 
 
 def _group(guard: Guard) -> Hashable:
     """Equal for guards that share an index."""
-    return id(guard.matcher) if isinstance(guard, AskOnce) else (type(guard), guard.attribute)
+    match guard:
+        case AskOnce(matcher):
+            return id(matcher)
+        case EntryValues():
+            return guard.shares
+    return type(guard), guard.attribute

@@ -12,7 +12,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, cast
 
-from forkpolicy.policy.plan.index import guarded
+from forkpolicy.policy.plan.index import COSTS_US, guarded
 from forkpolicy.policy.plan.probes import NONE, probe_of, skips_empty
 from forkpolicy.policy.plan.source import SCORE, SHARED, PlanContext, Source, function, function_of_rule, scores
 
@@ -42,14 +42,14 @@ def plan(
     noted: list[Outcome],
     views: Views,
     answers: Answers,
-    costs_us: Mapping[type, float],
+    costs_us: Mapping[type, float] | None = None,
 ) -> Decide:
     """The function that decides as `model` says. Its arguments are the values of `wanted`; ACLs see them by `views`.
 
     It returns one of `outcomes`, which stand by number of rule, and appends those of `log` rules to `noted`. It raises
     what an ACL raises. `costs_us` says what an index of each kind must save.
     """
-    indexes = guarded(model.rules[_front(model) :], costs_us)
+    indexes = guarded(model.rules[_front(model) :], COSTS_US if costs_us is None else costs_us)
     numbers = {each.number for index in indexes for each in index}
     blocks = _blocks(model.rules, numbers)
     first = () if not blocks or blocks[0][0].number in numbers else blocks.pop(0)
@@ -79,7 +79,7 @@ def _blocks(rules: Iterable[Rule], guarded_numbers: set[int]) -> list[Block]:
 
 def _shared(blocks: Iterable[Block]) -> set[int]:
     """The numbers of the ACLs that more than one function asks."""
-    asked = Counter(number for block in blocks for number in {acl.number for rule in block for acl, _ in rule.terms})
+    asked = Counter(number for block in blocks for number in {acl.number for rule in block for acl in rule.asked_acls})
     return {number for number, functions in asked.items() if functions > 1}
 
 

@@ -1,7 +1,8 @@
 """The indexes: for the values of a request, the rules whose guard may hold.
 
 One dict an attribute for exact values, one dict and one binary search for networks, one RE2 set for expressions, one
-question for a matcher that must be asked. A probe may name a rule too many, never one too few.
+question for a matcher that must be asked, and one with a dict of the entry's values for a table. A probe may name a
+rule too many, never one too few.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.matchers.guards import AskOnce, Exact, Expressions, Networks
+from forkpolicy.policy.matchers.guards import AskOnce, EntryValues, Exact, Expressions, Networks
 from forkpolicy.policy.matchers.regex import RegexMatcher
 from forkpolicy.tables.keys import ip_key
 
@@ -45,11 +46,14 @@ def probe_of(group: Sequence[Guarded]) -> tuple[tuple[str, ...], Probe]:
             return (name,), _expressions(name, expressions)
         case AskOnce(matcher):
             return matcher.attributes, _ask_once(matcher, tuple(each.number for each in group))
+        case EntryValues(asked, value_of):
+            entries = [(guard.keys, number) for guard, number, _ in group if isinstance(guard, EntryValues)]
+            return asked.attributes, _entry_values(asked.raw, value_of, entries)
 
 
 def skips_empty(group: Sequence[Guarded], probe: Probe) -> bool:
     """Whether nothing can be found for an attribute without a value, as the login of most mail is."""
-    return not isinstance(group[0].guard, AskOnce) and not probe("")
+    return not isinstance(group[0].guard, AskOnce | EntryValues) and not probe("")
 
 
 def _exact(lister: Lister, guarded: Iterable[tuple[Collection[str], int]]) -> Probe:
@@ -113,6 +117,28 @@ def _ask_once(matcher: Matcher, numbers: Numbers) -> Probe:
     """One matcher: asked once, for all rules that it guards."""
     holds = matcher.holds
     return lambda *values: numbers if holds(*values) else NONE
+
+
+def _entry_values(
+    ask: Callable[..., bytes | None],
+    value_of: Callable[[bytes], str],
+    guarded: Iterable[tuple[Collection[str] | None, int]],
+) -> Probe:
+    """All values that are wanted of the entries of one table: asked once, then a dict."""
+    numbers: dict[str, list[int]] = {}
+    of_any: list[int] = []
+    for keys, number in guarded:
+        if keys is None:
+            of_any.append(number)
+        for key in keys or ():
+            numbers.setdefault(key, []).append(number)
+    found, always = {key: (*several, *of_any) for key, several in numbers.items()}.get, tuple(of_any)
+
+    def probe(*values: str) -> Numbers:
+        raw = ask(*values)
+        return NONE if raw is None else found(value_of(raw), always)
+
+    return probe
 
 
 def _disjoint(spans: list[tuple[bytes, bytes, int]]) -> tuple[list[bytes], list[bytes], list[tuple[int, ...]]]:

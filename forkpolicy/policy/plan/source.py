@@ -12,6 +12,7 @@ one shape have one text, and Python compiles it once.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from forkpolicy.protocol.attributes import STATES, UnlistedAttribute, attribute
 from forkpolicy.tables.kinds.domain import domain_of_address
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Sequence
 
     from forkpolicy.policy.answers import Answers
     from forkpolicy.policy.model import Acl, Rule
@@ -74,14 +75,19 @@ class Source:
         self._asked_always: set[int] = set()
         self._asked_sometimes: set[int] = set()
         self._unasked_first: set[int] = set()
+        # What several ACLs look up once, and the variables of what they found.
+        self._shared: set[Hashable] = set()
+        self._looked_up: dict[Hashable, str] = {}
 
     def rules(self, rules: Iterable[Rule]) -> list[tuple[str, int]]:
         """The code of rules in order, each with the line of the policy that it stands on; 0: none."""
         several = list(rules)
+        self._shared = _shared(several)
         blocks = [(self._rule(rule), rule.place.line if rule.place else 0) for rule in several]
         start = [
             f"{self._variables[number]} = {self.value('unasked', UNASKED)}" for number in sorted(self._unasked_first)
         ]
+        start += [f"{variable} = {self.value('unasked', UNASKED)}" for variable in self._looked_up.values()]
         # Asked for where nothing adds to it, too: `check` warns of that.
         if not self.context.shares_score and any(map(scores, several)):
             start.append(f"{SCORE} = 0.0")
@@ -108,23 +114,36 @@ class Source:
 
     def _ask(self, acl: Acl) -> list[str]:
         variable = self._variable(acl)
-        question = f"{variable} = {self._question(acl)}"
-        if acl.is_score:
-            return [question]
-        if acl.number in self._asked_always:
+        if acl.number in self._asked_always and not acl.changes:
             return []
+        ask = self._ask_terms(acl, variable) if acl.terms else [f"{variable} = {self._question(acl)}"]
+        if acl.changes:
+            return ask
         unasked = self.value("unasked", UNASKED)
         if acl.number in self.context.shared:
             number = self.value("number", acl.number)
+            kept = [*ask, f"{SHARED}[{number}] = {variable}"] if acl.terms else [f"{SHARED}[{number}] = {ask[0]}"]
             return [
                 f"{variable} = {SHARED}.get({number}, {unasked})",
                 f"if {variable} is {unasked}:",
-                f" {SHARED}[{number}] = {question}",
+                *(f" {each}" for each in kept),
             ]
         if acl.number not in self._asked_sometimes:
-            return [question]
+            return ask
         self._unasked_first.add(acl.number)
-        return [f"if {variable} is {unasked}:", f" {question}"]
+        return [f"if {variable} is {unasked}:", *(f" {each}" for each in ask)]
+
+    def _ask_terms(self, acl: Acl, variable: str) -> list[str]:
+        """An ACL of type `any`: one term after the other, up to the first that is met."""
+        text = [f"{variable} = False"]
+        for term, negated in acl.terms:
+            asked = self._ask(term)
+            self._asked_sometimes.add(term.number)
+            of_term = self._variable(term)
+            is_met = f"{of_term} is False" if negated else of_term
+            step = [*asked, f"if {is_met}:", f" {variable} = True", f"elif {of_term} is None:", f" {variable} = None"]
+            text += [f"if {variable} is not True:", *(f" {each}" for each in step)] if len(text) > 1 else step
+        return text
 
     def _question(self, acl: Acl) -> str:
         if acl.is_score:
@@ -177,6 +196,13 @@ class Source:
             return f"{self.value('domain_of', domain_of_address)}({value})"
         known, domain = self.value("known", view.known_domain), self.value("domain", view.domain)
         return f"({known}({value}.partition('@')[2]) or {domain}({value}))"
+
+    def once(self, shares: Hashable, expression: str) -> str:
+        """An expression that several matchers share."""
+        if shares not in self._shared:
+            return f"({expression})"
+        variable = self._looked_up.setdefault(shares, f"e{len(self._looked_up)}")
+        return f"({variable} if {variable} is not {self.value('unasked', UNASKED)} else ({variable} := {expression}))"
 
     def value(self, hint: str, value: object) -> str:
         """A name for a value in the generated code; the same value gets the same name."""
@@ -239,9 +265,16 @@ def _statements(text: str, line: int) -> list[ast.stmt]:
     return nodes
 
 
+def _shared(rules: Iterable[Rule]) -> set[Hashable]:
+    """What more than one matcher of some rules looks up."""
+    acls = {acl.number: acl for rule in rules for acl in rule.asked_acls}
+    looked_up = Counter(each.shares for acl in acls.values() for each in acl.matchers if each.shares is not None)
+    return {shares for shares, matchers in looked_up.items() if matchers > 1}
+
+
 def scores(rule: Rule) -> bool:
     """Whether a rule adds to the score or asks for it."""
-    return rule.action.kind == "score" or any(acl.is_score for acl, _ in rule.terms)
+    return rule.action.kind == "score" or any(acl.is_score for acl in rule.asked_acls)
 
 
 def _indent(depth: int) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from forkpolicy.tables.kinds.kind import Find, SortKey, SourceKey, View
 
 _NETWORK_LIKE: Final = re.compile(r"[\[(]?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]+\]?(/\d+)?[,;]?$")
+# What looks like a part of a network and is more often the number or the text of an entry: `4.5`, `5.7.1 not welcome`.
+_NUMBER_OR_STATUS: Final = re.compile(r"\d+\.\d+|[245]\.\d{1,3}\.\d{1,3}", re.ASCII)
 
 
 class CidrKind(TableKind):
@@ -56,7 +58,7 @@ class CidrKind(TableKind):
         if key.rest:
             _refuse_half_networks(key)
         found = []
-        for first, last in _networks(key):
+        for first, last in networks_of(key):
             length = keys.prefix_length(first, last)
             found.append((f"{first.hex()}{length:02x}{last.hex()}", length))
         return found
@@ -71,7 +73,8 @@ class CidrKind(TableKind):
         return f"{family} /{key.partition('/')[2] or ('128' if family == 'IPv6' else '32')}"
 
 
-def _networks(key: SourceKey) -> list[keys.IpRange]:
+def networks_of(key: SourceKey) -> list[keys.IpRange]:
+    """The network of an entry, or those of its range. Raises ValueError."""
     start, dash, end = key.text.partition("-")
     if not dash or "%" in key.text:
         return [keys.parse_network(key.text, allow_wide=key.allow_wide)]
@@ -86,8 +89,10 @@ def _refuse_half_networks(key: SourceKey) -> None:
     """What stands behind a network and looks like the rest of it, or like another one."""
     if key.rest[0] in "-/":
         joined = "".join(f"{key.text} {key.rest}".split())
-        raise ValueError(f"blanks within a network or a range: did you mean {joined}?")
-    if _NETWORK_LIKE.match(key.second):
+        raise ValueError(
+            f"blanks within a network or a range: did you mean {joined}? A value that begins so goes in quotes"
+        )
+    if _NETWORK_LIKE.match(key.second) and not _NUMBER_OR_STATUS.fullmatch(key.second):
         raise ValueError(
             f"two entries on one line ({key.text} and {key.second}): write one a line, or put commas between; "
             "a value that is a network goes in quotes"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forkpolicy.tables.kinds.kind import Find, SourceKey, View
 
 # `if` and `endif` are words of cidr_table(5); as keys they must be in quotes.
-_COMMON: Final = re.compile(r"(?!(?i:if|endif)$)[A-Za-z0-9._@:/+=-]+")
+_COMMON: Final = re.compile(r"(?!(?i:if|endif)$|(?i:until=))[A-Za-z0-9._@:/+=-]+")
 
 
 class KeyKind(TableKind):

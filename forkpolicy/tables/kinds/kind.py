@@ -8,7 +8,7 @@ which is one in LMDB. ValueError says what is wrong with a key.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from forkpolicy.tables.format import MAX_KEY_BYTES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from forkpolicy.tables.format import Traits
 
-Find = Callable[[str], "bytes | None"]
+Find = Callable[..., "bytes | None"]
 # What of an attribute's value is looked up; None: all of it.
 View = Callable[[str], str]
 # The key in the order in which a table is sorted, as a text of Latin-1, and the length of its prefix; see sort_records.
@@ -38,7 +38,8 @@ class Subject(enum.Enum):
 
 
 class SourceKey(NamedTuple):
-    """The key of one entry of a source. `rest`: what stands behind it, empty where that is meant as the value.
+    """The key of one entry of a source; between several columns is COLUMN_SEPARATOR. `rest`: what stands behind it,
+    empty where that is meant as the value.
 
     `note` takes what deserves one warning for a whole source.
     """
@@ -66,6 +67,8 @@ class TableKind:
     has_domains_alone: ClassVar[bool] = False
     # A key without a domain is a local part in every domain.
     has_local_parts: ClassVar[bool] = False
+    # The kinds of its columns, where it has several: then a look-up takes a text for each.
+    columns: tuple[str, ...] = ()
     asked_for: ClassVar[Mapping[Subject, View | None]]
     # The common form of a key, of which a compile reads millions: lower case makes of it what `parse` would.
     common: ClassVar[re.Pattern[str]]
@@ -94,6 +97,10 @@ class TableKind:
     def forms(self, _keys: Iterable[bytes]) -> set[str]:
         """Which forms of keys there are, where a kind has several that it looks up one after the other."""
         return set()
+
+    def most_steps(self, _forms: Collection[str]) -> int:
+        """How many keys a look-up may ask for at most, where that is a product that a source decides."""
+        return 0
 
     def question_about(self, _host: str) -> str | None:
         """The text by which a request asks about a host or a domain; None where nobody can tell."""

@@ -50,6 +50,8 @@ class DnsblMatcher(Matcher):
 
     def __init__(self, attribute: str, lists: Lists) -> None:
         self.attributes = (attribute,)
+        # What is asked about, where that is not the whole attribute.
+        self.about = attribute
         self.lists = lists
         self.zones = lists.zones
         self.wants_text = False
@@ -87,7 +89,7 @@ class DnsblMatcher(Matcher):
 
     def covers(self) -> Extent:
         """Each zone, where one is enough; else all of them together."""
-        about = f"listed {self.attributes[0]}"
+        about = f"listed {self.about}"
         if self.lists.needed == 1:
             return Extent(frozenset((about, zone) for zone in self.lists.zones))
         return Extent(frozenset({(about, self.lists)}))
@@ -170,7 +172,7 @@ class Values:
     def _read_secret(self, word: Word) -> str:
         path = Path(word.place.path).parent / word.text[len(KEY) :]
         try:
-            lines = self.context.files.read(path).decode("ascii", "replace").split()
+            lines = self.context.files.read_secret(path).decode("ascii", "replace").split()
         except ConfigError as error:
             (unreadable,) = error.diagnostics
             raise ValueError(f"the key of a zone: {unreadable.path} {unreadable.message}") from error

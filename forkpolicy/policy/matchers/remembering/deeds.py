@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkpolicy.durations import parse_duration
+from forkpolicy.policy.matchers.remembering.forms import FORMS
 from forkpolicy.policy.matchers.remembering.keys import WHOLE, Key, is_key, key_of, parse_mask
 from forkpolicy.policy.matchers.remembering.options import Options
 from forkpolicy.policy.parser import NAME
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.remembering.keys import Values
     from forkpolicy.policy.nodes import Word
     from forkpolicy.state.store import Question
-
-FORMS = {"remember": "remember LIST {KEY}... DURATION", "forget": "forget LIST {KEY}..."}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import nearest
-from forkpolicy.protocol.attributes import ATTRIBUTES
+from forkpolicy.policy.parts import local_part, part_named
 from forkpolicy.tables.keys import base_local_part, fold_domain, fold_text, ip_key, network_text, split_address
 from forkpolicy.tables.kinds import KINDS
 from forkpolicy.tables.kinds.kind import Subject
@@ -21,25 +21,12 @@ if TYPE_CHECKING:
     from forkpolicy.policy.matchers.context import BuildContext, DeclaredAcl
     from forkpolicy.policy.matchers.matcher import Lookup
     from forkpolicy.policy.nodes import Word
+    from forkpolicy.policy.parts import Part
 
 Values = Mapping[str, str | None]
 TextOf = Callable[[Values], str]
 
 MATCH: Final = "match."
-SUBJECTS: Final = {
-    **dict.fromkeys(("sender", "recipient", "sasl_sender"), Subject.MAIL),
-    **dict.fromkeys(("client_name", "reverse_client_name", "helo_name"), Subject.HOST),
-    **dict.fromkeys(("client_address", "server_address"), Subject.MACHINE),
-}
-# The parts of attributes: of which one, and whether it is a domain.
-PARTS: Final = {
-    "sender_domain": ("sender", True),
-    "sender_localpart": ("sender", False),
-    "recipient_domain": ("recipient", True),
-    "recipient_localpart": ("recipient", False),
-    "helo_domain": ("helo_name", True),
-}
-MIN_LABELS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +108,7 @@ def is_key(word: Word) -> bool:
 
 def is_bare_key(word: Word) -> bool:
     """Whether a word is a part of a key whose braces are missing."""
-    return word.text in ATTRIBUTES or word.text in PARTS
+    return part_named(word.text) is not None
 
 
 def without_extension(address: str, delimiter: str) -> str:
@@ -136,16 +123,10 @@ def _part(word: Word, mask: Mask, context: BuildContext) -> KeyPart | None:
     if name.startswith(MATCH):
         acl = _asking_acl(word, name[len(MATCH) :], context)
         return KeyPart(name, acl.attributes, _Match(acl), Subject.TEXT, acl) if acl else None
-    if name in PARTS:
-        attribute, is_domain = PARTS[name]
-        subject = Subject.HOST if is_domain else Subject.TEXT
-        return KeyPart(name, (attribute,), _part_text(name, attribute, context.delimiter), subject)
-    if name not in ATTRIBUTES:
-        near = nearest(name, [*ATTRIBUTES, *PARTS])
-        context.wrong(word, f'unknown attribute "{name}"', f'did you mean "{{{near}}}"?' if near else "")
+    part = context.part(word)
+    if part is None:
         return None
-    subject = SUBJECTS.get(name, Subject.TEXT)
-    return KeyPart(name, (name,), _whole_text(name, subject, mask, context.delimiter), subject)
+    return KeyPart(name, (part.attribute,), _text_of(part, mask, context.delimiter), part.subject)
 
 
 def _asking_acl(word: Word, name: str, context: BuildContext) -> DeclaredAcl | None:
@@ -154,6 +135,8 @@ def _asking_acl(word: Word, name: str, context: BuildContext) -> DeclaredAcl | N
         near = nearest(name, context.acls)
         hint = f'did you mean "{{match.{near}}}"?' if near else "declare the acl before"
         context.wrong(word, f'unknown acl "{name}" in "{word.text}"', hint)
+    elif acl.terms:
+        context.wrong(word, f'acl "{name}" is of type any: expected an acl that asks a table')
     elif acl.asked_once or not any(matcher.lookup for matcher in acl.matchers):
         context.wrong(word, f'acl "{name}" asks no table, so "{word.text}" is always empty')
     else:
@@ -172,29 +155,16 @@ class _Match:
         return fold_text(found.entry.value or "") if found and found.entry else ""
 
 
-def _part_text(name: str, attribute: str, delimiter: str) -> TextOf:
-    if name == "helo_domain":
-        return lambda values: helo_domain(values[attribute] or "")
-    if name.endswith("_domain"):
-        return lambda values: fold_domain(split_address(values[attribute] or "")[1])
-    return lambda values: base_local_part(split_address(values[attribute] or "")[0].casefold(), delimiter)
-
-
-def _whole_text(name: str, subject: Subject, mask: Mask, delimiter: str) -> TextOf:
-    if subject is Subject.MACHINE:
+def _text_of(part: Part, mask: Mask, delimiter: str) -> TextOf:
+    name, of = part.attribute, part.text
+    if part.subject is Subject.MACHINE:
         return lambda values: mask.network(values[name] or "")
-    if subject is Subject.MAIL:
+    if part.subject is Subject.MAIL:
         return lambda values: without_extension(values[name] or "", delimiter)
-    fold = fold_domain if subject is Subject.HOST else fold_text
-    return lambda values: fold(values[name] or "")
-
-
-def helo_domain(helo: str) -> str:
-    """A HELO name without its first label; empty for an address and for fewer than three labels."""
-    if helo.startswith("[") or ip_key(helo):
-        return ""
-    name = fold_domain(helo)
-    return name.partition(".")[2] if name.count(".") >= MIN_LABELS - 1 else ""
+    if part.of is local_part:
+        return lambda values: base_local_part(local_part(values[name] or "").casefold(), delimiter)
+    fold = part.fold
+    return lambda values: fold(of(values[name] or ""))
 
 
 def asker_of(part: KeyPart, word: Word, lookup: Lookup, context: BuildContext) -> TextOf | None:
