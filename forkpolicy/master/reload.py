@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from forkpolicy.master.processes.spawn import Worker
     from forkpolicy.master.servable import Servable
     from forkpolicy.master.sockets.loop import Loop
-    from forkpolicy.master.sockets.notify import Notifier
     from forkpolicy.master.state_keeper import StateKeeper
     from forkpolicy.master.workers import Workers
     from forkpolicy.messages import Outline
+    from forkpolicy.notify import Notifier
 
     OnDone = Callable[[ReloadReply], None]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from forkpolicy.log import LogPipe
     from forkpolicy.master.sockets.inherited import InheritedSockets
-    from forkpolicy.master.sockets.notify import Notifier
     from forkpolicy.master.workers import Workers
+    from forkpolicy.notify import Notifier
 
 STOP_TIMEOUT_S = 10.0
 

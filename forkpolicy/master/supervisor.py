@@ -25,7 +25,6 @@ from forkpolicy.master.reload import Reloader
 from forkpolicy.master.signals import Signals
 from forkpolicy.master.sockets.clients import ControlServer, MasterCommands
 from forkpolicy.master.sockets.loop import Loop
-from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.status import describe
 from forkpolicy.master.stopping import Stopper
 from forkpolicy.master.takeover import Takeover
@@ -33,6 +32,7 @@ from forkpolicy.master.upgrade import Upgrader
 from forkpolicy.master.worker_messages import WorkerMessages
 from forkpolicy.master.workers import Workers
 from forkpolicy.master.zones import Zones
+from forkpolicy.notify import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

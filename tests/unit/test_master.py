@@ -28,12 +28,12 @@ from forkpolicy.master.processes.spawn import MAX_FDS, Worker
 from forkpolicy.master.processes.targets import StderrTarget
 from forkpolicy.master.sockets import listener
 from forkpolicy.master.sockets.inet import open_inet
-from forkpolicy.master.sockets.notify import Notifier
 from forkpolicy.master.stopping import Stopper
 from forkpolicy.master.supervisor import Master
 from forkpolicy.master.two_phase_commit import PHASE_TIMEOUT_S, STARTING_S, TwoPhaseCommit
 from forkpolicy.master.workers import MAX_LAST_READS, WorkerProgram, Workers
 from forkpolicy.messages import Ready, Retiring, ServedTable
+from forkpolicy.notify import Notifier
 from forkpolicy.scoreboard import MAX_WORKERS, Scoreboard
 from forkpolicy.settings import Settings
 from forkpolicy.status import STATUS_VERSION, WorkerState

@@ -1,0 +1,1 @@
+"""`forkpolicy held`: the store of held mail, and what it is asked."""

@@ -1,0 +1,128 @@
+"""The tables of held.db, and how its connections are opened.
+
+SQLite in WAL mode with synchronous=FULL: a commit is on disk when it returns (sqlite.org/pragma.html).
+One process writes, and other users cannot read it: the console asks the store. Raises StoreError.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.gateway.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION: Final = 1
+NAME: Final = "held.db"
+_BUSY_MS: Final = 10_000
+_TABLES: Final = """
+CREATE TABLE message (
+  id INTEGER PRIMARY KEY,
+  digest TEXT NOT NULL,            -- SHA-256 of the bytes, the name of the file
+  queue_id TEXT NOT NULL,          -- that of the gateway's Postfix, from XFORWARD IDENT
+  arrived_s REAL NOT NULL,
+  sender TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  from_header TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  client_address TEXT NOT NULL,
+  client_name TEXT NOT NULL,
+  helo_name TEXT NOT NULL,
+  cause TEXT NOT NULL,             -- policy, spam, virus: which socket it came to
+  spam_score REAL,
+  spam_auth TEXT NOT NULL,
+  symbols TEXT NOT NULL,           -- JSON: [[name, score], ...]
+  smtputf8 INTEGER NOT NULL,
+  body8 INTEGER NOT NULL,
+  envid TEXT NOT NULL,
+  ret TEXT NOT NULL,
+  UNIQUE (queue_id, digest)
+);
+CREATE INDEX message_digest ON message (digest);
+CREATE TABLE held (
+  id INTEGER PRIMARY KEY,
+  message INTEGER NOT NULL REFERENCES message (id),
+  recipient TEXT NOT NULL,         -- as it arrived
+  recipient_key TEXT NOT NULL,     -- in lower case
+  domain TEXT NOT NULL,            -- of recipient_key
+  arrived_s REAL NOT NULL,         -- that of the message, for pages of a list
+  state TEXT NOT NULL,             -- store_messages.STATES
+  why TEXT NOT NULL,
+  changed_s REAL NOT NULL,
+  changed_by TEXT NOT NULL,
+  requested_by TEXT NOT NULL DEFAULT '',
+  backend_reply TEXT NOT NULL DEFAULT '',
+  notify TEXT NOT NULL,
+  orcpt TEXT NOT NULL,
+  new_queue_id TEXT NOT NULL DEFAULT '',
+  passed INTEGER NOT NULL,         -- 1: the policy let it go on at once, nobody released it
+  UNIQUE (message, recipient)
+);
+CREATE INDEX held_recipient ON held (recipient_key, state, arrived_s, id);
+CREATE INDEX held_domain ON held (domain, state, arrived_s, id);
+CREATE INDEX held_state ON held (state, arrived_s, id);
+CREATE INDEX held_new_queue_id ON held (new_queue_id) WHERE new_queue_id != '';
+CREATE TABLE event (held INTEGER NOT NULL, at_s REAL NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
+CREATE INDEX event_held ON event (held, at_s);
+CREATE TABLE attempt (             -- a try to send a copy on, committed before its first byte
+  id INTEGER PRIMARY KEY,
+  held INTEGER NOT NULL,
+  began_s REAL NOT NULL,
+  ended_s REAL,                    -- NULL: the store was killed before it knew the reply
+  queue_id TEXT NOT NULL DEFAULT '',
+  reply TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX attempt_held ON attempt (held);
+CREATE INDEX attempt_open ON attempt (id) WHERE ended_s IS NULL;
+CREATE TABLE start (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, clean_end INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE learning (
+  id INTEGER PRIMARY KEY,
+  message INTEGER NOT NULL,
+  class TEXT NOT NULL,             -- spam, ham
+  state TEXT NOT NULL,             -- wanted, learnt, known, later, failed
+  at_s REAL NOT NULL,
+  words TEXT NOT NULL DEFAULT '',
+  UNIQUE (message, class)
+);
+CREATE INDEX learning_state ON learning (state);
+"""
+
+
+def open_database(directory: Path) -> sqlite3.Connection:
+    """The connection that writes, with its tables made where they are missing. Raises StoreError."""
+    path = directory / NAME
+    try:
+        connection = _connected(path)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    if version not in (0, VERSION):
+        raise StoreError(
+            f"{path}: is of version {version}, this release knows {VERSION}: install the release that wrote it"
+        )
+    return connection
+
+
+def open_for_reading(directory: Path) -> sqlite3.Connection:
+    """A connection for questions, in the process that writes. Raises StoreError."""
+    try:
+        connection = _connected(directory / NAME)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise StoreError(f"{directory / NAME}: {error}") from error
+    return connection
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Transactions are begun and ended by database.py alone. A connection belongs to one thread at a time.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection

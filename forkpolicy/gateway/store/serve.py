@@ -1,0 +1,138 @@
+"""Runs the store: LMTP on three sockets, questions on a fourth, until TERM or INT.
+
+The directory belongs to one store at a time (a lock on held.lock). Raises CannotWriteError and StoreError before it
+serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import grp
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.errors import CannotWriteError, UsageError
+from forkpolicy.gateway.settings import CAUSES, GatewaySettings
+from forkpolicy.gateway.store.arrival import Arrivals
+from forkpolicy.gateway.store.database import Database
+from forkpolicy.gateway.store.lmtp import Lmtp
+from forkpolicy.gateway.store.mail_files import MailFiles
+from forkpolicy.gateway.store.sockets import listening, passed_by_systemd
+from forkpolicy.notify import Notifier
+
+if TYPE_CHECKING:
+    import socket
+    import sqlite3
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+# The socket of each cause, in Postfix's private directory. The transport must have another name than any of them.
+SOCKETS: Final = {cause: "store" if cause == "policy" else f"store-{cause}" for cause in CAUSES}
+# Postfix's lmtp(8) is user postfix: the directory lets nobody else through.
+_LMTP_MODE: Final = 0o666
+_API_MODE: Final = 0o660
+# Of mail with a copy that needs its file.
+_NAMED: Final = """SELECT DISTINCT digest FROM message JOIN held ON held.message = message.id
+  WHERE state IN ('held', 'releasing', 'sent')"""
+_LOCK: Final = "held.lock"
+
+
+def serve(settings: GatewaySettings) -> None:
+    """Serve until a signal asks it to end."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("mail").setLevel(logging.ERROR)  # aiosmtpd's: addresses of people stand in it
+    os.umask(0o077)
+    directory = Path(settings.store.path)
+    with _locked(directory):
+        sockets = _sockets(settings)
+        files, database = MailFiles(directory), Database(directory)
+        try:
+            asyncio.run(_run(settings, files, database, sockets))
+        finally:
+            database.close()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    path = directory / _LOCK
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotWriteError(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise CannotWriteError(f"{directory}: another store uses it") from error
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sockets(settings: GatewaySettings) -> dict[str, socket.socket]:
+    """By cause, and `api`."""
+    passed, store = passed_by_systemd(), settings.store
+    found = {}
+    for cause, name in SOCKETS.items():
+        found[cause] = passed.get(name) or listening(Path(store.sockets) / name, _LMTP_MODE)
+    found["api"] = passed.get("api") or listening(Path(store.api), _API_MODE, _group_id(store.api_group))
+    return found
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid if name else -1
+    except KeyError as error:
+        raise UsageError(f'[store] api_group: there is no group "{name}"') from error
+
+
+async def _run(
+    settings: GatewaySettings, files: MailFiles, database: Database, sockets: dict[str, socket.socket]
+) -> None:
+    notifier, ending, loop = Notifier(), asyncio.Event(), asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, ending.set)
+    started = await database.write(partial(_started, at_s=time.time()))
+    await database.write(partial(_sweep, files=files))
+    arrivals = Arrivals(settings.store, files, database, passed=_nothing)
+    async with AsyncExitStack() as stack:
+        for cause in CAUSES:
+            server = await loop.create_unix_server(partial(Lmtp, arrivals, cause), sock=sockets[cause])
+            await stack.enter_async_context(server)
+        print(f"the store in {settings.store.path} takes mail", file=sys.stderr, flush=True)
+        notifier.ready("takes mail")
+        await ending.wait()
+        notifier.stopping()
+    await database.write(partial(_ended, start=started))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _started(connection: sqlite3.Connection, at_s: float) -> int:
+    start = connection.execute("INSERT INTO start (at_s) VALUES (?)", (at_s,)).lastrowid
+    assert start is not None
+    return start
+
+
+def _ended(connection: sqlite3.Connection, start: int) -> None:
+    connection.execute("UPDATE start SET clean_end = 1 WHERE id = ?", (start,))
+
+
+def _sweep(connection: sqlite3.Connection, files: MailFiles) -> None:
+    named = {digest for (digest,) in connection.execute(_NAMED)}
+    left = files.sweep(named)
+    if left:
+        logger.warning("removed %d files that no row names: the store was killed while mail arrived", left)

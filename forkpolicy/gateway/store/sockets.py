@@ -1,0 +1,59 @@
+"""The sockets of the store: those that systemd passed, or made here. Never one on which a live process listens.
+
+asyncio removes a socket file that it finds, live or not: two stores would each get a part of the mail. Raises
+CannotWriteError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.errors import CannotWriteError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BACKLOG: Final = 128
+_FIRST_FD: Final = 3
+
+
+def passed_by_systemd() -> dict[str, socket.socket]:
+    """Sockets by the names of FileDescriptorName= (sd_listen_fds(3)); none where they are another process's."""
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+        return {}
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    return {name: socket.socket(fileno=_FIRST_FD + at) for at, name in zip(range(count), names, strict=False)}
+
+
+def listening(path: Path, mode: int, group: int = -1) -> socket.socket:
+    """A socket file in place of one that nobody listens on any more."""
+    try:
+        return _listening(path, mode, group)
+    except OSError as error:
+        why = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise CannotWriteError(f"{path}: {why}") from error
+
+
+def _listening(path: Path, mode: int, group: int) -> socket.socket:
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
+            probe.connect(str(path))
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX)
+    # Nobody else for a moment, rather than everybody.
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    if group >= 0:
+        os.chown(path, -1, group)
+    path.chmod(mode)
+    sock.listen(_BACKLOG)
+    return sock

@@ -1,0 +1,122 @@
+"""The store takes mail by LMTP: what is answered, what is on disk, and what the policy server was asked."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.gateway.stores import LmtpClient, PolicyServer, Store
+
+MAIL = b"From: news@example.org\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store whose policy server lets mail to alice go on and keeps the rest."""
+    sockets = tmp_path / "private"
+    sockets.mkdir()
+    policy = PolicyServer(
+        sockets / "policy", lambda asked: "OK" if asked["recipient"].startswith("alice@") else "HOLD doubtful"
+    )
+    with Store(tmp_path) as store:
+        store.policy = policy
+        yield store
+    policy.close()
+
+
+def kept_bytes(store, digest):
+    """The file of a mail."""
+    return (store.path / "mail" / digest[:2] / digest).read_bytes()
+
+
+def test_each_recipient_has_a_fate_of_its_own(store):
+    """One status for each recipient, one row each, and one file."""
+    with LmtpClient(store.sockets / "store") as client:
+        statuses = client.send("news@example.org", ["alice@example.com", "Bob@Example.com"], MAIL)
+    assert [each[:3] for each in statuses] == ["250", "250"]
+    rows = store.rows("SELECT recipient, recipient_key, state, why, passed FROM held ORDER BY id")
+    assert rows == [
+        ("alice@example.com", "alice@example.com", "releasing", "OK", 1),
+        ("Bob@Example.com", "bob@example.com", "held", "HOLD doubtful", 0),
+    ]
+    assert kept_bytes(store, hashlib.sha256(MAIL).hexdigest()) == MAIL
+
+
+def test_the_policy_is_asked_as_postfix_would_ask(store):
+    """Client and envelope of the arrival, the cause, and what the scanner found."""
+    scanned = b"X-Spamd-Result: default: False [9.10 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4:203.0.113.9]\r\n" + MAIL
+    with LmtpClient(store.sockets / "store-spam") as client:
+        client.send("news@example.org", ["bob@example.com"], scanned)
+    asked = store.policy.requests[-1]
+    assert asked["policy_context"] == "held-spam"
+    assert asked["protocol_state"] == "RCPT"
+    assert asked["client_address"] == "203.0.113.9"
+    assert asked["sender"] == "news@example.org"
+    assert asked["queue_id"] == "4Xq1"
+    assert asked["held_cause"] == "spam"
+    assert asked["spam_score"] == "9.1"
+    assert asked["spam_auth"] == "pass"
+
+
+def test_only_ok_lets_spam_go_on(store):
+    """DUNNO keeps what the scanner held, and lets go on what only the policy held."""
+    store.policy._reply = lambda _asked: "DUNNO"
+    for name in ("store", "store-spam", "store-virus"):
+        with LmtpClient(store.sockets / name) as client:
+            client.send("news@example.org", ["carol@example.com"], MAIL, queue_id=name)
+    rows = store.rows("SELECT cause, state FROM held JOIN message ON message.id = held.message ORDER BY held.id")
+    assert rows == [("policy", "releasing"), ("spam", "held"), ("virus", "held")]
+
+
+def test_a_mail_that_comes_again_is_there_once(store):
+    """Postfix delivers again what it did not see answered: the same queue id and bytes make no second row."""
+    for _ in range(2):
+        with LmtpClient(store.sockets / "store") as client:
+            assert client.send("news@example.org", ["bob@example.com"], MAIL)[0].startswith("250")
+    assert store.rows("SELECT count(*) FROM held") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x" * 300_000 + b"\r\n",
+        b"\xe9\xff\x00\r\n",
+        b".\r\n..\r\n.a\r\n",
+        b"a\nb\rc\r\n",
+        b"",
+        b"x" * 65536 + b"\r\n.\r\n",
+    ],
+    ids=["long line", "eight bits", "dots", "bare ends", "no body", "dot after a long line"],
+)
+def test_bytes_on_disk_are_bytes_that_came(store, body):
+    """Lines of any length, eight bits, dots at the start of a line."""
+    with LmtpClient(store.sockets / "store") as client:
+        assert client.send("", ["bob@example.com"], b"Subject: x\r\n\r\n" + body)[0].startswith("250")
+    (digest,) = store.rows("SELECT digest FROM message")[0]
+    assert kept_bytes(store, digest) == b"Subject: x\r\n\r\n" + body
+
+
+def test_without_a_policy_server_mail_stays(store):
+    """No reply is no reason to let mail go on; the row says why it stays."""
+    store.policy.close()
+    with LmtpClient(store.sockets / "store") as client:
+        client.send("news@example.org", ["alice@example.com"], MAIL)
+    state, why = store.rows("SELECT state, why FROM held")[0]
+    assert state == "held"
+    assert "did not reply" in why
+
+
+def test_no_room_is_452(tmp_path):
+    """With less room than min_free a mail is refused for now, before its bytes are sent."""
+    with Store(tmp_path, room="900000G") as store, LmtpClient(store.sockets / "store") as client:
+        assert client.send("news@example.org", ["bob@example.com"], MAIL) == ["452 4.3.1 Insufficient system storage"]
+
+
+def test_a_second_store_does_not_start(store):
+    """One directory, one store: the second one says so and ends."""
+    second = Store(store.base)
+    with pytest.raises(AssertionError, match="another store uses it"):
+        second.start()
+    second.process.stderr.close()
+    assert second.process.wait(10) == 73
