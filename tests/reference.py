@@ -99,7 +99,8 @@ def decide(policy, request, memory):
             noted.append(action)
         elif action in ("remember", "forget"):
             noted.append(action)
-            put(memory, action, request["client_address"])
+            if not request["policy_context"].startswith("held-"):
+                put(memory, action, request["client_address"])
         else:
             return action, noted, memory.asked
     return "default", noted, memory.asked
@@ -159,6 +160,8 @@ def put(memory, action, address):
 
 def recall(policy, name, request, memory):
     """What an ACL that remembers answers, as `ask`. It is asked once a request."""
+    if request["policy_context"].startswith("held-"):
+        return None
     kind, values = policy["acls"][name]
     words = [value[1:-1] for value in values if value.startswith("{")]
     options = dict(value.split("=") for value in values if "=" in value)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.errors import StateError, WorldError
 from forkpolicy.policy.matchers.matcher import Finding
+from forkpolicy.protocol.attributes import HELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +111,7 @@ class Given(NamedTuple):
 
 
 _NOTHING_TO_ASK: Final = Given(holds=False)
+_OF_HELD_MAIL: Final = Given(None, reason="nothing is asked or counted of held mail (policy_context held-...)")
 
 
 class Memo(NamedTuple):
@@ -239,7 +241,7 @@ class Answers:
     def act(self, rule: Rule, values: Mapping[str, str | None]) -> None:
         """Do what a rule's action does to a list, once a request. What fails is lost: the request goes on."""
         deed = rule.action.deed
-        if deed is None or self.mode.tell is None or rule.number in self._done:
+        if deed is None or self.mode.tell is None or rule.number in self._done or _is_held(values):
             return
         self._done.add(rule.number)
         counted = deed.verb, deed.list_name
@@ -262,6 +264,8 @@ class Answers:
     def _ask(self, acl: Acl, values: Mapping[str, str | None]) -> Given:
         matcher = acl.asks
         assert matcher is not None
+        if _is_held(values):
+            return _OF_HELD_MAIL
         if self.mode.recorded and (given := self.mode.recorded(acl)):
             return given
         question: Question[object] | None = None
@@ -307,3 +311,8 @@ class Answers:
         if matcher.skips and isinstance(error, (StateError, WorldError)):
             return Given(None, reason=str(error), question=question)
         return Given(None, failure=error, question=question)
+
+
+def _is_held(values: Mapping[str, str | None]) -> bool:
+    """Whether the gateway's store asks, about mail that was decided about when it came in."""
+    return (values["policy_context"] or "").startswith(HELD)

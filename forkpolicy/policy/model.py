@@ -73,7 +73,8 @@ class Acl:
     def reads(self) -> tuple[str, ...]:
         """The same, and what it reads whether it is known or not."""
         also = (name for matcher in self.all_matchers for name in matcher.also_reads)
-        return tuple(dict.fromkeys((*self.attributes, *also)))
+        context = ("policy_context",) if self.asked_once else ()
+        return tuple(dict.fromkeys((*self.attributes, *also, *context)))
 
     @cached_property
     def known_states(self) -> frozenset[str]:

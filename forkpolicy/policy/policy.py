@@ -259,6 +259,7 @@ def _asked(model: Model) -> Iterator[str]:
                 yield from model.acls[name].reads
         if action.deed:
             yield from action.deed.attributes
+            yield "policy_context"
 
 
 def _ignore(_failure: str) -> None:

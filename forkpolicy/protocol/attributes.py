@@ -89,6 +89,12 @@ ATTRIBUTES: Final = {
     )
 }
 
+# What the gateway's store sends of held mail besides (gateway/store/arrival.py); no Postfix does. The context of its
+# requests begins with HELD: there an ACL that remembers or asks cannot be known, as its question was answered when the
+# mail came in, and nothing counts.
+OF_THE_STORE: Final = ("held_cause", "spam_score", "spam_auth")
+HELD: Final = "held-"
+
 # What logs and other programs call attributes of Postfix: for hints, since nothing is guessed.
 OTHER_NAMES: Final = {
     "client": "client_address",

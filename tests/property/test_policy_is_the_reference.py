@@ -41,7 +41,7 @@ requests = st.fixed_dictionaries(
         "sasl_username": st.sampled_from(["", "u", "U"]),
         "sasl_method": st.sampled_from(["", "PLAIN", "LOGIN"]),
         "encryption_protocol": st.sampled_from(["", "TLSv1.3"]),
-        "policy_context": st.sampled_from(["", "submission"]),
+        "policy_context": st.sampled_from(["", "submission", "held-spam"]),
         "size": st.sampled_from(SIZES),
         "instance": st.sampled_from(["", "a", "b"]),
         "recipient_count": st.sampled_from(["0", "1", "3"]),

@@ -122,8 +122,9 @@ def _attributes(cause: str, client: dict[str, str], envelope: Envelope, letter: 
         "size": str(size),
         "recipient_count": str(len(envelope.recipients)),
         "held_cause": cause,
-        "spam_score": "" if letter.spam_score is None else f"{letter.spam_score:g}",
         "spam_auth": letter.spam_auth,
+        # Left out where there is none: an ACL about it is not known then.
+        **({} if letter.spam_score is None else {"spam_score": f"{letter.spam_score:g}"}),
     }
 
 

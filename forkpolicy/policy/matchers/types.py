@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from forkpolicy.errors import nearest
 from forkpolicy.policy.matchers.context import AclType
 from forkpolicy.policy.parts import PARTS
-from forkpolicy.protocol.attributes import ATTRIBUTES, OTHER_NAMES
+from forkpolicy.protocol.attributes import ATTRIBUTES, OF_THE_STORE, OTHER_NAMES
 
 if TYPE_CHECKING:
     from forkpolicy.errors import Diagnostic
@@ -49,6 +49,7 @@ TYPES: Final[dict[str, AclType | Place]] = {
     "encryption_keysize": Place("number"),
     "client_port": Place("number"),
     "server_port": Place("number"),
+    "spam_score": Place("decimal"),
     "mail_version": Place("version"),
     "compatibility_level": Place("version"),
     "protocol_state": Place("state"),
@@ -138,12 +139,12 @@ def type_diagnostic(word: Word) -> Diagnostic | None:
     An error where it is a known one misspelt; any other may be one that a newer Postfix sends: a warning.
     """
     name = word.text.lower()
-    if name in ATTRIBUTES or name in TYPES or name.startswith(TABLE_PREFIX):
+    if name in ATTRIBUTES or name in OF_THE_STORE or name in TYPES or name.startswith(TABLE_PREFIX):
         return None
     if name in PARTS:
         message = f'"{word.text}" is a part of {PARTS[name].attribute} and not a type of ACL'
         return word.error(message, f"it stands in braces, as in acl NAME table:T {{{name}}}")
-    known = [*ATTRIBUTES, *(each for each in TYPES if each not in ATTRIBUTES)]
+    known = list(dict.fromkeys((*ATTRIBUTES, *OF_THE_STORE, *TYPES)))
     meant = nearest(name, known, MISSPELT)
     if meant:
         return word.error(f'unknown type of ACL "{word.text}"', f'did you mean "{meant}"?')

@@ -221,7 +221,10 @@ class Source:
         outcome = self.value("outcome", self.context.outcomes[rule.number])
         note = f"{self.value('noted', self.context.noted)}.append({outcome})"
         if rule.action.deed:
-            act, values = self.value("act", self.context.answers_act), self._values(rule.action.deed.attributes)
+            act, values = (
+                self.value("act", self.context.answers_act),
+                self._values((*rule.action.deed.attributes, "policy_context")),
+            )
             return [f"{act}({self.value('rule', rule)}, {values})", note]
         if rule.action.kind == "log":
             return [note]
