@@ -24,6 +24,10 @@ class Store:
         self.path = base / "held"
         self.sockets.mkdir(exist_ok=True)
         self.settings = base / "gateway.toml"
+        self.api = str(base / "api.sock")
+        if "[release]" not in others:
+            # Where nobody listens.
+            others += '\n[release]\nsmtp = "127.0.0.1:1"\n'
         self.settings.write_text(
             f'[store]\npath = "held"\nsockets = "private"\napi = "api.sock"\npolicy = "private/policy"\nmail_log = ""\n'
             f'min_free = "{room}"\n{more}\n{others}\n'

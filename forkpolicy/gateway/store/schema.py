@@ -88,6 +88,13 @@ CREATE TABLE learning (
   UNIQUE (message, class)
 );
 CREATE INDEX learning_state ON learning (state);
+CREATE INDEX learning_message ON learning (message);
+CREATE TABLE log_place (           -- where the reading of Postfix's log stopped (log_place.py): one row
+  id INTEGER PRIMARY KEY,
+  inode INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  head TEXT NOT NULL
+);
 """
 
 

@@ -25,6 +25,8 @@ from forkpolicy.gateway.store.arrival import Arrivals
 from forkpolicy.gateway.store.database import Database
 from forkpolicy.gateway.store.lmtp import Lmtp
 from forkpolicy.gateway.store.mail_files import MailFiles
+from forkpolicy.gateway.store.queries import needed_digests
+from forkpolicy.gateway.store.services import Services
 from forkpolicy.gateway.store.sockets import listening, passed_by_systemd
 from forkpolicy.notify import Notifier
 
@@ -40,9 +42,6 @@ SOCKETS: Final = {cause: "store" if cause == "policy" else f"store-{cause}" for 
 # Postfix's lmtp(8) is user postfix: the directory lets nobody else through.
 _LMTP_MODE: Final = 0o666
 _API_MODE: Final = 0o660
-# Of mail with a copy that needs its file.
-_NAMED: Final = """SELECT DISTINCT digest FROM message JOIN held ON held.message = message.id
-  WHERE state IN ('held', 'releasing', 'sent')"""
 _LOCK: Final = "held.lock"
 
 
@@ -105,20 +104,19 @@ async def _run(
         loop.add_signal_handler(each, ending.set)
     started = await database.write(partial(_started, at_s=time.time()))
     await database.write(partial(_sweep, files=files))
-    arrivals = Arrivals(settings.store, files, database, passed=_nothing)
     async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(Services(settings, files, database, started))
+        arrivals = Arrivals(settings.store, files, database, passed=services.outbox.wake)
         for cause in CAUSES:
             server = await loop.create_unix_server(partial(Lmtp, arrivals, cause), sock=sockets[cause])
             await stack.enter_async_context(server)
+        group = _group_id(settings.store.api_group)
+        await stack.enter_async_context(await services.listen(sockets["api"], group))
         print(f"the store in {settings.store.path} takes mail", file=sys.stderr, flush=True)
         notifier.ready("takes mail")
         await ending.wait()
         notifier.stopping()
     await database.write(partial(_ended, start=started))
-
-
-def _nothing() -> None:
-    pass
 
 
 def _started(connection: sqlite3.Connection, at_s: float) -> int:
@@ -132,7 +130,6 @@ def _ended(connection: sqlite3.Connection, start: int) -> None:
 
 
 def _sweep(connection: sqlite3.Connection, files: MailFiles) -> None:
-    named = {digest for (digest,) in connection.execute(_NAMED)}
-    left = files.sweep(named)
+    left = files.sweep(needed_digests(connection))
     if left:
         logger.warning("removed %d files that no row names: the store was killed while mail arrived", left)

@@ -1,0 +1,84 @@
+"""What became of everything that the store accepted, and what is wrong with it. Reads, and changes nothing.
+
+A pair of tries is listed as `twice` where the first has no end and a later one was taken: between the server's 250 and
+our commit the store was killed, or the connection broke. Raises sqlite3.Error.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.gateway.store.queries import NEEDED, count_by
+from forkpolicy.gateway.store_messages import STATES, LedgerReply, StatusReply
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from forkpolicy.gateway.store.database import Database
+    from forkpolicy.gateway.store.mail_files import MailFiles
+    from forkpolicy.gateway.store.troubles import Troubles
+
+_TWICE: Final = """SELECT first.held, first.queue_id, later.queue_id FROM attempt AS first
+  JOIN attempt AS later ON later.id = (SELECT min(id) FROM attempt WHERE held = first.held AND id > first.id
+    AND ended_s IS NOT NULL AND reply LIKE '250 %')
+  WHERE first.ended_s IS NULL ORDER BY first.id"""
+_WAITING: Final = "('held', 'releasing', 'sent')"
+_MOST_WRONG: Final = 100
+
+
+async def ledger(database: Database, files: MailFiles, start: int) -> LedgerReply:
+    """The ledger; `start`: the id of this process's own start, which has not ended yet."""
+    by_state, twice, unclean = await database.read(partial(_counts, start=start))
+    missing = await database.read(partial(_missing, files=files))
+    # What went meanwhile had its file then: only what is missing now, too, is wrong.
+    wrong = [each for each in await database.read(partial(_missing, files=files)) if each in missing]
+    damage = await database.read(_damage)
+    return LedgerReply(sum(by_state.values()), by_state, twice, unclean, (*damage, *wrong))
+
+
+def _counts(connection: sqlite3.Connection, start: int) -> tuple[dict[str, int], tuple[tuple[int, str, str], ...], int]:
+    found = count_by(connection, "SELECT state, count(*) FROM held GROUP BY state")
+    twice = tuple((int(held), str(first), str(later)) for held, first, later in connection.execute(_TWICE))
+    (unclean,) = connection.execute("SELECT count(*) FROM start WHERE clean_end = 0 AND id != ?", (start,)).fetchone()
+    return {state: found.get(state, 0) for state in STATES}, twice, int(unclean)
+
+
+def _missing(connection: sqlite3.Connection, files: MailFiles) -> list[str]:
+    """Rows that wait without a file, in words."""
+    question = f"""SELECT held.id, digest, size_bytes FROM held JOIN message ON message.id = held.message
+      WHERE state IN {_WAITING}"""  # noqa: S608 - a text of ours
+    found: list[str] = []
+    for held, digest, size in connection.execute(question):
+        try:
+            on_disk = os.stat(files.path(digest)).st_size  # noqa: PTH116 - 200,000 of them
+        except FileNotFoundError:
+            found.append(f"mail {held}: its file {digest} is missing")
+        else:
+            if on_disk != size:
+                found.append(f"mail {held}: its file {digest} has {on_disk} bytes, not {size}")
+        if len(found) == _MOST_WRONG:
+            break
+    return found
+
+
+def _damage(connection: sqlite3.Connection) -> list[str]:
+    found = [str(words) for (words,) in connection.execute("PRAGMA quick_check(10)")]
+    return [] if found == ["ok"] else [f"held.db: {each}" for each in found]
+
+
+def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles) -> StatusReply:
+    """What the store has, and how it does."""
+    held = count_by(
+        connection,
+        "SELECT cause, count(*) FROM held JOIN message ON message.id = held.message"
+        " WHERE state = 'held' GROUP BY cause",
+    )
+    releasing, oldest_s = connection.execute(
+        "SELECT count(*), min(changed_s) FROM held WHERE state = 'releasing'"
+    ).fetchone()
+    sizes = f"SELECT max(size_bytes) AS size FROM message WHERE {NEEDED} GROUP BY digest"  # noqa: S608 - texts of ours
+    (stored,) = connection.execute(f"SELECT coalesce(sum(size), 0) FROM ({sizes})").fetchone()  # noqa: S608
+    learnt = count_by(connection, "SELECT state, count(*) FROM learning WHERE state != 'wanted' GROUP BY state")
+    return StatusReply(held, releasing, oldest_s, stored, files.free_bytes(), learnt, troubles.all())

@@ -1,0 +1,174 @@
+"""Follows Postfix's log: what became of the mail that was sent on, by the queue id that the release port gave it.
+
+`sent` means that the next server took it: the row is `delivered`, and its file goes when it was the last. A refusal
+puts the row back to `held` with that server's words. The place in the log is kept in held.db, with the first bytes of
+the file: a log that was renamed is read to its end, since inode numbers are reused. Times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import sqlite3
+import time
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from forkpolicy.gateway.store.attempts import mark_delivered, mark_refused, mark_waiting
+from forkpolicy.gateway.store.changes import remove_unneeded
+from forkpolicy.gateway.store.log_place import LogReader
+from forkpolicy.postfix.mail_lines import read_mail_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forkpolicy.gateway.store.database import Database
+    from forkpolicy.gateway.store.mail_files import MailFiles
+    from forkpolicy.gateway.store.troubles import Troubles
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.5
+# A place is written with what was found; without anything found, that often.
+_PLACE_S: Final = 60.0
+# Lines that may be about a copy whose queue id is not yet known here: the reply is on its way.
+_MOST_UNKNOWN: Final = 10_000
+_PART: Final = "mail log"
+_STATUS: Final = re.compile(r"(\w+)(?: \((.*)\))?")
+_REFUSED: Final = ("bounced", "expired", "undeliverable")
+
+
+class Outcome(NamedTuple):
+    """What the log says of a queue id. `status`: delivered, refused or waits; `words`: the next server's."""
+
+    queue_id: str
+    status: str
+    words: str
+
+
+def read_outcome(text: str) -> Outcome | None:
+    """What a line says about a delivery; None: nothing."""
+    line = read_mail_line(text)
+    if line is None or not line.queue_id:
+        return None
+    if line.program.endswith("postsuper") and line.text == "removed":
+        return Outcome(line.queue_id, "refused", "removed from Postfix's queue by an administrator")
+    found = _STATUS.match(line.status)
+    if found is None:
+        return None
+    words = (found[2] or line.status).strip()
+    if found[1] == "sent":
+        return Outcome(line.queue_id, "delivered", words)
+    if found[1] in _REFUSED:
+        return Outcome(line.queue_id, "refused", words)
+    return Outcome(line.queue_id, "waits", words) if found[1] == "deferred" else None
+
+
+class MailLog:
+    """`run` is its task. Without a path it does nothing: sent mail stays `sent` until it expires."""
+
+    def __init__(self, path: str, files: MailFiles, database: Database, troubles: Troubles) -> None:
+        self._path, self._files, self._database, self._troubles = path, files, database, troubles
+        self._unknown: OrderedDict[str, Outcome] = OrderedDict()
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Let `run` return."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Follow the log until `end`."""
+        if not self._path:
+            return
+        reader = LogReader(self._path, await self._database.read(_place))
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(reader.open)
+        await self._database.write(partial(_keep_place, place=reader.place))
+        kept_s = time.monotonic()
+        while not self._ending.is_set():
+            kept_s = await self._look(reader, kept_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _LOOK_S)
+        with contextlib.suppress(sqlite3.Error):
+            await self._database.write(partial(_keep_place, place=reader.place))
+        reader.close()
+
+    async def _look(self, reader: LogReader, kept_s: float) -> float:
+        """Read what is new; when the place was kept last."""
+        try:
+            while (outcomes := await asyncio.to_thread(_outcomes, reader)) is not None:
+                if outcomes and await self._apply(outcomes, reader):
+                    kept_s = time.monotonic()
+            if time.monotonic() - kept_s > _PLACE_S:
+                await self._database.write(partial(_keep_place, place=reader.place))
+                kept_s = time.monotonic()
+            self._troubles.clear(_PART)
+        except (OSError, sqlite3.Error) as error:
+            self._troubles.note(_PART, f"{self._path}: {getattr(error, 'strerror', None) or error}")
+        return kept_s
+
+    async def _apply(self, outcomes: list[Outcome], reader: LogReader) -> bool:
+        """Whether one of them was about a copy of ours."""
+        ours = await self._database.write(partial(self._applied, outcomes=outcomes, place=reader.place))
+        await self.remove_files(ours)
+        return bool(ours)
+
+    def _applied(
+        self, connection: sqlite3.Connection, outcomes: Iterable[Outcome], place: tuple[int, int, str]
+    ) -> set[str]:
+        digests = set()
+        for each in outcomes:
+            digest = apply_outcome(connection, each)
+            if digest:
+                digests.add(digest)
+            elif each.status != "waits":
+                self._unknown[each.queue_id] = each
+        while len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.popitem(last=False)
+        if digests:
+            _keep_place(connection, place)
+        return digests
+
+    def catch_up(self, connection: sqlite3.Connection, queue_id: str) -> None:
+        """Apply what the log said before the reply to the mail was known here. In the writing thread."""
+        outcome = self._unknown.pop(queue_id, None)
+        if outcome:
+            apply_outcome(connection, outcome)
+
+    async def remove_files(self, digests: Iterable[str]) -> None:
+        """Remove files of mail that nothing needs any more."""
+        if digests:
+            await self._database.write(partial(remove_unneeded, files=self._files, digests=tuple(digests)))
+
+
+def _outcomes(reader: LogReader) -> list[Outcome] | None:
+    """Those of the next lines; None: there are no more lines."""
+    lines = reader.lines()
+    told = (line for line in lines if " status=" in line or "postsuper" in line)
+    return [each for each in map(read_outcome, told) if each] if lines else None
+
+
+def apply_outcome(connection: sqlite3.Connection, outcome: Outcome) -> str:
+    """Note what became of a copy; the digest of its mail, empty where the queue id is not that of a copy."""
+    row = connection.execute(
+        "SELECT held.id, digest FROM held JOIN message ON message.id = held.message"
+        " WHERE new_queue_id = ? AND new_queue_id != '' AND state = 'sent'",
+        (outcome.queue_id,),
+    ).fetchone()
+    if row is None:
+        return ""
+    mark = {"delivered": mark_delivered, "refused": mark_refused, "waits": mark_waiting}[outcome.status]
+    mark(connection, row["id"], outcome.words, time.time())
+    return str(row["digest"])
+
+
+def _place(connection: sqlite3.Connection) -> tuple[int, int, str] | None:
+    row = connection.execute("SELECT inode, offset, head FROM log_place").fetchone()
+    return (int(row[0]), int(row[1]), str(row[2])) if row else None
+
+
+def _keep_place(connection: sqlite3.Connection, place: tuple[int, int, str]) -> None:
+    connection.execute("INSERT OR REPLACE INTO log_place (id, inode, offset, head) VALUES (1, ?, ?, ?)", place)
