@@ -61,6 +61,7 @@ COMMANDS: Final = {
     "import": Command("forkpolicy.commands.import_rules.command", "turn another server's rules into a policy"),
     "history": Command("forkpolicy.commands.history.command", "keep past decisions, find them, show why"),
     "console": Command("forkpolicy.commands.console.command", "serve the web console, and manage its accounts"),
+    "gateway": Command("forkpolicy.commands.gateway.command", "set up a smart relay that holds doubtful mail"),
     "held": Command("forkpolicy.commands.held.command", "keep held mail, and show, release and delete it"),
     "hosts": Command("forkpolicy.commands.hosts.command", "show what many hosts run, and how they differ"),
     "whatif": Command(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forkpolicy.commands.init.writing import changed_by_people, sealed
+from forkpolicy.commands.init.sealing import changed_by_people, sealed
 
 CONF = Path(__file__).parents[2] / "conf"
 SAMPLES = ("forkpolicy.toml", "policy.conf", "tables/local-domains", "tables/local-networks.cidr")

@@ -19,11 +19,12 @@ from forkpolicy.commands.init.place import Place
 from forkpolicy.commands.init.policy_text import DOMAINS_FILE
 from forkpolicy.commands.init.remarks import left_out, remarks
 from forkpolicy.commands.init.samples import sample_mails
+from forkpolicy.commands.init.sealing import changed_by_people
 from forkpolicy.commands.init.site import read_site, reading
 from forkpolicy.commands.init.trial import UnusableError, tried
-from forkpolicy.commands.init.writing import changed_by_people, read_texts, write_files
 from forkpolicy.commands.shared.parsers import add_settings
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError, Diagnostic, UsageError, printable
+from forkpolicy.replaced_files import read_texts, write_files
 from forkpolicy.settings import DEFAULT_PATH
 from forkpolicy.tables.names import parse_host_pattern
 
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.write and kept and not arguments.replace:
         raise ConfigError([_changed(place.directory / name) for name in kept])
     if arguments.write:
-        _print(["", *write_files(place.directory, files, there)])
+        _print(["", *write_files(place.directory, files, there, "init")])
     steps = Steps(site, place, shrinks=shrinks)
     again = _again(arguments) + (" --replace" if kept else "")
     _print(showing.show_next(steps, files, there, written=arguments.write, again=again))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.commands.init.policy_text import DOMAINS_FILE, NETWORKS_FILE, policy_text
+from forkpolicy.commands.init.sealing import sealed
 from forkpolicy.commands.init.settings_text import POLICY, settings_text
-from forkpolicy.commands.init.writing import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.init.writing import difference
 from forkpolicy.errors import printable
+from forkpolicy.replaced_files import difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.commands.init.policy_text import TABLES
-from forkpolicy.commands.init.writing import MODE
 from forkpolicy.errors import EXIT_CONFIG, CannotWriteError, Diagnostic, ForkpolicyError
 from forkpolicy.postfix.postconf import PostconfError, change
+from forkpolicy.replaced_files import MODE
 from forkpolicy.tables.format import SUFFIX
 
 if TYPE_CHECKING:

@@ -1,14 +1,13 @@
-"""The draft's files on disk: read as they are, compared, and written one by one, each completely or not at all.
+"""An operator's files on disk: read as they are, compared, and written one by one, each completely or not at all.
 
-A file that is replaced is kept next to it as NAME.before-init. Raises CannotWriteError; what was written before stays,
-and a second run writes the rest.
+A file that is replaced is kept next to it as NAME.before-BY, where BY names the command. Raises CannotWriteError: what
+was written before stays, and a second run writes the rest.
 """
 
 from __future__ import annotations
 
 import difflib
 import errno
-import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-# `init` replaces a file by itself only while this line is true of all that is above it.
-_SEAL: Final = "# As delivered; forkpolicy init may replace this file while this is its digest: "
 # Of a new file.
 MODE: Final = 0o644
 
@@ -37,7 +34,7 @@ def read_texts(directory: Path, names: Iterable[str]) -> dict[str, str]:
             continue
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            hint = "run init as a user who may read it, or name another place with -c"
+            hint = "run this as a user who may read it, or name another place"
             raise ConfigError([Diagnostic(str(path), 0, 0, f"cannot be read: {why}", hint=hint)]) from error
     return texts
 
@@ -63,30 +60,7 @@ def difference(path: Path, old: str | None, new: str) -> str:
     return text.rstrip("\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def sealed(text: str) -> str:
-    """A text with a last line by which it is known to be as it was delivered."""
-    return f"{text}{_SEAL}{_digest(text)}\n"
-
-
-def changed_by_people(files: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """The files that the draft would replace although they are neither as delivered nor the begin of the draft."""
-    return [
-        name
-        for name, text in files.items()
-        if name in there and not _is_sealed(there[name]) and not text.startswith(there[name].rstrip("\n"))
-    ]
-
-
-def _is_sealed(text: str) -> bool:
-    body, seal, digest = text.rpartition(_SEAL)
-    return bool(seal) and digest.strip() == _digest(body)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def write_files(directory: Path, files: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+def write_files(directory: Path, files: Mapping[str, str], there: Mapping[str, str], by: str) -> list[str]:
     """Write what differs; what was done, in words. Raises CannotWriteError."""
     done: list[str] = []
     for name, text in files.items():
@@ -95,8 +69,8 @@ def write_files(directory: Path, files: Mapping[str, str], there: Mapping[str, s
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            kept = _keep(path) if name in there else None
-            _replace(path, text)
+            kept = _keep(path, by) if name in there else None
+            _replace(path, text, by)
         except OSError as error:
             where, why = error.filename or path, (error.strerror or str(error)).lower()
             written = f" ({'; '.join(done)})" if done else ""
@@ -106,10 +80,10 @@ def write_files(directory: Path, files: Mapping[str, str], there: Mapping[str, s
     return done
 
 
-def _keep(path: Path) -> Path:
+def _keep(path: Path, by: str) -> Path:
     """A copy of a file under a name that was free."""
     number = 1
-    while os.path.lexists(kept := path.with_name(f"{path.name}.before-init{f'.{number}' if number > 1 else ''}")):
+    while os.path.lexists(kept := path.with_name(f"{path.name}.before-{by}{f'.{number}' if number > 1 else ''}")):
         number += 1
     shutil.copy2(path, kept)
     with suppress(PermissionError):
@@ -117,13 +91,13 @@ def _keep(path: Path) -> Path:
     return kept
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, by: str) -> None:
     """Written next to it, synced, renamed: readers see the old file or the new one."""
     found = path.stat() if path.exists() else None
     # What a symbolic link names is replaced, not the link.
     path = path.resolve()
     # One name: what a run that was killed has left is replaced, too.
-    new = path.with_name(f".{path.name}.init")
+    new = path.with_name(f".{path.name}.{by}")
     new.unlink(missing_ok=True)
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:

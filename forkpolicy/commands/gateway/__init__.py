@@ -1,0 +1,1 @@
+"""`forkpolicy gateway`: sets up a smart relay in front of a mail server, and checks it."""

@@ -1,0 +1,82 @@
+"""`forkpolicy gateway setup`: Postfix, rspamd and forkpolicy as the domains file says; written with `--write`.
+
+Exit status 0: done, or nothing to do; 1: there are differences, and nothing was written; 73 and 78 as everywhere.
+Raises ConfigError, CannotWriteError, UsageError.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
+from forkpolicy.gateway.setup.draft import Draft, draft
+from forkpolicy.gateway.setup.place import GatewayPlace
+from forkpolicy.postfix.postconf import PostconfError
+from forkpolicy.replaced_files import difference, write_files
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+_DEFAULT = GatewayPlace()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    add = parser.add_argument
+    add("--domains", metavar="FILE", help=f"the domains file (default: {_DEFAULT.domains})")
+    add("--postfix", metavar="DIR", default=_DEFAULT.postfix, help="Postfix's configuration (default: %(default)s)")
+    add("--rspamd", metavar="DIR", default=_DEFAULT.rspamd, help="rspamd's configuration (default: %(default)s)")
+    add("--forkpolicy", metavar="DIR", default=_DEFAULT.forkpolicy, help="forkpolicy's (default: %(default)s)")
+    add("--write", action="store_true", help="write the files; those that they replace are kept as NAME.before-gateway")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draft, show, and write if asked."""
+    place = GatewayPlace(postfix=arguments.postfix, rspamd=arguments.rspamd, forkpolicy=arguments.forkpolicy)
+    try:
+        made = draft(place if arguments.domains is None else _with_domains(place, arguments.domains))
+    except PostconfError as error:
+        raise UsageError(str(error)) from error
+    for warning in made.warnings:
+        print(warning)
+    if not any(made.changed(directory) for directory in made.files):
+        print(f"nothing to do: everything is as {len(made.domains)} domains need it")
+        return EXIT_DONE
+    if not arguments.write:
+        _show(made)
+        print("nothing is written; the same command with --write writes it")
+        return EXIT_NO
+    steps = list(_steps(made, place))
+    for directory, files in made.files.items():
+        for done in write_files(Path(directory), files, made.there[directory], "gateway"):
+            print(done)
+    print("next:")
+    for step in steps:
+        print(f"    {step}")
+    return EXIT_DONE
+
+
+def _with_domains(place: GatewayPlace, path: str) -> GatewayPlace:
+    return place.with_domains(str(Path(path).absolute()))
+
+
+def _show(made: Draft) -> None:
+    for directory, files in made.files.items():
+        for name, text in files.items():
+            shown = difference(Path(directory) / name, made.there[directory].get(name), text)
+            if shown:
+                print(shown)
+
+
+def _steps(made: Draft, place: GatewayPlace) -> Iterator[str]:
+    """The commands that make what was written count."""
+    if made.changed(place.forkpolicy):
+        yield "forkpolicy-compile"
+        yield "forkpolicy check && forkpolicy reload"
+    if made.changed(place.rspamd):
+        yield "rspamadm configtest && systemctl restart rspamd"
+    if made.changed(place.postfix):
+        yield "postfix check && postfix reload"
+    yield "forkpolicy gateway setup    # says that there is nothing to do"
