@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Store:
     """`forkpolicy held serve` below `base`. `more`: lines of [store] in gateway.toml. `others`: further sections."""
 
-    def __init__(self, base: Path, more: str = "", others: str = "", room: str = "1K") -> None:
+    def __init__(self, base: Path, more: str = "", others: str = "", room: str = "1K", mail_log: str = "") -> None:
         self.base = base
         self.sockets = base / "private"
         self.path = base / "held"
@@ -29,8 +29,8 @@ class Store:
             # Where nobody listens.
             others += '\n[release]\nsmtp = "127.0.0.1:1"\n'
         self.settings.write_text(
-            f'[store]\npath = "held"\nsockets = "private"\napi = "api.sock"\npolicy = "private/policy"\nmail_log = ""\n'
-            f'min_free = "{room}"\n{more}\n{others}\n'
+            f'[store]\npath = "held"\nsockets = "private"\napi = "api.sock"\npolicy = "private/policy"\n'
+            f'mail_log = "{mail_log}"\nmin_free = "{room}"\n{more}\n{others}\n'
         )
         self.process: subprocess.Popen[str] | None = None
 
