@@ -12,13 +12,17 @@ AT_ONCE := -n auto --maxprocesses 4 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint man completion loadtest bench sanitize deb image lock release-check postfix servers clean
+.PHONY: help demo gateway test test-all lint man completion loadtest bench sanitize deb image lock release-check postfix servers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1:/p' Makefile | column -t -s: 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict; on a terminal with a console
 	@$(BIN)/python -m loadtest demo
+
+gateway: $(VENV)/.installed-dev ## as root: a whole gateway on loopback with a backend, to send mail to; asks before it installs Postfix and rspamd
+	@sh loadtest/gateway.sh
+	@$(BIN)/python -m loadtest gateway
 
 test: $(VENV)/.installed-dev postfix servers ## every test; as root it installs the servers that they need
 ifdef PYTEST_ARGS

@@ -9,6 +9,10 @@ from loadtest.errors import SetupError, VerdictError
 
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
+    "gateway": (
+        "loadtest.commands.gateway",
+        "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",
+    ),
     "demo": ("loadtest.commands.demo", "the founding use case, each verdict explained"),
     "bench": ("loadtest.commands.bench", "CPU per request of one worker, next to bare echo servers and earlier builds"),
     "latency": (

@@ -144,6 +144,12 @@ class PrivatePostfix:
         if died:
             raise SetupError("a program of the private Postfix died: " + "\n".join(died))
 
+    def flush(self) -> None:
+        """Have mail that was put off tried again now, postqueue(1)."""
+        postqueue = shutil.which("postqueue", path=_search_path())
+        assert postqueue, "missing() has been asked before"
+        subprocess.run([postqueue, "-c", self.etc, "-f"], check=True, timeout=START_TIMEOUT_S)
+
     def log_text(self) -> str:
         """The whole log so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

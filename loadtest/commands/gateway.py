@@ -1,0 +1,105 @@
+"""`gateway`: a whole gateway on loopback, to look at. `make gateway` runs this.
+
+It says where to send mail, and three commands that send some; on a terminal it stays until Ctrl-C, else it ends after
+its own three mails. Raises SetupError.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import smtplib
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from loadtest.errors import SetupError
+from loadtest.servers.gateway_site import DOMAINS, USERS, GatewaySite
+from loadtest.servers.postfix import traversable_directory
+from loadtest.servers.rspamd import SPAM_WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DATABASE: Final = Path("build/rspamd")
+_CLIENT: Final = "203.0.113.9"
+_VERIFIED_S: Final = 30.0
+_HELD_S: Final = 10.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Start it, send three mails, wait. Status 1 where one of them was not decided as it is to be."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest gateway", description=__doc__)
+    parser.parse_args(argv)
+    _DATABASE.mkdir(parents=True, exist_ok=True)
+    print(
+        "starting Postfix twice, rspamd (its first start takes up to two minutes), forkpolicy and the store", flush=True
+    )
+    with traversable_directory() as base, GatewaySite(base, _DATABASE) as site:
+        wrong = sum(not _as_expected(site, *each) for each in _mails())
+        _show(site)
+        if sys.stdin.isatty():
+            print("Ctrl-C ends all of it.")
+            with suppress(KeyboardInterrupt):
+                signal.pause()
+    return 1 if wrong else 0
+
+
+def _mails() -> list[tuple[str, str, str, int, bool]]:
+    """What, sender, text, the reply that is expected, and whether it is to be held."""
+    return [
+        ("a plain mail", "news@example.org", "hello", 250, False),
+        ("mail from outside as one of our domains", "boss@example.com", "pay this", 554, False),
+        ("spam", "spam@example.org", SPAM_WORD, 250, True),
+    ]
+
+
+def _as_expected(site: GatewaySite, what: str, sender: str, text: str, expected: int, to_hold: bool) -> bool:
+    deadline = time.monotonic() + _VERIFIED_S
+    while (reply := _send(site, sender, text, what))[0] == 450:
+        # "Address verification in progress": smtpd(8) itself has waited some seconds for the backend.
+        if time.monotonic() > deadline:
+            raise SetupError(f"the backend verifies no recipient: {reply[1]}")
+    print(f"{what}: {reply[0]} {reply[1]}")
+    return reply[0] == expected and (not to_hold or _is_held(site, what))
+
+
+def _is_held(site: GatewaySite, subject: str) -> bool:
+    deadline = time.monotonic() + _HELD_S
+    while time.monotonic() < deadline:
+        if subject in site.store.ask("list").stdout:
+            return True
+    return False
+
+
+def _send(site: GatewaySite, sender: str, text: str, subject: str) -> tuple[int, str]:
+    with smtplib.SMTP("127.0.0.1", site.postfix.port, timeout=60) as session:
+        session.ehlo()
+        session.docmd("XCLIENT", f"ADDR={_CLIENT} NAME=mail.example.org")
+        session.ehlo()
+        session.mail(sender)
+        code, words = session.rcpt(f"{USERS[0]}@{DOMAINS[0]}")
+        if code == 250:
+            code, words = session.data(f"From: <{sender}>\r\nSubject: {subject}\r\n\r\n{text}\r\n".encode())
+        return code, words.decode(errors="replace")
+
+
+def _show(site: GatewaySite) -> None:
+    """Where to look, and three commands."""
+    users = ", ".join(f"{user}@{domain}" for domain in DOMAINS for user in USERS)
+    swaks = f"swaks --server 127.0.0.1:{site.postfix.port} --to {USERS[0]}@{DOMAINS[0]} --xclient-addr {_CLIENT}"
+    held = f"{Path(sys.executable).with_name('forkpolicy')} held -c {site.store.settings}"
+    print(f"""
+mail to {users}: port {site.postfix.port}
+    {swaks} --from news@example.org
+    {swaks} --from boss@{DOMAINS[0]}
+    {swaks} --from spam@example.org --body {SPAM_WORD}
+delivered mail: {site.backend.mailboxes}
+held mail:
+    {held} list
+    {held} show 1
+    {held} release 1
+    {held} ledger
+logs: {site.postfix.log}, {site.policy.log}, {site.rspamd.log}""", flush=True)  # fmt: skip

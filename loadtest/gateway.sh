@@ -1,0 +1,15 @@
+# Ask before Debian's Postfix and rspamd are installed for `make gateway`, where one is missing. Nothing of the system is
+# started: tests/servers.sh has how. Without a terminal nothing is asked and nothing installed.
+export PATH="$PATH:/usr/sbin:/sbin"
+missing=
+command -v postconf >/dev/null || missing="$missing postfix"
+command -v rspamd >/dev/null || missing="$missing rspamd"
+[ "$missing" ] || exit 0
+if [ ! -t 0 ]; then
+    echo "missing:$missing; as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+printf 'Install%s from Debian, without starting a service? [y/N] ' "$missing"
+read -r answer
+case $answer in [yY]*) ;; *) exit 1 ;; esac
+sh tests/postfix/install.sh && sh tests/servers.sh

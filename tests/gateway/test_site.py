@@ -1,0 +1,189 @@
+"""The whole gateway: mail through real Postfix, rspamd, policy server, store and backend, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import smtplib
+import time
+from pathlib import Path
+
+import pytest
+
+from loadtest.servers import rspamd
+from loadtest.servers.gateway_site import FRIEND, GatewaySite
+from loadtest.servers.postfix import missing, traversable_directory
+from tests.process.waiting import eventually
+
+pytestmark = [
+    pytest.mark.skipif(bool(missing() or rspamd.missing()), reason=missing() or rspamd.missing() or "both are there"),
+    pytest.mark.timeout(400),  # the first start of rspamd
+]
+
+DATABASE = Path(__file__).parents[2] / "build" / "rspamd"
+DEADLINE_S = 40
+
+
+@pytest.fixture(scope="module")
+def site():
+    """All of it, once for this file."""
+    DATABASE.mkdir(parents=True, exist_ok=True)
+    with traversable_directory() as base, GatewaySite(base, DATABASE) as running:
+        for user in ("alice", "bob", "carol"):
+            eventually(lambda user=user: send(running, f"probe@{FRIEND}", [user])[user][0] == 250, DEADLINE_S)
+        yield running
+
+
+def send(site, sender, users, text="hello", subject="plain", client="203.0.113.9"):
+    """Send a mail from outside; the reply to each recipient, that to its end for those that were accepted."""
+    replies = {}
+    with smtplib.SMTP("127.0.0.1", site.postfix.port, timeout=60) as session:
+        session.ehlo()
+        session.docmd("XCLIENT", f"ADDR={client} NAME=mail.example.org")
+        session.ehlo()
+        code, text_of_mail = session.mail(sender)
+        if code != 250:
+            return dict.fromkeys(users, (code, text_of_mail))
+        for user in users:
+            replies[user] = session.rcpt(f"{user}@example.com")
+        accepted = [user for user in users if replies[user][0] == 250]
+        if accepted:
+            head = f"From: <{sender}>\r\nTo: <{users[0]}@example.com>\r\nSubject: {subject}\r\n"
+            end = session.data(f"{head}Message-ID: <{time.monotonic_ns()}@example.org>\r\n\r\n{text}\r\n".encode())
+            replies.update(dict.fromkeys(accepted, end))
+    return replies
+
+
+def held(site, *words):
+    """What is held, as `forkpolicy held list` says."""
+    done = site.store.ask("list", "--json", *words)
+    return json.loads(done.stdout)["rows"] if done.returncode == 0 else []
+
+
+def with_subject(site, subject, user):
+    """Mails with a subject that were delivered to a user."""
+    return [each for each in site.backend.mails(user) if f"Subject: {subject}".encode() in each]
+
+
+def held_with(site, subject):
+    """Recipients for whom a mail with that subject is held."""
+    return sorted(each["recipient"].partition("@")[0] for each in held(site) if each["subject"] == subject)
+
+
+def test_a_plain_mail_arrives_for_each_recipient(site):
+    """Nothing of it is held."""
+    assert send(site, "news@example.org", ["alice", "bob"], subject="to-both")["bob"][0] == 250
+    for user in ("alice", "bob"):
+        eventually(lambda user=user: with_subject(site, "to-both", user), DEADLINE_S)
+    assert held_with(site, "to-both") == []
+
+
+def test_a_forged_mail_is_refused_in_front(site):
+    """From one of our domains to one of our domains, from outside: the founding rule, before any verification."""
+    code, text = send(site, "boss@example.com", ["alice"])["alice"]
+    assert (code, b"Authentication required" in text) == (554, True)
+
+
+def test_an_unknown_recipient_is_refused_with_the_backends_word(site):
+    """550 as soon as the backend was asked."""
+    eventually(lambda: send(site, "news@example.org", ["nobody"])["nobody"][0] == 550, DEADLINE_S)
+
+
+def test_spam_is_held_for_each_recipient(site):
+    """Accepted, delivered to none, listed for both, with the scanner's words."""
+    assert send(site, "spam@example.org", ["alice", "bob"], rspamd.SPAM_WORD, "spam-both")["alice"][0] == 250
+    eventually(lambda: held_with(site, "spam-both") == ["alice", "bob"], DEADLINE_S)
+    row = next(each for each in held(site) if each["subject"] == "spam-both")
+    assert row["cause"] == "spam"
+    assert row["client_address"] == "203.0.113.9"
+
+
+def test_a_welcome_counts_for_its_user_only(site):
+    """Spam of a sender that is vouched for goes on to alice, who welcomes it, and stays for bob; without a reload."""
+    (site.lists / "user-welcome").write_text(f"alice@example.com news@{FRIEND}\n")
+    compile_lists(site.policy)
+    eventually(lambda: goes_on(site, f"news@{FRIEND}"), DEADLINE_S)
+    send(site, f"news@{FRIEND}", ["alice", "bob"], rspamd.SPAM_WORD, "welcome-one")
+    eventually(lambda: with_subject(site, "welcome-one", "alice"), DEADLINE_S)
+    assert held_with(site, "welcome-one") == ["bob"]
+    assert not with_subject(site, "welcome-one", "bob")
+    # Anybody can write that sender in an envelope: without SPF it is not welcome.
+    (site.lists / "user-welcome").write_text("alice@example.com news@forged.example.org\n")
+    compile_lists(site.policy)
+    send(site, "news@forged.example.org", ["alice"], rspamd.SPAM_WORD, "welcome-forged")
+    eventually(lambda: held_with(site, "welcome-forged") == ["alice"], DEADLINE_S)
+
+
+def compile_lists(policy):
+    """What the console's unit does when a list changes."""
+    policy.compile("user_welcome", "user_block")
+
+
+def goes_on(site, sender):
+    """Whether a welcome is in force: workers load a table within a second."""
+    send(site, sender, ["alice"], rspamd.SPAM_WORD, "welcome-probe")
+    return bool(with_subject(site, "welcome-probe", "alice"))
+
+
+def test_a_release_delivers_one_copy_to_one_recipient(site):
+    """With the Received of its arrival and without the scanner's headers; six clicks deliver one."""
+    send(site, "shop@example.org", ["alice", "bob"], rspamd.SPAM_WORD, "release-one")
+    eventually(lambda: held_with(site, "release-one") == ["alice", "bob"], DEADLINE_S)
+    row = next(
+        each for each in held(site) if (each["subject"], each["recipient"]) == ("release-one", "alice@example.com")
+    )
+    for _ in range(6):
+        site.store.ask("release", str(row["id"]))
+    eventually(lambda: with_subject(site, "release-one", "alice"), DEADLINE_S)
+    eventually(lambda: [each for each in held(site, "--state", "delivered") if each["id"] == row["id"]], DEADLINE_S)
+    (mail,) = with_subject(site, "release-one", "alice")
+    assert b"203.0.113.9" in mail
+    assert b"\nX-Spam" not in mail
+    assert held_with(site, "release-one") == ["bob"]
+    assert not with_subject(site, "release-one", "bob")
+
+
+def test_a_dead_scanner_defers(site):
+    """451 at once, and nothing is delivered unscanned."""
+    site.rspamd.stop()
+    try:
+        code, _ = send(site, "news@example.org", ["alice"], subject="unscanned")["alice"]
+        assert code in (421, 451)
+    finally:
+        site.rspamd.start()
+    assert not with_subject(site, "unscanned", "alice")
+
+
+def test_mail_waits_for_a_store_that_is_away(site):
+    """It stays in Postfix's queue, and is held once the store is back."""
+    site.store.end()
+    try:
+        assert send(site, "spam@example.org", ["carol"], rspamd.SPAM_WORD, "store-away")["carol"][0] == 250
+        eventually(lambda: deferred(site), DEADLINE_S)
+    finally:
+        site.store.start()
+    site.postfix.flush()
+    eventually(lambda: held_with(site, "store-away") == ["carol"], DEADLINE_S)
+
+
+def deferred(site):
+    """Whether a delivery to the store was put off."""
+    return any("lmtp" in line and "status=deferred" in line for line in site.postfix.log_text().splitlines())
+
+
+def test_a_killed_store_loses_nothing(site):
+    """Thirty spam mails to two, while the store is killed five times: sixty copies are held, the ledger is whole."""
+    for number in range(30):
+        send(site, "spam@example.org", ["alice", "bob"], rspamd.SPAM_WORD, f"killed-{number}")
+        if number % 6 == 5:
+            site.store.end(signal.SIGKILL)
+            site.store.start()
+            site.postfix.flush()
+    wanted = [f"killed-{number}" for number in range(30)]
+
+    def copies():
+        return sum(each["subject"] in wanted for each in held(site, "--most", "500"))
+
+    eventually(lambda: copies() == 60, DEADLINE_S)
+    done = site.store.ask("ledger")
+    assert done.returncode == 0, done.stdout
