@@ -25,13 +25,15 @@ class Taken(NamedTuple):
 
 
 class NextServer:
-    """Speaks SMTP on a port of 127.0.0.1. `replies`: what RCPT gets, by address; `offers`: its extensions; `at_dot`: is
-    called with a whole mail before the 250. `taken` grows, and `arrived` says so. Use as a context manager.
+    """Speaks SMTP on a port of 127.0.0.1. Use as a context manager.
+
+    `replies`: what RCPT gets, by address; `offers`: its extensions; `hangs_up`: after a 5xx; `at_dot`: is called with a
+    whole mail before the 250. `taken` grows, and `arrived` says so.
     """
 
     def __init__(self, port: int = 0, offers: tuple[str, ...] = _OFFERS) -> None:
         self.replies: dict[str, str] = {}
-        self.offers, self.taken = offers, []
+        self.offers, self.taken, self.hangs_up = offers, [], False
         self.at_dot: Callable[[Taken], None] = lambda _: None
         self.arrived = threading.Condition()
         self._server = _Server(("127.0.0.1", port), _Session)
@@ -85,7 +87,7 @@ class _Session(socketserver.StreamRequestHandler):
                 self._take(server, mail, recipient)
                 continue
             self._say(reply)
-            if verb == "QUIT":
+            if verb == "QUIT" or (server.hangs_up and reply.startswith("5")):
                 return
 
     def _take(self, server, mail, recipient):

@@ -123,6 +123,18 @@ def test_later_keeps_the_mail_and_tries_again(store, controller, status):
     wait_for(lambda: not files_of(store))
 
 
+def test_one_that_is_put_off_does_not_stop_the_others(store, controller):
+    """404 for one mail, for ever: those behind it are learnt."""
+    controller.status = 404
+    ask(store.api, DeleteHeld(ALL, (1,), "alice", learn=True))
+    learnt(store)
+    controller.status = 200
+    with LmtpClient(store.sockets / "store-spam") as client:
+        client.send("n@example.org", ["bob@example.com"], MAIL + b"2\r\n", "second")
+    ask(store.api, DeleteHeld(ALL, (2,), "bob", learn=True))
+    assert wait_for(lambda: store.rows("SELECT 1 FROM learning WHERE message = 2 AND state = 'learnt'"))
+
+
 def test_nobody_listens_is_later(store, controller):
     """A scanner that is away: the wish stays."""
     controller.server.socket.close()

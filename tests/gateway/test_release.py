@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -237,8 +238,11 @@ def test_the_log_is_rotated_between_sent_and_delivered(site):
     wait_for(lambda: queue_is_empty(site.postfix))
 
 
-def test_the_log_says_it_while_the_store_is_down(site):
-    """Killed with a copy `sent`; the next server takes it, the log is rotated: the next start finds it out."""
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_log_says_it_while_the_store_is_down(site, compressed):
+    """Killed with a copy `sent`; the next server takes it, the log is rotated, and compressed as `postfix logrotate`
+    does it: the next start finds it out.
+    """
     site.backend.replies["alice@example.com"] = "450 4.2.0 Later"
     deliver(site.store, "alice@example.com")
     release(site.store, 1)
@@ -247,7 +251,9 @@ def test_the_log_says_it_while_the_store_is_down(site):
     site.backend.replies.clear()
     site.backend.wait_for(1)
     wait_for(lambda: queue_is_empty(site.postfix))
-    rotate(site.postfix)
+    renamed = rotate(site.postfix)
+    if compressed:
+        subprocess.run(["gzip", renamed], check=True)
     site.store.start()
     state_of(site.store, 1, "delivered")
     assert len(site.backend.taken) == 1
@@ -285,6 +291,27 @@ def test_one_bad_mail_does_not_stop_the_others(tmp_path):
         assert "Never" in state_of(store, 2, "held").backend_reply
         assert "missing" in state_of(store, 3, "held").backend_reply
         assert state_of(store, 1, "releasing").backend_reply == "451 4.3.0 Not now"
+
+
+def test_what_cannot_be_sent_leaves_no_half_mail_behind(tmp_path):
+    """A mail that needs SMTPUTF8, a server without it: it waits, and the next mail of the same session is sent."""
+    with NextServer(offers=("SIZE", "DSN")) as backend, direct(tmp_path, backend.port, retry_s=3600) as store:
+        deliver(store, "josé@example.com", "bob@example.com")
+        release(store, 1, 2)
+        state_of(store, 2, "sent")
+        assert "SMTPUTF8" in state_of(store, 1, "releasing").backend_reply
+        assert len(backend.taken) == 1
+
+
+def test_a_refusal_counts_where_the_server_hangs_up(tmp_path):
+    """550, and the connection is closed before RSET: held with the words, not sent again and again."""
+    with NextServer() as backend, direct(tmp_path, backend.port) as store:
+        backend.replies["alice@example.com"] = "550 5.1.1 Go away"
+        backend.hangs_up = True
+        deliver(store, "alice@example.com")
+        release(store, 1)
+        wait_for(lambda: ask(store.api, ShowHeld(ALL, 1)).row.backend_reply)
+        assert state_of(store, 1, "held").backend_reply == "550 5.1.1 Go away"
 
 
 def test_released_mail_asks_for_no_bounce_and_passed_mail_keeps_its_wishes(tmp_path):

@@ -61,9 +61,11 @@ class Answering:
         expiring: Expiring,
         troubles: Troubles,
         start: int,
+        least_free_bytes: int,
     ) -> None:
         self._files, self._database, self._start = files, database, start
-        self._outbox, self._learning, self._expiring, self._troubles = outbox, learning, expiring, troubles
+        self._status = partial(status, files=files, troubles=troubles, least_free_bytes=least_free_bytes)
+        self._outbox, self._learning, self._expiring = outbox, learning, expiring
 
     async def answer(self, command: Command) -> Reply:
         """The reply to any command but ReadMail."""
@@ -84,7 +86,7 @@ class Answering:
             case Ledger():
                 return await ledger(self._database, self._files, self._start)
             case StoreStatus():
-                return await self._database.read(partial(status, files=self._files, troubles=self._troubles))
+                return await self._database.read(self._status)
         return Refused("invalid", f"{type(command).__name__} has no reply of its own")
 
     async def mail_path(self, command: ReadMail) -> Path:

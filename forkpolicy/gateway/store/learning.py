@@ -31,6 +31,9 @@ _TIMEOUT_S: Final = 30.0
 _LATER_S: Final = 300.0
 _DAY_S: Final = 86_400.0
 _AT_ONCE: Final = 50
+# Of those that were put off, tried in one round.
+_MOST_LATER: Final = 1000
+_MOST_PUT_OFF: Final = 3
 _MOST_BYTES: Final = 1 << 16
 _PART: Final = "learning"
 # By the status of rspamd's controller.
@@ -83,19 +86,28 @@ class Learning:
                 await asyncio.wait_for(self._woken.wait(), _LATER_S)
 
     async def _round(self) -> None:
-        last, words = 0, ""
-        while lessons := await self._database.read(partial(_wanted, after=last)):
-            last = lessons[-1].id
-            for each in lessons:
-                if self._is_ending:
-                    return
-                state, words = await asyncio.to_thread(self._learn, each)
-                await self._note(each, state, words)
-                if state == "later":
-                    # It says the same of every other one.
-                    self._troubles.note(_PART, f"{self._settings.controller}: {words}")
-                    return
-        self._troubles.clear(_PART)
+        # What was put off is last, so that it keeps nothing else from being learnt.
+        later = await self._database.read(partial(_wanted, state="later", most=_MOST_LATER))
+        while lessons := await self._database.read(partial(_wanted, state="wanted", most=_AT_ONCE)):
+            if not await self._learn_all(lessons):
+                return
+        if await self._learn_all(later):
+            self._troubles.clear(_PART)
+
+    async def _learn_all(self, lessons: list[Lesson]) -> bool:
+        """Whether the scanner learns now: it does not when it puts off one mail after the other."""
+        put_off = 0
+        for each in lessons:
+            if self._is_ending:
+                return False
+            state, words = await asyncio.to_thread(self._learn, each)
+            await self._note(each, state, words)
+            put_off = put_off + 1 if state == "later" else 0
+            if put_off:
+                self._troubles.note(_PART, f"{self._settings.controller}: {words}")
+            if put_off == _MOST_PUT_OFF:
+                return False
+        return not put_off
 
     async def _note(self, lesson: Lesson, state: str, words: str) -> None:
         if state == "later" and time.time() - lesson.wanted_s > self._give_up_s:
@@ -142,10 +154,10 @@ def _words(body: bytes) -> str:
     return "".join(each if each.isprintable() else " " for each in text)[:200].strip()
 
 
-def _wanted(connection: sqlite3.Connection, after: int) -> list[Lesson]:
+def _wanted(connection: sqlite3.Connection, state: str, most: int) -> list[Lesson]:
     question = """SELECT learning.id, class, digest, at_s FROM learning JOIN message ON message.id = learning.message
-      WHERE state IN ('wanted', 'later') AND learning.id > ? ORDER BY learning.id LIMIT ?"""
-    return [Lesson(*row) for row in connection.execute(question, (after, _AT_ONCE))]
+      WHERE state = ? ORDER BY learning.id LIMIT ?"""
+    return [Lesson(*row) for row in connection.execute(question, (state, most))]
 
 
 def _noted(connection: sqlite3.Connection, lesson: Lesson, state: str, words: str) -> None:

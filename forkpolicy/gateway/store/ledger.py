@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.queries import NEEDED, count_by
 from forkpolicy.gateway.store_messages import STATES, LedgerReply, StatusReply
+from forkpolicy.sizes import size_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,7 +69,7 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [f"held.db: {each}" for each in found]
 
 
-def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles) -> StatusReply:
+def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles, least_free_bytes: int) -> StatusReply:
     """What the store has, and how it does."""
     held = count_by(
         connection,
@@ -78,7 +79,9 @@ def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles)
     releasing, oldest_s = connection.execute(
         "SELECT count(*), min(changed_s) FROM held WHERE state = 'releasing'"
     ).fetchone()
-    sizes = f"SELECT max(size_bytes) AS size FROM message WHERE {NEEDED} GROUP BY digest"  # noqa: S608 - texts of ours
+    sizes = f"SELECT max(size_bytes) AS size FROM message WHERE id IN {NEEDED} GROUP BY digest"  # noqa: S608 - texts of ours
     (stored,) = connection.execute(f"SELECT coalesce(sum(size), 0) FROM ({sizes})").fetchone()  # noqa: S608
     learnt = count_by(connection, "SELECT state, count(*) FROM learning WHERE state != 'wanted' GROUP BY state")
-    return StatusReply(held, releasing, oldest_s, stored, files.free_bytes(), learnt, troubles.all())
+    free = files.free_bytes()
+    full = () if free >= least_free_bytes else (f"room: {size_text(free)} are left: mail is answered 452 and waits",)
+    return StatusReply(held, releasing, oldest_s, stored, free, learnt, troubles.all() + full)

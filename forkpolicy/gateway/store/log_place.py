@@ -1,14 +1,19 @@
 """Whole lines of a log that is renamed or cut now and then, from the place where the last process stopped.
 
 A place is an inode, an offset and a digest of the first bytes of the file: inode numbers are reused. A file that was
-renamed to a name beginning with the log's is read to its end first; compressed ones are not. Raises OSError.
+renamed to a name beginning with the log's is read to its end first, also one that gzip has compressed since: `postfix
+logrotate` does that within a second. Raises OSError.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import shutil
+import tempfile
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -67,6 +72,8 @@ class LogReader:
             for path in self._candidates():
                 if _is_at(path, start):
                     return self._open_at(path, start[1])
+                if path.suffix == ".gz" and (plain := _uncompressed(path, start)):
+                    return self._use(plain, start[1])
         # Of a place that is gone: all of the log. Of no place: what comes from now on.
         at_end = start is None and self._is_first
         try:
@@ -81,11 +88,15 @@ class LogReader:
         return [each for each in (self._path, *renamed) if each.is_file()]
 
     def _open_at(self, path: Path, offset: int) -> bool:
-        self.close()
         try:
-            self._file = path.open("rb")
+            return self._use(path.open("rb"), offset)
         except FileNotFoundError:
+            self.close()
             return False
+
+    def _use(self, file: BinaryIO, offset: int) -> bool:
+        self.close()
+        self._file = file
         self._offset, self._head, self._is_first, self._replaced_s = offset, b"", False, None
         self._first_bytes()
         return True
@@ -120,6 +131,24 @@ class LogReader:
             return now.st_size < self._offset
         self._replaced_s = self._replaced_s or time.monotonic()
         return time.monotonic() - self._replaced_s >= _GRACE_S
+
+
+def _uncompressed(path: Path, start: tuple[int, int, str]) -> BinaryIO | None:
+    """What a compressed log has, in a file without a name, where it is the one of a place."""
+    length = int(start[2].partition(":")[0])
+    try:
+        with gzip.open(path, "rb") as packed:
+            head = packed.read(length)
+            if _digest(head) != start[2]:
+                return None
+            plain = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open as long as it is read
+            plain.write(head)
+            shutil.copyfileobj(packed, plain)
+            plain.flush()
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        # Another program's, or on its way.
+        return None
+    return plain
 
 
 def _digest(head: bytes) -> str:

@@ -36,6 +36,7 @@ _LOOK_S: Final = 0.5
 _PLACE_S: Final = 60.0
 # Lines that may be about a copy whose queue id is not yet known here: the reply is on its way.
 _MOST_UNKNOWN: Final = 10_000
+_UNKNOWN_S: Final = 120.0
 _PART: Final = "mail log"
 _STATUS: Final = re.compile(r"(\w+)(?: \((.*)\))?")
 _REFUSED: Final = ("bounced", "expired", "undeliverable")
@@ -72,7 +73,8 @@ class MailLog:
 
     def __init__(self, path: str, files: MailFiles, database: Database, troubles: Troubles) -> None:
         self._path, self._files, self._database, self._troubles = path, files, database, troubles
-        self._unknown: OrderedDict[str, Outcome] = OrderedDict()
+        # With the monotonic second at which each was read.
+        self._unknown: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -125,7 +127,7 @@ class MailLog:
             if digest:
                 digests.add(digest)
             elif each.status != "waits":
-                self._unknown[each.queue_id] = each
+                self._unknown[each.queue_id] = time.monotonic(), each
         while len(self._unknown) > _MOST_UNKNOWN:
             self._unknown.popitem(last=False)
         if digests:
@@ -134,8 +136,9 @@ class MailLog:
 
     def catch_up(self, connection: sqlite3.Connection, queue_id: str) -> None:
         """Apply what the log said before the reply to the mail was known here. In the writing thread."""
-        outcome = self._unknown.pop(queue_id, None)
-        if outcome:
+        read_s, outcome = self._unknown.pop(queue_id, (0.0, None))
+        # Short queue ids come again: an old one was another mail's.
+        if outcome and time.monotonic() - read_s < _UNKNOWN_S:
             apply_outcome(connection, outcome)
 
     async def remove_files(self, digests: Iterable[str]) -> None:

@@ -81,8 +81,13 @@ class Sender:
     def _send(self, mail: Outgoing, content: bytes) -> tuple[str, str]:
         smtp = self._smtp or self._connect()
         self._smtp = smtp
-        self._command(f"MAIL FROM:<{quoted(mail.sender)}>{self._mail_options(mail, content)}", 250)
-        self._command(f"RCPT TO:<{quoted(mail.recipient)}>{self._recipient_options(mail)}", 250)
+        # Both before the first is sent: what cannot be sent must not leave half a mail behind in the session.
+        sender = f"MAIL FROM:<{quoted(mail.sender)}>{self._mail_options(mail, content)}"
+        recipient = f"RCPT TO:<{quoted(mail.recipient)}>{self._recipient_options(mail)}"
+        if any(end in sender + recipient for end in "\r\n"):
+            raise RefusedError("an address has a line end in it")
+        self._command(sender, 250)
+        self._command(recipient, 250)
         self._command("DATA", 354)
         return self._data(smtp, content)
 
@@ -130,8 +135,6 @@ class Sender:
 
     def _command(self, line: str, wanted: int) -> None:
         assert self._smtp is not None
-        if "\r" in line or "\n" in line:
-            raise RefusedError("an address has a line end in it")
         self._smtp.send(line.encode("utf-8", "surrogateescape") + b"\r\n")
         code, words = self._smtp.getreply()
         if code != wanted:
@@ -159,7 +162,11 @@ class Sender:
         assert self._smtp is not None
         if code in (421, -1):
             raise NoServerError(f"{self._server}: {_shown(code, words)}")
-        self._smtp.rset()
+        try:
+            self._smtp.rset()
+        except (smtplib.SMTPServerDisconnected, OSError):
+            # It refused and hung up: the reply counts.
+            self.close()
         if 500 <= code < 600:
             raise RefusedError(_shown(code, words))
         raise WaitError(_shown(code, words))

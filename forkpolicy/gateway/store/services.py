@@ -17,6 +17,7 @@ from forkpolicy.gateway.store.learning import Learning
 from forkpolicy.gateway.store.mail_log import MailLog
 from forkpolicy.gateway.store.outbox import Outbox
 from forkpolicy.gateway.store.troubles import Troubles
+from forkpolicy.sizes import size_bytes
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +39,16 @@ class Services:
         self.outbox = Outbox(settings.release, files, database, self._mail_log, self._troubles)
         self._learning = Learning(settings.scanner, settings.store.keep_days, files, database, self._troubles)
         self._expiring = Expiring(settings.store, files, database)
-        self.answering = Answering(files, database, self.outbox, self._learning, self._expiring, self._troubles, start)
+        self.answering = Answering(
+            files,
+            database,
+            self.outbox,
+            self._learning,
+            self._expiring,
+            self._troubles,
+            start,
+            size_bytes(settings.store.min_free),
+        )
         self._ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
