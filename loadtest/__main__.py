@@ -9,6 +9,7 @@ from loadtest.errors import SetupError, VerdictError
 
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
+    "corpus": ("loadtest.commands.corpus", "a public corpus of ham and spam through a whole gateway"),
     "gateway": (
         "loadtest.commands.gateway",
         "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",

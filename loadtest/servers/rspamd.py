@@ -114,6 +114,12 @@ class PrivateRspamd:
             path.write_text(text)
 
     @property
+    def pid(self) -> int:
+        """Its first process."""
+        assert self._process
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         """Its log."""
         return self._base / "log"
