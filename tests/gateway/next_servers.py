@@ -78,13 +78,17 @@ class _Session(socketserver.StreamRequestHandler):
                     [*(f"250-{each}" for each in ("next", *server.offers[:-1])), f"250 {server.offers[-1]}"]
                 )
             elif verb == "MAIL":
+                reply = "503 5.5.1 Nested MAIL command" if mail else reply
                 mail = line
+            elif verb == "RSET":
+                mail = ""
             elif verb == "RCPT":
                 recipient = line
                 reply = server.replies.get(line[line.index("<") + 1 : line.index(">")], reply)
             elif verb == "DATA":
                 self._say("354 go on")
                 self._take(server, mail, recipient)
+                mail = ""
                 continue
             self._say(reply)
             if verb == "QUIT" or (server.hangs_up and reply.startswith("5")):
