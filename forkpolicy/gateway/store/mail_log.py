@@ -76,19 +76,26 @@ class MailLog:
         # With the monotonic second at which each was read.
         self._unknown: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
         self._ending = asyncio.Event()
+        self._reader: LogReader | None = None
 
     def end(self) -> None:
         """Let `run` return."""
         self._ending.set()
 
-    async def run(self) -> None:
-        """Follow the log until `end`."""
+    async def open(self) -> None:
+        """Find the place to go on from: before any mail is sent on, so that no line about it is passed over."""
         if not self._path:
             return
-        reader = LogReader(self._path, await self._database.read(_place))
+        self._reader = LogReader(self._path, await self._database.read(_place))
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(reader.open)
-        await self._database.write(partial(_keep_place, place=reader.place))
+            await asyncio.to_thread(self._reader.open)
+        await self._database.write(partial(_keep_place, place=self._reader.place))
+
+    async def run(self) -> None:
+        """Follow the log until `end`."""
+        reader = self._reader
+        if reader is None:
+            return
         kept_s = time.monotonic()
         while not self._ending.is_set():
             kept_s = await self._look(reader, kept_s)

@@ -54,6 +54,7 @@ class Services:
 
     async def __aenter__(self) -> Self:
         """Begin."""
+        await self._mail_log.open()
         jobs = (self.outbox.run(), self._mail_log.run(), self._learning.run(), self._expire())
         self._tasks = [asyncio.create_task(each) for each in jobs]
         return self
