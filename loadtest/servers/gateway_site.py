@@ -167,7 +167,10 @@ class GatewaySite:
 
     def _settings(self) -> Path:
         path = self.base / "gateway.toml"
+        domains = Path(self.place.domains)
+        domains.write_text("".join(f"{each.name} {each.relay}\n" for each in self.domains))
         path.write_text(
+            f'domains = "{domains}"\n'
             f'[store]\npath = "held"\nsockets = "{self.place.queue}/private"\napi = "api.sock"\nmin_free = "1M"\n'
             f'policy = "{self.place.queue}/{self.place.policy_socket}"\nmail_log = "{self.place.mail_log}"\n'
             f'[release]\nsmtp = "{self.place.release}"\nretry_s = 1\n'

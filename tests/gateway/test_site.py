@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import smtplib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +143,39 @@ def test_a_release_delivers_one_copy_to_one_recipient(site):
     assert b"\nX-Spam" not in mail
     assert held_with(site, "release-one") == ["bob"]
     assert not with_subject(site, "release-one", "bob")
+
+
+def checked(site, *more):
+    """What `forkpolicy gateway check` says of it."""
+    where = ["-c", str(site.store.settings), "--postfix", site.place.postfix]
+    command = [sys.executable, "-m", "forkpolicy", "gateway", "check", *where, *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_check_finds_nothing_wrong(site):
+    """But that the store shares a file system with the queue, here."""
+    done = checked(site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "file system" in done.stdout
+    assert "0 errors, 1 warnings" in done.stdout
+
+
+def test_the_check_names_another_order_of_stages(site):
+    """And the rest that is wrong, in one run."""
+    main = Path(site.place.postfix) / "main.cf"
+    before = main.read_text()
+    broken = before.replace("reject_unlisted_recipient, reject_unverified_recipient, ", "")
+    broken = broken.replace("policy_context=late", "policy_context=late, X").replace(
+        "milter_default_action = tempfail", "milter_default_action = accept"
+    )
+    try:
+        main.write_text(broken.replace("address_verify_negative_refresh_time = 2m", ""))
+        done = checked(site)
+    finally:
+        main.write_text(before)
+    assert done.returncode == 1
+    for words in ("has no reject_unlisted_recipient", "has no reject_unverified_recipient", "unscanned", "= 3h"):
+        assert words in done.stdout
 
 
 def test_a_dead_scanner_defers(site):

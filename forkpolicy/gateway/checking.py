@@ -1,0 +1,173 @@
+"""`gateway check`: a Postfix, its store and its files, next to what a gateway needs. Asks postconf(1) and the store.
+
+Each finding says where, what, what was expected and what to do. Raises ConfigError for gateway.toml and the domains
+file, PostconfError.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from forkpolicy.errors import Diagnostic, ForkpolicyError
+from forkpolicy.files import Files
+from forkpolicy.gateway.client import ask
+from forkpolicy.gateway.domains import parse_domains
+from forkpolicy.gateway.setup.postfix_text import FRONT, LATE, TRANSPORT, VERIFY_FILE
+from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
+from forkpolicy.postfix import postconf
+from forkpolicy.postfix.lists import split_list
+from forkpolicy.sizes import size_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkpolicy.gateway.settings import GatewaySettings
+
+_STORE_TIMEOUT_S: Final = 5.0
+_LONGEST_REFRESH_S: Final = 300
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LOOPBACK: Final = ("127.", "[::1]:", "localhost:")
+# Of smtpd_recipient_restrictions, in the order that the recipe has.
+_STAGES: Final = (
+    (f"check_policy_service with policy_context={FRONT}", re.compile(rf"policy_context={FRONT}\b")),
+    ("reject_unlisted_recipient", re.compile(r"^reject_unlisted_recipient$")),
+    ("reject_unverified_recipient", re.compile(rf"^reject_unverified_recipient$|/{VERIFY_FILE}$")),
+    (f"check_policy_service with policy_context={LATE}", re.compile(rf"policy_context={LATE}\b")),
+)
+
+
+def findings(settings: GatewaySettings, postfix: str) -> list[Diagnostic]:
+    """Errors and warnings about a gateway whose Postfix is configured in a directory."""
+    main_path, master_path = f"{postfix}/main.cf", f"{postfix}/master.cf"
+    listed = postconf.listing(postfix, "-x").splitlines()
+    main = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in listed)}
+    master = [line.split() for line in postconf.listing(postfix, "-M").splitlines()]
+    return [
+        *_stages(main_path, main),
+        *_scanner(main_path, main),
+        *_verification(main_path, main),
+        *_services(master_path, master, settings),
+        *_domains(settings, main_path, main),
+        *_store(settings),
+        *_places(settings, main.get("queue_directory", "")),
+    ]
+
+
+def _error(path: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(path, 0, 0, message, hint=hint)
+
+
+def _warning(path: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(path, 0, 0, message, hint=hint, severity="warning")
+
+
+def _stages(path: str, main: dict[str, str]) -> Iterator[Diagnostic]:
+    """What acts on a whole mail (FILTER) must stand behind everything that may refuse one recipient."""
+    words = [each.removesuffix(",") for each in split_list(main.get("smtpd_recipient_restrictions", ""))]
+    last, last_name = -1, ""
+    for name, form in _STAGES:
+        place = next((at for at, word in enumerate(words) if form.search(word)), None)
+        if place is None:
+            yield _error(path, f"smtpd_recipient_restrictions has no {name}", "forkpolicy gateway setup shows the list")
+        elif place < last:
+            hint = "in another order FILTER acts on the mail to others although this recipient is refused later"
+            yield _error(path, f"smtpd_recipient_restrictions has {name} in front of {last_name}", hint)
+        else:
+            last, last_name = place, name
+
+
+def _scanner(path: str, main: dict[str, str]) -> Iterator[Diagnostic]:
+    if not main.get("smtpd_milters"):
+        yield _error(path, "smtpd_milters is empty: nothing is scanned", "name rspamd: inet:127.0.0.1:11332")
+    if main.get("milter_default_action") == "accept":
+        hint = "tempfail has mail wait while the scanner is away"
+        yield _warning(path, "milter_default_action = accept: mail passes unscanned while the scanner is away", hint)
+    if not main.get("milter_header_checks"):
+        hint = "forkpolicy gateway setup writes the file"
+        yield _error(path, "milter_header_checks is empty: what the scanner marks is delivered", hint)
+
+
+def _verification(path: str, main: dict[str, str]) -> Iterator[Diagnostic]:
+    text = main.get("address_verify_negative_refresh_time", "3h")
+    found = re.fullmatch(r"(\d+)([smhdw]?)", text)
+    if found and int(found[1]) * _UNITS_S[found[2] or "s"] > _LONGEST_REFRESH_S:
+        message = f"address_verify_negative_refresh_time = {text}: so long a backend that was away gets no mail"
+        yield _warning(path, message, "expected 5m at most; the recipe has 2m")
+    if main.get("unverified_recipient_reject_reason"):
+        message = (
+            "unverified_recipient_reject_reason has a text: clients see it with 450, too, when the backend is away"
+        )
+        yield _warning(path, message, "leave it empty")
+    if main.get("enable_long_queue_ids", "no") != "yes":
+        message = "enable_long_queue_ids is not yes: queue ids come again, and the store knows a mail by its own"
+        yield _error(path, message, "postconf -e enable_long_queue_ids=yes")
+
+
+def _services(path: str, master: list[list[str]], settings: GatewaySettings) -> Iterator[Diagnostic]:
+    names = {(words[0], words[1]) for words in master if len(words) > 1}
+    if (TRANSPORT, "unix") not in names:
+        yield _error(path, f"there is no service {TRANSPORT} (lmtp)", "forkpolicy gateway setup writes it")
+    for name in sorted({"store", "store-spam", "store-virus"} & {name for name, _ in names}):
+        hint = f"call it otherwise: {TRANSPORT}"
+        yield _error(path, f"a service has the name {name}, which is that of the store's socket", hint)
+    release = settings.release.smtp
+    if not any(name in (release, release.rpartition(":")[2]) for name, kind in names if kind == "inet"):
+        yield _error(
+            path, f"no smtpd(8) listens on {release}, where mail goes on", "forkpolicy gateway setup writes it"
+        )
+    if not release.startswith(_LOOPBACK):
+        hint = "what comes in there is neither scanned nor asked about: 127.0.0.1"
+        yield _error("gateway.toml", f"[release] smtp: {release} is reached by other hosts, too", hint)
+
+
+def _domains(settings: GatewaySettings, path: str, main: dict[str, str]) -> Iterator[Diagnostic]:
+    text = Files().read(settings.domains).decode("utf-8", "replace")
+    local = {name.lower() for name in split_list(main.get("mydestination", ""))}
+    for domain in parse_domains(settings.domains, text):
+        if domain.name in local:
+            yield _error(path, f"mydestination has {domain.name}: its mail is delivered here", "take it out")
+        if not domain.verify:
+            hint = "verify=yes has the backend asked at RCPT"
+            message = f"{domain.name} is not verified: mail to unknown recipients is accepted, and bounces"
+            yield _warning(settings.domains, message, hint)
+
+
+def _store(settings: GatewaySettings) -> Iterator[Diagnostic]:
+    path = settings.store.api
+    try:
+        status = ask(path, StoreStatus(), _STORE_TIMEOUT_S)
+    except ForkpolicyError as error:
+        yield _error(path, f"the store does not answer: {error}", "forkpolicy held serve")
+        return
+    if not isinstance(status, StatusReply):
+        yield _error(path, f"the store refuses to report: {status}", "run this as root")
+        return
+    for each in status.errors:
+        yield _error(path, each, "forkpolicy held ledger")
+    if status.free_bytes < size_bytes(settings.store.min_free):
+        message = f"{status.free_bytes >> 20} MiB are free, less than min_free: mail waits in Postfix's queue"
+        yield _error(settings.store.path, message, "make room")
+
+
+def _places(settings: GatewaySettings, queue: str) -> Iterator[Diagnostic]:
+    store = settings.store
+    devices = [_device(each) for each in (store.path, queue)]
+    if None not in devices and devices[0] == devices[1]:
+        message = "the store is on the file system of Postfix's queue: held mail can fill it, and then all mail waits"
+        yield _warning(store.path, message, "give it a file system of its own")
+    if not store.mail_log:
+        hint = "name Postfix's log: mail_log"
+        yield _warning("gateway.toml", "[store] mail_log is empty: what became of released mail is not known", hint)
+    elif not os.access(store.mail_log, os.R_OK):
+        hint = "postconf -e maillog_file=/var/log/mail.log, or install rsyslog"
+        yield _warning(store.mail_log, "cannot be read: what became of released mail is not known", hint)
+
+
+def _device(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_dev
+    except OSError:
+        return None
