@@ -118,6 +118,8 @@ def release_postfix(base: Path, backend_port: int) -> PrivatePostfix:
         "smtpd_recipient_restrictions": "permit_mynetworks, reject",
         "receive_override_options": "no_address_mappings,no_milters",
         "smtputf8_enable": "yes",
+        # As the recipe has it: a short one comes again with the next mail, and the store knows a copy by it.
+        "enable_long_queue_ids": "yes",
         "queue_run_delay": "1s",
         "minimal_backoff_time": "1s",
         "maximal_backoff_time": "1s",
