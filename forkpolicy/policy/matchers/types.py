@@ -94,6 +94,7 @@ EXAMPLES: Final = {
     "encryption_keysize": "<128",
     "client_port": "<1024",
     "server_port": "=587",
+    "spam_score": ">=8.5",
     "mail_version": ">=3.8",
     "compatibility_level": ">=3.6",
     "protocol_state": "RCPT",
