@@ -22,6 +22,7 @@ from loadtest.measure import report
 from loadtest.measure.results import merged
 from loadtest.measure.sampler import Sampler
 from loadtest.options import at_least, not_negative, report_directory
+from loadtest.servers.ports import free_port
 from loadtest.servers.postfix import POLICY_SERVICE, PrivatePostfix, missing, traversable_directory
 from loadtest.servers.server import Server
 from loadtest.traffic.profile import load_profile, names
@@ -140,7 +141,9 @@ def _locust(day: Day, target: Target, results: Path, options: argparse.Namespace
     words += ["--day-between", options.between] if options.between else []
     words += ["--day-seed", str(day.profile.seed), "--day-transactions", str(day.profile.transactions)]
     if options.processes > 1:
-        words += ["--processes", str(options.processes)]
+        # Of its own: at locust's usual port the processes of another load test join this one.
+        port = str(free_port(1))
+        words += ["--processes", str(options.processes), "--master-bind-port", port, "--master-port", port]
     return words + shlex.split(options.locust)
 
 
