@@ -97,6 +97,29 @@ def test_bytes_on_disk_are_bytes_that_came(store, body):
     assert kept_bytes(store, digest) == b"Subject: x\r\n\r\n" + body
 
 
+@pytest.mark.parametrize("subject", [b"=?utf-8?b?a?=", b"=?a\xff?b??=", b"=?x?q?=ZZ?=", b"\xff" * 300, b"=?" * 50_000])
+def test_a_broken_header_is_no_reason_to_refuse(store, subject):
+    """The mail is held for each recipient, its subject as it stands."""
+    with LmtpClient(store.sockets / "store") as client:
+        statuses = client.send("a@example.org", ["bob@example.com", "carol@example.com"], b"Subject: " + subject + MAIL)
+    assert [each[:3] for each in statuses] == ["250", "250"]
+
+
+def test_a_policy_server_that_hangs_is_asked_once_a_mail(tmp_path):
+    """A hundred recipients would take longer than Postfix waits: all stay, for the same reason."""
+    sockets = tmp_path / "private"
+    sockets.mkdir()
+    policy = PolicyServer(sockets / "policy", lambda _asked: None)
+    with Store(tmp_path, "policy_timeout_s = 1") as store, LmtpClient(store.sockets / "store") as client:
+        statuses = client.send("a@example.org", [f"u{number}@example.com" for number in range(20)], MAIL)
+        assert {each[:3] for each in statuses} == {"250"}
+        assert store.rows("SELECT DISTINCT state, why FROM held") == [
+            ("held", "the policy server did not reply within 1 s")
+        ]
+    policy.close()
+    assert len(policy.requests) == 1
+
+
 def test_without_a_policy_server_mail_stays(store):
     """No reply is no reason to let mail go on; the row says why it stays."""
     store.policy.close()

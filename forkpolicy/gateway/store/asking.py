@@ -1,7 +1,8 @@
 """Asks the policy server about one recipient of a held mail (SMTPD_POLICY_README), as Postfix would have asked.
 
 A connection a mail: one that is kept may have been closed by a server that was replaced. What is no reply in time is
-None, with the reason in words.
+None, with the reason in words; then nothing more is asked about that mail, or one to a hundred recipients would take
+longer than lmtp(8) waits (lmtp_data_done_timeout, 600 s).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Asker:
 
     def __init__(self, socket_path: str, timeout_s: float) -> None:
         self._path, self._timeout_s = socket_path, timeout_s
+        self._too_slow: Answer | None = None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,11 +44,14 @@ class Asker:
 
     async def ask(self, attributes: Mapping[str, str]) -> Answer:
         """The reply to a request. Never raises."""
+        if self._too_slow:
+            return self._too_slow
         try:
             return await asyncio.wait_for(self._ask(attributes), self._timeout_s)
         except TimeoutError:
             self._forget()
-            return Answer(None, f"the policy server did not reply within {self._timeout_s:g} s")
+            self._too_slow = Answer(None, f"the policy server did not reply within {self._timeout_s:g} s")
+            return self._too_slow
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self._forget()
             reason = getattr(error, "strerror", None) or "its reply is not valid"

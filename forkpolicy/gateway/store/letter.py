@@ -1,14 +1,16 @@
 """What the store reads of a mail's header: subject, From, and what the scanner found. Pure; never raises.
 
 rspamd's milter writes `X-Spamd-Result: default: False [6.10 / 15.00]; SYMBOL(1.00)[option], ...`
-(rspamd.com/doc/modules/milter_headers.html, routine x-spamd-result) and takes out what a sender wrote under that name.
-Should there be two all the same, the larger score counts and no authentication.
+(rspamd.com/doc/modules/milter_headers.html, routine x-spamd-result). What a sender writes under that name Postfix takes
+out before the scanner sees it (setup/postfix_text.py): some results of rspamd come without that header. Should there be
+two all the same, the larger score counts and no authentication.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 from email.policy import compat32
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 # More than any mail program writes; what is behind it is not read.
 HEADER_BYTES: Final = 256 << 10
 _MOST_CHARACTERS: Final = 500
+# Of a header as it stands, folded and encoded.
+_MOST_ENCODED: Final = 8000
 _SCORE: Final = re.compile(r"\[\s*(-?[0-9]+(?:\.[0-9]+)?)\s*/")
 _SYMBOL: Final = re.compile(r"([A-Z][A-Z0-9_]{1,60})\((-?[0-9]+(?:\.[0-9]+)?)\)(?:\[([^\]]*)\])?")
 _MOST_SYMBOLS: Final = 200
@@ -71,10 +75,10 @@ def _aligned(option: str, domain: str) -> bool:
 
 def _header(message: Message, name: str) -> str:
     """A header as people read it, on one line; as it stands where it cannot be decoded."""
-    raw = _text(message.get(name, ""))
+    raw = _text(message.get(name, ""))[:_MOST_ENCODED]
     try:
         text = str(make_header(decode_header(raw)))
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, MessageError):
         text = raw
     text = text.encode("utf-8", "replace").decode()
     return "".join(each if each.isprintable() else " " for each in text)[:_MOST_CHARACTERS].strip()

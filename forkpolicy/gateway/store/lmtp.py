@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from forkpolicy.gateway.store.arrival import Arrivals
     from forkpolicy.gateway.store.mail_files import IncomingFile
 
+logger = logging.getLogger(__name__)
+
 # XFORWARD and MAIL have long values: addresses of thousands of characters arrive (line_length_limit is 2048).
 _COMMAND_BYTES: Final = 16 << 10
 # A piece of a line of DATA; a longer line comes in several.
@@ -67,7 +69,7 @@ class Lmtp(LMTP):
 
     async def handle_exception(self, error: Exception) -> str:
         """A fault of ours: Postfix keeps the mail and comes again."""
-        logging.getLogger(__name__).error("a session failed", exc_info=error)
+        logger.error("a session failed", exc_info=error)
         return FAILED
 
     async def smtp_XFORWARD(self, argument: str | None) -> None:  # noqa: N802 - aiosmtpd's name
@@ -126,9 +128,17 @@ class Lmtp(LMTP):
             refused = await self._read_data(incoming)
             if refused:
                 return [refused] * len(mail.recipients)
-            return await self._arrivals.take(self._cause, client, mail, incoming)
+            return await self._take(mail, client, incoming)
         finally:
             incoming.drop()
+
+    async def _take(self, mail: Envelope, client: dict[str, str], incoming: IncomingFile) -> list[str]:
+        """Also of a fault of ours each recipient has a status: Postfix would wait for the others for ten minutes."""
+        try:
+            return await self._arrivals.take(self._cause, client, mail, incoming)
+        except Exception:
+            logger.exception("mail %s is not taken", client.get("IDENT", ""))
+            return [FAILED] * len(mail.recipients)
 
     async def _read_data(self, incoming: IncomingFile) -> str:
         """Read up to the line with a dot alone, whatever happens; a status where the mail cannot be taken."""
