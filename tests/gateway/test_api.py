@@ -210,8 +210,10 @@ def test_another_user_may_not_ask(store, tmp_path):
         if each.stat().st_uid == 0 and str(each).startswith("/tmp/"):
             each.chmod(each.stat().st_mode | 0o011)
     program = (
-        "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        "import os, select, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1]);"
+        # A reply before the command, and a closed connection, would lose the reason.
+        "assert not select.select([s], [], [], 0.5)[0];"
         's.sendall(b\'{"command": "status"}\\n\'); print(s.recv(4096).decode())'
     )
     done = subprocess.run([sys.executable, "-c", program, store.api], capture_output=True, text=True, check=False)

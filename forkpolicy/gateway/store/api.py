@@ -47,6 +47,8 @@ class Api:
         """One connection, until the client has no more questions."""
         try:
             if not may_ask(writer.get_extra_info("socket"), self._group):
+                # First: closing a socket with a command unread resets it, and the reason would be lost.
+                await asyncio.wait_for(reader.readline(), _IDLE_S)
                 await _send(writer, Refused("not_yours", "the store answers root, its own user and its api_group"))
                 return
             while line := await asyncio.wait_for(reader.readline(), _IDLE_S):
