@@ -15,7 +15,7 @@ from forkpolicy.errors import Diagnostic, ForkpolicyError
 from forkpolicy.files import Files
 from forkpolicy.gateway.client import ask
 from forkpolicy.gateway.domains import parse_domains
-from forkpolicy.gateway.setup.postfix_text import FRONT, LATE, TRANSPORT, VERIFY_FILE
+from forkpolicy.gateway.setup.postfix_text import FORGED_FILE, FRONT, LATE, TRANSPORT, VERIFY_FILE
 from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
 from forkpolicy.postfix import postconf
 from forkpolicy.postfix.lists import split_list
@@ -85,6 +85,9 @@ def _scanner(path: str, main: dict[str, str]) -> Iterator[Diagnostic]:
     if main.get("milter_default_action") == "accept":
         hint = "tempfail has mail wait while the scanner is away"
         yield _warning(path, "milter_default_action = accept: mail passes unscanned while the scanner is away", hint)
+    if FORGED_FILE not in main.get("header_checks", ""):
+        message = f"header_checks does not name {FORGED_FILE}: a sender can write what only the scanner may say"
+        yield _error(path, message, "forkpolicy gateway setup writes it")
     if not main.get("milter_header_checks"):
         hint = "forkpolicy gateway setup writes the file"
         yield _error(path, "milter_header_checks is empty: what the scanner marks is delivered", hint)

@@ -47,6 +47,11 @@ def listing(directory: str | None, option: str) -> str:
     return _run("postconf", directory, option)[0]
 
 
+def parameter(directory: str, name: str) -> str:
+    """A parameter of a configuration directory, as it stands there."""
+    return _run("postconf", directory, "-h", name)[0].strip()
+
+
 def change(directory: str, option: str, assignment: str) -> None:
     """Change a configuration directory as `postconf -e NAME=VALUE` and `-P SERVICE/NAME=VALUE` do."""
     _run("postconf", directory, option, assignment)

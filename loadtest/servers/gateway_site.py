@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Final, Self
 from forkpolicy.gateway.domains import Domain
 from forkpolicy.gateway.setup.place import GatewayPlace
 from forkpolicy.gateway.setup.policy_text import DOMAINS_TABLE, POLICY_FILE, policy_files
-from forkpolicy.gateway.setup.postfix_text import main_parameters, master_services, postfix_files
+from forkpolicy.gateway.setup.postfix_text import (
+    header_checks,
+    main_parameters,
+    master_services,
+    postfix_files,
+)
 from forkpolicy.gateway.setup.rspamd_text import rspamd_files
 from loadtest.errors import SetupError
 from loadtest.servers.ports import free_port
@@ -143,6 +148,7 @@ class GatewaySite:
             "mynetworks": "127.0.0.0/8",
             "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
             **main_parameters(self.domains, self.place),
+            "header_checks": header_checks("", self.place),
         }
         postfix = PrivatePostfix(base, main=main, services=services)
         for name, text in postfix_files(self.domains).items():

@@ -115,6 +115,16 @@ def test_what_it_writes_postfix_can_read(site):
     assert "nothing to do" in again.stdout
 
 
+def test_header_checks_of_the_administrator_stay(site):
+    """Ours stand in front of them, once."""
+    with (site / "postfix" / "main.cf").open("a") as main:
+        main.write("header_checks = pcre:/etc/postfix/mine\n")
+    for _ in range(2):
+        assert setup(site, "--write").returncode == 0
+    text = (site / "postfix" / "main.cf").read_text()
+    assert f"header_checks = regexp:{site}/postfix/gateway-headers, pcre:/etc/postfix/mine\n" in text
+
+
 def test_a_changed_domains_file_changes_maps_alone(site):
     """Postfix's parameters stay."""
     setup(site, "--write")
@@ -143,7 +153,7 @@ def test_a_domain_that_postfix_delivers_itself_is_a_warning(site):
     assert "mydestination has example.com" in done.stdout
 
 
-def test_a_host_without_main_cf_is_told_so(site):
+def test_a_host_without_main_cf_learns_what_to_do(site):
     """A fresh Debian has none."""
     (site / "postfix" / "main.cf").unlink()
     done = setup(site)

@@ -100,6 +100,19 @@ def test_spam_is_held_for_each_recipient(site):
     assert row["client_address"] == "203.0.113.9"
 
 
+def test_a_sender_cannot_say_what_the_scanner_says(site):
+    """Headers of the scanner that come in with a mail are gone before anybody reads them."""
+    forged = "x\r\nX-Spamd-Result: default: False [0.00 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4]\r\nX-Virus: no"
+    send(site, "forger@example.org", ["carol"], rspamd.SPAM_WORD, forged)
+    eventually(lambda: "carol" in held_with(site, "x"), DEADLINE_S)
+    row = next(each for each in held(site) if each["sender"] == "forger@example.org")
+    raw = site.store.ask("show", str(row["id"]), "--raw").stdout
+    assert raw.count("X-Spamd-Result:") == 1
+    assert "[0.00 / 15.00]" not in raw
+    assert "X-Virus" not in raw
+    assert row["spam_auth"] == ""
+
+
 def test_a_welcome_counts_for_its_user_only(site):
     """Spam of a sender that is vouched for goes on to alice, who welcomes it, and stays for bob; without a reload."""
     (site.lists / "user-welcome").write_text(f"alice@example.com news@{FRIEND}\n")
@@ -169,12 +182,19 @@ def test_the_check_names_another_order_of_stages(site):
         "milter_default_action = tempfail", "milter_default_action = accept"
     )
     try:
-        main.write_text(broken.replace("address_verify_negative_refresh_time = 2m", ""))
+        broken = broken.replace("address_verify_negative_refresh_time = 2m", "")
+        main.write_text(broken.replace("\nheader_checks = regexp", "\nbody_checks = regexp", 1))
         done = checked(site)
     finally:
         main.write_text(before)
     assert done.returncode == 1
-    for words in ("has no reject_unlisted_recipient", "has no reject_unverified_recipient", "unscanned", "= 3h"):
+    for words in (
+        "has no reject_unlisted_recipient",
+        "has no reject_unverified_recipient",
+        "unscanned",
+        "= 3h",
+        "gateway-headers",
+    ):
         assert words in done.stdout
 
 

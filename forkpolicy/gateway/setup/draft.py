@@ -16,7 +16,12 @@ from forkpolicy.errors import ConfigError, Diagnostic
 from forkpolicy.files import Files
 from forkpolicy.gateway.domains import parse_domains
 from forkpolicy.gateway.setup.policy_text import POLICY_FILE, policy_files, settings_text
-from forkpolicy.gateway.setup.postfix_text import main_parameters, master_services, postfix_files
+from forkpolicy.gateway.setup.postfix_text import (
+    header_checks,
+    main_parameters,
+    master_services,
+    postfix_files,
+)
 from forkpolicy.gateway.setup.rspamd_text import rspamd_files
 from forkpolicy.postfix import postconf
 from forkpolicy.postfix.lists import split_list
@@ -87,6 +92,8 @@ def _edited(domains: Sequence[Domain], place: GatewayPlace) -> dict[str, str]:
                 raise ConfigError([Diagnostic(path, 0, 0, f"cannot be read: {why}", hint=hint)]) from error
         for name, value in main_parameters(domains, place).items():
             postconf.change(copy, "-e", f"{name}={value}")
+        before = postconf.parameter(copy, "header_checks")
+        postconf.change(copy, "-e", f"header_checks={header_checks(before, place)}")
         for name, line in master_services(place).items():
             postconf.change(copy, "-M", f"{name}={line}")
         return {name: (Path(copy) / name).read_text("utf-8", "surrogateescape") for name in _POSTFIX_FILES}
