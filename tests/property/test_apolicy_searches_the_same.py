@@ -70,7 +70,7 @@ VALUES = st.text(alphabet="aAbBxX01@.-_<>'`\"[]{}()\\:=,/QEpP\x07 lhexampl", max
 @example(pieces=[r"\Z"], values=["", "a"])
 @example(pieces=["[^]]"], values=["]", "a"])
 def test_an_imported_expression_finds_what_python_found(pieces, values):
-    """Case is told apart, nothing is anchored; what cannot be translated is refused, never changed."""
+    """Case counts, nothing is anchored; what cannot be translated is refused, never changed."""
     pattern = "".join(pieces)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
