@@ -24,6 +24,9 @@ _TRANSPORT: Final = re.compile(r"(?:relay|smtp|lmtp):\S+", re.ASCII)
 _ADDRESS: Final = re.compile(r"[^\s@,]+@[^\s@,]+")
 _SCORE: Final = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
 DIGESTS: Final = ("off", "daily", "weekly")
+_WORD: Final = re.compile(r"\S+")
+_Word = tuple[str, int]
+_MOST_SHOWN: Final = 20
 _YES_NO: Final = {"yes": True, "no": False}
 
 
@@ -78,76 +81,80 @@ def parse_domains(path: str, text: str) -> list[Domain]:
     domains: dict[str, Domain] = {}
     lines: dict[str, int] = {}
     wrong: list[Diagnostic] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        words = line.partition("#")[0].split()
+    for number, text_line in enumerate(text.split("\n"), 1):
+        words = [(found[0], found.start() + 1) for found in _WORD.finditer(text_line.partition("#")[0])]
         if not words:
             continue
-        found = _Line(path, number, line)
-        domain = found.domain(words)
-        wrong += found.wrong
+        line = _Line(path, number, text_line)
+        domain = line.domain(words)
         if domain and domain.name in domains:
-            wrong.append(
-                found.at(words[0], f"{domain.name} is in line {lines[domain.name]} already", "remove one of them")
-            )
+            line.report(words[0], f"{domain.name} is in line {lines[domain.name]} already", "remove one of them")
         elif domain:
             domains[domain.name] = domain
             lines[domain.name] = number
+        wrong += line.wrong
     if not domains and not wrong:
         hint = "a line such as: example.com relay:[192.0.2.5]:25"
         wrong.append(Diagnostic(path, 0, 0, "names no domain", hint=hint))
     if wrong:
-        raise ConfigError(wrong)
+        raise ConfigError(_some(path, wrong))
     return list(domains.values())
 
 
+def _some(path: str, wrong: list[Diagnostic]) -> list[Diagnostic]:
+    """The first of them, and how many more: another file has thousands."""
+    if len(wrong) <= _MOST_SHOWN:
+        return wrong
+    message = f"{len(wrong) - _MOST_SHOWN} more mistakes"
+    return [*wrong[:_MOST_SHOWN], Diagnostic(path, 0, 0, message, hint="is this the domains file?")]
+
+
 class _Line:
-    """One line, and what is wrong with it."""
+    """One line, and what is wrong with it. Words come with their columns."""
 
     def __init__(self, path: str, number: int, line: str) -> None:
         self._path, self._number, self._line = path, number, line
         self.wrong: list[Diagnostic] = []
 
-    def at(self, word: str, message: str, hint: str = "") -> Diagnostic:
-        return Diagnostic(self._path, self._number, self._line.index(word) + 1, message, self._line, len(word), hint)
+    def report(self, word: _Word, message: str, hint: str = "") -> None:
+        text, column = word
+        self.wrong.append(Diagnostic(self._path, self._number, column, message, self._line, len(text), hint))
 
-    def domain(self, words: list[str]) -> Domain | None:
+    def domain(self, words: list[_Word]) -> Domain | None:
         """None where something is wrong with it."""
         name, relay = self._name(words[0]), self._relay(words)
-        options = dict(self._options(words[2:]))
-        if self.wrong or not name:
+        # Without the first two words it is a line of something else.
+        options = dict(self._options(words[2:])) if name and relay else {}
+        if self.wrong:
             return None
         return Domain(name, relay, **options)  # type: ignore[arg-type] # each parser gives what its field has
 
-    def _name(self, word: str) -> str:
+    def _name(self, word: _Word) -> str:
         try:
-            name = parse_host_pattern(word)
+            name = parse_host_pattern(word[0])
         except ValueError as error:
-            self.wrong.append(self.at(word, str(error)))
+            self.report(word, str(error))
             return ""
         if name.startswith("."):
-            self.wrong.append(
-                self.at(word, "subdomains as a pattern are not served", "give each domain a line of its own")
-            )
+            self.report(word, "subdomains as a pattern are not served", "give each domain a line of its own")
         return name
 
-    def _relay(self, words: list[str]) -> str:
-        if len(words) < 2 or not _TRANSPORT.fullmatch(words[1]):
-            hint = "as in example.com relay:[192.0.2.5]:25"
-            self.wrong.append(
-                self.at(words[min(1, len(words) - 1)], "expected the transport of the backend behind the domain", hint)
-            )
-            return ""
-        return words[1]
+    def _relay(self, words: list[_Word]) -> str:
+        if len(words) > 1 and _TRANSPORT.fullmatch(words[1][0]):
+            return words[1][0]
+        hint = "as in example.com relay:[192.0.2.5]:25"
+        self.report(words[min(1, len(words) - 1)], "expected the transport of the backend behind the domain", hint)
+        return ""
 
-    def _options(self, words: list[str]) -> Iterator[tuple[str, object]]:
+    def _options(self, words: list[_Word]) -> Iterator[tuple[str, object]]:
         for word in words:
-            name, equals, value = word.partition("=")
+            name, equals, value = word[0].partition("=")
             if name not in _OPTIONS or not equals:
                 near = nearest(name, _OPTIONS)
                 hint = f"did you mean {near}=?" if near else f"known here: {', '.join(_OPTIONS)}"
-                self.wrong.append(self.at(word, f'unknown option "{name}"', hint))
+                self.report(word, f'unknown option "{name}"', hint)
                 continue
             try:
                 yield name, _OPTIONS[name](value)
             except ValueError as error:
-                self.wrong.append(self.at(word, f"{name}: {error}, got {value!r}"))
+                self.report(word, f"{name}: {error}, got {value!r}")

@@ -65,6 +65,22 @@ def test_all_mistakes_of_a_file_come_in_one_run():
     assert "domains:4:" in str(caught.value)
 
 
+def test_a_mistake_is_at_its_own_word():
+    """Not at the first place with the same letters."""
+    with pytest.raises(ConfigError) as caught:
+        domains_of("digest.example relay:[192.0.2.5] digest\n")
+    assert "domains:1:34:" in str(caught.value)
+
+
+def test_another_file_is_not_a_thousand_messages():
+    """Twenty mistakes, the number of the others, and what may be meant."""
+    with pytest.raises(ConfigError) as caught:
+        domains_of("all of this is prose, and so is the rest\n" * 500)
+    assert len(str(caught.value).splitlines()) < 90
+    assert "480 more mistakes" in str(caught.value)
+    assert "is this the domains file?" in str(caught.value)
+
+
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "Postfix is there")
 
 
