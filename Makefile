@@ -22,7 +22,7 @@ demo: $(VENV)/.installed ## install, start a server in the checkout, send it the
 
 gateway: $(VENV)/.installed-dev ## as root: a whole gateway on loopback with a backend, to send mail to; asks before it installs Postfix and rspamd
 	@sh loadtest/gateway.sh
-	@$(BIN)/python -m loadtest gateway
+	@$(BIN)/python -m loadtest site
 
 test: $(VENV)/.installed-dev postfix servers ## every test; as root it installs the servers that they need
 ifdef PYTEST_ARGS

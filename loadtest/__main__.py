@@ -10,8 +10,8 @@ from loadtest.errors import SetupError, VerdictError
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
     "corpus": ("loadtest.commands.corpus", "a public corpus of ham and spam through a whole gateway"),
-    "gateway": (
-        "loadtest.commands.gateway",
+    "site": (
+        "loadtest.commands.site",
         "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",
     ),
     "demo": ("loadtest.commands.demo", "the founding use case, each verdict explained"),

@@ -1,4 +1,4 @@
-"""`gateway`: a whole gateway on loopback, to look at. `make gateway` runs this.
+"""`site`: a whole gateway on loopback, to look at. `make gateway` runs this.
 
 It says where to send mail, and three commands that send some; on a terminal it stays until Ctrl-C, else it ends after
 its own three mails. Raises SetupError.
@@ -31,7 +31,7 @@ _HELD_S: Final = 10.0
 
 def main(argv: Sequence[str]) -> int:
     """Start it, send three mails, wait. Status 1 where one of them was not decided as it is to be."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest gateway", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest site", description=__doc__)
     parser.parse_args(argv)
     _DATABASE.mkdir(parents=True, exist_ok=True)
     print(
