@@ -101,7 +101,9 @@ class RequestRelease:
 
 @dataclass(frozen=True, slots=True)
 class HideSender:
-    """Delete what is held of a sender for a recipient: the recipient blocks that sender."""
+    """Delete what is held of a sender for a recipient, who blocks that sender. Each is an address, or a domain for all
+    addresses in it.
+    """
 
     scope: Scope
     recipient: str

@@ -86,10 +86,21 @@ def test_one_foreign_id_among_others_changes_none(store):
 
 
 def test_hiding_a_sender_deletes_own_mail_alone(store):
-    """A block hides what is held of that sender for that recipient; another scope finds nothing to hide."""
-    assert ask(store.api, HideSender(BOB, "alice@example.com", "news@example.org", "bob")) == Changed(0)
+    """A block hides what is held of that sender for that recipient; another scope learns nothing of it."""
+    foreign = ask(store.api, HideSender(BOB, "alice@example.com", "news@example.org", "bob"))
+    assert foreign == Refused("no_such_mail", "there is no mail to alice@example.com")
+    assert ask(store.api, HideSender(BOB, "example.com", "news@example.org", "bob")).kind == "no_such_mail"
+    assert store.rows("SELECT DISTINCT state FROM held") == [("held",)]
     assert ask(store.api, HideSender(ALICE, "alice@example.com", "example.org", "alice")) == Changed(1)
     assert store.rows("SELECT state FROM held ORDER BY id") == [("deleted",), ("held",)]
+
+
+def test_a_domain_blocks_for_all_its_recipients(store):
+    """Its administrator hides a sender for the domain as a whole, and for no other domain."""
+    scope = Scope(domains=("example.com",))
+    assert ask(store.api, HideSender(scope, "example.net", "news@example.org", "ann")).kind == "no_such_mail"
+    assert ask(store.api, HideSender(scope, "example.com", "other.example", "ann")) == Changed(0)
+    assert ask(store.api, HideSender(scope, "example.com", "News@example.org", "ann")) == Changed(2)
 
 
 def test_pages_follow_one_another(store):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from forkpolicy.gateway.store.queries import needs_file, visible, where
+from forkpolicy.gateway.store.queries import needs_file, refuse_foreign, visible, where
 from forkpolicy.gateway.store_messages import Changed, HideSender, Scope
 
 if TYPE_CHECKING:
@@ -67,14 +67,19 @@ def request_release(connection: sqlite3.Connection, scope: Scope, ids: Iterable[
 
 
 def hide_sender(connection: sqlite3.Connection, command: HideSender, at_s: float) -> tuple[list[int], Changed]:
-    """Delete what waits of a sender, an address or a whole domain, for a recipient in the scope; which rows."""
-    sender, allowed = command.sender.lower(), where(command.scope)
+    """Delete what waits of a sender for a recipient in the scope, each an address or a whole domain; which rows.
+    Raises NoSuchMailError for another recipient.
+    """
+    sender, recipient = command.sender.lower(), command.recipient.lower()
+    refuse_foreign(connection, command.scope, recipient)
+    allowed = where(command.scope)
     of_domain = "lower(substr(message.sender, instr(message.sender, '@') + 1)) = ?"
     same = "lower(message.sender) = ?" if "@" in sender else of_domain
+    own = "held.recipient_key = ?" if "@" in recipient else "held.domain = ?"
     found = connection.execute(
         "SELECT held.id FROM held JOIN message ON message.id = held.message"  # noqa: S608 - texts of ours
-        f" WHERE held.recipient_key = ? AND held.state = 'held' AND {same} AND {allowed.sql}",
-        (command.recipient.lower(), sender, *allowed.values),
+        f" WHERE {own} AND held.state = 'held' AND {same} AND {allowed.sql}",
+        (recipient, sender, *allowed.values),
     ).fetchall()
     change = Change("deleted", command.by, f"deleted: {command.sender} is blocked", at_s)
     ids = [int(held) for (held,) in found]

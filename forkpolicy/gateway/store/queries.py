@@ -66,6 +66,15 @@ def visible(connection: sqlite3.Connection, scope: Scope, ids: Iterable[int]) ->
     return found
 
 
+def refuse_foreign(connection: sqlite3.Connection, scope: Scope, recipient: str) -> None:
+    """Raises NoSuchMailError unless a visitor sees the mail of a recipient: an address, or a whole domain."""
+    allowed = where(scope)
+    key = recipient if "@" in recipient else ""
+    question = f"SELECT 1 FROM (SELECT ? AS recipient_key, ? AS domain) AS held WHERE {allowed.sql}"  # noqa: S608 - texts of this file
+    if connection.execute(question, (key, recipient.rpartition("@")[2], *allowed.values)).fetchone() is None:
+        raise NoSuchMailError(f"there is no mail to {recipient}")
+
+
 def list_held(connection: sqlite3.Connection, command: ListHeld) -> HeldRows:
     """A page, the newest first."""
     most = max(1, min(command.most, MOST_ROWS))
