@@ -71,6 +71,9 @@ class ConsoleSettings:
         mistake=network_mistake,
     )
     session_hours: int = setting(12, "Hours after which a browser must sign in again.", ge=1, le=720)
+    postfix: str = setting(
+        "/etc/postfix", "The configuration directory of the Postfix whose queue the page Queue shows.", path=True
+    )
 
     @property
     def rules(self) -> Path:

@@ -220,7 +220,7 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     paths = {name: str(base / named) for name in HISTORY_PATHS if (named := getattr(history, name))}
     parts["history"] = replace(history, **paths)
     console: ConsoleSettings = parts["console"]
-    parts["console"] = replace(console, path=str(base / console.path))
+    parts["console"] = replace(console, path=str(base / console.path), postfix=str(base / console.postfix))
     settings = Settings(**values, **parts, path=absolute(path))
     _refuse_clashes(reader, sockets_of(settings), base)
     for key, message, hint in state_clashes(settings.state):

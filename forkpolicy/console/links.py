@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from forkpolicy.history.asking.words import line_of, with_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def link(path: str, **query: object) -> str:
@@ -52,6 +52,12 @@ def why(code: str) -> str:
 def now(span: str = "") -> str:
     """Now, with rates of a span."""
     return link("/now", span=span)
+
+
+def queue(wanted: Mapping[str, str] | None = None) -> str:
+    """What waits in Postfix's queue, or what of it a domain, a reason or a queue has."""
+    # Also one without a name: recipients without a domain.
+    return f"/queue?{urlencode(wanted)}" if wanted else "/queue"
 
 
 def table(name: str, **query: object) -> str:

@@ -11,6 +11,7 @@ from forkpolicy.console.access.audit import Audit
 from forkpolicy.console.access.door import Door
 from forkpolicy.console.change.changes import Changes
 from forkpolicy.console.now.now import Now
+from forkpolicy.console.queue.reading import QueueReading
 from forkpolicy.console.rules.room import Rules
 from forkpolicy.console.state.shared import SharedStore
 from forkpolicy.console.tables.tables import Lookups
@@ -39,6 +40,7 @@ class Parts:
         self.what_if = Replays(settings)
         self.remembered = SharedStore(settings)
         self.lookups = Lookups(self.change.drafts.now)
+        self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)
         self.now = Now(settings.history, lambda: self.history, self.status)
 

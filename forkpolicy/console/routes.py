@@ -17,6 +17,7 @@ from forkpolicy.console.change import table_page as change_table
 from forkpolicy.console.decisions import pages as decisions
 from forkpolicy.console.decisions.suggestions import suggest
 from forkpolicy.console.now import pages as now
+from forkpolicy.console.queue import pages as queue
 from forkpolicy.console.rules import pages as rules
 from forkpolicy.console.state import pages as state
 from forkpolicy.console.tables import pages as tables
@@ -63,6 +64,7 @@ ROUTES: Final = (
     Route("/tables/{name}", Right.SEE_SERVER, get=tables.show_one),
     Route("/state", Right.SEE_SERVER, get=state.show, nav="State"),
     Route("/state/forget", Right.CHANGE_STATE, post=state.forget),
+    Route("/queue", Right.SEE_SERVER, get=queue.show, nav="Queue"),
     Route("/change", Right.CHANGE, get=change.show, post=change.act, nav="Change"),
     Route("/change/check", Right.CHANGE, post=change.check),
     Route("/change/names", Right.CHANGE, post=change.names),

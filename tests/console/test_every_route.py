@@ -37,6 +37,7 @@ MAY = {
     "accounts": (ADMINS, ADMINS),
     "audit": (ADMINS, ADMINS),
     "now": (OPERATORS, ADMINS),
+    "queue": (OPERATORS, ADMINS),
     "rules": (OPERATORS, ADMINS),
     "state": (OPERATORS, ADMINS),
     "tables": (OPERATORS, ADMINS),

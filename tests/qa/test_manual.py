@@ -49,6 +49,7 @@ FIXED_ELSEWHERE = {
     ("console", "trusted_proxies"),
     ("console", "admin_networks"),
     ("console", "session_hours"),
+    ("console", "postfix"),
     ("history", "url"),
     ("history", "password_file"),
     ("metrics", "listen"),
