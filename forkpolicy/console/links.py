@@ -60,6 +60,11 @@ def queue(wanted: Mapping[str, str] | None = None) -> str:
     return f"/queue?{urlencode(wanted)}" if wanted else "/queue"
 
 
+def funnel(span: str = "") -> str:
+    """What each stage stopped in a span."""
+    return link("/funnel", span=span)
+
+
 def table(name: str, **query: object) -> str:
     """One table of the policy."""
     return link(f"/tables/{part(name)}", **query)

@@ -5,6 +5,7 @@ A part that is away is no reason to end: it says so when it is asked.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.console.access.audit import Audit
@@ -17,6 +18,8 @@ from forkpolicy.console.state.shared import SharedStore
 from forkpolicy.console.tables.tables import Lookups
 from forkpolicy.console.whatif.replays import Replays
 from forkpolicy.control_client import ask_for, look
+from forkpolicy.history.mail_log.opening import open_mail_log
+from forkpolicy.history.mail_log.stage_counts import StageCounts
 from forkpolicy.history.opening import open_history
 from forkpolicy.preflight import control_path
 
@@ -42,6 +45,7 @@ class Parts:
         self.lookups = Lookups(self.change.drafts.now)
         self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)
+        self.stages = StageCounts(lambda: open_mail_log(settings.history, time.time()))
         self.now = Now(settings.history, lambda: self.history, self.status)
 
     @property

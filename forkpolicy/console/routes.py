@@ -16,6 +16,7 @@ from forkpolicy.console.change import page as change
 from forkpolicy.console.change import table_page as change_table
 from forkpolicy.console.decisions import pages as decisions
 from forkpolicy.console.decisions.suggestions import suggest
+from forkpolicy.console.funnel import pages as funnel
 from forkpolicy.console.now import pages as now
 from forkpolicy.console.queue import pages as queue
 from forkpolicy.console.rules import pages as rules
@@ -58,6 +59,7 @@ ROUTES: Final = (
     Route("/why/{id}/mail", Right.SEE_DECISIONS, get=why.mail),
     Route("/whatif", Right.CHANGE, get=what_if.show, nav="What if"),
     Route("/whatif/apply", Right.CHANGE, post=what_if.apply),
+    Route("/funnel", Right.SEE_SERVER, get=funnel.show, nav="Funnel"),
     Route("/rules", Right.SEE_SERVER, get=rules.show, nav="Rules"),
     Route("/rules/{at:path}", Right.SEE_SERVER, get=rules.show_rule),
     Route("/tables", Right.SEE_SERVER, get=tables.show, nav="Tables"),

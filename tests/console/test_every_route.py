@@ -38,6 +38,7 @@ MAY = {
     "audit": (ADMINS, ADMINS),
     "now": (OPERATORS, ADMINS),
     "queue": (OPERATORS, ADMINS),
+    "funnel": (OPERATORS, ADMINS),
     "rules": (OPERATORS, ADMINS),
     "state": (OPERATORS, ADMINS),
     "tables": (OPERATORS, ADMINS),

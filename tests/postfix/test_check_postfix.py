@@ -427,6 +427,17 @@ def test_an_action_that_nothing_follows_is_left_alone(told, main, line):
     assert not [each for each in told(main, policy=f"access {line}\n").diagnostics if STAYS in each]
 
 
+@pytest.mark.parametrize(
+    ("to", "found"),
+    [("quarantine:unix:private/store", 0), ("quarantine:unix:private/store-spam", 0), ("smtp:[127.0.0.1]:10025", 1)],
+)
+def test_a_filter_to_the_store_of_a_gateway_is_left_alone(told, to, found):
+    """It acts on the mail to the others; and the store asks about each of them."""
+    policy = f"action to_store FILTER {to}\naccess us to_store\n"
+    said = told(f"{RECIPIENT} {SERVICE}, reject_unverified_recipient", policy=policy).diagnostics
+    assert len([each for each in said if STAYS in each]) == found
+
+
 def test_own_parameters_of_a_service_are_expanded(told):
     """-o smtpd_recipient_restrictions=$mine, as Debian's master.cf has it for submission."""
     master = "submission inet n - y - - smtpd\n -o smtpd_recipient_restrictions=$mine\n"

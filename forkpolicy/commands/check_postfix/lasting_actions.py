@@ -4,10 +4,13 @@ FILTER, HOLD, REDIRECT, BCC and PREPEND are the reply for one recipient and act 
 the policy refuses that recipient, Postfix keeps the action for the others (3.7.11; tests/postfix shows it). And
 warn_if_reject before the policy turns only refusals into warnings: these and DISCARD still act (3.7.11;
 findings/postfix-warn-if-reject-still-acts.sh).
+
+A FILTER to the gateway's store acts on the mail to the others, too; but the store asks again about each of them.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from forkpolicy.commands.check_postfix.reachability import context_fits
@@ -27,11 +30,19 @@ LASTING = frozenset({"BCC", "FILTER", "HOLD", "PREPEND", "REDIRECT"})
 ACTING_DESPITE_WARN_IF_REJECT = LASTING | {"DISCARD"}
 
 
+# The sockets of the store, through any transport (docs/gateway.md).
+_TO_STORE = re.compile(r"FILTER\s+[\w.-]+:unix:(?:\S*/)?private/store(?:-spam|-virus)?", re.IGNORECASE)
+
+
 def lasting_actions(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     """One finding for a call site with a rule that has such an action, before what may still refuse a recipient."""
     if not (setup.model and site.refusing_after and "RCPT" in site.states):
         return
-    lines = [line for line in _lines(setup, site, LASTING) if "RCPT" in states_of_rule(line)]
+    lines = [
+        line
+        for line in _lines(setup, site, LASTING)
+        if "RCPT" in states_of_rule(line) and not _TO_STORE.fullmatch(line.action.reply.text)
+    ]
     if not lines:
         return
     message = f"{', '.join(site.refusing_after)} may refuse a recipient for whom the reply of {_named(lines)} is "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.checks.rules import about, states_of_rule
+from forkpolicy.policy.checks.rules import about, asks_others, fits_context, states_of_rule
 from forkpolicy.policy.matchers.guards import Networks
 from forkpolicy.protocol.attributes import STATES, attribute
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
@@ -69,9 +69,7 @@ def _never(
 
 def context_fits(line: Rule, site: CallSite) -> bool:
     """Whether a rule can fire with the policy_context of a call site."""
-    values = {"policy_context": site.option("policy_context")}
-    asked = [(acl, negated) for acl, negated in line.terms if acl.attributes == ("policy_context",)]
-    return all(_asks_others(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
+    return fits_context(line, site.option("policy_context"))
 
 
 def _blocking(line: Rule, site: CallSite, inside: _Inside) -> str:
@@ -84,14 +82,9 @@ def _blocking(line: Rule, site: CallSite, inside: _Inside) -> str:
 
 def _asks_for_login(acl: Acl, negated: bool) -> bool:
     """Whether it holds only for authenticated clients."""
-    if negated or not acl.attributes or not LOGIN.issuperset(acl.attributes) or _asks_others(acl):
+    if negated or not acl.attributes or not LOGIN.issuperset(acl.attributes) or asks_others(acl):
         return False
     return acl.find(dict.fromkeys(acl.attributes, "")) is None
-
-
-def _asks_others(acl: Acl) -> bool:
-    """Whether a table or the store decides, and not the request alone."""
-    return acl.asked_once or any(matcher.lookup for matcher in acl.all_matchers)
 
 
 class _Inside:
@@ -130,7 +123,7 @@ def _too_new(line: Rule, version: tuple[int, ...]) -> tuple[str, str] | None:
 
 def _needs_value(acl: Acl, name: str) -> bool:
     """Whether an ACL can hold only where the attribute has a value."""
-    return acl.attributes == (name,) and not _asks_others(acl) and acl.find({name: ""}) is None
+    return acl.attributes == (name,) and not asks_others(acl) and acl.find({name: ""}) is None
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -42,11 +42,15 @@ class LogFiles:
         """Lines that have the text, in any case, each with its time, the oldest first."""
         return self._lines([text], since_s, until_s)
 
+    def lines_with(self, texts: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
+        """Lines that have any of the texts, the same way."""
+        return self._lines(texts, since_s, until_s)
+
     def lines_of(self, queue_ids: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         """Lines about these queue ids, the same way."""
         return self._lines([f"]: {each}: " for each in queue_ids], since_s, until_s)
 
-    def _lines(self, texts: list[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
+    def _lines(self, texts: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         wanted = [re.escape(each.lower().encode("utf-8", "surrogateescape")) for each in texts]
         search = re.compile(b"|".join(wanted)).search
         for path in self._files(since_s):

@@ -33,7 +33,11 @@ class Journal:
 
     def lines(self, text: str, since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         """Lines that have the text, in any case, each with its time, the oldest first."""
-        return self._lines(re.escape(text), since_s, until_s)
+        return self.lines_with([text], since_s, until_s)
+
+    def lines_with(self, texts: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
+        """Lines that have any of the texts, the same way."""
+        return self._lines("|".join(map(re.escape, texts)), since_s, until_s)
 
     def lines_of(self, queue_ids: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         """Lines about these queue ids, the same way."""

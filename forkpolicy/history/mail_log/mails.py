@@ -35,6 +35,10 @@ class MailLog(Protocol):
         """Lines that have the text, in any case, each with its time, the oldest first."""
         ...
 
+    def lines_with(self, texts: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
+        """Lines that have any of the texts, the same way."""
+        ...
+
     def lines_of(self, queue_ids: Sequence[str], since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         """Lines about these queue ids, the same way."""
         ...

@@ -1,7 +1,7 @@
 """Warnings about rules: ones that never fire, and ones that do something else than their author may think.
 
 Linear in the number of rules: implied ACLs come from an index, and a rule is compared with the few earlier ones that
-share its rarest term. commands/check_postfix asks `states_of_rule` too.
+share its rarest term. commands/check_postfix asks `states_of_rule` and `fits_context` too, the console the latter.
 """
 
 from __future__ import annotations
@@ -33,6 +33,18 @@ CLIENTS_OWN = frozenset({"sasl_username", "sasl_method", "sasl_sender", "ccert_f
 
 # The null sender as ACLs on the sender have it.
 NULL = ("sender", NULL_SENDER)
+
+
+def fits_context(rule: Rule, context: str) -> bool:
+    """Whether a rule can fire where policy_context has this value; empty: none is sent."""
+    asked = [(acl, negated) for acl, negated in rule.terms if acl.attributes == ("policy_context",)]
+    values = {"policy_context": context}
+    return all(asks_others(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
+
+
+def asks_others(acl: Acl) -> bool:
+    """Whether a table or the store decides, and not the request alone."""
+    return acl.asked_once or any(matcher.lookup for matcher in acl.all_matchers)
 
 
 def contradictions(model: Model, implication: Implication) -> Iterator[Diagnostic]:

@@ -1,0 +1,1 @@
+"""Funnel: what each stage in front of the mailboxes stopped, and what it cost."""
