@@ -15,11 +15,23 @@ from typing import TYPE_CHECKING, Final
 from forkpolicy.control_client import LOOK_AGAIN_S
 from forkpolicy.documents import parse, plain_fields
 from forkpolicy.errors import ForkpolicyError, NotRunningError
+from forkpolicy.gateway.digest_messages import (
+    DigestFailed,
+    DigestsDue,
+    DigestSent,
+    DigestsRan,
+    DueDigests,
+    LinkedMail,
+    ShowLink,
+    UseLink,
+)
 from forkpolicy.gateway.store_messages import (
     COMMANDS,
     Changed,
+    ChooseDigest,
     Command,
     DeleteHeld,
+    DigestChoice,
     Expire,
     HeldMail,
     HeldRows,
@@ -34,6 +46,7 @@ from forkpolicy.gateway.store_messages import (
     Reply,
     RequestRelease,
     Scope,
+    ShowDigestChoice,
     ShowHeld,
     StatusReply,
     StoreStatus,
@@ -52,6 +65,14 @@ _REPLIES: Final[Mapping[type, type]] = {
     DeleteHeld: Changed,
     RequestRelease: Changed,
     HideSender: Changed,
+    ShowDigestChoice: DigestChoice,
+    ChooseDigest: Changed,
+    DigestsDue: DueDigests,
+    DigestSent: Changed,
+    DigestFailed: Changed,
+    DigestsRan: Changed,
+    ShowLink: LinkedMail,
+    UseLink: LinkedMail,
     Expire: Changed,
     Ledger: LedgerReply,
     StoreStatus: StatusReply,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_PATH: Final = "/etc/forkpolicy/gateway.toml"
 # The names of the sockets in Postfix's private directory, each with what held its mail (`held_cause`).
 CAUSES: Final = ("policy", "spam", "virus")
+# Of digests and of the pages of people whose mail is held.
+LANGUAGES: Final = ("ca", "en", "es")
 
 
 def _size_mistake(value: object) -> str:
@@ -96,7 +98,7 @@ class DigestSettings:
 
     sender: str = setting("", "The address in From of a digest; empty: no digests are sent.", optional=True)
     url: str = setting("", "How people reach the console, as in `https://mail.example.com`.", optional=True)
-    language: str = setting("en", "For who has chosen none.", choices=("ca", "en", "es"))
+    language: str = setting("en", "For who has chosen none.", choices=LANGUAGES)
     link_days: int = setting(7, "Days that a link of a digest acts.", ge=1, le=30)
 
 

@@ -13,6 +13,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from forkpolicy.documents import InvalidDocumentError, parse
+from forkpolicy.gateway.digest_messages import (
+    DigestFailed,
+    DigestFailure,
+    DigestsDue,
+    DigestSent,
+    DigestsRan,
+    DueDigests,
+    LinkedMail,
+    ShowLink,
+    UseLink,
+)
 
 # What a held mail may be. `held`: waits for a person. `releasing`: is to be sent on. `sent`: Postfix has it and the
 # mail log does not say yet what became of it. `delivered`: the next server took it. The last three have no file.
@@ -112,6 +123,27 @@ class HideSender:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowDigestChoice:
+    """What an address of the scope has chosen about its digests."""
+
+    scope: Scope
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseDigest:
+    """Choose for an address of the scope. `schedule`: off, daily or weekly; empty: as its domain has it. `language`:
+    empty: as `[digest] language` has it.
+    """
+
+    scope: Scope
+    address: str
+    schedule: str
+    language: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """Expire what is older than `keep_days`, and what is over `keep_bytes`."""
 
@@ -134,6 +166,14 @@ Command = (
     | DeleteHeld
     | RequestRelease
     | HideSender
+    | ShowDigestChoice
+    | ChooseDigest
+    | DigestsDue
+    | DigestSent
+    | DigestFailed
+    | DigestsRan
+    | ShowLink
+    | UseLink
     | Expire
     | Ledger
     | StoreStatus
@@ -146,6 +186,14 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "delete": DeleteHeld,
     "request": RequestRelease,
     "hide": HideSender,
+    "digest-choice": ShowDigestChoice,
+    "choose-digest": ChooseDigest,
+    "digests-due": DigestsDue,
+    "digest-sent": DigestSent,
+    "digest-failed": DigestFailed,
+    "digests-ran": DigestsRan,
+    "show-link": ShowLink,
+    "use-link": UseLink,
     "expire": Expire,
     "ledger": Ledger,
     "status": StoreStatus,
@@ -226,6 +274,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestChoice:
+    """What an address has chosen; empty: nothing."""
+
+    schedule: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerReply:
     """Recipients' copies by state; `accepted` is their sum. `twice`: copies that may have arrived twice, each a row id
     with the queue ids of both tries. `unclean_ends`: how often the store was killed, which bounds `twice`. `wrong`:
@@ -242,7 +298,8 @@ class LedgerReply:
 @dataclass(frozen=True, slots=True)
 class StatusReply:
     """Held copies by cause; when the oldest of `releasing` was released; room; errors that need a person, in words.
-    `learnt`: mails by what the scanner answered: learnt, known, later, failed.
+    `learnt`: mails by what the scanner answered: learnt, known, later, failed. `digest_failures`: the newest first;
+    `digests_ran_s`: when the last run of digests ended.
     """
 
     held: dict[str, int]
@@ -252,6 +309,8 @@ class StatusReply:
     free_bytes: int
     learnt: dict[str, int]
     errors: tuple[str, ...]
+    digest_failures: tuple[DigestFailure, ...] = ()
+    digests_ran_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +321,15 @@ class Refused:
     error: str
 
 
-Reply = HeldRows | HeldMail | MailSize | Changed | LedgerReply | StatusReply | Refused
+Reply = (
+    HeldRows
+    | HeldMail
+    | MailSize
+    | Changed
+    | DigestChoice
+    | DueDigests
+    | LinkedMail
+    | LedgerReply
+    | StatusReply
+    | Refused
+)

@@ -16,6 +16,7 @@ from forkpolicy.gateway.store.changes import (
     remove_unneeded,
     request_release,
 )
+from forkpolicy.gateway.store.digest_answering import DIGEST_COMMANDS
 from forkpolicy.gateway.store.ledger import ledger, status
 from forkpolicy.gateway.store.letter import HEADER_BYTES
 from forkpolicy.gateway.store.queries import digest_of, list_held, show_held
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkpolicy.gateway.store.database import Database
+    from forkpolicy.gateway.store.digest_answering import DigestAnswering
     from forkpolicy.gateway.store.expiring import Expiring
     from forkpolicy.gateway.store.learning import Learning
     from forkpolicy.gateway.store.mail_files import MailFiles
@@ -59,13 +61,14 @@ class Answering:
         outbox: Outbox,
         learning: Learning,
         expiring: Expiring,
+        digests: DigestAnswering,
         troubles: Troubles,
         start: int,
         least_free_bytes: int,
     ) -> None:
         self._files, self._database, self._start = files, database, start
         self._status = partial(status, files=files, troubles=troubles, least_free_bytes=least_free_bytes)
-        self._outbox, self._learning, self._expiring = outbox, learning, expiring
+        self._outbox, self._learning, self._expiring, self._digests = outbox, learning, expiring, digests
 
     async def answer(self, command: Command) -> Reply:
         """The reply to any command but ReadMail."""
@@ -87,6 +90,8 @@ class Answering:
                 return await ledger(self._database, self._files, self._start)
             case StoreStatus():
                 return await self._database.read(self._status)
+        if isinstance(command, DIGEST_COMMANDS):
+            return await self._digests.answer(command)
         return Refused("invalid", f"{type(command).__name__} has no reply of its own")
 
     async def mail_path(self, command: ReadMail) -> Path:

@@ -10,6 +10,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.gateway.store.digests import failures, last_run_s
 from forkpolicy.gateway.store.queries import NEEDED, count_by
 from forkpolicy.gateway.store_messages import STATES, LedgerReply, StatusReply
 from forkpolicy.sizes import size_text
@@ -84,4 +85,6 @@ def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles,
     learnt = count_by(connection, "SELECT state, count(*) FROM learning WHERE state != 'wanted' GROUP BY state")
     free = files.free_bytes()
     full = () if free >= least_free_bytes else (f"room: {size_text(free)} are left: mail is answered 452 and waits",)
-    return StatusReply(held, releasing, oldest_s, stored, free, learnt, troubles.all() + full)
+    errors = troubles.all() + full
+    digests = failures(connection), last_run_s(connection)
+    return StatusReply(held, releasing, oldest_s, stored, free, learnt, errors, *digests)

@@ -1,8 +1,9 @@
 """Follows Postfix's log: what became of the mail that was sent on, by the queue id that the release port gave it.
 
 `sent` means that the next server took it: the row is `delivered`, and its file goes when it was the last. A refusal
-puts the row back to `held` with that server's words. The place in the log is kept in held.db, with the first bytes of
-the file: a log that was renamed is read to its end, since inode numbers are reused. Times are seconds since 1970.
+puts the row back to `held` with that server's words. Digests have queue ids from there, too (digests.py). The place in
+the log is kept in held.db, with the first bytes of the file: a log that was renamed is read to its end, since inode
+numbers are reused. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.gateway.store.attempts import mark_delivered, mark_refused, mark_waiting
 from forkpolicy.gateway.store.changes import remove_unneeded
+from forkpolicy.gateway.store.digests import note_outcome
 from forkpolicy.gateway.store.log_place import LogReader
 from forkpolicy.postfix.mail_lines import read_mail_line
 
@@ -169,6 +171,7 @@ def apply_outcome(connection: sqlite3.Connection, outcome: Outcome) -> str:
         (outcome.queue_id,),
     ).fetchone()
     if row is None:
+        note_outcome(connection, outcome.queue_id, outcome.status, outcome.words, time.time())
         return ""
     mark = {"delivered": mark_delivered, "refused": mark_refused, "waits": mark_waiting}[outcome.status]
     mark(connection, row["id"], outcome.words, time.time())

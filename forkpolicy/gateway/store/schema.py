@@ -1,7 +1,8 @@
 """The tables of held.db, and how its connections are opened.
 
 SQLite in WAL mode with synchronous=FULL: a commit is on disk when it returns (sqlite.org/pragma.html).
-One process writes, and other users cannot read it: the console asks the store. Raises StoreError.
+One process writes, and other users cannot read it: the console asks the store. A file of an older release gets what it
+lacks when it is opened; that of a newer one is left alone. Raises StoreError.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from forkpolicy.gateway.store.errors import StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION: Final = 1
 NAME: Final = "held.db"
 _BUSY_MS: Final = 10_000
-_TABLES: Final = """
+_FIRST: Final = """
 CREATE TABLE message (
   id INTEGER PRIMARY KEY,
   digest TEXT NOT NULL,            -- SHA-256 of the bytes, the name of the file
@@ -96,6 +96,38 @@ CREATE TABLE log_place (           -- where the reading of Postfix's log stopped
   head TEXT NOT NULL
 );
 """
+_DIGESTS: Final = """
+CREATE TABLE digest_choice (       -- what a person has chosen
+  address TEXT PRIMARY KEY,        -- in lower case
+  schedule TEXT NOT NULL,          -- off, daily, weekly; empty: as the domain has it
+  language TEXT NOT NULL,          -- empty: as the settings have it
+  at_s REAL NOT NULL,
+  who TEXT NOT NULL
+);
+CREATE TABLE digest (              -- the last digest of an address
+  address TEXT PRIMARY KEY,
+  up_to INTEGER NOT NULL,          -- held.id: what is greater is new
+  before INTEGER NOT NULL,         -- up_to of the digest before it, which counts again when this one is refused
+  sent_s REAL NOT NULL,            -- 0: it was refused, the next one is due
+  queue_id TEXT NOT NULL           -- that of the release port
+);
+CREATE INDEX digest_queue_id ON digest (queue_id) WHERE queue_id != '';
+CREATE TABLE digest_failure (
+  about TEXT PRIMARY KEY,          -- an address; empty: all of them
+  error TEXT NOT NULL,
+  since_s REAL NOT NULL,
+  last_s REAL NOT NULL
+);
+CREATE TABLE digest_run (id INTEGER PRIMARY KEY, ended_s REAL NOT NULL);  -- the last one: one row
+CREATE TABLE link_use (            -- a link acts once
+  held INTEGER PRIMARY KEY,
+  at_s REAL NOT NULL,
+  action TEXT NOT NULL
+);
+"""
+# Each leads from a version to the next one, from 0, a new file: what was released is never changed.
+_STEPS: Final = (_FIRST, _DIGESTS)
+VERSION: Final = len(_STEPS)
 
 
 def open_database(directory: Path) -> sqlite3.Connection:
@@ -104,11 +136,12 @@ def open_database(directory: Path) -> sqlite3.Connection:
     try:
         connection = _connected(path)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version = {VERSION};COMMIT")
+        if version < VERSION:
+            steps = "".join(_STEPS[version:])
+            connection.executescript(f"BEGIN IMMEDIATE;{steps}PRAGMA user_version = {VERSION};COMMIT")
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
-    if version not in (0, VERSION):
+    if version > VERSION:
         raise StoreError(
             f"{path}: is of version {version}, this release knows {VERSION}: install the release that wrote it"
         )

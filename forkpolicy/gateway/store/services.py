@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from forkpolicy.gateway.store.answering import Answering
 from forkpolicy.gateway.store.api import Api, listen
+from forkpolicy.gateway.store.digest_answering import DigestAnswering
 from forkpolicy.gateway.store.expiring import Expiring
 from forkpolicy.gateway.store.learning import Learning
+from forkpolicy.gateway.store.link_tokens import LinkTokens
 from forkpolicy.gateway.store.mail_log import MailLog
 from forkpolicy.gateway.store.outbox import Outbox
 from forkpolicy.gateway.store.troubles import Troubles
@@ -39,12 +42,14 @@ class Services:
         self.outbox = Outbox(settings.release, files, database, self._mail_log, self._troubles)
         self._learning = Learning(settings.scanner, settings.store.keep_days, files, database, self._troubles)
         self._expiring = Expiring(settings.store, files, database)
+        tokens = LinkTokens(Path(settings.store.path))
         self.answering = Answering(
             files,
             database,
             self.outbox,
             self._learning,
             self._expiring,
+            DigestAnswering(settings, tokens, files, database, self.outbox, self._mail_log),
             self._troubles,
             start,
             size_bytes(settings.store.min_free),
