@@ -14,6 +14,8 @@ from forkpolicy.endpoints import host_mistake, network_mistake, port_mistake, un
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Settings that are paths, relative ones to the directory of forkpolicy.toml.
+CONSOLE_PATHS: Final = ("path", "postfix", "gateway")
 # Browsers send a cookie that wants TLS to this machine itself without.
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
 _INET: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+):([0-9]+)")
@@ -73,6 +75,12 @@ class ConsoleSettings:
     session_hours: int = setting(12, "Hours after which a browser must sign in again.", ge=1, le=720)
     postfix: str = setting(
         "/etc/postfix", "The configuration directory of the Postfix whose queue the page Queue shows.", path=True
+    )
+    gateway: str = setting(
+        "",
+        "The gateway's settings, as in `/etc/forkpolicy/gateway.toml`, whose held mail is shown; empty: none.",
+        path=True,
+        optional=True,
     )
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.addresses import unix_path
-from forkpolicy.console_settings import ConsoleSettings, console_clashes
+from forkpolicy.console_settings import CONSOLE_PATHS, ConsoleSettings, console_clashes
 from forkpolicy.declared import Declared, TomlReader, Values, decode, default_of, setting
 from forkpolicy.dns_settings import DnsSettings
 from forkpolicy.endpoints import address_mistake, clashes, endpoint_mistake, mode_mistake, network_mistake, unix_mistake
@@ -220,7 +220,8 @@ def read_settings(path: str | Path, files: Files | None = None) -> tuple[Setting
     paths = {name: str(base / named) for name in HISTORY_PATHS if (named := getattr(history, name))}
     parts["history"] = replace(history, **paths)
     console: ConsoleSettings = parts["console"]
-    parts["console"] = replace(console, path=str(base / console.path), postfix=str(base / console.postfix))
+    paths = {name: str(base / named) for name in CONSOLE_PATHS if (named := getattr(console, name))}
+    parts["console"] = replace(console, **paths)
     settings = Settings(**values, **parts, path=absolute(path))
     _refuse_clashes(reader, sockets_of(settings), base)
     for key, message, hint in state_clashes(settings.state):

@@ -27,14 +27,17 @@ from forkpolicy.console.access.pages import address_to_sign_in
 from forkpolicy.console.access.rights import Right, may
 from forkpolicy.console.errors import NotAllowed, NotFound, PageError
 from forkpolicy.console.headers import SecurityHeaders
+from forkpolicy.console.language import language_of
 from forkpolicy.console.now.pages import alarm_notices
-from forkpolicy.console.page import Page, Redirect, Stream, csv_of, json_of
+from forkpolicy.console.page import Page, Raw, Redirect, Stream, csv_of, json_of
 from forkpolicy.console.rendering import Renderer
 from forkpolicy.console.routes import ROUTES
 from forkpolicy.console.static_files import StaticFiles
 from forkpolicy.console.visit import Visit
 from forkpolicy.errors import ForkpolicyError
+from forkpolicy.gateway.settings import DEFAULT_PATH as GATEWAY_PATH
 from forkpolicy.settings import DEFAULT_PATH
+from forkpolicy.translations import DEFAULT, LANGUAGES, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,9 +155,7 @@ class _Pages:
     def _visit(self, request: Request, form: Mapping[str, str], entered: Entered) -> Visit:
         return Visit(
             parts=self._parts,
-            nav=[
-                each for each in self._routes if each.nav and entered.account and may(entered.account.role, each.right)
-            ],
+            nav=self._nav(entered),
             path=request.path_params,
             query=dict(request.query_params),
             form=form,
@@ -165,8 +166,16 @@ class _Pages:
             session=entered.session,
             token=entered.token,
             wants_json="application/json" in request.headers.get("accept", ""),
+            language=language_of(request.cookies, request.headers),
             render=self._renderer.html,
         )
+
+    def _nav(self, entered: Entered) -> list[Route]:
+        if not entered.account:
+            return []
+        has_gateway = self._parts.gateway.is_on
+        listed = [each for each in self._routes if each.nav and (has_gateway or not each.is_of_gateway)]
+        return [each for each in listed if may(entered.account.role, each.right)]
 
     def _to_sign_in(self, request: Request, visit: Visit) -> Response:
         if visit.wants_json or request.method == "POST":
@@ -174,12 +183,14 @@ class _Pages:
         address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(address_to_sign_in(address), 303)
 
-    def _send(self, visit: Visit, result: Page | Redirect | Stream, request: Request) -> Response:
+    def _send(self, visit: Visit, result: Page | Raw | Redirect | Stream, request: Request) -> Response:
         if isinstance(result, Redirect):
             response = Response(status_code=303, headers={"Location": quote(result.to, safe=_IN_ADDRESS)})
             for cookie in result.cookies:
                 response.headers.append("Set-Cookie", cookie)
             return response
+        if isinstance(result, Raw):
+            return Response(result.body, headers=dict(result.headers), media_type=result.kind)
         if isinstance(result, Stream):
             return StreamingResponse(result.events, media_type="text/event-stream")
         result = replace(result, command=self._command(result.command))
@@ -203,6 +214,7 @@ class _Pages:
             name = f"{result.template.rpartition('/')[2]}.csv"
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
             return StreamingResponse(csv_of(result.rows), media_type="text/csv; charset=utf-8", headers=headers)
+        language = visit.language if result.is_translated else DEFAULT
         context = {
             "page": result,
             "data": result.data,
@@ -213,14 +225,19 @@ class _Pages:
             "full_address": f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
             "theme": request.cookies.get("theme", ""),
             "now_s": visit.now_s,
+            "language": language,
+            "languages": LANGUAGES,
+            "say": partial(translate, language),
         }
         html = self._renderer.html(result.template, context)
         return Response(html, result.status, media_type="text/html")
 
     def _command(self, command: str) -> str:
         """The equal command of a page with the settings of this console, where those are not the usual ones."""
-        path = self._parts.settings.path
-        return f"{command} -c {shell_quote(path)}" if command and path not in ("", DEFAULT_PATH) else command
+        path, usual = self._parts.settings.path, DEFAULT_PATH
+        if command.startswith(("forkpolicy held ", "forkpolicy gateway ")):
+            path, usual = self._parts.settings.console.gateway, GATEWAY_PATH
+        return f"{command} -c {shell_quote(path)}" if command and path not in ("", usual) else command
 
 
 def _error_page(error: PageError) -> Page:

@@ -44,6 +44,11 @@ def narrowed(words: Sequence[str], word: str, **query: object) -> str:
     return decisions(with_word(words, word), **query)
 
 
+def held(**query: object) -> str:
+    """Held mail that a search finds."""
+    return link("/held", **query)
+
+
 def why(code: str) -> str:
     """Why one decision was made."""
     return f"/why/{part(code)}"

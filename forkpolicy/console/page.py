@@ -43,6 +43,7 @@ class Notice:
 class Page:
     """`template`: below templates/, without `.html`. `sentence`: the answer, in front of everything else. `command`:
     the equal command of a shell. `rows`: for CSV. `fragment`: whether it is a part of a page, without its frame.
+    `is_translated`: whether its texts come from translations/, so that its frame is in the visitor's language, too.
     """
 
     template: str
@@ -54,6 +55,7 @@ class Page:
     notices: Sequence[Notice] = ()
     status: int = 200
     fragment: bool = False
+    is_translated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ class Redirect:
 
     to: str
     cookies: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes that are no page: a file to be downloaded, the text of a mail. `headers` may have a policy of its own."""
+
+    body: bytes
+    kind: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from forkpolicy.console.access.audit import Audit
 from forkpolicy.console.access.door import Door
 from forkpolicy.console.change.changes import Changes
+from forkpolicy.console.held.room import Gateway
 from forkpolicy.console.now.now import Now
 from forkpolicy.console.queue.reading import QueueReading
 from forkpolicy.console.rules.room import Rules
@@ -42,6 +43,7 @@ class Parts:
         self.change = Changes(settings, self, self.audit)
         self.what_if = Replays(settings)
         self.remembered = SharedStore(settings)
+        self.gateway = Gateway(settings.console.gateway)
         self.lookups = Lookups(self.change.drafts.now)
         self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.console import home, theme
+from forkpolicy.console import home, language, theme
 from forkpolicy.console.access import administration, own_account
 from forkpolicy.console.access import pages as access
 from forkpolicy.console.access.rights import Right
@@ -17,6 +17,8 @@ from forkpolicy.console.change import table_page as change_table
 from forkpolicy.console.decisions import pages as decisions
 from forkpolicy.console.decisions.suggestions import suggest
 from forkpolicy.console.funnel import pages as funnel
+from forkpolicy.console.held import acting, mail, reading
+from forkpolicy.console.held import pages as held
 from forkpolicy.console.now import pages as now
 from forkpolicy.console.queue import pages as queue
 from forkpolicy.console.rules import pages as rules
@@ -28,16 +30,16 @@ from forkpolicy.console.why import pages as why
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.console.page import Page, Redirect, Stream
+    from forkpolicy.console.page import Page, Raw, Redirect, Stream
     from forkpolicy.console.visit import Visit
 
-    Endpoint = Callable[[Visit], Page | Redirect | Stream]
+    Endpoint = Callable[[Visit], Page | Raw | Redirect | Stream]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """`path` as Starlette writes it, `{name}` for a part. `act`: the right that `post` needs where it is another.
-    `nav`: its name in the list of pages that each of them has.
+    `nav`: its name in the list of pages that each of them has. `is_of_gateway`: nothing without a gateway.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Route:
     post: Endpoint | None = None
     act: Right | None = None
     nav: str = ""
+    is_of_gateway: bool = False
 
 
 # In the order in which the list of pages has them.
@@ -53,6 +56,13 @@ ROUTES: Final = (
     Route("/", Right.SIGNED_IN, get=home.show),
     Route("/now", Right.SEE_SERVER, get=now.show, nav="Now"),
     Route("/now/live", Right.SEE_SERVER, get=now.live),
+    Route("/held", Right.SEE_HELD, get=held.show, nav="Held mail", is_of_gateway=True),
+    Route("/held/act", Right.ACT_ON_HELD, post=acting.act, is_of_gateway=True),
+    Route("/held/{id}", Right.SEE_HELD, get=mail.show, is_of_gateway=True),
+    Route("/held/{id}/read", Right.READ_HELD, post=reading.give_reason, is_of_gateway=True),
+    Route("/held/{id}/body", Right.READ_HELD, get=reading.body, is_of_gateway=True),
+    Route("/held/{id}/raw", Right.READ_HELD, get=reading.raw, is_of_gateway=True),
+    Route("/held/{id}/parts/{n}", Right.READ_HELD, get=reading.part, is_of_gateway=True),
     Route("/decisions", Right.SEE_DECISIONS, get=decisions.show, post=decisions.paste, nav="Decisions"),
     Route("/decisions/words", Right.SEE_DECISIONS, get=suggest),
     Route("/why/{id}", Right.SEE_DECISIONS, get=why.show),
@@ -82,4 +92,5 @@ ROUTES: Final = (
     Route("/sign-out", Right.SIGNED_IN, post=access.sign_out),
     Route("/first/{secret}", Right.OPEN, get=access.show_first, post=access.first),
     Route("/theme", Right.SIGNED_IN, post=theme.choose),
+    Route("/language", Right.SIGNED_IN, post=language.choose),
 )

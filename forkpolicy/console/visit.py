@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from forkpolicy.console.errors import UserMistake
 from forkpolicy.console.page import Notice
 from forkpolicy.errors import ForkpolicyError
+from forkpolicy.translations import DEFAULT, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ class Visit:
     """`path`: what stands in the braces of its route. `query` and `form` have the last of equal names. `nav`: the pages
     that are listed for this account. `client`: the address of the browser, or of what is in front of it. `account` is
     there unless the route is open to everybody. `session`: an id of the session that is no secret. `token`: what its
-    forms must have. `wants_json`: `Accept` says so. `render`: HTML of a template, for a stream.
+    forms must have. `wants_json`: `Accept` says so. `language`: for people whose mail is held. `render`: HTML of a
+    template, for a stream.
     """
 
     parts: Parts
@@ -43,6 +45,7 @@ class Visit:
     session: str = ""
     token: str = ""
     wants_json: bool = False
+    language: str = DEFAULT
     notices: list[Notice] = field(default_factory=list)
     render: Callable[[str, Mapping[str, object]], str] = lambda template, _context: template
 
@@ -52,6 +55,10 @@ class Visit:
         if self.signed_in is None:
             raise AssertionError("an open route asks for its account")
         return self.signed_in
+
+    def say(self, text: str, /, **values: object) -> str:
+        """A text of translations/ in the visitor's language."""
+        return translate(self.language, text, **values)
 
     def text(self, name: str, *, most: int = 1000) -> str:
         """A field of the form, or else of the address, without white space around it. Raises UserMistake when it is

@@ -4,8 +4,9 @@
 
 A domain, the transport of Postfix that takes its mail (transport(5)), then options. `admins`: addresses that may see
 what is held for the domain. `digest`: off, daily or weekly, for people who have chosen nothing. `hold`: the scanner's
-score from which mail is held. `verify`: whether recipients are verified at the backend. `#` begins a comment. Raises
-ConfigError with every mistake and its line.
+score from which mail is held. `verify`: whether recipients are verified at the backend. `release`: who may release held
+mail: `users`, or `admins` alone, whom users ask. `#` begins a comment. Raises ConfigError with every mistake and its
+line.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _TRANSPORT: Final = re.compile(r"(?:relay|smtp|lmtp):\S+", re.ASCII)
 _ADDRESS: Final = re.compile(r"[^\s@,]+@[^\s@,]+")
 _SCORE: Final = re.compile(r"\d{1,4}(?:\.\d{1,3})?", re.ASCII)
 DIGESTS: Final = ("off", "daily", "weekly")
+RELEASES: Final = ("users", "admins")
 _WORD: Final = re.compile(r"\S+")
 _Word = tuple[str, int]
 _MOST_SHOWN: Final = 20
@@ -40,6 +42,7 @@ class Domain:
     digest: str = "off"
     hold: float = 6.0
     verify: bool = True
+    release: str = "users"
 
 
 def _admins(text: str) -> tuple[str, ...]:
@@ -50,8 +53,16 @@ def _admins(text: str) -> tuple[str, ...]:
 
 
 def _digest(text: str) -> str:
-    if text not in DIGESTS:
-        raise ValueError(f"expected one of {', '.join(DIGESTS)}")
+    return _one_of(DIGESTS, text)
+
+
+def _release(text: str) -> str:
+    return _one_of(RELEASES, text)
+
+
+def _one_of(words: tuple[str, ...], text: str) -> str:
+    if text not in words:
+        raise ValueError(f"expected one of {', '.join(words)}")
     return text
 
 
@@ -72,6 +83,7 @@ _OPTIONS: Final[dict[str, Callable[[str], object]]] = {
     "digest": _digest,
     "hold": _hold,
     "verify": _verify,
+    "release": _release,
 }
 assert set(_OPTIONS) == {each.name for each in fields(Domain)} - {"name", "relay"}
 

@@ -25,8 +25,9 @@ from tests.console.asking import Browser
 ALL = frozenset(Role)
 ADMINS = frozenset({Role.ADMIN})
 OPERATORS = frozenset({Role.ADMIN, Role.OPERATOR})
+READERS = frozenset({Role.ADMIN, Role.DOMAIN, Role.USER})
 ANYBODY = frozenset({*Role, None})
-# By the first word of the address: who may look, and who may act.
+# By the first word of the address, or by the whole of it: who may look, and who may act.
 MAY = {
     "": (ALL, ALL),
     "sign-in": (ANYBODY, ANYBODY),
@@ -43,9 +44,13 @@ MAY = {
     "state": (OPERATORS, ADMINS),
     "tables": (OPERATORS, ADMINS),
     "decisions": (ALL, ALL),
+    "held": (ALL, READERS),
+    "language": (ALL, ALL),
     "why": (ALL, ALL),
     "change": (ADMINS, ADMINS),
     "whatif": (ADMINS, ADMINS),
+    # What stands in a mail is nobody's business who cannot release it.
+    **dict.fromkeys(("/held/{id}/body", "/held/{id}/raw", "/held/{id}/parts/{n}"), (READERS, READERS)),
 }
 
 
@@ -90,7 +95,7 @@ EVERY = [pytest.param(route, role, id=f"{route.path}-{role}") for route, role in
 @pytest.mark.parametrize(("route", "role"), EVERY)
 def test_every_route_lets_in_whom_it_may(console, route, role):
     """Others are sent to sign in, or refused."""
-    may_look, may_act = MAY[route.path.split("/")[1]]
+    may_look, may_act = MAY.get(route.path) or MAY[route.path.split("/")[1]]
     refused = {"GET": 403 if role else 303, "POST": 403 if role else 401}
     for method, endpoint, may in (("GET", route.get, may_look), ("POST", route.post, may_act)):
         status = console.ask(role, method, route.path, console.form(role))

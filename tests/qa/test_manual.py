@@ -50,6 +50,7 @@ FIXED_ELSEWHERE = {
     ("console", "admin_networks"),
     ("console", "session_hours"),
     ("console", "postfix"),
+    ("console", "gateway"),
     ("history", "url"),
     ("history", "password_file"),
     ("metrics", "listen"),

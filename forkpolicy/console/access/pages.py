@@ -21,7 +21,7 @@ def show_sign_in(visit: Visit) -> Page | Redirect:
     """The form; for those who have signed in, the first page."""
     if visit.signed_in:
         return Redirect("/")
-    return Page("sign-in", "Sign in", data={"to": _local(visit.text("to"))})
+    return Page("sign-in", visit.say("Sign in"), data={"to": _local(visit.text("to"))}, is_translated=True)
 
 
 def sign_in(visit: Visit) -> Page | Redirect:
@@ -31,16 +31,16 @@ def sign_in(visit: Visit) -> Page | Redirect:
     try:
         found = door.owner(visit.text("name", most=200), visit.form.get("password", ""), visit.client)
     except TooMany as error:
-        return _sign_in_again(to, str(error), error.status)
+        return _sign_in_again(visit, to, str(error), error.status)
     if not found:
-        return _sign_in_again(to, _WRONG, 401)
+        return _sign_in_again(visit, to, visit.say(_WRONG), 401)
     visit.parts.audit.note(found.name, "signed in", found.name, client=visit.client)
     if visit.session:
         door.sessions.end(visit.session)
     secret = door.sessions.begin(found, visit.client)
     if not secret:
         # Its password was changed while this one was compared.
-        return _sign_in_again(to, _WRONG, 401)
+        return _sign_in_again(visit, to, visit.say(_WRONG), 401)
     return Redirect(to or "/", (door.sessions.cookie(secret),))
 
 
@@ -87,5 +87,6 @@ def _local(address: str) -> str:
     return address if is_ours(address) and address != "/" else ""
 
 
-def _sign_in_again(to: str, why: str, status: int) -> Page:
-    return Page("sign-in", "Sign in", data={"to": to}, notices=[Notice(why, "alarm")], status=status)
+def _sign_in_again(visit: Visit, to: str, why: str, status: int) -> Page:
+    notices = [Notice(why, "alarm")]
+    return Page("sign-in", visit.say("Sign in"), data={"to": to}, notices=notices, status=status, is_translated=True)

@@ -23,18 +23,22 @@ class Right(StrEnum):
     SIGNED_IN = "signed in"
     SEE_SERVER = "see the server"
     SEE_DECISIONS = "see decisions"
+    SEE_HELD = "see held mail"
+    READ_HELD = "read held mail"
+    ACT_ON_HELD = "release or delete held mail"
     CHANGE = "change"
     CHANGE_STATE = "change what is remembered"
     MANAGE_ACCOUNTS = "manage accounts"
 
 
-_OF_ALL: Final = frozenset({Right.OPEN, Right.SIGNED_IN, Right.SEE_DECISIONS})
+_OF_ALL: Final = frozenset({Right.OPEN, Right.SIGNED_IN, Right.SEE_DECISIONS, Right.SEE_HELD})
+_OF_HELD: Final = frozenset({Right.READ_HELD, Right.ACT_ON_HELD})
 RIGHTS: Final = MappingProxyType(
     {
         Role.ADMIN: frozenset(Right),
         Role.OPERATOR: _OF_ALL | {Right.SEE_SERVER},
-        Role.DOMAIN: _OF_ALL,
-        Role.USER: _OF_ALL,
+        Role.DOMAIN: _OF_ALL | _OF_HELD,
+        Role.USER: _OF_ALL | _OF_HELD,
     }
 )
 

@@ -1,10 +1,11 @@
-"""Which decisions an account may see: the one place that every page gets them from."""
+"""Which decisions and which held mail an account may see: the one place that every page gets them from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.rights import Role
+from forkpolicy.gateway import store_messages
 from forkpolicy.history.scope import Confined, Scope
 
 if TYPE_CHECKING:
@@ -30,3 +31,11 @@ def history_of(visit: Visit) -> Reader:
     """The decisions that this visitor may see, and no other one."""
     scope, history = scope_of(visit.account), visit.parts.history
     return history if scope is None else Confined(history, scope)
+
+
+def held_scope(account: Account) -> store_messages.Scope:
+    """Whose held mail it may see, as the store is asked: all; that of domains and own addresses; of own addresses."""
+    if account.role in _SEE_ALL:
+        return store_messages.Scope(everything=True)
+    domains = account.domains if account.role is Role.DOMAIN else frozenset[str]()
+    return store_messages.Scope(addresses=tuple(sorted(account.addresses)), domains=tuple(sorted(domains)))

@@ -1,0 +1,121 @@
+"""The text of a held mail: who may have it, the frame that shows it, its attachments and the mail itself as downloads.
+
+The frame is an address of its own with the strictest policy that a browser knows: no script, no image, no form, no
+address but this one, and an origin that has nothing (`sandbox`). A download is never opened by the browser.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from forkpolicy.console.access.scope import held_scope
+from forkpolicy.console.errors import NotAllowed, NotFound, UserMistake
+from forkpolicy.console.held.allowed import allowed
+from forkpolicy.console.held.letter import MOST_BYTES, Letter, part_of, read_letter
+from forkpolicy.console.held.preview import POLICY, document
+from forkpolicy.console.page import Raw, Redirect
+from forkpolicy.gateway.store_messages import HeldMail, ShowHeld
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkpolicy.console.visit import Visit
+    from forkpolicy.gateway.domains import Domain
+    from forkpolicy.gateway.store_messages import HeldRow
+
+_LEAST_REASON: Final = 4
+# The bytes of a large mail stand in memory some times over: one at a time.
+_ONE_AT_A_TIME: Final = threading.Lock()
+_DOWNLOAD: Final = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
+
+
+def readable(visit: Visit, row: HeldRow, domains: Mapping[str, Domain]) -> tuple[Letter | None, bool]:
+    """The text for the page of a mail, None where this account may not have it or its file has gone; and whether it
+    may have it for a reason.
+    """
+    may = allowed(visit.account, row, domains)
+    if not may.read:
+        return None, False
+    if may.needs_reason and not visit.parts.gateway.grants.has(visit.session, row.id):
+        return None, True
+    try:
+        return _letter(visit, row), False
+    except NotFound:
+        return None, False
+
+
+def give_reason(visit: Visit) -> Redirect:
+    """Note why somebody else's mail is read, and let it be read."""
+    row = _row(visit)
+    may = allowed(visit.account, row, visit.parts.gateway.domains)
+    if not may.read:
+        raise NotAllowed("This mail has a virus: only an administrator of the whole site may read it.")
+    reason = visit.text("reason", most=500)
+    if len(reason) < _LEAST_REASON:
+        raise UserMistake("Say in some words why you read somebody else's mail.", "reason")
+    visit.note("held mail read", f"mail {row.id} for {row.recipient}", reason)
+    visit.parts.gateway.grants.give(visit.session, row.id)
+    return Redirect(f"/held/{row.id}")
+
+
+def body(visit: Visit) -> Raw:
+    """The document of the frame."""
+    letter = _letter(visit, _readable_row(visit))
+    text = document(letter, visit.say, as_text=visit.text("as", most=10) == "text")
+    return Raw(text.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+
+
+def raw(visit: Visit) -> Raw:
+    """The mail as it arrived."""
+    row = _readable_row(visit)
+    return _download(visit.parts.gateway.read_mail(held_scope(visit.account), row.id), f"mail-{row.id}.eml")
+
+
+def part(visit: Visit) -> Raw:
+    """One attachment. Raises NotFound."""
+    row, number = _readable_row(visit), visit.path_number("n")
+    _refuse_large(row)
+    with _ONE_AT_A_TIME:
+        found = part_of(visit.parts.gateway.read_mail(held_scope(visit.account), row.id), number or 0)
+    if found is None:
+        raise NotFound("This mail has no such attachment.")
+    return _download(found.content, found.name)
+
+
+def _row(visit: Visit) -> HeldRow:
+    held = visit.path_number("id")
+    if held is None:
+        raise NotFound("There is no such mail.")
+    return visit.parts.gateway.ask(ShowHeld(held_scope(visit.account), held), HeldMail).row
+
+
+def _readable_row(visit: Visit) -> HeldRow:
+    """Raises NotAllowed where this account may not read it, or has given no reason."""
+    row = _row(visit)
+    may = allowed(visit.account, row, visit.parts.gateway.domains)
+    if not may.read:
+        raise NotAllowed(visit.say("A mail with a virus is shown to nobody but an administrator."))
+    if may.needs_reason and not visit.parts.gateway.grants.has(visit.session, row.id):
+        raise NotAllowed("Give a reason first, on the page of this mail.")
+    return row
+
+
+def _letter(visit: Visit, row: HeldRow) -> Letter:
+    if row.size_bytes > MOST_BYTES:
+        return Letter(why_not=visit.say("It is too large to be shown here: download it."))
+    with _ONE_AT_A_TIME:
+        return read_letter(visit.parts.gateway.read_mail(held_scope(visit.account), row.id))
+
+
+def _refuse_large(row: HeldRow) -> None:
+    if row.size_bytes > MOST_BYTES:
+        raise NotFound("It is too large to be taken apart here: download the whole mail.")
+
+
+def _download(content: bytes, name: str) -> Raw:
+    """A file with a type that no browser opens, whatever the mail says that it is."""
+    ascii_name = "".join(each if each.isascii() and (each.isalnum() or each in "-_.") else "_" for each in name)
+    disposition = f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return Raw(content, "application/octet-stream", {**_DOWNLOAD, "Content-Disposition": disposition})

@@ -1,0 +1,92 @@
+"""The gateway as pages ask it: its settings, its domains, its store. Files are read again when they have changed.
+
+Raises NotFound where the console has no gateway or there is no such mail, ConfigError, NotRunningError,
+ForkpolicyError.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from forkpolicy.console.errors import NotFound
+from forkpolicy.console.held.grants import Grants
+from forkpolicy.errors import ConfigError, Diagnostic, ForkpolicyError
+from forkpolicy.gateway.client import RefusedError, ask, read_mail
+from forkpolicy.gateway.domains import parse_domains
+from forkpolicy.gateway.settings import load_gateway_settings
+from forkpolicy.gateway.store_messages import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from forkpolicy.gateway.domains import Domain
+    from forkpolicy.gateway.settings import GatewaySettings
+    from forkpolicy.gateway.store_messages import Command, Scope
+
+T = TypeVar("T")
+_NONE = "This console shows no held mail: [console] gateway is empty."
+_NO_SUCH = "There is no such mail."
+
+
+class Gateway:
+    """`path`: gateway.toml, or empty."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._lock = path, Lock()
+        self.grants = Grants()
+        self._kept: dict[str, tuple[tuple[int, int, int], object]] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is one."""
+        return bool(self._path)
+
+    @property
+    def settings(self) -> GatewaySettings:
+        """Those of gateway.toml as it is now."""
+        if not self._path:
+            raise NotFound(_NONE)
+        return self._read(self._path, load_gateway_settings)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The domains file as it is now, by name."""
+        return self._read(self.settings.domains, _domains)
+
+    def ask(self, command: Command, kind: type[T]) -> T:
+        """The store's reply of that kind."""
+        path = self.settings.store.api
+        reply = ask(path, command)
+        if isinstance(reply, Refused):
+            raise NotFound(_NO_SUCH) if reply.kind == "no_such_mail" else ForkpolicyError(f"{path}: {reply.error}")
+        assert isinstance(reply, kind)
+        return reply
+
+    def read_mail(self, scope: Scope, held: int) -> bytes:
+        """The bytes of a mail as they arrived."""
+        try:
+            return read_mail(self.settings.store.api, scope, held)
+        except RefusedError as error:
+            if error.kind == "no_such_mail":
+                raise NotFound(_NO_SUCH) from error
+            raise
+
+    def _read(self, path: str, read: Callable[[str], T]) -> T:
+        try:
+            found = Path(path).stat()
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise ConfigError([Diagnostic(path, 0, 0, f"cannot be read: {reason}")]) from error
+        version = (found.st_mtime_ns, found.st_ino, found.st_size)
+        with self._lock:
+            kept = self._kept.get(path)
+            if kept is None or kept[0] != version:
+                self._kept[path] = kept = (version, read(path))
+            value: T = kept[1]  # type: ignore[assignment] # each path is read by one function
+            return value
+
+
+def _domains(path: str) -> Mapping[str, Domain]:
+    return {each.name: each for each in parse_domains(path, Path(path).read_text("utf-8", "replace"))}

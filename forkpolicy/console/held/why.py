@@ -1,0 +1,45 @@
+"""Why a mail is held, in words for the one whose mail it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkpolicy.gateway.domains import Domain
+    from forkpolicy.gateway.store_messages import HeldRow
+    from forkpolicy.translations import Say
+
+_HOLDS = ("HOLD", "DUNNO")
+
+
+def why(say: Say, row: HeldRow, domains: Mapping[str, Domain]) -> str:
+    """One sentence, and what the policy said where it said more."""
+    return f"{_cause(say, row, domains)} {_said(say, row)}".strip()
+
+
+def _cause(say: Say, row: HeldRow, domains: Mapping[str, Domain]) -> str:
+    if row.cause == "virus":
+        return say("The scanner found a virus in it.")
+    if row.cause == "policy":
+        return say("A rule of the mail server holds it.")
+    if row.spam_score is None:
+        return say("The scanner takes it for spam.")
+    domain = domains.get(row.recipient.rpartition("@")[2].lower())
+    if domain is None:
+        return say("The scanner takes it for spam: it has {score} points.", score=f"{row.spam_score:g}")
+    return say(
+        "The scanner takes it for spam: it has {score} points, and mail for {domain} is held from {hold}.",
+        score=f"{row.spam_score:g}",
+        domain=domain.name,
+        hold=f"{domain.hold:g}",
+    )
+
+
+def _said(say: Say, row: HeldRow) -> str:
+    """The text of the policy's action, as for a recipient who blocks the sender; or why it could not be asked."""
+    verb, _, text = row.why.partition(" ")
+    if row.cause == "virus" or (verb in _HOLDS and not text) or row.why.startswith("the scanner's score"):
+        return ""
+    return say("The server said: {text}", text=text if verb == "HOLD" else row.why)
