@@ -24,7 +24,10 @@ _ISO_TIME: Final = re.compile(
 _SECONDS: Final = re.compile(r"(\d{9,11})\.(\d{6}) ")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLIENT: Final = re.compile(r"[^\s\[,]{0,255}\[([0-9A-Fa-f:.]{3,45})\]")
-_REFUSED: Final = re.compile(r"(?:milter-)?\w+: ([A-Z-]{4,20}) from ([^;]{0,400}?): (?=[245]\d\d )")
+# A milter's reply to the end of a message has no code of three digits.
+_REFUSED: Final = re.compile(
+    r"(?:milter-)?\w+: ([A-Z-]{4,20}) from ([^;]{0,400}?): (?=[245]\d\d |[45]\.\d{1,3}\.\d{1,3} )"
+)
 _FIELD: Final = re.compile(
     r"\b(from|to|orig_to|client|relay|delay|dsn|sasl_username|message-id)="
     r"(<[^<>]{0,320}>|[^\s,;<>]{1,320})"
@@ -35,7 +38,8 @@ _TIME_WITHIN: Final = 200
 
 class MailLine(NamedTuple):
     """`queue_id`: empty for NOQUEUE; `client`: an address; `fields`: without brackets (from, to, orig_to, relay, ...);
-    `text`: all that stands behind the queue id.
+    `text`: all that stands behind the queue id; `refused_at`: the command that was refused (RCPT, END-OF-MESSAGE, ...),
+    empty for other lines.
     """
 
     program: str
@@ -44,6 +48,12 @@ class MailLine(NamedTuple):
     client: str
     fields: dict[str, str]
     text: str
+    refused_at: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """The reply to a command that was refused."""
+        return self.text.partition(": ")[2].partition(": ")[2].rpartition("; from=")[0] if self.refused_at else ""
 
     @property
     def status(self) -> str:
@@ -66,9 +76,10 @@ def read_mail_line(line: str) -> MailLine | None:
         fields.setdefault(name, value[1:-1] if value[0] == "<" else value)
     client = _CLIENT.match(refused[2]) if refused else _CLIENT.match(fields.get("client", ""))
     queue_id = "" if found["queue_id"] == "NOQUEUE" else found["queue_id"]
-    return MailLine(
-        program[0] if program else "", int(found["pid"]), queue_id, client[1] if client else "", fields, text
-    )
+    name = program[0] if program else ""
+    is_refused = refused is not None and text.partition(": ")[0].endswith("reject")
+    at = refused[1] if refused and is_refused else ""
+    return MailLine(name, int(found["pid"]), queue_id, client[1] if client else "", fields, text, at)
 
 
 def line_time_s(line: str, now_s: float) -> float | None:

@@ -41,7 +41,8 @@ def query_of_decision(found: Found, now_s: float) -> Query:
 
 def _deliveries(each: Mail) -> list[Delivery]:
     """Its recipients; one without a name where nothing has been tried yet."""
-    queued = Delivery(each.ended_s, "", "", "", "removed" if each.is_removed else "queued")
+    status = f"refused ({each.refusal})" if each.refusal else "removed" if each.is_removed else "queued"
+    queued = Delivery(each.ended_s, "", "", "", status)
     return sorted(each.deliveries.values() or [queued], key=lambda one: one.at_s, reverse=True)
 
 

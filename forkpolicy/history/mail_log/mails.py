@@ -58,7 +58,8 @@ class Delivery:
 @dataclass(slots=True)
 class Mail:
     """One mail, or one refusal (`queue_id` is empty). `smtpd`: the process id of the session that took it; `sender`:
-    None where no line has it; times in seconds since 1970, of the first line and the last.
+    None where no line has it; times in seconds since 1970, of the first line and the last. `refusal`: the reply to its
+    end, where the whole mail was refused after it had a queue id.
     """
 
     queue_id: str
@@ -70,6 +71,7 @@ class Mail:
     sender: str | None = None
     message_id: str = ""
     is_removed: bool = False
+    refusal: str = ""
     deliveries: dict[str, Delivery] = field(default_factory=dict)
 
     @property
@@ -86,7 +88,7 @@ def mails_with(log: MailLog, text: str, since_s: float, until_s: float) -> list[
         found = read_mail_line(line)
         if found and found.queue_id:
             queue_ids[found.queue_id] = at_s
-        elif found and found.fields.get("to"):
+        elif found and found.refused_at and found.fields.get("to"):
             refused.append(_refusal(at_s, found))
     newest = sorted(queue_ids, key=lambda each: queue_ids[each])[-MOST_MAILS:]
     mails = mails_of(log, newest, since_s - _ARRIVAL_S, until_s + _QUEUED_S) if newest else []
@@ -118,17 +120,24 @@ def _refusal(at_s: float, found: MailLine) -> Mail:
     mail = Mail(
         "", at_s, at_s, found.pid, found.client, found.fields.get("sasl_username", ""), found.fields.get("from")
     )
-    status = f"refused ({found.text.partition(': ')[2].partition(': ')[2].rpartition('; from=')[0]})"
-    mail.deliveries[""] = Delivery(
-        at_s, found.fields["to"], "", "" if found.program == "smtpd" else found.program, status
-    )
+    mail.deliveries[""] = _refused(at_s, found)
     return mail
+
+
+def _refused(at_s: float, found: MailLine) -> Delivery:
+    by = "" if found.program == "smtpd" else found.program
+    return Delivery(at_s, found.fields["to"], "", by, f"refused ({found.refusal})")
 
 
 def _add(mail: Mail, at_s: float, found: MailLine) -> None:
     mail.ended_s = at_s
     fields = found.fields
-    if found.client and not mail.smtpd:
+    if found.refused_at and fields.get("to"):
+        # One recipient of several, or all of them: then the line names one.
+        mail.deliveries[fields["to"]] = _refused(at_s, found)
+        mail.sender = fields.get("from", mail.sender)
+        mail.refusal = "" if found.refused_at == "RCPT" else found.refusal
+    elif found.client and not mail.smtpd:
         mail.smtpd, mail.client, mail.login = found.pid, found.client, fields.get("sasl_username", "")
     elif found.program == "cleanup":
         mail.message_id = fields.get("message-id", mail.message_id)

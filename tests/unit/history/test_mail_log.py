@@ -267,6 +267,54 @@ def test_a_mail_that_waits_and_one_that_was_refused(history, log, tmp_path, caps
     assert became(history, log, capsys, "login:ann")[1].out == printed.out
 
 
+CLIENT = "from x[203.0.113.5]"
+ENVELOPE = "from=<a@example.org> to=<b@example.com> proto=ESMTP helo=<x>"
+
+
+def test_a_refusal_of_one_recipient_of_several_is_found(tmp_path):
+    """Once one was accepted, the line has the queue id of the mail; it is about its own recipient alone."""
+    lines = line(NOON_S, "smtpd[5]: C000000001: client=x[203.0.113.5]")
+    lines += line(NOON_S, f"smtpd[5]: C000000001: reject: RCPT {CLIENT}: 550 5.1.1 <b@example.com>: no; {ENVELOPE}")
+    lines += line(NOON_S, "qmgr[5]: C000000001: from=<a@example.org>, size=1, nrcpt=1 (queue active)")
+    lines += line(NOON_S, "smtp[5]: C000000001: to=<c@example.com>, relay=mx[192.0.2.1]:25, delay=1, status=sent (ok)")
+    write(tmp_path / "mail.log", lines, LATER_S)
+    (found,) = mails_with(LogFiles(str(tmp_path / "mail.log"), LATER_S), "b@example.com", 0, LATER_S)
+    assert {each.recipient: each.status for each in found.deliveries.values()} == {
+        "b@example.com": "refused (550 5.1.1 <b@example.com>: no)",
+        "c@example.com": "sent (ok)",
+    }
+    assert found.refusal == ""
+
+
+def test_a_mail_that_a_milter_refused_is_refused(tmp_path):
+    """At its end, by a reply without a code of three digits; for a recipient that is not named, too."""
+    lines = line(NOON_S, "smtpd[5]: C000000001: client=x[203.0.113.5]")
+    lines += line(
+        NOON_S, f"cleanup[5]: C000000001: milter-reject: END-OF-MESSAGE {CLIENT}: 5.7.1 Gtube pattern; {ENVELOPE}"
+    )
+    write(tmp_path / "mail.log", lines, LATER_S)
+    (found,) = mails_of(LogFiles(str(tmp_path / "mail.log"), LATER_S), ["C000000001"], 0, LATER_S)
+    (delivery,) = found.deliveries.values()
+    assert (delivery.status, found.refusal, found.sender) == (
+        "refused (5.7.1 Gtube pattern)", "5.7.1 Gtube pattern", "a@example.org")  # fmt: skip
+    assert found.smtpd == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"NOQUEUE: reject_warning: RCPT {CLIENT}: 554 5.7.1 <b@example.com>: no; {ENVELOPE}",
+        f"NOQUEUE: filter: RCPT {CLIENT}: <b@example.com>: Recipient address triggers FILTER x:y; {ENVELOPE}",
+        f"NOQUEUE: hold: RCPT {CLIENT}: <b@example.com>: Recipient address triggers HOLD action; {ENVELOPE}",
+        f"NOQUEUE: redirect: RCPT {CLIENT}: <b@example.com>: triggers REDIRECT x@example.com; {ENVELOPE}",
+    ],
+)
+def test_what_only_looks_like_a_refusal_is_none(tmp_path, text):
+    """A warning of warn_if_reject, and actions that let a mail go on."""
+    write(tmp_path / "mail.log", line(NOON_S, f"smtpd[5]: {text}"), LATER_S)
+    assert mails_with(LogFiles(str(tmp_path / "mail.log"), LATER_S), "b@example.com", 0, LATER_S) == []
+
+
 def test_words_that_no_mail_has_are_named(history, log, capsys):
     """And a host without a log."""
     for words in (["rule:policy.conf:7", "to:b@example.com"], ["since:2h"]):
