@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _STORE_TIMEOUT_S: Final = 5.0
 _LONGEST_REFRESH_S: Final = 300
+_DIGESTS_LATE_S: Final = 2 * 86_400.0
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LOOPBACK: Final = ("127.", "[::1]:", "localhost:")
 # Of smtpd_recipient_restrictions, in the order that the recipe has.
@@ -52,6 +55,7 @@ def findings(settings: GatewaySettings, postfix: str) -> list[Diagnostic]:
         *_services(master_path, master, settings),
         *_domains(settings, main_path, main),
         *_store(settings),
+        *_digests(settings),
         *_places(settings, main.get("queue_directory", "")),
     ]
 
@@ -150,9 +154,33 @@ def _store(settings: GatewaySettings) -> Iterator[Diagnostic]:
         return
     for each in status.errors:
         yield _error(path, each, "forkpolicy held ledger")
+    yield from _digest_failures(settings, status)
     if status.free_bytes < size_bytes(settings.store.min_free):
         message = f"{status.free_bytes >> 20} MiB are free, less than min_free: mail waits in Postfix's queue"
         yield _error(settings.store.path, message, "make room")
+
+
+def _digest_failures(settings: GatewaySettings, status: StatusReply) -> Iterator[Diagnostic]:
+    path = settings.store.api
+    for each in status.digest_failures:
+        since = f"{datetime.fromtimestamp(each.since_s).astimezone():%Y-%m-%d %H:%M}"
+        hint = "the next forkpolicy gateway digest tries it again"
+        yield _warning(path, f"no digest for {each.about or 'anybody'} since {since}: {each.error}", hint)
+    late_s = 0.0 if status.digests_ran_s is None else time.time() - status.digests_ran_s
+    if settings.digest.sender and late_s > _DIGESTS_LATE_S:
+        message = f"the last run of digests was {late_s / 86_400:.0f} days ago"
+        yield _warning(path, message, "systemctl enable --now forkpolicy-digest.timer")
+
+
+def _digests(settings: GatewaySettings) -> Iterator[Diagnostic]:
+    if settings.digest.sender and settings.digest.url:
+        return
+    text = Files().read(settings.domains).decode("utf-8", "replace")
+    wants = [each.name for each in parse_domains(settings.domains, text) if each.digest != "off"]
+    if settings.digest.sender or wants:
+        why = f"{wants[0]} wants digests" if wants else "sender has a value"
+        message = f"[digest] sender and url: {why}, and none is sent while one of them is empty"
+        yield _error("gateway.toml", message, 'sender = "gateway@example.com", url = "https://mail.example.com"')
 
 
 def _places(settings: GatewaySettings, queue: str) -> Iterator[Diagnostic]:

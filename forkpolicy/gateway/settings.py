@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from forkpolicy.declared import TomlReader, decode, setting, shown
 from forkpolicy.endpoints import host_mistake, port_mistake
@@ -21,6 +23,8 @@ DEFAULT_PATH: Final = "/etc/forkpolicy/gateway.toml"
 CAUSES: Final = ("policy", "spam", "virus")
 # Of digests and of the pages of people whose mail is held.
 LANGUAGES: Final = ("ca", "en", "es")
+# What needs no quotes in a header.
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 
 
 def _size_mistake(value: object) -> str:
@@ -36,6 +40,22 @@ def _server_mistake(text: str) -> str:
     if not colon:
         return f'expected HOST:PORT, got "{text}"'
     return host_mistake(host) or port_mistake(port)
+
+
+def _address_mistake(text: str) -> str:
+    return "" if _ADDRESS.fullmatch(text) else f'expected an address as in "gateway@example.com", got {shown(text)}'
+
+
+def _url_mistake(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_origin = bool(parts.hostname) and parts.path in ("", "/") and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        is_origin = False
+    if not is_origin or parts.scheme not in ("http", "https") or not text.isascii():
+        return f'expected scheme, host and port alone, as in "https://mail.example.com", got {shown(text)}'
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +116,12 @@ class ScannerSettings:
 class DigestSettings:
     """`[digest]`: mail about held mail."""
 
-    sender: str = setting("", "The address in From of a digest; empty: no digests are sent.", optional=True)
-    url: str = setting("", "How people reach the console, as in `https://mail.example.com`.", optional=True)
+    sender: str = setting(
+        "", "The address in From of a digest; empty: no digests are sent.", mistake=_address_mistake, optional=True
+    )
+    url: str = setting(
+        "", "How people reach the console, as in `https://mail.example.com`.", mistake=_url_mistake, optional=True
+    )
     language: str = setting("en", "For who has chosen none.", choices=LANGUAGES)
     link_days: int = setting(7, "Days that a link of a digest acts.", ge=1, le=30)
 

@@ -38,3 +38,30 @@ def test_every_mistake_has_its_line(tmp_path):
     assert 'did you mean "keep_days"?' in text
     assert "gateway.toml:3:" in text
     assert "gateway.toml:5:" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('sender = "gateway"', 'expected an address as in "gateway@example.com"'),
+        ('sender = "Gateway <gateway@example.com>"', "expected an address"),
+        ('sender = "gateway@example.com\\r\\nBcc: x@example.org"', "control characters are not allowed"),
+        ('url = "mail.example.com"', "expected scheme, host and port alone"),
+        ('url = "https://mail.example.com/console"', "expected scheme, host and port alone"),
+        ('url = "javascript:alert(1)"', "expected scheme, host and port alone"),
+        ('url = "https://[2001:db8::1"', "expected scheme, host and port alone"),
+    ],
+)
+def test_a_digest_has_a_plain_sender_and_an_address_of_the_console(tmp_path, line, words):
+    """Both stand in every digest; what would spoil it is a mistake of the file."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(f"[digest]\n{line}\n")
+    with pytest.raises(ConfigError, match=words):
+        load_gateway_settings(path)
+
+
+def test_a_digest_may_be_sent_from_any_plain_address_with_links_to_any_port(tmp_path):
+    """Neither is a mistake."""
+    path = tmp_path / "gateway.toml"
+    path.write_text('[digest]\nsender = "held-mail+1@mail.example.com"\nurl = "https://mail.example.com:8443/"\n')
+    assert load_gateway_settings(path).digest.url == "https://mail.example.com:8443/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkpolicy.commands.gateway import check, setup
+from forkpolicy.commands.gateway import check, digest, setup
 from forkpolicy.commands.shared.parsers import add_command
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = add_command(commands, "check", "report what is wrong with a gateway's Postfix, store and files")
     check.add_arguments(one)
     one.set_defaults(run_gateway=check.run)
+    one = add_command(commands, "digest", "mail people what is newly held for them, those who are due")
+    digest.add_arguments(one)
+    one.set_defaults(run_gateway=digest.run)
 
 
 def run(arguments: argparse.Namespace) -> int:

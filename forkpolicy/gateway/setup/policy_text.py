@@ -92,4 +92,9 @@ smtp = "{place.release}"
 
 [scanner]
 controller = "http://{place.controller}"
+
+# Digests (docs/gateway.md) need both.
+[digest]
+# sender = "gateway@example.com"
+# url = "https://mail.example.com"
 """
