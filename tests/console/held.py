@@ -22,19 +22,14 @@ example.net relay:[192.0.2.6]:25 release=admins
 TEXT = b"Subject: Hello\r\nFrom: Ann <ann@example.org>\r\nTo: anna@example.com\r\n\r\nGood morning.\r\n"
 
 
-class HeldConsole:
-    """A real store, its policy server, and the application. Use as a context manager."""
+class HeldStore:
+    """A real store and its policy server, which has everything held. Use as a context manager."""
 
     def __init__(self, base: Path, others: str = "") -> None:
         self.store = Store(base, others=others)
         settings = self.store.settings.read_text()
         (base / "domains").write_text(DOMAINS)
         self.store.settings.write_text(f'domains = "domains"\n{settings}')
-        (base / "policy.conf").write_text("action default DUNNO\n")
-        text = f'policy = "policy.conf"\n[console]\npath = "console"\ngateway = "{self.store.settings}"\n'
-        (base / "forkpolicy.toml").write_text(text)
-        (base / "console").mkdir()
-        self.parts = Parts(load_settings(base / "forkpolicy.toml"))
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -59,13 +54,25 @@ class HeldConsole:
         assert all(each.startswith("250") for each in statuses), statuses
         return [row[0] for row in self.store.rows("SELECT id FROM held ORDER BY id") if row[0] not in before]
 
+    def states(self) -> dict[int, str]:
+        """Of every row."""
+        return {int(held): str(state) for held, state in self.store.rows("SELECT id, state FROM held")}
+
+
+class HeldConsole(HeldStore):
+    """The same with the application."""
+
+    def __init__(self, base: Path, others: str = "") -> None:
+        super().__init__(base, others)
+        (base / "policy.conf").write_text("action default DUNNO\n")
+        text = f'policy = "policy.conf"\n[console]\npath = "console"\ngateway = "{self.store.settings}"\n'
+        (base / "forkpolicy.toml").write_text(text)
+        (base / "console").mkdir()
+        self.parts = Parts(load_settings(base / "forkpolicy.toml"))
+
     def browser(self, role: Role = Role.USER, **account: object) -> Browser:
         """Signed in with that role; a user is anna."""
         if role is Role.USER:
             account.setdefault("addresses", frozenset({"anna@example.com"}))
         gate = SignedIn(role, **account)
         return Browser(application(self.parts, gate))
-
-    def states(self) -> dict[int, str]:
-        """Of every row."""
-        return {int(held): str(state) for held, state in self.store.rows("SELECT id, state FROM held")}

@@ -44,6 +44,7 @@ def show(visit: Visit) -> Page:
             "letter": letter and {"parts": letter.parts, "is_html": letter.is_html, "why_not": letter.why_not},
             "needs_reason": needs_reason,
             "sees_server": sees_server,
+            "is_user": visit.account.role is Role.USER,
         },
         "" if visit.account.role is Role.USER else f"forkpolicy held show {mail.row.id}",
         is_translated=True,

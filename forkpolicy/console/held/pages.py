@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.console.access.rights import Right, Role, may
+from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.scope import held_scope
 from forkpolicy.console.errors import UserMistake
 from forkpolicy.console.held.allowed import WAITS, allowed
@@ -37,13 +37,15 @@ def show(visit: Visit) -> Page:
     domains = visit.parts.gateway.domains
     visit.notices += done_notices(visit)
     query = {name: value for name in ("q", "state", "cause", "requested") if (value := visit.text(name))}
+    rows = [row_of(visit, each, domains) for each in reply.rows]
+    mays = [allowed(visit.account, each, domains) for each in reply.rows]
     last = reply.rows[-1] if reply.more else None
     return Page(
         "held/list",
         visit.say("Held mail"),
         _sentence(visit, reply, wanted),
         {
-            "rows": [row_of(visit, each, domains) for each in reply.rows],
+            "rows": rows,
             "query": query,
             "q": wanted.text,
             "state": wanted.state or ALL,
@@ -53,7 +55,7 @@ def show(visit: Visit) -> Page:
             "requested": wanted.requested,
             "older": held(**query, before=f"{last.arrived_s!r}/{last.id}") if last else "",
             "newest": held(**query) if before[1] else "",
-            "may_act": may(visit.account.role, Right.ACT_ON_HELD),
+            "may_any": {name: any(getattr(each, name) for each in mays) for name in ("release", "delete", "request")},
             "is_user": visit.account.role is Role.USER,
         },
         _command(visit, wanted),
