@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from forkpolicy.declared import setting
+from forkpolicy.directory_urls import imap_mistake, parse_imap
 from forkpolicy.endpoints import host_mistake, network_mistake, port_mistake, unix_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Settings that are paths, relative ones to the directory of forkpolicy.toml.
-CONSOLE_PATHS: Final = ("path", "postfix", "gateway")
+CONSOLE_PATHS: Final = ("path", "postfix", "gateway", "ca_file")
 # Browsers send a cookie that wants TLS to this machine itself without.
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
+SIGN_IN: Final = ("local", "imap")
 _INET: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+):([0-9]+)")
 
 
@@ -82,6 +85,22 @@ class ConsoleSettings:
         path=True,
         optional=True,
     )
+    sign_in: tuple[str, ...] = setting(
+        ["local"],
+        "How people sign in: `local` accounts of the console, and `imap` for the others.",
+        mistake=lambda text: "" if text in SIGN_IN else f'expected some of {", ".join(SIGN_IN)}, got "{text}"',
+    )
+    imap: tuple[str, ...] = setting(
+        [],
+        "Mail servers that check passwords: `imaps://HOST`, or `DOMAIN=imaps://HOST` for the people of one domain.",
+        mistake=imap_mistake,
+    )
+    ca_file: str = setting(
+        "",
+        "The authorities that sign the certificates of servers that sign people in; empty: the system's.",
+        optional=True,
+        path=True,
+    )
 
     @property
     def rules(self) -> Path:
@@ -115,3 +134,16 @@ def console_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
         yield "listen", message, 'put a proxy with a certificate in front, and give its address: url = "https://..."'
     if "unix" in console.trusted_proxies and not console.listen.startswith("unix:"):
         yield "trusted_proxies", 'trusted_proxies: "unix" is for listen = "unix:/path"', "name the proxy's address"
+    yield from _sign_in_clashes(console)
+
+
+def _sign_in_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
+    if "local" not in console.sign_in:
+        message = "sign_in: administrators and operators have accounts of the console itself"
+        yield "sign_in", message, f"write sign_in = {json.dumps(['local', *console.sign_in])}"
+    if "imap" in console.sign_in and not console.imap:
+        yield "sign_in", 'sign_in: "imap" needs a mail server', 'add imap = ["imaps://mail.example.com"]'
+    domains = [parse_imap(each)[0] for each in console.imap]
+    for domain in sorted({each for each in domains if domains.count(each) > 1}):
+        whose = domain or "domains without one of their own"
+        yield "imap", f"imap: two servers for {whose}", "a password is sent to one server only: remove the other"

@@ -6,7 +6,7 @@ missing=
 for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey \
     policyd-spf:postfix-policyd-spf-python slapd:slapd mandoc:mandoc groff:groff-base \
     sshd:openssh-server rsync:rsync zsh:zsh fish:fish chromium:chromium chromedriver:chromium-driver \
-    nginx:nginx-light caddy:caddy rspamd:rspamd; do
+    nginx:nginx-light caddy:caddy rspamd:rspamd dovecot:dovecot-imapd; do
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
 # PostgreSQL's own programs are in a directory of their version.
@@ -37,7 +37,7 @@ chmod 755 $policy
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
     say_no "apt-get could not install all of them"
 for each in $missing; do
-    case $each in openssh-server) each=ssh ;; nginx-light) each=nginx ;; esac
+    case $each in openssh-server) each=ssh ;; nginx-light) each=nginx ;; dovecot-imapd) each=dovecot ;; esac
     update-rc.d "$each" disable >/dev/null
     [ ! -e "/lib/systemd/system/$each.socket" ] || systemctl --quiet disable "$each.socket"
 done

@@ -39,11 +39,11 @@ class Parts:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.audit = Audit(settings.console.path, settings.history.audit_days)
-        self.door = Door(settings.console, self.audit)
+        self.gateway = Gateway(settings.console.gateway)
+        self.door = Door(settings.console, self.audit, self.gateway)
         self.change = Changes(settings, self, self.audit)
         self.what_if = Replays(settings)
         self.remembered = SharedStore(settings)
-        self.gateway = Gateway(settings.console.gateway)
         self.lookups = Lookups(self.change.drafts.now)
         self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)

@@ -83,7 +83,7 @@ ROUTES: Final = (
     Route("/change/table/{table}/{at}", Right.CHANGE, get=change_table.show, post=change_table.act),
     Route("/change/{n}", Right.CHANGE, get=change.show_change, post=change.undo),
     Route("/accounts", Right.MANAGE_ACCOUNTS, get=administration.show_accounts, nav="Accounts"),
-    Route("/accounts/{name}", Right.MANAGE_ACCOUNTS, post=administration.act),
+    Route("/accounts/{name:path}", Right.MANAGE_ACCOUNTS, post=administration.act),
     Route("/audit", Right.MANAGE_ACCOUNTS, get=administration.show_audit),
     Route("/account", Right.SIGNED_IN, get=own_account.show),
     Route("/account/password", Right.SIGNED_IN, post=own_account.change_password),

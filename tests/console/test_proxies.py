@@ -11,6 +11,7 @@ from forkpolicy.console.access.proxies import Proxies
 from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.sessions import COOKIE
 from forkpolicy.console.errors import NotAllowed
+from forkpolicy.console.held.room import Gateway
 from forkpolicy.console_settings import ConsoleSettings
 
 TRUSTED = ("127.0.0.1", "10.0.0.0/8", "2001:db8::/64")
@@ -61,7 +62,7 @@ def asked(peer, host="console.example.com", cookie="", **headers):
 def test_a_proxy_may_say_which_host_was_asked_for(tmp_path):
     """Where it asks us under another name."""
     settings = ConsoleSettings(path=str(tmp_path), url="https://console.example.com", trusted_proxies=TRUSTED)
-    door = Door(settings, Audit(str(tmp_path), 365))
+    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""))
     name = {"x-forwarded-host": "console.example.com"}
     door.enter(asked("127.0.0.1", "localhost:8025", **name))
     for wrong in (
@@ -76,7 +77,7 @@ def test_a_proxy_may_say_which_host_was_asked_for(tmp_path):
 def test_an_admin_from_elsewhere_is_a_user(tmp_path):
     """Of the same session: by where each page is asked from, behind a trusted proxy too. Others stay what they are."""
     settings = ConsoleSettings(path=str(tmp_path), trusted_proxies=["127.0.0.1"], admin_networks=["192.0.2.0/24"])
-    door = Door(settings, Audit(str(tmp_path), 365))
+    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""))
     for role in (Role.ADMIN, Role.OPERATOR):
         door.accounts.add(role, role)
     cookies = {role: door.sessions.begin(door.accounts.find(role), "192.0.2.1") for role in (Role.ADMIN, Role.OPERATOR)}

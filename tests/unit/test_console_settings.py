@@ -3,6 +3,7 @@
 import pytest
 
 from forkpolicy.console_settings import ConsoleSettings
+from forkpolicy.directory_urls import IMAP, parse_server_url
 from forkpolicy.errors import ConfigError
 from forkpolicy.settings import load_settings
 
@@ -58,3 +59,54 @@ def test_mistakes(tmp_path, line, message):
         read(tmp_path, line)
     (diagnostic,) = refused.value.diagnostics
     assert message in str(diagnostic)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            'sign_in = ["imap"]\nimap = ["imaps://mail.example.com"]',
+            "administrators and operators have accounts of the console itself",
+        ),
+        ('sign_in = ["local", "imap"]', '"imap" needs a mail server'),
+        ('sign_in = ["local", "pop"]', "expected some of local, imap"),
+        ('imap = ["mail.example.com"]', "expected imaps://HOST"),
+        ('imap = ["ldaps://mail.example.com"]', "expected imaps://HOST"),
+        ('imap = ["imaps://anna@mail.example.com"]', "expected imaps://HOST"),
+        ('imap = ["imaps://mail.example.com:0"]', "expected a port"),
+        ('imap = ["imaps://192.0.2"]', "not a valid address"),
+        ('imap = ["@example.com=imaps://mail.example.com"]', "expected DOMAIN=URL"),
+        ('imap = ["imaps://a.example", "imap://b.example"]', "two servers for domains without one of their own"),
+        ('imap = ["x.example=imaps://a.example", "X.example=imaps://b.example"]', "two servers for x.example"),
+    ],
+)
+def test_mistakes_of_signing_in(tmp_path, lines, message):
+    """What signs nobody in, or sends a password to more than one server, is refused with what was expected."""
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, lines)
+    (diagnostic,) = refused.value.diagnostics
+    assert message in str(diagnostic)
+
+
+def test_files_of_signing_in_are_relative_to_the_file(tmp_path):
+    """As every path in forkpolicy.toml; those that are not given stay empty."""
+    console = read(tmp_path, 'gateway = "gateway.toml"')
+    assert (console.gateway, console.ca_file) == (str(tmp_path / "gateway.toml"), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "is_local", "begins_tls"),
+    [
+        ("imaps://Mail.example.com", "imaps://mail.example.com:993", False, False),
+        ("imap://mail.example.com/", "imap://mail.example.com:143", False, True),
+        ("imap://127.0.0.5:1143", "imap://127.0.0.5:1143", True, False),
+        ("imap://[::1]:1143", "imap://[::1]:1143", True, False),
+        ("imap://[2001:db8::1]", "imap://[2001:db8::1]:143", False, True),
+        ("imap://localhost", "imap://localhost:143", True, False),
+        ("imap://localhost.example.com", "imap://localhost.example.com:143", False, True),
+    ],
+)
+def test_where_a_password_crosses_a_network(text, shown, is_local, begins_tls):
+    """TLS is begun unless it is there already, or the server is this machine."""
+    url = parse_server_url(text, IMAP)
+    assert (str(url), url.is_local, url.begins_tls) == (shown, is_local, begins_tls)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 ADDRESS: Final = "/accounts"
 MOST_ENTRIES: Final = 100
 _PART: Final = 1000
-_DONE: Final = {"disable": "was disabled, and its sessions have ended", "enable": "may sign in again"}
+_ACTS: Final = ("disable", "enable")
+_DONE: Final = {
+    "disable": "The account {} was disabled, and its sessions have ended.",
+    "enable": "The account {} may sign in again.",
+    "end": "The sessions of {} have ended.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +47,20 @@ def show_accounts(visit: Visit) -> Page:
 
 
 def act(visit: Visit) -> Page | Redirect:
-    """Disable or enable an account, or make a one-time link for it. Raises NotFound, UserMistake."""
+    """Disable or enable an account, or make a one-time link for it; end the sessions of somebody without an account.
+    Raises NotFound, UserMistake.
+    """
     accounts = visit.parts.door.accounts
     found = accounts.find(visit.path["name"])
     if not found:
-        raise NotFound("There is no such account.")
+        return _end_sessions(visit, visit.path["name"])
     what = visit.text("what")
     if what == "link":
         visit.note("one-time link made", found.name)
         address = f"{visit.parts.settings.console.origin}/first/{accounts.new_link(found.name)}"
         return _link_page(found, address)
-    if what not in _DONE:
-        raise UserMistake(f"what: expected {', '.join(_DONE)} or link, got {what}", "what")
+    if what not in _ACTS:
+        raise UserMistake(f"what: expected {', '.join(_ACTS)} or link, got {what}", "what")
     if found.name == visit.account.name:
         raise UserMistake("You cannot disable your own account; another administrator can.", "what")
     visit.note(f"account {what}d", found.name)
@@ -62,6 +69,17 @@ def act(visit: Visit) -> Page | Redirect:
     else:
         accounts.enable(found.name)
     return Redirect(link(ADDRESS, done=what, name=found.name))
+
+
+def _end_sessions(visit: Visit, name: str) -> Redirect:
+    sessions = visit.parts.door.sessions
+    if name not in {each.name for each in sessions.present()}:
+        raise NotFound("There is no such account.")
+    if visit.text("what") != "end":
+        raise UserMistake(f"what: expected end, got {visit.text('what')}", "what")
+    visit.note("sessions ended", name)
+    sessions.end_all(name)
+    return Redirect(link(ADDRESS, done="end", name=name))
 
 
 def show_audit(visit: Visit) -> Page:
@@ -90,14 +108,14 @@ def _accounts_page(visit: Visit, done: str) -> Page:
     counts = visit.parts.door.sessions.counts()
     shown = [_shown(each, counts.get(each.name, 0)) for each in accounts]
     active = sum(not each.is_disabled for each in accounts)
-    notices = [Notice(f"The account {visit.text('name')} {_DONE[done]}.", "done")] if done in _DONE else []
+    notices = [Notice(_DONE[done].format(visit.text("name")), "done")] if done in _DONE else []
     columns = ("name", "role", "sees", "state", "sessions")
     rows = Rows(columns, [(each.name, each.role, " ".join(each.sees), each.state, each.sessions) for each in shown])
     return Page(
         "accounts",
         "Accounts",
         f"{active} of {len(accounts)} accounts may sign in.",
-        {"accounts": shown, "own": visit.account.name},
+        {"accounts": shown, "own": visit.account.name, "present": visit.parts.door.sessions.present()},
         command="forkpolicy console user list",
         rows=rows,
         notices=notices,

@@ -18,17 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-VERSION: Final = 1
 _WAIT_S: Final = 5.0
 _MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A file's name, and what makes its tables: each statement ends a line."""
+    """A file's name, what makes its tables, and what makes a file of each earlier version one of the next. Each
+    statement ends a line.
+    """
 
     file: str
     tables: str
+    upgrades: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The `user_version` of a file with these tables."""
+        return 1 + len(self.upgrades)
 
 
 ACCOUNTS: Final = Schema(
@@ -41,11 +48,19 @@ CREATE TABLE accounts (
 CREATE TABLE links (digest BLOB PRIMARY KEY, name TEXT NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions (
   digest BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, client TEXT NOT NULL, began_s INTEGER NOT NULL,
-  seen_s INTEGER NOT NULL
+  seen_s INTEGER NOT NULL, source TEXT NOT NULL DEFAULT 'local', addresses TEXT NOT NULL DEFAULT '[]'
 ) WITHOUT ROWID;
 CREATE INDEX sessions_of ON sessions (name);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """,
+    # 2: sessions of people who have no account here: who said who they are, and the addresses that are theirs.
+    (
+        """
+ALTER TABLE sessions ADD COLUMN source TEXT NOT NULL DEFAULT 'local';
+ALTER TABLE sessions ADD COLUMN addresses TEXT NOT NULL DEFAULT '[]';
+PRAGMA user_version = 2;
+""",
+    ),
 )
 AUDIT: Final = Schema(
     "audit.sqlite",
@@ -85,9 +100,9 @@ class Database:
         self._make()
         try:
             with closing(sqlite3.connect(self.path, _WAIT_S, isolation_level=None)) as connection:
+                self._make_tables(connection)
                 connection.execute(begin)
                 try:
-                    self._make_tables(connection)
                     yield connection
                 except BaseException:
                     connection.execute("ROLLBACK")
@@ -98,12 +113,30 @@ class Database:
             raise type(error)(f"{self.path}: {error}") from error
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in self._schema.tables.split(";\n"):
+        """Those of this release, in a new file and in one of an earlier release."""
+        if self._version(connection) == self._schema.version:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._upgrade(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        version = self._version(connection)  # another process may have been here
+        if version > self._schema.version:
+            raise CannotWriteError(f"{self.path} is of a later release of forkpolicy (version {version})")
+        steps = self._schema.upgrades[version - 1 :] if version else (self._schema.tables,)
+        for step in steps:
+            for statement in step.split(";\n"):
                 connection.execute(statement)
-        elif version != VERSION:
-            raise CannotWriteError(f"{self.path} is of another release of forkpolicy (version {version})")
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     def _make(self) -> None:
         try:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access import passwords
+from forkpolicy.console.access.account import Account
 from forkpolicy.console.access.accounts import Accounts
 from forkpolicy.console.access.database import Database
+from forkpolicy.console.access.directory.directory import Directory
+from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory.person import Person
+from forkpolicy.console.access.directory.served import Served
 from forkpolicy.console.access.gate import Entered
 from forkpolicy.console.access.limits import Tries
 from forkpolicy.console.access.networks import Networks
@@ -16,25 +22,31 @@ from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.sessions import COOKIE, Sessions
 from forkpolicy.console.access.tokens import form_token, is_same
 from forkpolicy.console.errors import NotAllowed, TooMany
+from forkpolicy.errors import ForkpolicyError
+from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
     from forkpolicy.console.access.accounts import Kept
     from forkpolicy.console.access.audit import Audit
     from forkpolicy.console.access.gate import Asked
+    from forkpolicy.console.held.room import Gateway
     from forkpolicy.console_settings import ConsoleSettings
 
+_log: Final = logging.getLogger("forkpolicy.console")
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 
 
 class Door:
     """Who comes in. Its parts are used by the pages that sign in and out."""
 
-    def __init__(self, settings: ConsoleSettings, audit: Audit) -> None:
-        self._audit = audit
+    def __init__(self, settings: ConsoleSettings, audit: Audit, gateway: Gateway) -> None:
+        self._audit, self._sign_in = audit, frozenset(settings.sign_in)
         database = Database(settings.path)
         self.accounts = Accounts(database)
         self.sessions = Sessions(database, settings.session_hours)
         self.tries = Tries()
+        self._served = Served(gateway)
+        self.directory = Directory(settings, self._served)
         self._origins = Origins(settings)
         self._proxies = Proxies(settings.trusted_proxies)
         self._admin_networks = Networks(settings.admin_networks)
@@ -45,6 +57,8 @@ class Door:
         client = self._proxies.client(asked.peer, asked.headers)
         secret = asked.cookies.get(COOKIE, "")
         session = self.sessions.find(secret) if secret else None
+        if session and isinstance(session.owner, Person) and session.owner.source not in self._sign_in:
+            session = None  # that server is asked no more
         token = form_token(secret) if session else ""
         if asked.method == "POST":
             self._origins.check_form(asked.headers)
@@ -52,26 +66,52 @@ class Door:
                 raise NotAllowed("This form is of another session: go back, load the page, try again.")
         if not session:
             return Entered(client)
-        return Entered(client, session.owner.account(self._role(session.owner.role, client)), session.id, token)
+        return Entered(client, self._account(session.owner, client), session.id, token)
+
+    def arrived(self, name: str, password: str, client: str) -> Kept | Person | None:
+        """Who has this name and this password, and may sign in: an account of that name, and where there is none,
+        somebody whom another server knows. Raises TooMany, DirectoryAwayError.
+        """
+        return self._tried(name, password, client, self.directory)
 
     def owner(self, name: str, password: str, client: str) -> Kept | None:
         """The account of a name and a password, if both are right and it may sign in. Raises TooMany."""
-        name = name.casefold()
+        found = self._tried(name, password, client, None)
+        assert not isinstance(found, Person), "nobody else was asked"
+        return found
+
+    def _tried(self, name: str, password: str, client: str, directory: Directory | None) -> Kept | Person | None:
+        name = fold_address(name.strip())
         begun_s = self.tries.begin(name, client)
         found = self.accounts.find(name)
+        person = None
         try:
             is_right = passwords.is_right(found.password if found else None, password)
-        except TooMany:
+            if directory and not found:
+                person = directory.person(name, password, client)
+        except (TooMany, DirectoryAwayError):
             self.tries.take_back(name, client, begun_s)
             raise
-        if not (found and is_right) or found.is_disabled:
+        if not person and (not (found and is_right) or found.is_disabled):
             # What was typed as a name may be a password, and strangers must not fill the disk.
             self._audit.failed(found.name if found else "", client)
             return None
         self.tries.succeeded(name, client, begun_s)
-        if found.password and passwords.is_old(found.password):
+        if found and found.password and passwords.is_old(found.password):
             return self.accounts.renew_hash(found, passwords.hashed(password))
-        return found
+        return person or found
+
+    def _account(self, owner: Kept | Person, client: str) -> Account:
+        """As pages see it, with the role that holds now, and from here."""
+        if not isinstance(owner, Person):
+            return owner.account(self._role(owner.role, client))
+        try:
+            domains = self._served.looked_after_by(owner.name)
+        except ForkpolicyError as error:
+            # Own mail can be looked at all the same.
+            _log.warning("who looks after a domain cannot be read: %s", error)
+            domains = frozenset()
+        return Account(owner.name, Role.DOMAIN if domains else Role.USER, domains, owner.addresses)
 
     def _role(self, role: Role, client: str) -> Role:
         """An admin has the rights of one from the networks for that only."""

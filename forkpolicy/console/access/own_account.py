@@ -34,6 +34,7 @@ def show(visit: Visit) -> Page:
         "session": visit.session,
         "sessions": sessions,
         "least": passwords.LEAST_CHARACTERS,
+        "has_password": kept is not None,
     }
     notices = [Notice(_DONE[done], "done")] if (done := visit.text("done")) in _DONE else []
     if kept and kept.role is not account.role:
@@ -46,6 +47,8 @@ def show(visit: Visit) -> Page:
 def change_password(visit: Visit) -> Redirect:
     """Another password, for the one that is known. Every session ends, and this browser gets a new one."""
     door, name = visit.parts.door, visit.account.name
+    if not door.accounts.find(name):
+        raise UserMistake("This password is not kept here: change it where your mailbox is.", "password")
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
         raise UserMistake("The two new passwords differ.", "again")

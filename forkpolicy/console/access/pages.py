@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access import passwords
+from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory.person import Person
 from forkpolicy.console.errors import NotFound, TooMany, UserMistake
 from forkpolicy.console.links import is_ours, link
 from forkpolicy.console.page import Notice, Page, Redirect
 
 if TYPE_CHECKING:
+    from forkpolicy.console.access.accounts import Kept
     from forkpolicy.console.visit import Visit
 
 SIGN_IN: Final = "/sign-in"
 _WRONG: Final = "The name or the password is wrong."
+_AWAY: Final = (
+    "The mail server that checks passwords cannot be asked now, so nobody can sign in with the password of a mailbox:"
+    " try again in some minutes. Accounts of this console work as before."
+)
+_MOST_NAME: Final = 300
 _USED: Final = "This link was used already, or is too old: ask an administrator for another one."
 
 
@@ -21,7 +29,9 @@ def show_sign_in(visit: Visit) -> Page | Redirect:
     """The form; for those who have signed in, the first page."""
     if visit.signed_in:
         return Redirect("/")
-    return Page("sign-in", visit.say("Sign in"), data={"to": _local(visit.text("to"))}, is_translated=True)
+    return _sign_in_page(
+        visit, _local(visit.text("to")), visit.say(_AWAY) if visit.parts.door.directory.is_away else ""
+    )
 
 
 def sign_in(visit: Visit) -> Page | Redirect:
@@ -29,19 +39,26 @@ def sign_in(visit: Visit) -> Page | Redirect:
     door = visit.parts.door
     to = _local(visit.text("to"))
     try:
-        found = door.owner(visit.text("name", most=200), visit.form.get("password", ""), visit.client)
+        found = door.arrived(visit.text("name", most=_MOST_NAME), visit.form.get("password", ""), visit.client)
     except TooMany as error:
-        return _sign_in_again(visit, to, str(error), error.status)
-    if not found:
-        return _sign_in_again(visit, to, visit.say(_WRONG), 401)
-    visit.parts.audit.note(found.name, "signed in", found.name, client=visit.client)
-    if visit.session:
-        door.sessions.end(visit.session)
-    secret = door.sessions.begin(found, visit.client)
+        return _sign_in_page(visit, to, str(error), error.status)
+    except DirectoryAwayError:
+        return _sign_in_page(visit, to, visit.say(_AWAY), 503)
+    secret = begin_session(visit, found) if found else None
     if not secret:
-        # Its password was changed while this one was compared.
-        return _sign_in_again(visit, to, visit.say(_WRONG), 401)
+        # Or its password was changed while this one was compared.
+        return _sign_in_page(visit, to, visit.say(_WRONG), 401)
     return Redirect(to or "/", (door.sessions.cookie(secret),))
+
+
+def begin_session(visit: Visit, found: Kept | Person) -> str | None:
+    """A session of somebody who has proved it, in place of one that there may be; None: that may not sign in now."""
+    by = f" by {found.source}" if isinstance(found, Person) else ""
+    visit.parts.audit.note(found.name, f"signed in{by}", found.name, client=visit.client)
+    sessions = visit.parts.door.sessions
+    if visit.session:
+        sessions.end(visit.session)
+    return sessions.begin(found, visit.client)
 
 
 def sign_out(visit: Visit) -> Redirect:
@@ -87,6 +104,7 @@ def _local(address: str) -> str:
     return address if is_ours(address) and address != "/" else ""
 
 
-def _sign_in_again(visit: Visit, to: str, why: str, status: int) -> Page:
-    notices = [Notice(why, "alarm")]
-    return Page("sign-in", visit.say("Sign in"), data={"to": to}, notices=notices, status=status, is_translated=True)
+def _sign_in_page(visit: Visit, to: str, why: str, status: int = 200) -> Page:
+    data = {"to": to, "by_address": visit.parts.door.directory.takes_passwords}
+    notices = [Notice(why, "alarm")] if why else []
+    return Page("sign-in", visit.say("Sign in"), data=data, notices=notices, status=status, is_translated=True)

@@ -5,6 +5,7 @@ The cookie is `__Host-`: browsers take it from this origin alone, over TLS or fr
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.accounts import find_account, is_as_found
+from forkpolicy.console.access.directory.person import LOCAL, Person
 from forkpolicy.console.access.tokens import digest_of, new_secret
 
 if TYPE_CHECKING:
@@ -42,7 +44,16 @@ class Session:
     """`id` is for lists and logs, and no secret."""
 
     id: str
-    owner: Kept
+    owner: Kept | Person
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Somebody without an account who has sessions, with how many. `source`: who said who it is."""
+
+    name: str
+    source: str
+    sessions: int
 
 
 class Sessions:
@@ -52,13 +63,13 @@ class Sessions:
         self._database = database
         self._most_s = hours * 3600
 
-    def begin(self, owner: Kept, client: str) -> str | None:
-        """A new session; the cookie's value. None where the account is not as it was found any more. The
-        oldest of too many of one account ends.
+    def begin(self, owner: Kept | Person, client: str) -> str | None:
+        """A new session; the cookie's value. None where the account is not as it was found any more, or somebody
+        without one has got one. The oldest of too many of one account ends.
         """
         secret, now_s, name = new_secret(), int(time.time()), owner.name
         with self._database.use() as connection:
-            if not is_as_found(connection, owner):
+            if not _may_begin(connection, owner):
                 return None
             connection.execute("DELETE FROM sessions WHERE began_s < ? OR seen_s < ?", self._oldest(now_s))
             connection.execute(
@@ -66,8 +77,13 @@ class Sessions:
                 "(SELECT digest FROM sessions WHERE name = ? ORDER BY seen_s DESC LIMIT -1 OFFSET ?)",
                 (name, _MOST_OF_ONE - 1),
             )
-            row = (digest_of(secret), secrets.token_hex(8), name, client, now_s, now_s)
-            connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", row)
+            source, addresses = (owner.source, owner.addresses) if isinstance(owner, Person) else (LOCAL, ())
+            row = (digest_of(secret), secrets.token_hex(8), name, client, now_s, now_s, source)
+            connection.execute(
+                "INSERT INTO sessions (digest, id, name, client, began_s, seen_s, source, addresses)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, json.dumps(sorted(addresses))),
+            )
         return secret
 
     def find(self, secret: str) -> Session | None:
@@ -75,15 +91,16 @@ class Sessions:
         now_s = int(time.time())
         with self._database.look() as connection:
             row = connection.execute(
-                "SELECT id, name, seen_s FROM sessions WHERE digest = ? AND began_s >= ? AND seen_s >= ?",
+                "SELECT id, name, seen_s, source, addresses FROM sessions"
+                " WHERE digest = ? AND began_s >= ? AND seen_s >= ?",
                 (digest_of(secret), *self._oldest(now_s)),
             ).fetchone()
             if not row:
                 return None
-            owner = find_account(connection, row[1])
+            owner = _owner(connection, *row[1:2], *row[3:])
         if now_s - row[2] > _SEEN_EVERY_S:
             self._saw(row[0], now_s)
-        return Session(row[0], owner) if owner and not owner.is_disabled else None
+        return Session(row[0], owner) if owner else None
 
     def _saw(self, session_id: str, now_s: int) -> None:
         # Pages can be looked at while the disk is full; who cannot be seen for two hours signs in again.
@@ -120,6 +137,16 @@ class Sessions:
                 ).fetchall()
             )
 
+    def present(self) -> list[Present]:
+        """Who is signed in without an account."""
+        with self._database.look() as connection:
+            rows = connection.execute(
+                "SELECT name, min(source), count(*) FROM sessions"
+                " WHERE source != ? AND began_s >= ? AND seen_s >= ? GROUP BY name ORDER BY name",
+                (LOCAL, *self._oldest(int(time.time()))),
+            )
+            return [Present(*row) for row in rows]
+
     def _oldest(self, now_s: int) -> tuple[int, int]:
         return now_s - self._most_s, now_s - IDLE_S
 
@@ -131,3 +158,17 @@ class Sessions:
     def no_cookie() -> str:
         """Set-Cookie that removes it."""
         return f"{COOKIE}=; {_ATTRIBUTES}; Max-Age=0"
+
+
+def _may_begin(connection: sqlite3.Connection, owner: Kept | Person) -> bool:
+    if isinstance(owner, Person):
+        return find_account(connection, owner.name) is None
+    return is_as_found(connection, owner)
+
+
+def _owner(connection: sqlite3.Connection, name: str, source: str, addresses: str) -> Kept | Person | None:
+    """Whose session it is, if that may be signed in. A name that has an account is that account's alone."""
+    found = find_account(connection, name)
+    if source == LOCAL:
+        return found if found and not found.is_disabled else None
+    return None if found else Person(name, source, frozenset(map(str, json.loads(addresses))))
