@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -424,6 +425,26 @@ def test_killed_while_it_sends_nothing_is_lost(tmp_path):
         assert doubled <= listed
         assert len(ledger.twice) <= kills
         assert ledger.unclean_ends == kills
+
+
+def test_a_large_mail_is_sent_in_pieces(tmp_path):
+    """30 MB go on whole and unchanged, and the store's memory does not grow by the size of the mail."""
+    data = b"Subject: large\r\nX-Spam: Yes\r\n\r\n" + b"".join(b".%d %s\r\n" % (n, b"x" * 900) for n in range(33_000))
+    with NextServer() as backend, direct(tmp_path, backend.port) as store:
+        deliver(store, "alice@example.com", data=data)
+        before_kib = most_memory_kib(store)
+        release(store, 1)
+        state_of(store, 1, "sent")
+        (taken,) = backend.taken
+        assert taken.data == data.replace(b"X-Spam: Yes\r\n", b"")
+        assert f"SIZE={len(taken.data)}" in taken.mail
+        assert most_memory_kib(store) - before_kib < 8_000
+
+
+def most_memory_kib(store):
+    """The most memory that the store's process has had so far (proc(5), VmHWM)."""
+    lines = Path(f"/proc/{store.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def test_term_waits_for_the_mail_under_way(tmp_path):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from forkpolicy.gateway.store.changes import remove_unneeded
-from forkpolicy.gateway.store.sending import without_spam_headers
+from forkpolicy.gateway.store.mail_bytes import MailBytes, UnreadableError
 
 if TYPE_CHECKING:
     from forkpolicy.gateway.settings import ScannerSettings
@@ -119,20 +119,22 @@ class Learning:
     def _learn(self, lesson: Lesson) -> tuple[str, str]:
         """What became of it, and the scanner's words."""
         try:
-            mail = without_spam_headers(self._files.path(lesson.digest).read_bytes())
+            file = self._files.path(lesson.digest).open("rb")
         except FileNotFoundError:
             return "failed", "the file of the mail is missing"
-        try:
-            return self._post(f"/learn{lesson.kind}", mail)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return "later", getattr(error, "strerror", None) or str(error) or type(error).__name__
+        with file:
+            try:
+                return self._post(f"/learn{lesson.kind}", MailBytes(file))
+            except (OSError, http.client.HTTPException, ValueError, UnreadableError) as error:
+                return "later", getattr(error, "strerror", None) or str(error) or type(error).__name__
 
-    def _post(self, path: str, mail: bytes) -> tuple[str, str]:
+    def _post(self, path: str, mail: MailBytes) -> tuple[str, str]:
         url = urlsplit(self._settings.controller)
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         connection = kind(url.hostname or "", url.port, timeout=_TIMEOUT_S)
         try:
-            connection.request("POST", f"{url.path.rstrip('/')}{path}", mail, self._headers())
+            headers = {"Content-Length": str(mail.size_bytes), **self._headers()}
+            connection.request("POST", f"{url.path.rstrip('/')}{path}", mail.pieces(), headers)
             response = connection.getresponse()
             words = _words(response.read(_MOST_BYTES)) or response.reason
             return _STATES.get(response.status, "failed"), f"{response.status} {words}"

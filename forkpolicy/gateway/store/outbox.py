@@ -22,6 +22,7 @@ from forkpolicy.gateway.store.attempts import (
     mark_waiting,
     releasing_after,
 )
+from forkpolicy.gateway.store.mail_bytes import MailBytes, UnreadableError
 from forkpolicy.gateway.store.sending import NoServerError, RefusedError, Sender, UnknownOutcomeError, WaitError
 
 if TYPE_CHECKING:
@@ -124,7 +125,12 @@ class Outbox:
         self._not_before_s.pop(held, None)
 
     def _send_file(self, sender: Sender, mail: Outgoing) -> tuple[str, str]:
-        return sender.send(mail, self._files.path(mail.digest).read_bytes())
+        with self._files.path(mail.digest).open("rb") as file:
+            try:
+                content = MailBytes(file)
+            except UnreadableError as error:
+                raise WaitError(str(error)) from error
+            return sender.send(mail, content)
 
     async def _ended(self, attempt: int, reply: str, mark: Callable[..., None]) -> None:
         at_s = time.time()

@@ -1,4 +1,4 @@
-"""Sends one copy to Postfix's release port by SMTP, in a thread: the bytes as they arrived, without X-Spam headers.
+"""Sends one copy to Postfix's release port by SMTP, in a thread: the bytes of mail_bytes.py, piece by piece.
 
 The envelope's sender is that of the arrival. What a person releases is sent with NOTIFY=NEVER: a refusal must not go to
 a forged sender. smtplib's `sendmail` knows no DSN for one recipient and encodes addresses as ASCII, so the commands are
@@ -12,19 +12,16 @@ import smtplib
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.envelope import quoted
+from forkpolicy.gateway.store.mail_bytes import UnreadableError, dot_stuffed
 
 if TYPE_CHECKING:
     from forkpolicy.gateway.store.attempts import Outgoing
+    from forkpolicy.gateway.store.mail_bytes import MailBytes
 
 _TIMEOUT_S: Final = 60.0
 # RFC 5321 4.5.3.2.6: a server may take that long to reply to the last dot.
 _DOT_TIMEOUT_S: Final = 600.0
 _QUEUED: Final = re.compile(r"queued as ([0-9A-Za-z]{6,24})\b")
-_END_OF_HEADER: Final = re.compile(rb"(\r?\n)\r?\n")
-# X-Spam, X-Spam-Status, X-Spamd-Result, X-Spamd-Bar ...: what the next server's filters would act on.
-_SPAM_HEADER: Final = re.compile(
-    rb"^X-Spamd?(?:-[!-9;-~]*)?[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.MULTILINE | re.IGNORECASE
-)
 _GREATEST_REPLY: Final = 500
 
 
@@ -44,15 +41,6 @@ class UnknownOutcomeError(Exception):
     """The connection broke behind the last dot: the server may have it."""
 
 
-def without_spam_headers(mail: bytes) -> bytes:
-    """The mail without the headers that a scanner wrote."""
-    if mail[:2] == b"\r\n" or mail[:1] == b"\n":
-        return mail
-    end = _END_OF_HEADER.search(mail)
-    head = mail[: end.end(1)] if end else mail
-    return _SPAM_HEADER.sub(b"", head) + mail[len(head) :]
-
-
 class Sender:
     """A connection to the release port, for mail after mail. Close it."""
 
@@ -61,10 +49,14 @@ class Sender:
         self._server, self._port, self._helo = server, int(port), helo
         self._smtp: smtplib.SMTP | None = None
 
-    def send(self, mail: Outgoing, content: bytes) -> tuple[str, str]:
+    def send(self, mail: Outgoing, content: MailBytes) -> tuple[str, str]:
         """Send a copy; the reply of the server and its queue id, empty where the reply names none."""
         try:
-            return self._send(mail, without_spam_headers(content))
+            return self._send(mail, content)
+        except UnreadableError as error:
+            # In the midst of it perhaps: the server must not take what it has.
+            self.close()
+            raise WaitError(str(error)) from error
         except (NoServerError, UnknownOutcomeError):
             self.close()
             raise
@@ -78,7 +70,7 @@ class Sender:
             self._smtp.close()
         self._smtp = None
 
-    def _send(self, mail: Outgoing, content: bytes) -> tuple[str, str]:
+    def _send(self, mail: Outgoing, content: MailBytes) -> tuple[str, str]:
         smtp = self._smtp or self._connect()
         self._smtp = smtp
         # Both before the first is sent: what cannot be sent must not leave half a mail behind in the session.
@@ -103,11 +95,11 @@ class Sender:
             raise NoServerError(f"{self._server}: {_shown(code, words)}")
         return smtp
 
-    def _mail_options(self, mail: Outgoing, content: bytes) -> str:
+    def _mail_options(self, mail: Outgoing, content: MailBytes) -> str:
         options = ""
         if self._offers("size"):
-            options += f" SIZE={len(content)}"
-        if (mail.body8 or not content.isascii()) and self._offers("8bitmime"):
+            options += f" SIZE={content.size_bytes}"
+        if self._offers("8bitmime") and (mail.body8 or not content.is_ascii()):
             options += " BODY=8BITMIME"
         if mail.smtputf8 or not (mail.sender + mail.recipient).isascii():
             self._need("smtputf8", "an address or a header is not ASCII")
@@ -140,10 +132,10 @@ class Sender:
         if code != wanted:
             self._raise(code, words)
 
-    def _data(self, smtp: smtplib.SMTP, content: bytes) -> tuple[str, str]:
+    def _data(self, smtp: smtplib.SMTP, content: MailBytes) -> tuple[str, str]:
         # As smtplib's `data` does it; that one sends DATA too, whose reply must be known alone.
-        stuffed = re.sub(rb"(?m)^\.", b"..", content)
-        smtp.send(stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n")
+        for piece in dot_stuffed(content.pieces()):
+            smtp.send(piece)
         assert smtp.sock is not None
         smtp.sock.settimeout(_DOT_TIMEOUT_S)
         try:
