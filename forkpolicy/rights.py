@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forkpolicy.process import Identity, answer_as, own_user
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def exists(path: Path) -> bool:
@@ -59,13 +64,14 @@ def others_may_read(path: str) -> bool:
         return False
 
 
-def refused_to(user: str, wanted: list[str]) -> list[str]:
+def refused_to(user: str, wanted: list[str], more_groups: Sequence[str] = ()) -> list[str]:
     """Of `r PATH` and `w PATH`, those that exist and that a user may not, each with whose it is, as the kernel says
-    itself. Nothing where there is no such user, or we may not become it.
+    itself. Nothing where there is no such user or group, or we may not become it. `more_groups`: those that a unit
+    gives the user (SupplementaryGroups=).
     """
     try:
         entry = pwd.getpwnam(user)
-        groups = tuple(os.getgrouplist(user, entry.pw_gid))
+        groups = (*os.getgrouplist(user, entry.pw_gid), *(grp.getgrnam(name).gr_gid for name in more_groups))
         answers = answer_as(Identity(user, entry.pw_uid, entry.pw_gid, groups), _why_each, wanted)
     except (KeyError, OSError):
         return []

@@ -17,8 +17,10 @@ from forkpolicy.errors import Diagnostic, ForkpolicyError
 from forkpolicy.files import Files
 from forkpolicy.gateway.client import ask
 from forkpolicy.gateway.domains import parse_domains
+from forkpolicy.gateway.settings import SOCKETS
 from forkpolicy.gateway.setup.postfix_text import FORGED_FILE, FRONT, LATE, TRANSPORT, VERIFY_FILE
 from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
+from forkpolicy.gateway.store_places import place_findings
 from forkpolicy.postfix import postconf
 from forkpolicy.postfix.lists import split_list
 from forkpolicy.sizes import size_bytes
@@ -42,8 +44,8 @@ _STAGES: Final = (
 )
 
 
-def findings(settings: GatewaySettings, postfix: str) -> list[Diagnostic]:
-    """Errors and warnings about a gateway whose Postfix is configured in a directory."""
+def findings(settings: GatewaySettings, path: str, postfix: str) -> list[Diagnostic]:
+    """Errors and warnings about a gateway whose Postfix is configured in a directory. `path`: gateway.toml."""
     main_path, master_path = f"{postfix}/main.cf", f"{postfix}/master.cf"
     listed = postconf.listing(postfix, "-x").splitlines()
     main = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in listed)}
@@ -57,6 +59,7 @@ def findings(settings: GatewaySettings, postfix: str) -> list[Diagnostic]:
         *_store(settings),
         *_digests(settings),
         *_places(settings, main.get("queue_directory", "")),
+        *place_findings(settings, str(Path(path).absolute()), main.get("mail_owner", "postfix")),
     ]
 
 
@@ -117,7 +120,7 @@ def _services(path: str, master: list[list[str]], settings: GatewaySettings) -> 
     names = {(words[0], words[1]) for words in master if len(words) > 1}
     if (TRANSPORT, "unix") not in names:
         yield _error(path, f"there is no service {TRANSPORT} (lmtp)", "forkpolicy gateway setup writes it")
-    for name in sorted({"store", "store-spam", "store-virus"} & {name for name, _ in names}):
+    for name in sorted({*SOCKETS.values()} & {name for name, _ in names}):
         hint = f"call it otherwise: {TRANSPORT}"
         yield _error(path, f"a service has the name {name}, which is that of the store's socket", hint)
     release = settings.release.smtp
@@ -147,7 +150,7 @@ def _store(settings: GatewaySettings) -> Iterator[Diagnostic]:
     try:
         status = ask(path, StoreStatus(), _STORE_TIMEOUT_S)
     except ForkpolicyError as error:
-        yield _error(path, f"the store does not answer: {error}", "forkpolicy held serve")
+        yield _error(path, f"the store does not answer: {error}", "systemctl status forkpolicy-store")
         return
     if not isinstance(status, StatusReply):
         yield _error(path, f"the store refuses to report: {status}", "run this as root")
@@ -193,7 +196,7 @@ def _places(settings: GatewaySettings, queue: str) -> Iterator[Diagnostic]:
         hint = "name Postfix's log: mail_log"
         yield _warning("gateway.toml", "[store] mail_log is empty: what became of released mail is not known", hint)
     elif not os.access(store.mail_log, os.R_OK):
-        hint = "postconf -e maillog_file=/var/log/mail.log, or install rsyslog"
+        hint = "install rsyslog; or, where the store runs as root, postconf -e maillog_file=/var/log/mail.log"
         yield _warning(store.mail_log, "cannot be read: what became of released mail is not known", hint)
 
 

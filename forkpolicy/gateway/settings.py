@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PATH: Final = "/etc/forkpolicy/gateway.toml"
-# The names of the sockets in Postfix's private directory, each with what held its mail (`held_cause`).
+# What held a mail (`held_cause`).
 CAUSES: Final = ("policy", "spam", "virus")
 # Of digests and of the pages of people whose mail is held.
 LANGUAGES: Final = ("ca", "en", "es")
+# The socket of each cause, in Postfix's private directory. The transport must have another name than any of them.
+SOCKETS: Final = {cause: "store" if cause == "policy" else f"store-{cause}" for cause in CAUSES}
 # What needs no quotes in a header.
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 
@@ -73,7 +75,7 @@ class StoreSettings:
     )
     api_group: str = setting("", "The group that may ask it; empty: its owner and root alone.", optional=True)
     policy: str = setting(
-        "/var/spool/postfix/private/policy",
+        "/run/forkpolicy/policy",
         "The socket of the policy server, which is asked for each recipient.",
         path=True,
     )

@@ -105,9 +105,10 @@ def test_a_unit_that_is_not_valid_is_found(units, tmp_path, right, wrong, told):
     assert told in verified(unit)
 
 
-def test_exposure_of_the_server(units):
-    """The server's sandbox leaves an exposure of 2.0 at most."""
-    assert exposure(units / "forkpolicy.service") <= MOST_EXPOSURE
+@pytest.mark.parametrize("unit", ["forkpolicy.service", "forkpolicy-store.service"])
+def test_exposure_of_the_server(units, unit):
+    """The sandbox of the server leaves an exposure of 2.0 at most, and so does that of the store of held mail."""
+    assert exposure(units / unit) <= MOST_EXPOSURE
 
 
 @pytest.mark.parametrize(
@@ -140,14 +141,17 @@ def test_user_and_directories_are_made(tmp_path):
     for kind in ("sysusers.d", "tmpfiles.d"):
         target = tmp_path / "usr" / "lib" / kind
         target.mkdir(parents=True)
-        shutil.copy(UNITS / kind / "forkpolicy.conf", target)
+        for name in ("forkpolicy.conf", "forkpolicy-store.conf"):
+            shutil.copy(UNITS / kind / name, target)
     (tmp_path / "etc").mkdir()
     code, said, _ = diagnostics(["systemd-sysusers", f"--root={tmp_path}"])
     assert code == 0, said
-    assert "forkpolicy:" in (tmp_path / "etc" / "passwd").read_text()
+    for user in ("forkpolicy", "fp-history", "fp-store"):
+        assert f"\n{user}:" in f"\n{(tmp_path / 'etc' / 'passwd').read_text()}"
     if Path("/proc/self/uid_map").exists() and shutil.which("systemd-tmpfiles"):
         code, said, _ = diagnostics(
             ["systemd-tmpfiles", "--create", f"--root={tmp_path}", "--prefix=/var", "--prefix=/etc"]
         )
         assert (tmp_path / "var/lib/forkpolicy/tables").is_dir(), said
         assert (tmp_path / "etc/forkpolicy/tables").is_dir()
+        assert (tmp_path / "var/lib/forkpolicy-store").stat().st_mode & 0o777 == 0o700

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what is found."""
     try:
-        found = findings(load_gateway_settings(arguments.settings), arguments.postfix)
+        found = findings(load_gateway_settings(arguments.settings), arguments.settings, arguments.postfix)
     except PostconfError as error:
         raise UsageError(str(error)) from error
     for each in found:

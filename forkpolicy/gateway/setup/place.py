@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True, slots=True)
 class GatewayPlace:
     """`postfix`, `rspamd`, `forkpolicy`: directories of configuration. `queue`: Postfix's queue directory;
-    `policy_socket`: below it. `release`, `milter`, `controller`: HOST:PORT. `console_tables`: where the console writes
-    users' lists.
+    `policy_socket`: below it; `store_policy`: the policy server's socket for the store, whose user may not go there.
+    `api_group`: who may ask the store. `release`, `milter`, `controller`: HOST:PORT. `console_tables`: where the
+    console writes users' lists.
     """
 
     postfix: str = "/etc/postfix"
@@ -19,6 +20,8 @@ class GatewayPlace:
     store: str = "/var/lib/forkpolicy-store"
     console_tables: str = "/var/lib/forkpolicy-console/tables"
     policy_socket: str = "private/policy"
+    store_policy: str = "/run/forkpolicy/policy"
+    api_group: str = "fp-store"
     release: str = "127.0.0.1:10026"
     milter: str = "127.0.0.1:11332"
     controller: str = "127.0.0.1:11334"

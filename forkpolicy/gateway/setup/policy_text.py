@@ -84,7 +84,10 @@ domains = "{place.domains}"
 [store]
 path = "{place.store}"
 sockets = "{place.queue}/private"
-policy = "{place.queue}/{place.policy_socket}"
+# forkpolicy-store-policy.socket: user fp-store may not go into Postfix's private/.
+policy = "{place.store_policy}"
+# Members may ask for held mail, as the console does.
+api_group = "{place.api_group}"
 mail_log = "{place.mail_log}"
 
 [release]

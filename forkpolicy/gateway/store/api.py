@@ -86,7 +86,8 @@ class Api:
 
 async def listen(api: Api, sock: socket.socket) -> asyncio.Server:
     """Serve on a socket that listens."""
-    return await asyncio.start_unix_server(api.serve, sock=sock, limit=_MOST_BYTES)
+    # Not start_unix_server: that of Python 3.13 removes the file at the end, and systemd's must stay.
+    return await asyncio.start_server(api.serve, sock=sock, limit=_MOST_BYTES)
 
 
 def may_ask(sock: socket.socket, group: int) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import CannotWriteError, UsageError
-from forkpolicy.gateway.settings import CAUSES, GatewaySettings
+from forkpolicy.gateway.settings import CAUSES, SOCKETS, GatewaySettings
 from forkpolicy.gateway.store.arrival import Arrivals
 from forkpolicy.gateway.store.database import Database
 from forkpolicy.gateway.store.lmtp import Lmtp
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The socket of each cause, in Postfix's private directory. The transport must have another name than any of them.
-SOCKETS: Final = {cause: "store" if cause == "policy" else f"store-{cause}" for cause in CAUSES}
 # Postfix's lmtp(8) is user postfix: the directory lets nobody else through.
 _LMTP_MODE: Final = 0o666
 _API_MODE: Final = 0o660
@@ -80,13 +78,18 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _sockets(settings: GatewaySettings) -> dict[str, socket.socket]:
-    """By cause, and `api`."""
+    """By cause, and `api`: those that systemd has bound, the others are made."""
     passed, store = passed_by_systemd(), settings.store
-    found = {}
-    for cause, name in SOCKETS.items():
-        found[cause] = passed.get(name) or listening(Path(store.sockets) / name, _LMTP_MODE)
-    found["api"] = passed.get("api") or listening(Path(store.api), _API_MODE, _group_id(store.api_group))
-    return found
+    places = {cause: Path(store.sockets) / name for cause, name in SOCKETS.items()} | {"api": Path(store.api)}
+    if others := sorted(passed.keys() - {str(path) for path in places.values()}):
+        expected = ", ".join(str(path) for path in places.values())
+        raise UsageError(
+            f"systemd has passed the socket {others[0]}, which gateway.toml does not name: expected {expected}: "
+            "ListenStream= of forkpolicy-store.socket and [store] sockets must say the same"
+        )
+    group = _group_id(store.api_group)
+    made = dict.fromkeys(SOCKETS, (_LMTP_MODE, -1)) | {"api": (_API_MODE, group)}
+    return {name: passed.get(str(path)) or listening(path, *made[name]) for name, path in places.items()}
 
 
 def _group_id(name: str) -> int:
@@ -108,7 +111,8 @@ async def _run(
         services = await stack.enter_async_context(Services(settings, files, database, started))
         arrivals = Arrivals(settings.store, files, database, passed=services.outbox.wake)
         for cause in CAUSES:
-            server = await loop.create_unix_server(partial(Lmtp, arrivals, cause), sock=sockets[cause])
+            # Not create_unix_server: that of Python 3.13 removes the file at the end, and systemd's must stay.
+            server = await loop.create_server(partial(Lmtp, arrivals, cause), sock=sockets[cause])
             await stack.enter_async_context(server)
         group = _group_id(settings.store.api_group)
         await stack.enter_async_context(await services.listen(sockets["api"], group))

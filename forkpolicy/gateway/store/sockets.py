@@ -22,12 +22,18 @@ _FIRST_FD: Final = 3
 
 
 def passed_by_systemd() -> dict[str, socket.socket]:
-    """Sockets by the names of FileDescriptorName= (sd_listen_fds(3)); none where they are another process's."""
-    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+    """Sockets by what each is bound to (sd_listen_fds(3)); none where they are another process's.
+
+    Not by FileDescriptorName=: all sockets of a socket unit have the same one.
+    """
+    os.environ.pop("LISTEN_FDNAMES", None)
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "0")
+    if pid != str(os.getpid()):
         return {}
-    count = int(os.environ.pop("LISTEN_FDS", "0"))
-    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
-    return {name: socket.socket(fileno=_FIRST_FD + at) for at, name in zip(range(count), names, strict=False)}
+    found = [socket.socket(fileno=_FIRST_FD + at) for at in range(int(count))]
+    for each in found:
+        each.set_inheritable(False)
+    return {str(each.getsockname()): each for each in found}
 
 
 def listening(path: Path, mode: int, group: int = -1) -> socket.socket:
@@ -52,7 +58,8 @@ def _listening(path: Path, mode: int, group: int) -> socket.socket:
         sock.bind(str(path))
     finally:
         os.umask(before)
-    if group >= 0:
+    # Without chown(2) where it would change nothing: the unit's system call filter has none.
+    if group >= 0 and path.stat().st_gid != group:
         os.chown(path, -1, group)
     path.chmod(mode)
     sock.listen(_BACKLOG)
