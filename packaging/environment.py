@@ -1,12 +1,12 @@
 """The environment of the Debian packages: an interpreter's home with pinned packages and forkpolicy, and its commands.
 
-    environment.py ROOT --pip PIP --wheels DIRECTORY [--console ROOT] WHEEL
+    environment.py ROOT --pip PIP --wheels DIRECTORY [--extra NAME=ROOT]... WHEEL
 
 Installs what packaging/lock.txt pins (by hash, from DIRECTORY and nowhere else) and the wheel of forkpolicy below
 ROOT/usr/lib/forkpolicy, as a virtual environment of the Python that runs this; writes ROOT/usr/bin/forkpolicy and
-ROOT/usr/bin/forkpolicy-compile. Packages that only the extra `console` needs go to the same place below the root of
---console. What no server needs is left out: tests, headers, sources of C, types, other programs. What is left depends
-on the lock file and the Python alone. Run by packaging/debian/rules; standard library only.
+ROOT/usr/bin/forkpolicy-compile. Packages that only one extra needs go to the same place below the root that --extra
+names for it. What no server needs is left out: tests, headers, sources of C, types, other programs. What is left
+depends on the lock file and the Python alone. Run by packaging/debian/rules; standard library only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ LEFT_OUT = (
     # The package has the manual pages where man(1) looks, units where systemd does, samples in /etc.
     "share",
     "**/__pycache__",
-    # Whole directories of tests; no program imports one.
+    # Whole directories of tests and documents; no program imports one.
+    *(f"aiosmtpd/{name}" for name in ("docs", "qa", "testing")),
     "gevent/tests",
     "greenlet/tests",
     "zope/interface/**/tests",
@@ -71,12 +72,12 @@ def install(pip: str, wheels: Path, wheel: Path, packages: Path) -> None:
     subprocess.run([*offline, str(wheel)], check=True)
 
 
-def needed_by_console_alone(project: str, lock: str) -> set[str]:
-    """The names of packages that only the extra `console` of pyproject.toml needs, by the texts of both files."""
+def needed_by_one_alone(extra: str, project: str, lock: str) -> set[str]:
+    """The names of packages that only this extra of pyproject.toml needs, by the texts of both files."""
     parsed = tomllib.loads(project)["project"]
     extras = parsed["optional-dependencies"]
-    own = {_name(each) for each in extras["console"]}
-    others = [parsed["dependencies"], *(extras[name] for name in extras if name != "console")]
+    own = {_name(each) for each in extras[extra]}
+    others = [parsed["dependencies"], *(extras[name] for name in extras if name != extra)]
     own -= {_name(each) for some in others for each in some}
     parents: dict[str, set[str]] = {}
     for entry in re.findall(r"(?m)^[a-z0-9].*(?:\n[ #].*)*", lock):
@@ -146,15 +147,16 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--pip", required=True)
     parser.add_argument("--wheels", type=Path, required=True)
-    parser.add_argument("--console", type=Path)
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME=ROOT")
     options = parser.parse_args()
     home = options.root / HOME.relative_to("/")
     packages = home / "lib" / PYTHON / "site-packages"
     install(options.pip, options.wheels, options.wheel, packages)
-    if options.console:
-        names = needed_by_console_alone((HERE.parent / "pyproject.toml").read_text(), (HERE / "lock.txt").read_text())
-        other = options.console / packages.relative_to(options.root)
-        move(packages, names, other)
+    for each in options.extra:
+        extra, _, root = each.partition("=")
+        texts = ((HERE.parent / "pyproject.toml").read_text(), (HERE / "lock.txt").read_text())
+        other = Path(root) / packages.relative_to(options.root)
+        move(packages, needed_by_one_alone(extra, *texts), other)
         leave_out(other)
     leave_out(packages)
     make_home(home)

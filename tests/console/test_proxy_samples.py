@@ -1,5 +1,5 @@
-"""The samples for nginx and Caddy (contrib/console), as they are but for ports and certificates, in front of a real
-console: signing in, other names, forms of other sites, a socket file.
+"""The samples for nginx and Caddy (contrib/console, contrib/gateway), as they are but for ports and certificates, in
+front of a real console: signing in, other names, forms of other sites, a socket file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from loadtest.servers.ports import free_port
 from tests.console.serving import PASSWORD, Console
 from tests.process.waiting import eventually
 
-SAMPLES = Path(__file__).parents[2] / "contrib" / "console"
+CONTRIB = Path(__file__).parents[2] / "contrib"
+SAMPLES = CONTRIB / "console"
 HOST = "console.example.com"
 NGINX = """\
 {user}
@@ -80,9 +81,13 @@ class Proxy:
         self.backend = address
         return self
 
-    def _nginx(self):
-        text = (SAMPLES / "nginx.conf").read_text()
-        text = text.replace("server 127.0.0.1:8025;", f"server {self.backend};")
+    def _gateway(self):
+        return self._nginx(CONTRIB / "gateway", "unix:/run/forkpolicy-console/socket")
+
+    def _nginx(self, samples=SAMPLES, address="127.0.0.1:8025"):
+        text = (samples / "nginx.conf").read_text()
+        assert f"server {address};" in text
+        text = text.replace(f"server {address};", f"server {self.backend};")
         text = re.sub(r"listen \[::\]:443.*\n", "", text).replace("listen 443", f"listen 127.0.0.1:{self.port}")
         text = text.replace("/etc/ssl/console.example.com.pem", str(self.certificate))
         text = text.replace("/etc/ssl/private/console.example.com.key", str(self.key))
@@ -141,12 +146,13 @@ class Browser:
             yield connection.getresponse()
 
 
-@pytest.fixture(scope="module", params=["nginx inet", "nginx unix", "caddy inet", "caddy unix"])
+@pytest.fixture(scope="module", params=["nginx inet", "nginx unix", "gateway unix", "caddy inet", "caddy unix"])
 def proxied(request):
     """A console on a port or a socket file, behind a proxy of that kind if this machine has it."""
     kind, family = request.param.split()
-    if not shutil.which(kind, path="/usr/sbin:/usr/bin"):
-        pytest.skip(f"{kind} is not installed: apt-get install {kind.replace('nginx', 'nginx-light')}")
+    program = kind.replace("gateway", "nginx")
+    if not shutil.which(program, path="/usr/sbin:/usr/bin"):
+        pytest.skip(f"{program} is not installed: apt-get install {program.replace('nginx', 'nginx-light')}")
     with tempfile.TemporaryDirectory(prefix="forkpolicy-test-") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -327,6 +327,41 @@ def sign_in_page():
         connection.close()
 
 
+@step
+def gateway():
+    """The package of the gateway: nothing runs until somebody enables it; then its socket starts it; and its end."""
+    units = ("forkpolicy-store.service", "forkpolicy-store.socket", "forkpolicy-store-policy.socket")
+    found = {"installed": install("gateway"), "before": [[show(each, "ActiveState") for each in units]]}
+    (SETTINGS / "gateway.toml").write_text('[store]\napi_group = "fp-store"\nmail_log = ""\n')
+    run("systemctl", "stop", "forkpolicy.service")
+    run("systemctl", "enable", "--now", *units[1:])
+    run("systemctl", "start", "forkpolicy.service")
+    found["greeting"] = greeting("store-spam")
+    found["user"] = Path(f"/proc/{show(units[0], 'MainPID')}").owner()
+    found["answers"] = once("/run/forkpolicy/policy", **FORGED)
+    found["ledger"] = wait_for(lambda: run("forkpolicy", "held", "ledger", check=False).stdout)
+    found["again"] = install("gateway", "--reinstall")
+    found["greeting_again"] = greeting("store-spam")
+    found["verified"] = run("dpkg", "-V", "forkpolicy-gateway").stdout
+    removed = run("apt-get", "remove", "-y", "forkpolicy-gateway")
+    found["removed"] = [removed.stdout + removed.stderr, Path("/var/lib/forkpolicy-store/held.db").exists()]
+    run("apt-get", "purge", "-y", "forkpolicy-gateway")
+    places = [Path(f"/{each}/forkpolicy-store") for each in ("var/lib", "run")]
+    sockets = [*Path(SOCKET).parent.glob("store*"), Path("/run/forkpolicy/policy")]
+    wants = list(Path("/etc/systemd/system").rglob("forkpolicy-store*"))
+    packages = list(Path("/usr/lib/forkpolicy").rglob("aiosmtpd"))
+    found["left"] = [str(path) for path in (*places, *sockets, *wants, *packages) if path.exists()]
+    (SETTINGS / "gateway.toml").unlink()
+    KEPT["session"], KEPT["raw"] = Session(), connect()
+    return {**found, "raw": ask(KEPT["raw"], **FORGED)}
+
+
+def greeting(name):
+    """What the store says first at one of its sockets."""
+    with connect(f"/var/spool/postfix/private/{name}") as connection:
+        return connection.recv(100).decode()
+
+
 def left():
     paths = (
         "/etc/forkpolicy",

@@ -48,9 +48,9 @@ def package(tmp_path_factory):
     return built
 
 
-def console_of(package):
-    """The package of the console that was built with it."""
-    return package.with_name(package.name.replace("forkpolicy_", "forkpolicy-console_"))
+def other(package, name):
+    """Another package that was built with it: of the console, of the gateway."""
+    return package.with_name(package.name.replace("forkpolicy_", f"forkpolicy-{name}_"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,8 @@ def report(package, base, tmp_path_factory):
     (packages / "old").mkdir()
     shutil.copy(package, packages / "old")
     shutil.copy(package, packages / "old.deb")
-    shutil.copy(console_of(package), packages / "console.deb")
+    for name in ("console", "gateway"):
+        shutil.copy(other(package, name), packages / f"{name}.deb")
     variant(package, packages, "new", "99.1")
     cannot = (
         f"{PACKAGES}/commands/serve/composition.py",
@@ -250,6 +251,24 @@ def test_console(seen):
     assert seen["left"] == []
 
 
+def test_gateway(seen):
+    """Nothing runs until somebody enables it. Its sockets start it, as a user of its own, with a socket of the policy
+    server; an upgrade restarts it. What it holds stays after a removal and goes with a purge; the server goes on.
+    """
+    assert seen["installed"]["code"] == 0, seen["installed"]["said"]
+    assert "installed, not started" in seen["installed"]["said"]
+    assert seen["before"] == [["inactive"] * 3]
+    assert seen["greeting"].startswith("220 ")
+    assert seen["user"] == "fp-store"
+    assert seen["answers"] == seen["raw"] == RAW
+    assert "accepted: 0" in seen["ledger"]
+    assert seen["again"]["code"] == 0
+    assert seen["greeting_again"].startswith("220 ")
+    assert seen["verified"] == ""
+    assert seen["removed"][1]
+    assert seen["left"] == []
+
+
 def test_remove(seen):
     """Nothing runs, settings, tables and memory stay, Postfix's line is named; installed again, all of it counts."""
     assert seen["units"] == ""
@@ -280,7 +299,7 @@ def test_taken(seen):
 
 def test_lintian_is_content(package):
     """No error and no warning that packaging/debian/*.lintian-overrides do not explain."""
-    for each in (package, console_of(package)):
+    for each in (package, other(package, "console"), other(package, "gateway")):
         said = run("lintian", "--fail-on", "error,warning", each, env={**os.environ, "LC_ALL": "C.UTF-8"})
         assert said == ""
 
@@ -290,3 +309,4 @@ def test_two_builds_are_identical(tmp_path):
     said = run(ROOT / "packaging/build-deb", "--dist", DIST, "--prove", "--out", tmp_path)
     assert "identical: forkpolicy_" in said
     assert "identical: forkpolicy-console_" in said
+    assert "identical: forkpolicy-gateway_" in said

@@ -26,6 +26,7 @@ SHIPPED = {
     "contrib/systemd/*.d/*": "systemd",
     "contrib/apparmor/*": "apparmor",
     "contrib/console/*": "console",
+    "contrib/gateway/*": "gateway",
     "contrib/grafana/*": "grafana",
 }
 ANSWER = """

@@ -56,7 +56,12 @@ DOCUMENTS = [
     *(ROOT / "docs").glob("*.md"),
     ROOT / "loadtest" / "README.md",
     ROOT / "findings" / "README.md",
-    *(path for room in ("conf", "contrib/systemd") for path in (ROOT / room).rglob("*") if path.is_file()),
+    *(
+        path
+        for room in ("conf", "contrib/gateway", "contrib/systemd")
+        for path in (ROOT / room).rglob("*")
+        if path.is_file()
+    ),
 ]
 MODULES = sorted((ROOT / "forkpolicy").rglob("*.py"))
 

@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[2]
 # A program of the build, and no module of any package.
 environment = SimpleNamespace(**runpy.run_path(str(ROOT / "packaging" / "environment.py")))
 DEBIAN = ROOT / "packaging" / "debian"
-PACKAGES = ("forkpolicy", "forkpolicy-console")
+# Each with the beginnings of the names of its units; those of no other are the server's.
+PACKAGES = {
+    "forkpolicy": ("forkpolicy",),
+    "forkpolicy-console": ("forkpolicy-console",),
+    "forkpolicy-gateway": ("forkpolicy-store", "forkpolicy-digest"),
+}
 SCRIPTS = [DEBIAN / f"{each}.{name}" for each in PACKAGES for name in ("preinst", "postinst", "prerm", "postrm")]
 UNITS = [path.name for path in (ROOT / "contrib" / "systemd").iterdir() if path.is_file()]
 # Not inside a package: for tests and for a load.
@@ -70,6 +75,11 @@ def test_a_maintainer_script_is_one(path: Path) -> None:
     subprocess.run(["sh", "-n", path], check=True)
 
 
+def package_of(unit: str) -> str:
+    """The package that a unit is in."""
+    return next((each for each in reversed(PACKAGES) if unit.startswith(PACKAGES[each])), "")
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_is_removed_was_stopped(package: str) -> None:
     """prerm stops every unit of the package, of the server and of instances."""
@@ -77,7 +87,7 @@ def test_what_is_removed_was_stopped(package: str) -> None:
     stop = re.search(r"systemctl stop ((?:.|\n)*?) \|\|", text)
     assert stop
     patterns = re.findall(r"'([^']+)'", stop[1])
-    own = [name for name in UNITS if name.startswith("forkpolicy-console") == (package == "forkpolicy-console")]
+    own = [name for name in UNITS if package_of(name) == package]
     names = [name.replace("@.", "@outbound.") for name in own]
     assert names
     assert [name for name in names if not any(fnmatch.fnmatch(name, each) for each in patterns)] == []
@@ -97,12 +107,18 @@ def test_files_of_the_package_exist(name: str) -> None:
     assert [each for each in sources if not list(ROOT.glob(each))] == []
 
 
-def test_the_package_of_the_console_has_what_only_the_console_needs() -> None:
-    """What is named for it, and what those packages bring; nothing that the server needs, too."""
+CONSOLES = {"argon2-cffi", "argon2-cffi-bindings", "jinja2", "markupsafe", "starlette", "anyio", "uvicorn"}
+GATEWAYS = {"aiosmtpd", "attrs", "atpublic"}
+
+
+@pytest.mark.parametrize(("extra", "own"), [("console", CONSOLES), ("gateway", GATEWAYS)])
+def test_a_package_has_what_only_its_extra_needs(extra: str, own: set[str]) -> None:
+    """What is named for it, and what those packages bring; nothing that the server or another extra needs, too."""
     project, lock = ((ROOT / name).read_text() for name in ("pyproject.toml", "packaging/lock.txt"))
-    names = environment.needed_by_console_alone(project, lock)
-    assert {"argon2-cffi", "argon2-cffi-bindings", "jinja2", "markupsafe", "starlette", "anyio", "uvicorn"} <= names
+    names = environment.needed_by_one_alone(extra, project, lock)
+    assert own <= names
     assert not names & {"gevent", "lmdb", "cffi", "idna", "dnspython", "redis", "rich"}
+    assert not names & ((CONSOLES | GATEWAYS) - own)
 
 
 def test_packages_are_moved_whole(tmp_path: Path) -> None:
