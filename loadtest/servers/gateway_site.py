@@ -34,9 +34,9 @@ from loadtest.servers.rspamd import PrivateRspamd
 from loadtest.servers.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-USERS: Final = ("alice", "bob", "carol")
+USERS: Final = ("alice", "bob", "carol", "dora")
 DOMAINS: Final = ("example.com", "example.net")
 FRIEND: Final = "friend.example.org"
 _NOBODY: Final = pwd.getpwnam("nobody")
@@ -107,9 +107,11 @@ class Store:
 
 
 class GatewaySite:
-    """All of it. Use as a context manager; `database`: rspamd's, kept between runs."""
+    """All of it. Use as a context manager. `database`: rspamd's, kept between runs. `redis`: the socket of its Redis.
+    `aliases`: virtual(5), texts by address.
+    """
 
-    def __init__(self, base: Path, database: Path, redis: str = "") -> None:
+    def __init__(self, base: Path, database: Path, redis: str = "", aliases: Mapping[str, str] | None = None) -> None:
         ports = {name: free_port() for name in ("release", "milter", "controller")}
         self.base, self.lists = base, base / "lists"
         etc = base / "gateway" / "etc"
@@ -125,7 +127,7 @@ class GatewaySite:
         self.backend = Backend(base / "backend")
         relay = f"relay:[127.0.0.1]:{self.backend.postfix.port}"
         self.domains = [Domain(name, relay) for name in DOMAINS]
-        self.postfix = self._postfix(base / "gateway")
+        self.postfix = self._postfix(base / "gateway", aliases or {})
         self.policy = self._policy()
         self.rspamd = PrivateRspamd(
             base / "rspamd",
@@ -140,11 +142,14 @@ class GatewaySite:
         self.store = Store(self._settings())
         self._started = contextlib.ExitStack()
 
-    def _postfix(self, base: Path) -> PrivatePostfix:
+    def _postfix(self, base: Path, aliases: Mapping[str, str]) -> PrivatePostfix:
         services = "".join(f"{line}\n" for line in master_services(self.place).values())
         services += "relay unix - - n - - smtp\nverify unix - - n - 1 verify\n"
         main = {
             "relay_transport": "relay:",
+            "virtual_alias_maps": f"inline:{{{', '.join(f'{{{name} = {to}}}' for name, to in aliases.items())}}}"
+            if aliases
+            else "",
             "mynetworks": "127.0.0.0/8",
             "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
             **main_parameters(self.domains, self.place),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.servers import rspamd
+from loadtest.servers.engine import Engine
 from loadtest.servers.gateway_site import FRIEND, GatewaySite
 from loadtest.servers.postfix import missing, traversable_directory
 from tests.process.waiting import eventually
@@ -24,13 +25,23 @@ pytestmark = [
 
 DATABASE = Path(__file__).parents[2] / "build" / "rspamd"
 DEADLINE_S = 40
+# One that has another alias in it, which would be expanded a second time by whoever asks again.
+ALIASES = {
+    "team@example.com": "alice@example.com, dora@example.com",
+    "dora@example.com": "dora@example.com, carol@example.com",
+}
 
 
 @pytest.fixture(scope="module")
 def site():
     """All of it, once for this file."""
     DATABASE.mkdir(parents=True, exist_ok=True)
-    with traversable_directory() as base, GatewaySite(base, DATABASE) as running:
+    with (
+        traversable_directory() as base,
+        Engine(base / "redis") as engine,
+        GatewaySite(base, DATABASE, str(engine.socket_path), ALIASES) as running,
+    ):
+        running.engine = engine
         for user in ("alice", "bob", "carol"):
             eventually(lambda user=user: send(running, f"probe@{FRIEND}", [user])[user][0] == 250, DEADLINE_S)
         yield running
@@ -207,6 +218,33 @@ def test_a_dead_scanner_defers(site):
     finally:
         site.rspamd.start()
     assert not with_subject(site, "unscanned", "alice")
+
+
+def test_mail_passes_without_redis(site):
+    """rspamd has no Bayes then, and everything else."""
+    site.engine.kill()
+    try:
+        assert send(site, "news@example.org", ["alice"], subject="no-redis")["alice"][0] == 250
+        eventually(lambda: with_subject(site, "no-redis", "alice"), DEADLINE_S)
+        assert send(site, "spam@example.org", ["alice"], rspamd.SPAM_WORD, "spam-no-redis")["alice"][0] == 250
+        eventually(lambda: held_with(site, "spam-no-redis") == ["alice"], DEADLINE_S)
+    finally:
+        site.engine.start()
+
+
+def test_aliases_are_expanded_once(site):
+    """When it arrives: each person has a copy of their own, and its release goes to that person alone."""
+    eventually(lambda: send(site, f"probe@{FRIEND}", ["team"])["team"][0] == 250, DEADLINE_S)
+    send(site, "spam@example.org", ["team"], rspamd.SPAM_WORD, "to-the-team")
+    eventually(lambda: held_with(site, "to-the-team") == ["alice", "carol", "dora"], DEADLINE_S)
+    row = next(
+        each for each in held(site) if (each["subject"], each["recipient"]) == ("to-the-team", "dora@example.com")
+    )
+    site.store.ask("release", str(row["id"]))
+    eventually(lambda: with_subject(site, "to-the-team", "dora"), DEADLINE_S)
+    eventually(lambda: [each for each in held(site, "--state", "delivered") if each["id"] == row["id"]], DEADLINE_S)
+    assert held_with(site, "to-the-team") == ["alice", "carol"]
+    assert not with_subject(site, "to-the-team", "carol")
 
 
 def test_mail_waits_for_a_store_that_is_away(site):
