@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.errors import MessageError
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import CannotWriteError, ConfigError, ForkpolicyError, UsageError
@@ -22,6 +23,7 @@ from forkpolicy.gateway.digest.letter import digest_mail
 from forkpolicy.gateway.digest_messages import DigestFailed, DigestsDue, DigestSent, DigestsRan, DueDigest, DueDigests
 from forkpolicy.gateway.domains import parse_domains
 from forkpolicy.gateway.store.attempts import Outgoing
+from forkpolicy.gateway.store.mail_bytes import MailBytes
 from forkpolicy.gateway.store.sending import NoServerError, RefusedError, Sender, UnknownOutcomeError, WaitError
 from forkpolicy.gateway.store_messages import Command, Refused
 
@@ -79,7 +81,7 @@ def run(settings: GatewaySettings) -> Run:
 def _send(settings: GatewaySettings, sender: Sender, digest: DueDigest, done: Run) -> None:
     try:
         content = digest_mail(digest, settings.digest, time.time())
-        _, queue_id = sender.send(_outgoing(digest), content)
+        _, queue_id = sender.send(_outgoing(digest), MailBytes(BytesIO(content)))
     except (RefusedError, WaitError, MessageError, ValueError) as error:
         done.failed.append((digest.address, str(error)))
         return
