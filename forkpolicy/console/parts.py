@@ -6,12 +6,14 @@ A part that is away is no reason to end: it says so when it is asked.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.console.access.audit import Audit
 from forkpolicy.console.access.door import Door
 from forkpolicy.console.change.changes import Changes
 from forkpolicy.console.held.room import Gateway
+from forkpolicy.console.lists.lists import UserLists
 from forkpolicy.console.now.now import Now
 from forkpolicy.console.queue.reading import QueueReading
 from forkpolicy.console.rules.room import Rules
@@ -44,6 +46,7 @@ class Parts:
         self.change = Changes(settings, self, self.audit)
         self.what_if = Replays(settings)
         self.remembered = SharedStore(settings)
+        self.lists = UserLists(self.change.drafts.now, self, Path(settings.console.path))
         self.lookups = Lookups(self.change.drafts.now)
         self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)

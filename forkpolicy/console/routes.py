@@ -19,6 +19,7 @@ from forkpolicy.console.decisions.suggestions import suggest
 from forkpolicy.console.funnel import pages as funnel
 from forkpolicy.console.held import acting, mail, reading
 from forkpolicy.console.held import pages as held
+from forkpolicy.console.lists import pages as lists
 from forkpolicy.console.now import pages as now
 from forkpolicy.console.queue import pages as queue
 from forkpolicy.console.rules import pages as rules
@@ -58,6 +59,7 @@ ROUTES: Final = (
     Route("/now/live", Right.SEE_SERVER, get=now.live),
     Route("/held", Right.SEE_HELD, get=held.show, nav="Held mail", is_of_gateway=True),
     Route("/held/act", Right.ACT_ON_HELD, post=acting.act, is_of_gateway=True),
+    Route(lists.ADDRESS, Right.SEE_HELD, get=lists.show, post=lists.act, act=Right.ACT_ON_HELD, is_of_gateway=True),
     Route("/held/{id}", Right.SEE_HELD, get=mail.show, is_of_gateway=True),
     Route("/held/{id}/read", Right.READ_HELD, post=reading.give_reason, is_of_gateway=True),
     Route("/held/{id}/body", Right.READ_HELD, get=reading.body, is_of_gateway=True),

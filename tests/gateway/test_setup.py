@@ -116,6 +116,7 @@ def test_without_write_it_shows_and_changes_nothing(site):
 def test_what_it_writes_postfix_can_read(site):
     """postconf knows every parameter, what stood there by hand is still there, and a second run has nothing to do."""
     done = setup(site, "--write")
+    assert "/dev/null /var/lib/forkpolicy-console/tables/user-block" in done.stdout
     assert done.returncode == 0, done.stderr
     assert "postfix reload" in done.stdout
     listed = subprocess.run(

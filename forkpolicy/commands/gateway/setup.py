@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
+from forkpolicy.gateway.lists import FILES
 from forkpolicy.gateway.setup.draft import Draft, draft
 from forkpolicy.gateway.setup.place import GatewayPlace
 from forkpolicy.postfix.postconf import PostconfError
@@ -73,6 +74,10 @@ def _show(made: Draft) -> None:
 def _steps(made: Draft, place: GatewayPlace) -> Iterator[str]:
     """The commands that make what was written count."""
     if made.changed(place.forkpolicy):
+        for name in FILES.values():
+            path = Path(place.console_tables) / name
+            if not path.exists():
+                yield f"install -D -m 644 -o fp-console -g fp-console /dev/null {path}"
         yield "forkpolicy-compile"
         yield "forkpolicy check && forkpolicy reload"
     if made.changed(place.rspamd):

@@ -1,18 +1,12 @@
 """The text sources of the console's tables as targets of the engine: checked by the compile's own functions, compiled,
 taken by the server.
 
-A table is the console's where all its sources are plain texts below the console's directory of tables. Where this
-process may write the compiled tables it runs forkpolicy-compile; else a unit of the server's user does, and what comes
-of it is waited for.
+A table is the console's where all its sources are plain texts below the console's directory of tables.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,31 +15,27 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy import expiry
 from forkpolicy.compile.directory import TablesDirectory
-from forkpolicy.compile.freshness import is_current
 from forkpolicy.compile.result import Options
 from forkpolicy.compile.sources.registry import STDIN, TextSource, open_source
 from forkpolicy.compile.table import compile_table
-from forkpolicy.compile_failures import failures
+from forkpolicy.console.change.compiled import CompiledTable
 from forkpolicy.console.change.drafts import Checked
-from forkpolicy.console.change.engine import Force
 from forkpolicy.console.change.text_files import MAX_BYTES
-from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic, ForkpolicyError
+from forkpolicy.errors import CannotWriteError, ConfigError, Diagnostic
+from forkpolicy.gateway.lists import LISTS
 from forkpolicy.loading import table_path
-from forkpolicy.tables.live_table import LiveTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import date
 
+    from forkpolicy.console.change.engine import Force
     from forkpolicy.console.change.rules import Server
     from forkpolicy.loading import Loaded
     from forkpolicy.policy.nodes import TableDeclaration
     from forkpolicy.settings import Settings
 
 WAIT_S: Final = 10.0
-_LOOK_AGAIN_S: Final = 0.1
-_COMPILE_TIMEOUT_S: Final = 120.0
-_UNIT: Final = "systemctl status forkpolicy-console-tables.path says whether the unit that compiles it is there"
 
 
 def sources_of(declaration: TableDeclaration, directory: Path) -> list[Path]:
@@ -139,79 +129,7 @@ class TableSource:
 
     def offer(self) -> Force:
         """Have the table compiled, and wait until the server serves it."""
-        name = self.declaration.name
-        if os.access(self.settings.tables, os.W_OK):
-            said = self._compile()
-            return Force("refused", said) if said else self._wait_for_server()
-        began_s, tables = time.time(), Path(self.settings.tables)
-        failed: list[str] = []
-
-        def has_ended() -> bool:
-            failure = failures(tables).get(name)
-            if failure and failure.at >= began_s:
-                failed.append(failure.reason)
-            return bool(failed) or self._is_compiled()
-
-        if not self._wait(has_ended):
-            missing = f"it is in the file, and nobody has compiled it within {WAIT_S:g} s: {_UNIT}"
-            return Force("unknown", (missing, f"forkpolicy-compile {name} compiles it now"))
-        return Force("refused", tuple(failed[0].splitlines())) if failed else self._wait_for_server()
-
-    def _compile(self) -> tuple[str, ...]:
-        """Why not; empty where it was."""
-        command = [sys.executable, "-m", "forkpolicy.compile.command", "-c", self.settings.path, self.declaration.name]
-        try:
-            done = subprocess.run(  # noqa: S603 - our own program, and names that the policy has
-                command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return (f"it cannot be compiled: {error}",)
-        return tuple(done.stderr.splitlines() or ("it cannot be compiled",)) if done.returncode else ()
-
-    def _wait_for_server(self) -> Force:
-        name, wanted = self.declaration.name, self._compiled_version()
-        why = "the server does not serve it yet"
-        away: list[str] = []
-
-        def has_ended() -> bool:
-            try:
-                workers = self.server.status().workers
-            except ForkpolicyError as error:
-                away.append(str(error))
-                return True
-            return {each.version for worker in workers for each in worker.tables if each.name == name} == {wanted}
-
-        is_served = self._wait(has_ended) and not away
-        return Force("in force") if is_served else Force("unknown", (f"it is compiled: {away[0] if away else why}",))
-
-    def _is_compiled(self) -> bool:
-        """Whether what is compiled is of what the sources have now."""
-        table = self._opened()
-        try:
-            return table.table is not None and is_current(self.declaration, table)
-        finally:
-            table.close()
-
-    def _compiled_version(self) -> str:
-        table = self._opened()
-        try:
-            return table.version
-        finally:
-            table.close()
-
-    def _opened(self) -> LiveTable:
-        name = self.declaration.name
-        table = LiveTable(name, self.declaration.kind, table_path(self.settings.tables, name))
-        table.refresh()
-        return table
-
-    def _wait(self, is_done: Callable[[], bool]) -> bool:
-        until_s = time.monotonic() + WAIT_S
-        while not is_done():
-            if time.monotonic() > until_s:
-                return False
-            time.sleep(_LOOK_AGAIN_S)
-        return True
+        return CompiledTable(self.declaration, self.settings, self.server).offer(WAIT_S)
 
 
 def _wrong(path: str, why: str) -> Checked:
@@ -219,11 +137,13 @@ def _wrong(path: str, why: str) -> Checked:
 
 
 def console_tables(loaded: Loaded, server: Server) -> dict[str, list[TableSource]]:
-    """The console's tables of a policy by their names, each with its sources."""
+    """The console's tables of a policy by their names, each with its sources; but for users' lists, which have a page
+    of their own and are too long to be kept whole with each change.
+    """
     directory = loaded.settings.console.tables
     found = {}
     for name, declaration in loaded.declarations.items():
         paths = sources_of(declaration, directory)
-        if paths:
+        if paths and name not in LISTS:
             found[name] = [TableSource(path, declaration, loaded.settings, server) for path in paths]
     return found

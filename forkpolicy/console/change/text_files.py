@@ -56,8 +56,8 @@ def digest_of(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def read_text(path: Path) -> Text:
-    """What a file has now."""
+def read_text(path: Path, most: int = MAX_BYTES) -> Text:
+    """What a file has now. `most`: the bytes that it may have."""
     try:
         fd = os.open(path, _READ)
     except FileNotFoundError:
@@ -69,9 +69,9 @@ def read_text(path: Path) -> Text:
         os.close(fd)
         raise UnreadableError(f"{path} is not a regular file")
     with os.fdopen(fd, "rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise UnreadableError(f"{path} has more than {MAX_BYTES:,} bytes: edit it with another program")
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise UnreadableError(f"{path} has more than {most:,} bytes: edit it with another program")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -87,7 +87,8 @@ def replace_text(path: Path, text: str) -> None:
         previous = previous_of(path).name
         with contextlib.suppress(FileNotFoundError):
             os.unlink(previous, dir_fd=directory)
-        with contextlib.suppress(FileNotFoundError):
+        # Of a file that root has put there another user makes no link (fs.protected_hardlinks): `put_back` writes anew.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             os.link(path.name, previous, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
         os.rename(_aside(path), path.name, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(directory)

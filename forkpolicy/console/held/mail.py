@@ -45,6 +45,7 @@ def show(visit: Visit) -> Page:
             "needs_reason": needs_reason,
             "sees_server": sees_server,
             "is_user": visit.account.role is Role.USER,
+            "may_list": bool(mail.row.sender) and may(visit.account.role, Right.ACT_ON_HELD),
         },
         "" if visit.account.role is Role.USER else f"forkpolicy held show {mail.row.id}",
         is_translated=True,

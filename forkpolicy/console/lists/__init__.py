@@ -1,0 +1,1 @@
+"""Users' lists of a gateway: who is welcome, who is blocked, for whom."""
