@@ -133,7 +133,9 @@ def test_others_see_their_own_mail_in_plain_words(site, account):
     answer = asked.get(f"/why/{site.code}")
     assert answer.status == 200
     assert "This mail was refused with: 5.7.1 not you" in answer.text
-    for text in (answer.text, asked.get(f"/why/{site.code}", accept="application/json").text):
+    spanish = asked.get(f"/why/{site.code}", accept_language="es").text
+    assert "Este correo se rechazó con: 5.7.1 not you" in spanish
+    for text in (answer.text, spanish, asked.get(f"/why/{site.code}", accept="application/json").text):
         assert "policy.conf" not in text
         assert "blocked.txt" not in text
         assert "forkpolicy history" not in text

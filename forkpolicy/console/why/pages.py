@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.scope import history_of, scope_of
@@ -12,12 +13,13 @@ from forkpolicy.console.now.kinds import kind_of
 from forkpolicy.console.page import Notice, Page
 from forkpolicy.console.why.explaining import explained
 from forkpolicy.console.why.plain import own_action, own_deliveries, own_request, own_terms
-from forkpolicy.console.why.words import decision_in_words, plain_decision, request_in_words
+from forkpolicy.console.why.words import decision_in_words, plain_decision, request_facts, request_in_words
 from forkpolicy.history.deciding import PastDecision
 from forkpolicy.history.mail_log.finding import mail_object, query_of_decision, rows_of
 from forkpolicy.history.mail_log.opening import open_mail_log
 from forkpolicy.history.query import Query, ids_in, query_of
 from forkpolicy.tables.keys import split_address
+from forkpolicy.translations import DEFAULT, translate
 
 if TYPE_CHECKING:
     from forkpolicy.console.visit import Visit
@@ -46,14 +48,15 @@ def show(visit: Visit) -> Page:
         "at_s": found.at_ms / 1000,
         "time": found.time,
         "cut": str(decision.line.get("cut", "")),
-        "alike": _alike(found, scope),
+        "alike": _alike(visit, found, scope),
         "sees_all": scope is None,
     }
     if scope is not None:
         request = own_request(decision.attributes, scope)
-        data |= {"request": request, "in_words": request_in_words(request)}
+        data |= {"request": request, "facts": request_facts(visit.say, request)}
         data["terms"] = own_terms(decision.line.get("terms"), decision.attributes)
-        return Page("why", f"Why {found.id}", plain_decision(action), data)
+        title = visit.say("Why {id}", id=found.id)
+        return Page("why-own", title, plain_decision(visit.say, action), data, is_translated=True)
     data |= {
         "host": found.host,
         "in_force": found.in_force,
@@ -86,9 +89,11 @@ def mail(visit: Visit) -> Page:
     data["mails"] = mails if scope is None else own_deliveries(mails, scope)
     command = f"forkpolicy history mail {shlex.quote(found.id)}" if scope is None else ""
     is_part = visit.headers.get("hx-request") == "true"
-    sentence = "" if is_part else "What became of the mail, by Postfix's log."
-    template = "why-mail-part" if is_part else "why-mail"
-    return Page(template, f"Mail of {found.id}", sentence, data, command=command, fragment=is_part)
+    say = visit.say if scope else partial(translate, DEFAULT)
+    sentence = "" if is_part else say("What became of the mail, by Postfix's log.")
+    template, title = "why-mail-part" if is_part else "why-mail", say("Mail of {id}", id=found.id)
+    is_translated = scope is not None
+    return Page(template, title, sentence, data, command=command, fragment=is_part, is_translated=is_translated)
 
 
 def _found(visit: Visit, history: Reader) -> Found:
@@ -107,18 +112,20 @@ def _note_gaps(visit: Visit, history: Reader, found: Found) -> None:
             visit.notices.append(Notice(f"{lines} decisions are missing around this one: {reason}"))
 
 
-def _alike(found: Found, scope: Scope | None) -> list[dict[str, object]]:
+def _alike(visit: Visit, found: Found, scope: Scope | None) -> list[dict[str, object]]:
     """Words that find similar ones."""
     every: list[tuple[str, str]] = []
+    # The page of operators is in English.
+    say = visit.say if scope else partial(translate, DEFAULT)
     domain = split_address(found.sender)[1] if found.sender else ""
     if domain:
-        every.append((f"from {domain}", f"from:@{domain}"))
+        every.append((say("from {domain}", domain=domain), f"from:@{domain}"))
     if found.client:
         address = ipaddress.ip_address(found.client)
         network = ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False)
-        every.append((f"from the network {network}", f"client:{network}"))
+        every.append((say("from the network {network}", network=network), f"client:{network}"))
     if found.recipient:
-        every.append((f"to {found.recipient}", f"to:{found.recipient}"))
+        every.append((say("to {recipient}", recipient=found.recipient), f"to:{found.recipient}"))
     if scope is None:
         every.append((f"by {found.rule}", f"rule:{found.rule}"))
     return [{"label": label, "words": [word]} for label, word in every]

@@ -9,6 +9,8 @@ from forkpolicy.console.now.kinds import DEFERRED, PASSED, REFUSED, kind_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from forkpolicy.translations import Say
+
 _DONE: Final = {REFUSED: "Refused", DEFERRED: "Put off", PASSED: "Let through"}
 
 
@@ -22,17 +24,31 @@ def decision_in_words(action: str, rule: str, acls: str) -> str:
     return f"{done} by {rule}: {_list(terms)}." if terms else f"{done} by {rule}."
 
 
-def plain_decision(action: str) -> str:
+def plain_decision(say: Say, action: str) -> str:
     """The same for those whose mail it is."""
     verb, _, text = action.partition(" ")
     kind = kind_of(verb)
     if kind == PASSED:
-        return "This mail was not refused here: the policy let it through."
+        return say("This mail was not refused here: the policy let it through.")
     if kind == REFUSED:
-        return f"This mail was refused with: {text or verb}"
+        return say("This mail was refused with: {text}", text=text or verb)
     if kind == DEFERRED:
-        return f"This mail was put off with: {text or verb}. Its sender usually tries again."
-    return f"This mail was answered with {action}"
+        return say("This mail was put off with: {text}. Its sender usually tries again.", text=text or verb)
+    return say("This mail was answered with {action}", action=action)
+
+
+def request_facts(say: Say, request: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the sender's side said, each with its name, in a request that has what the account may see alone."""
+    names = {
+        "client_address": say("Client"),
+        "client_name": say("Name of the client"),
+        "helo_name": say("It called itself"),
+        "sasl_username": say("Signed in with"),
+        "sender": say("Sender of the envelope"),
+        "recipient": say("Recipient"),
+        "size": say("Size in bytes"),
+    }
+    return [(words, request[name]) for name, words in names.items() if name in request]
 
 
 def request_in_words(request: Mapping[str, str]) -> str:
