@@ -10,6 +10,10 @@ from loadtest.errors import SetupError, VerdictError
 # Imported only when asked for: locust patches the standard library as it is imported.
 COMMANDS = {
     "corpus": ("loadtest.commands.corpus", "a public corpus of ham and spam through a whole gateway"),
+    "gateway": (
+        "loadtest.commands.gateway",
+        "a day of a site of 500 mailboxes through a whole gateway, every copy's fate checked",
+    ),
     "site": (
         "loadtest.commands.site",
         "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",

@@ -34,28 +34,29 @@ from loadtest.servers.rspamd import PrivateRspamd
 from loadtest.servers.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 USERS: Final = ("alice", "bob", "carol", "dora")
 DOMAINS: Final = ("example.com", "example.net")
+PEOPLE: Final = tuple(f"{user}@{domain}" for domain in DOMAINS for user in USERS)
 FRIEND: Final = "friend.example.org"
 _NOBODY: Final = pwd.getpwnam("nobody")
 _START_S: Final = 30.0
 
 
 class Backend:
-    """The mail server behind the gateway: a Postfix that knows some users and delivers to Maildirs."""
+    """The mail server behind the gateway: a Postfix that knows some people and delivers to Maildirs."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, people: Iterable[str] = PEOPLE) -> None:
         self.mailboxes = base / "mailboxes"
         self.mailboxes.mkdir(parents=True)
         self.mailboxes.chmod(0o777)
-        users = " ".join(f"{{{user}@{domain}={domain}/{user}/}}" for domain in DOMAINS for user in USERS)
+        known = base / "known"
         main = {
             "relay_domains": "",
             "relay_transport": "error:nothing is relayed here",
             "virtual_mailbox_domains": " ".join(DOMAINS),
-            "virtual_mailbox_maps": f"inline:{{{users.replace('{', '').replace('}', ',')}}}",
+            "virtual_mailbox_maps": f"texthash:{known}",
             "virtual_mailbox_base": str(self.mailboxes),
             "virtual_uid_maps": f"static:{_NOBODY.pw_uid}",
             "virtual_gid_maps": f"static:{_NOBODY.pw_gid}",
@@ -64,6 +65,9 @@ class Backend:
             "message_size_limit": "0",
             "virtual_mailbox_limit": "0",
         }
+        known.write_text("".join(f"{each}  {'/'.join(reversed(each.split('@')))}/\n" for each in people))
+        past = time.time() - 60
+        os.utime(known, (past, past))
         self.postfix = PrivatePostfix(base / "postfix", main=main, services="virtual unix - n n - - virtual\n")
 
     def mails(self, user: str, domain: str = "example.com") -> list[bytes]:
@@ -77,6 +81,12 @@ class Store:
     def __init__(self, settings: Path) -> None:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process
+        return self._process.pid
 
     def start(self) -> None:
         """Start it, and wait until it takes mail."""
@@ -102,16 +112,31 @@ class Store:
         """`forkpolicy held WORDS`."""
         return subprocess.run(self._command(*words), capture_output=True, text=True, timeout=60, check=False)
 
+    @property
+    def api(self) -> str:
+        """The socket that it answers at."""
+        return str(self.settings.parent / "api.sock")
+
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "forkpolicy", "held", "-c", str(self.settings), *words]
 
 
 class GatewaySite:
     """All of it. Use as a context manager. `database`: rspamd's, kept between runs. `redis`: the socket of its Redis.
-    `aliases`: virtual(5), texts by address.
+    `aliases`: virtual(5), texts by address. `people`: whom the backend knows. `rules`: more of the policy.
     """
 
-    def __init__(self, base: Path, database: Path, redis: str = "", aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        database: Path,
+        redis: str = "",
+        aliases: Mapping[str, str] | None = None,
+        *,
+        people: Iterable[str] = PEOPLE,
+        rules: str = "",
+        workers: int = 1,
+    ) -> None:
         ports = {name: free_port() for name in ("release", "milter", "controller")}
         self.base, self.lists = base, base / "lists"
         etc = base / "gateway" / "etc"
@@ -124,11 +149,11 @@ class GatewaySite:
             mail_log=str(base / "gateway" / "maillog"),
             **{name: f"127.0.0.1:{port}" for name, port in ports.items()},
         )
-        self.backend = Backend(base / "backend")
+        self.backend = Backend(base / "backend", people)
         relay = f"relay:[127.0.0.1]:{self.backend.postfix.port}"
         self.domains = [Domain(name, relay) for name in DOMAINS]
         self.postfix = self._postfix(base / "gateway", aliases or {})
-        self.policy = self._policy()
+        self.policy = self._policy(rules, workers)
         self.rspamd = PrivateRspamd(
             base / "rspamd",
             database,
@@ -163,7 +188,7 @@ class GatewaySite:
             os.utime(path, (past, past))
         return postfix
 
-    def _policy(self) -> Server:
+    def _policy(self, rules: str, workers: int) -> Server:
         self.lists.mkdir()
         for name in ("user-welcome", "user-block"):
             (self.lists / name).write_text("")
@@ -171,10 +196,10 @@ class GatewaySite:
         directory = Path(self.place.forkpolicy)
         (directory / "tables").mkdir(parents=True)
         # Here every client comes from loopback, and says by XCLIENT who it would be.
-        text = files[POLICY_FILE].replace("interfaces: postconf:mynetworks", "tables/local-networks")
+        text = files[POLICY_FILE].replace("interfaces: postconf:mynetworks", "tables/local-networks") + rules
         sources = {DOMAINS_TABLE: files[DOMAINS_TABLE], "tables/local-networks": "127.0.0.0/8\n"}
         socket_path = Path(self.place.queue) / self.place.policy_socket
-        return Server(directory, text, socket_path=socket_path, sources=sources)
+        return Server(directory, text, socket_path=socket_path, sources=sources, workers=workers)
 
     def _settings(self) -> Path:
         path = self.base / "gateway.toml"
