@@ -399,6 +399,6 @@ def test_the_extra_is_named(compiler, monkeypatch, capsys):
     """Where ldap3 is not installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     search(compiler, "ldaps://localhost")
-    message = "ldap sources need ldap3, which is not installed: pip install 'forkpolicy[ldap]'"
+    message = "directories need ldap3, which is not installed: pip install 'forkpolicy[ldap]'"
     assert message in compiler.run().err
     assert message in checked(compiler, capsys)[0]
