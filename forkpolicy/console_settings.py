@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from forkpolicy.declared import setting
-from forkpolicy.directory_urls import imap_mistake, parse_imap
+from forkpolicy.directory_urls import imap_mistake, is_filter, ldap_mistake, ldap_user_mistake, parse_imap
 from forkpolicy.endpoints import host_mistake, network_mistake, port_mistake, unix_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Settings that are paths, relative ones to the directory of forkpolicy.toml.
-CONSOLE_PATHS: Final = ("path", "postfix", "gateway", "ca_file")
+CONSOLE_PATHS: Final = ("path", "postfix", "gateway", "ldap_password_file", "ca_file")
 # Browsers send a cookie that wants TLS to this machine itself without.
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
-SIGN_IN: Final = ("local", "imap")
+SIGN_IN: Final = ("local", "imap", "ldap")
+_ATTRIBUTE: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _INET: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+):([0-9]+)")
 
 
@@ -87,13 +88,38 @@ class ConsoleSettings:
     )
     sign_in: tuple[str, ...] = setting(
         ["local"],
-        "How people sign in: `local` accounts of the console, and `imap` for the others.",
+        "How people sign in: `local` accounts of the console, and `imap` or `ldap` for the others.",
         mistake=lambda text: "" if text in SIGN_IN else f'expected some of {", ".join(SIGN_IN)}, got "{text}"',
     )
     imap: tuple[str, ...] = setting(
         [],
         "Mail servers that check passwords: `imaps://HOST`, or `DOMAIN=imaps://HOST` for the people of one domain.",
         mistake=imap_mistake,
+    )
+    ldap: str = setting(
+        "",
+        "A directory that checks passwords: `ldaps://HOST`, `ldap://HOST`, or `ldapi://%2FPATH` for a socket.",
+        mistake=ldap_mistake,
+        optional=True,
+    )
+    ldap_base: str = setting(
+        "", "Where people's entries are searched, such as `ou=people,dc=example,dc=com`.", optional=True
+    )
+    ldap_user: str = setting(
+        "(mail={address})",
+        "How an address becomes an entry: a filter or a name, with `{address}`, `{local}` and `{domain}` in it.",
+        mistake=ldap_user_mistake,
+    )
+    ldap_bind_name: str = setting("", "The name (DN) that the search is made as; empty: nobody's.", optional=True)
+    ldap_password_file: str = setting("", "The file with its password, in the first line.", optional=True, path=True)
+    ldap_address_attribute: str = setting(
+        "mail", "The attribute that must have the address.", pattern=_ATTRIBUTE, expected='an attribute, such as "mail"'
+    )
+    ldap_alias_attribute: str = setting(
+        "",
+        "The attribute that has a person's other addresses; empty: none.",
+        pattern=f"({_ATTRIBUTE})?",
+        expected='an attribute, such as "mailAlternateAddress"',
     )
     ca_file: str = setting(
         "",
@@ -141,9 +167,24 @@ def _sign_in_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]
     if "local" not in console.sign_in:
         message = "sign_in: administrators and operators have accounts of the console itself"
         yield "sign_in", message, f"write sign_in = {json.dumps(['local', *console.sign_in])}"
+    if {"imap", "ldap"} <= set(console.sign_in):
+        yield "sign_in", "sign_in: two servers would get each password", 'write "imap" or "ldap"'
     if "imap" in console.sign_in and not console.imap:
         yield "sign_in", 'sign_in: "imap" needs a mail server', 'add imap = ["imaps://mail.example.com"]'
     domains = [parse_imap(each)[0] for each in console.imap]
     for domain in sorted({each for each in domains if domains.count(each) > 1}):
         whose = domain or "domains without one of their own"
         yield "imap", f"imap: two servers for {whose}", "a password is sent to one server only: remove the other"
+    if "ldap" in console.sign_in:
+        yield from _ldap_clashes(console)
+
+
+def _ldap_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
+    if not console.ldap:
+        yield "sign_in", 'sign_in: "ldap" needs a directory', 'add ldap = "ldaps://ldap.example.com"'
+    if is_filter(console.ldap_user) and not console.ldap_base:
+        message = "ldap_base: the filter of ldap_user is searched nowhere"
+        yield "ldap_base", message, 'add ldap_base = "ou=people,dc=example,dc=com"'
+    if bool(console.ldap_bind_name) != bool(console.ldap_password_file):
+        missing = "ldap_password_file" if console.ldap_bind_name else "ldap_bind_name"
+        yield missing, f"{missing}: a search is made by a name with a password", "give both, or neither"

@@ -28,6 +28,7 @@ _URL: Final = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>\[[^\[\]]*\]|[^:/\[\]@?
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 # What stands for a part of the address in `ldap_user`.
 PLACEHOLDERS: Final = ("{address}", "{local}", "{domain}")
+_PLACEHOLDER: Final = re.compile(r"(\{(?:address|local|domain)\})")
 _BRACES: Final = re.compile(r"\{[^{}]*\}|[{}]")
 
 
@@ -120,6 +121,11 @@ def ldap_user_mistake(text: str) -> str:
 def is_filter(text: str) -> bool:
     """Whether `ldap_user` is a filter, by which the entry is searched, and not its name."""
     return text.startswith("(")
+
+
+def split_placeholders(text: str) -> list[str]:
+    """The placeholders of `ldap_user`, and what is between them."""
+    return _PLACEHOLDER.split(text)
 
 
 def _mistake(parse: Callable[[], object]) -> str:

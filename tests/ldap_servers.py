@@ -79,11 +79,15 @@ class Slapd:
         self.plain, self.tls = (f"ldap://localhost:{ports[0]}", f"ldaps://localhost:{ports[1]}")
         self.socket = f"ldapi://{quote(str(directory / 'socket'), safe='')}"
         urls = f"{self.plain} {self.tls} {self.socket}"
-        self.log = (directory / "log").open("w")
-        self.process = subprocess.Popen(
-            [PROGRAM, "-d", "0", "-f", settings, "-h", urls], stdout=self.log, stderr=subprocess.STDOUT
-        )
-        self._wait(ports)
+        self._words = [PROGRAM, "-d", "0", "-f", settings, "-h", urls]
+        self._ports = ports
+        self.start()
+
+    def start(self) -> None:
+        """Again, after `stop`."""
+        self.log = (self.directory / "log").open("w")
+        self.process = subprocess.Popen(self._words, stdout=self.log, stderr=subprocess.STDOUT)
+        self._wait(self._ports)
 
     def _wait(self, ports: list[int]) -> None:
         """Listening is the last thing that it does before it serves."""

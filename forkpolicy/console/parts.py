@@ -42,12 +42,12 @@ class Parts:
         self.settings = settings
         self.audit = Audit(settings.console.path, settings.history.audit_days)
         self.gateway = Gateway(settings.console.gateway)
-        self.door = Door(settings.console, self.audit, self.gateway)
         self.change = Changes(settings, self, self.audit)
         self.what_if = Replays(settings)
         self.remembered = SharedStore(settings)
         self.lists = UserLists(self.change.drafts.now, self, Path(settings.console.path))
         self.lookups = Lookups(self.change.drafts.now)
+        self.door = Door(settings.console, self.audit, self.gateway, self.lookups)
         self.queue = QueueReading(settings.console.postfix)
         self.rules = Rules(settings, self.change.drafts.now)
         self.stages = StageCounts(lambda: open_mail_log(settings.history, time.time()))

@@ -12,7 +12,9 @@ from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.sessions import COOKIE
 from forkpolicy.console.errors import NotAllowed
 from forkpolicy.console.held.room import Gateway
+from forkpolicy.console.tables.tables import Lookups
 from forkpolicy.console_settings import ConsoleSettings
+from forkpolicy.errors import ConfigError
 
 TRUSTED = ("127.0.0.1", "10.0.0.0/8", "2001:db8::/64")
 
@@ -54,6 +56,14 @@ def test_without_trusted_proxies_headers_are_ignored():
     assert Proxies(["unix"]).client("127.0.0.1", headers) == "127.0.0.1"
 
 
+def no_policy():
+    """There is none."""
+    raise ConfigError([])
+
+
+NO_TABLES = Lookups(no_policy)
+
+
 def asked(peer, host="console.example.com", cookie="", **headers):
     """A page, asked for."""
     return Asked("GET", "/", {"host": host, **headers}, {COOKIE: cookie} if cookie else {}, {}, peer)
@@ -62,7 +72,7 @@ def asked(peer, host="console.example.com", cookie="", **headers):
 def test_a_proxy_may_say_which_host_was_asked_for(tmp_path):
     """Where it asks us under another name."""
     settings = ConsoleSettings(path=str(tmp_path), url="https://console.example.com", trusted_proxies=TRUSTED)
-    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""))
+    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""), NO_TABLES)
     name = {"x-forwarded-host": "console.example.com"}
     door.enter(asked("127.0.0.1", "localhost:8025", **name))
     for wrong in (
@@ -77,7 +87,7 @@ def test_a_proxy_may_say_which_host_was_asked_for(tmp_path):
 def test_an_admin_from_elsewhere_is_a_user(tmp_path):
     """Of the same session: by where each page is asked from, behind a trusted proxy too. Others stay what they are."""
     settings = ConsoleSettings(path=str(tmp_path), trusted_proxies=["127.0.0.1"], admin_networks=["192.0.2.0/24"])
-    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""))
+    door = Door(settings, Audit(str(tmp_path), 365), Gateway(""), NO_TABLES)
     for role in (Role.ADMIN, Role.OPERATOR):
         door.accounts.add(role, role)
     cookies = {role: door.sessions.begin(door.accounts.find(role), "192.0.2.1") for role in (Role.ADMIN, Role.OPERATOR)}

@@ -254,6 +254,14 @@ def test_an_unused_table_is_told():
     assert str(found) == 'policy.conf:1: warning: table "u" is never used'
 
 
+def test_a_table_that_the_console_asks_is_used():
+    """Without a rule that does."""
+    assert (
+        find_warnings(*_loaded("policy.conf", policy="table aliases address list\n" + A + "access a b r\naccess a y\n"))
+        == []
+    )
+
+
 LONG = 3_000
 
 

@@ -9,6 +9,7 @@ from forkpolicy.console.access import passwords
 from forkpolicy.console.access.account import Account
 from forkpolicy.console.access.accounts import Accounts
 from forkpolicy.console.access.database import Database
+from forkpolicy.console.access.directory.aliases import Aliases
 from forkpolicy.console.access.directory.directory import Directory
 from forkpolicy.console.access.directory.errors import DirectoryAwayError
 from forkpolicy.console.access.directory.person import Person
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from forkpolicy.console.access.audit import Audit
     from forkpolicy.console.access.gate import Asked
     from forkpolicy.console.held.room import Gateway
+    from forkpolicy.console.tables.tables import Lookups
     from forkpolicy.console_settings import ConsoleSettings
 
 _log: Final = logging.getLogger("forkpolicy.console")
@@ -39,14 +41,14 @@ TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 class Door:
     """Who comes in. Its parts are used by the pages that sign in and out."""
 
-    def __init__(self, settings: ConsoleSettings, audit: Audit, gateway: Gateway) -> None:
+    def __init__(self, settings: ConsoleSettings, audit: Audit, gateway: Gateway, lookups: Lookups) -> None:
         self._audit, self._sign_in = audit, frozenset(settings.sign_in)
         database = Database(settings.path)
         self.accounts = Accounts(database)
         self.sessions = Sessions(database, settings.session_hours)
         self.tries = Tries()
         self._served = Served(gateway)
-        self.directory = Directory(settings, self._served)
+        self.directory = Directory(settings, self._served, Aliases(lookups))
         self._origins = Origins(settings)
         self._proxies = Proxies(settings.trusted_proxies)
         self._admin_networks = Networks(settings.admin_networks)

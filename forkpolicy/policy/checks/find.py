@@ -7,7 +7,7 @@ is said about names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import Diagnostic
 from forkpolicy.policy.checks.memory import MEMORY_CHECKS
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from forkpolicy.policy.model import Model
     from forkpolicy.policy.nodes import TableDeclaration
+
+# Tables that no rule needs to ask: the web console does (console/access/directory/aliases.py).
+ASKED_ELSEWHERE: Final = frozenset({"aliases"})
 
 
 def find_warnings(
@@ -60,7 +63,7 @@ def _unused(model: Model) -> Iterator[Diagnostic]:
 def _unused_tables(model: Model, declarations: Mapping[str, TableDeclaration]) -> Iterator[Diagnostic]:
     asked = {table.name for acl in model.acls.values() for each in acl.matchers for table in each.tables}
     for name, declared in declarations.items():
-        if name not in asked:
+        if name not in asked and name not in ASKED_ELSEWHERE:
             yield Diagnostic(declared.path, declared.line, 0, f'table "{name}" is never used', severity="warning")
 
 

@@ -10,10 +10,12 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.directory import imap
 from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory.ldap import Ldap
 from forkpolicy.console.access.directory.person import Person, address_of
 from forkpolicy.console.access.passwords import MOST_CHARACTERS
 from forkpolicy.console.errors import TooMany
@@ -23,6 +25,7 @@ from forkpolicy.errors import ForkpolicyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from forkpolicy.console.access.directory.aliases import Aliases
     from forkpolicy.console.access.directory.served import Served
     from forkpolicy.console_settings import ConsoleSettings
 
@@ -37,16 +40,23 @@ _log: Final = logging.getLogger("forkpolicy.console")
 class Directory:
     """The servers of the settings."""
 
-    def __init__(self, settings: ConsoleSettings, served: Served, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._served, self._clock = settings, served, clock
+    def __init__(
+        self,
+        settings: ConsoleSettings,
+        served: Served,
+        aliases: Aliases,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._served, self._aliases, self._clock = settings, served, aliases, clock
         self._imap = dict(map(parse_imap, settings.imap)) if "imap" in settings.sign_in else {}
+        self._ldap = Ldap(settings) if "ldap" in settings.sign_in else None
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._away_until_s: dict[str, float] = {}
 
     @property
     def takes_passwords(self) -> bool:
         """Whether a password may be another server's."""
-        return bool(self._imap)
+        return bool(self._imap or self._ldap)
 
     @property
     def is_away(self) -> bool:
@@ -63,7 +73,8 @@ class Directory:
             return None
         if any(each in password for each in _NEVER) or not self._serves(address):
             return None
-        return self._by_imap(address, password, client)
+        found = self._by_ldap(address, password) if self._ldap else self._by_imap(address, password, client)
+        return replace(found, addresses=found.addresses | self._aliases.of(address)) if found else None
 
     def _serves(self, address: str) -> bool:
         with self._asking("the domains file"):
@@ -79,6 +90,12 @@ class Directory:
         with self._asking(str(url)):
             is_right = imap.is_right(url, address, password, client, self._settings.ca_file)
         return Person(address, "imap", frozenset({address})) if is_right else None
+
+    def _by_ldap(self, address: str, password: str) -> Person | None:
+        assert self._ldap
+        with self._asking(str(self._ldap.url)):
+            aliases = self._ldap.aliases(address, password)
+        return None if aliases is None else Person(address, "ldap", aliases | {address})
 
     @contextmanager
     def _asking(self, server: str) -> Iterator[None]:
