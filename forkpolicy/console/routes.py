@@ -1,6 +1,7 @@
 """Every page of the console: its address, what may be done there, and who may.
 
-The one table. `get` shows and changes nothing; `post` acts, and is reached with the token of a session only.
+The one table. `get` shows and changes nothing; `post` acts, and is reached with the token of a session only, or where
+there is none from a page of ours.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from forkpolicy.console.change import table_page as change_table
 from forkpolicy.console.decisions import pages as decisions
 from forkpolicy.console.decisions.suggestions import suggest
 from forkpolicy.console.funnel import pages as funnel
-from forkpolicy.console.held import acting, mail, reading
+from forkpolicy.console.held import acting, digests, linked, mail, reading
 from forkpolicy.console.held import pages as held
 from forkpolicy.console.lists import pages as lists
 from forkpolicy.console.now import pages as now
@@ -60,6 +61,7 @@ ROUTES: Final = (
     Route("/held", Right.SEE_HELD, get=held.show, nav="Held mail", is_of_gateway=True),
     Route("/held/act", Right.ACT_ON_HELD, post=acting.act, is_of_gateway=True),
     Route(lists.ADDRESS, Right.SEE_HELD, get=lists.show, post=lists.act, act=Right.ACT_ON_HELD, is_of_gateway=True),
+    Route("/held/digest", Right.SEE_HELD, get=digests.show, post=digests.choose, is_of_gateway=True),
     Route("/held/{id}", Right.SEE_HELD, get=mail.show, is_of_gateway=True),
     Route("/held/{id}/read", Right.READ_HELD, post=reading.give_reason, is_of_gateway=True),
     Route("/held/{id}/body", Right.READ_HELD, get=reading.body, is_of_gateway=True),
@@ -93,6 +95,7 @@ ROUTES: Final = (
     Route("/sign-in", Right.OPEN, get=access.show_sign_in, post=access.sign_in),
     Route("/sign-out", Right.SIGNED_IN, post=access.sign_out),
     Route("/first/{secret}", Right.OPEN, get=access.show_first, post=access.first),
+    Route("/d/{token}", Right.OPEN, get=linked.show, post=linked.act, is_of_gateway=True),
     Route("/theme", Right.SIGNED_IN, post=theme.choose),
     Route("/language", Right.SIGNED_IN, post=language.choose),
 )

@@ -48,8 +48,10 @@ from forkpolicy.gateway.store_messages import (
     Scope,
     ShowDigestChoice,
     ShowHeld,
+    ShowTroubles,
     StatusReply,
     StoreStatus,
+    TroublesReply,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ _REPLIES: Final[Mapping[type, type]] = {
     UseLink: LinkedMail,
     Expire: Changed,
     Ledger: LedgerReply,
+    ShowTroubles: TroublesReply,
     StoreStatus: StatusReply,
 }
 # A page of a thousand rows with the longest headers, some times over.

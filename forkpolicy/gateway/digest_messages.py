@@ -109,6 +109,7 @@ class LinkedMail:
     `is_done`: it was used just now, by this command.
     """
 
+    id: int
     standing: str
     language: str
     recipient: str

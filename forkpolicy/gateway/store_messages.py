@@ -154,6 +154,11 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowTroubles:
+    """What needs a person, without what takes time to count."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What the store has and how it does."""
 
@@ -176,6 +181,7 @@ Command = (
     | UseLink
     | Expire
     | Ledger
+    | ShowTroubles
     | StoreStatus
 )
 COMMANDS: Final[dict[str, type[Command]]] = {
@@ -196,6 +202,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "use-link": UseLink,
     "expire": Expire,
     "ledger": Ledger,
+    "troubles": ShowTroubles,
     "status": StoreStatus,
 }
 
@@ -296,6 +303,15 @@ class LedgerReply:
 
 
 @dataclass(frozen=True, slots=True)
+class TroublesReply:
+    """Errors in words. `digest_failures`: the newest first; `digests_ran_s`: when the last run of digests ended."""
+
+    errors: tuple[str, ...]
+    digest_failures: tuple[DigestFailure, ...]
+    digests_ran_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReply:
     """Held copies by cause; when the oldest of `releasing` was released; room; errors that need a person, in words.
     `learnt`: mails by what the scanner answered: learnt, known, later, failed. `digest_failures`: the newest first;
@@ -330,6 +346,7 @@ Reply = (
     | DueDigests
     | LinkedMail
     | LedgerReply
+    | TroublesReply
     | StatusReply
     | Refused
 )

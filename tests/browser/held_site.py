@@ -22,11 +22,11 @@ ACCOUNTS = {
 
 
 class HeldSite:
-    """Use as a context manager. `links`: the one-time link of each account."""
+    """Use as a context manager. `links`: the one-time link of each account. `others`: sections of gateway.toml."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, others: str = "") -> None:
         base.mkdir(exist_ok=True)
-        self.held = HeldStore(base)
+        self.held = HeldStore(base, others)
         self.console = Console(base, more=f'gateway = "{self.held.store.settings}"\n')
         self.origin = f"http://127.0.0.1:{self.console.port}"
         self.links: dict[str, str] = {}

@@ -32,6 +32,7 @@ MAY = {
     "": (ALL, ALL),
     "sign-in": (ANYBODY, ANYBODY),
     "first": (ANYBODY, ANYBODY),
+    "d": (ANYBODY, ANYBODY),
     "sign-out": (ALL, ALL),
     "theme": (ALL, ALL),
     "account": (ALL, ALL),
@@ -49,6 +50,8 @@ MAY = {
     "why": (ALL, ALL),
     "change": (ADMINS, ADMINS),
     "whatif": (ADMINS, ADMINS),
+    # Of own addresses, which an operator may have, too.
+    "/held/digest": (ALL, ALL),
     # What stands in a mail is nobody's business who cannot release it.
     **dict.fromkeys(("/held/{id}/body", "/held/{id}/raw", "/held/{id}/parts/{n}"), (READERS, READERS)),
 }

@@ -49,7 +49,7 @@ def show(visit: Visit) -> Page:
             "query": query,
             "q": wanted.text,
             "state": wanted.state or ALL,
-            "states": _states(visit),
+            "states": states_in_words(visit),
             "cause": wanted.cause,
             "causes": CAUSES,
             "requested": wanted.requested,
@@ -57,6 +57,7 @@ def show(visit: Visit) -> Page:
             "newest": held(**query) if before[1] else "",
             "may_any": {name: any(getattr(each, name) for each in mays) for name in ("release", "delete", "request")},
             "is_user": visit.account.role is Role.USER,
+            "has_addresses": bool(visit.account.addresses),
         },
         _command(visit, wanted),
         Rows(_COLUMNS, _lines(visit, wanted)),
@@ -66,7 +67,7 @@ def show(visit: Visit) -> Page:
 
 def row_of(visit: Visit, row: HeldRow, domains: Mapping[str, Domain]) -> dict[str, object]:
     """A row with why it is held, what may be done, and its states in the visitor's words."""
-    words = {"why": why(visit.say, row, domains), "state_words": _states(visit)[row.state]}
+    words = {"why": why(visit.say, row, domains), "state_words": states_in_words(visit)[row.state]}
     return {**asdict(row), **words, "may": allowed(visit.account, row, domains), "waits": row.state == WAITS}
 
 
@@ -112,7 +113,8 @@ def _place(text: str) -> tuple[float | None, int]:
         raise UserMistake(f"before: expected a place as the link Older has it, got {text}", "before") from error
 
 
-def _states(visit: Visit) -> dict[str, str]:
+def states_in_words(visit: Visit) -> dict[str, str]:
+    """Each of STATES, and ALL, as its page says it."""
     return {
         "held": visit.say("held"),
         "releasing": visit.say("being released"),

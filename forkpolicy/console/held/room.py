@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from forkpolicy.console.errors import NotFound
 from forkpolicy.console.held.grants import Grants
 from forkpolicy.errors import ConfigError, Diagnostic, ForkpolicyError
-from forkpolicy.gateway.client import RefusedError, ask, read_mail
+from forkpolicy.gateway.client import TIMEOUT_S, RefusedError, ask, read_mail
 from forkpolicy.gateway.domains import parse_domains
 from forkpolicy.gateway.settings import load_gateway_settings
 from forkpolicy.gateway.store_messages import Refused
@@ -55,10 +55,10 @@ class Gateway:
         """The domains file as it is now, by name."""
         return self._read(self.settings.domains, _domains)
 
-    def ask(self, command: Command, kind: type[T]) -> T:
+    def ask(self, command: Command, kind: type[T], timeout_s: float = TIMEOUT_S) -> T:
         """The store's reply of that kind."""
         path = self.settings.store.api
-        reply = ask(path, command)
+        reply = ask(path, command, timeout_s)
         if isinstance(reply, Refused):
             raise NotFound(_NO_SUCH) if reply.kind == "no_such_mail" else ForkpolicyError(f"{path}: {reply.error}")
         assert isinstance(reply, kind)

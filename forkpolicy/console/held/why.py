@@ -16,22 +16,24 @@ _HOLDS = ("HOLD", "DUNNO")
 
 def why(say: Say, row: HeldRow, domains: Mapping[str, Domain]) -> str:
     """One sentence, and what the policy said where it said more."""
-    return f"{_cause(say, row, domains)} {_said(say, row)}".strip()
+    cause = cause_words(say, row.cause, row.spam_score, row.recipient, domains)
+    return f"{cause} {_said(say, row)}".strip()
 
 
-def _cause(say: Say, row: HeldRow, domains: Mapping[str, Domain]) -> str:
-    if row.cause == "virus":
+def cause_words(say: Say, cause: str, spam_score: float | None, recipient: str, domains: Mapping[str, Domain]) -> str:
+    """The sentence about what held it."""
+    if cause == "virus":
         return say("The scanner found a virus in it.")
-    if row.cause == "policy":
+    if cause == "policy":
         return say("A rule of the mail server holds it.")
-    if row.spam_score is None:
+    if spam_score is None:
         return say("The scanner takes it for spam.")
-    domain = domains.get(row.recipient.rpartition("@")[2].lower())
+    domain = domains.get(recipient.rpartition("@")[2].lower())
     if domain is None:
-        return say("The scanner takes it for spam: it has {score} points.", score=f"{row.spam_score:g}")
+        return say("The scanner takes it for spam: it has {score} points.", score=f"{spam_score:g}")
     return say(
         "The scanner takes it for spam: it has {score} points, and mail for {domain} is held from {hold}.",
-        score=f"{row.spam_score:g}",
+        score=f"{spam_score:g}",
         domain=domain.name,
         hold=f"{domain.hold:g}",
     )

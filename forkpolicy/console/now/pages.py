@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.errors import TooMany, UserMistake
+from forkpolicy.console.held.troubles import note_troubles
 from forkpolicy.console.links import decisions
 from forkpolicy.console.now.figures import NEWEST, SPANS, hottest, rates_of, row_of, rules_of, server_of, waiting_of
 from forkpolicy.console.now.sentence import sentence
@@ -39,6 +40,7 @@ def show(visit: Visit) -> Page:
     if span not in SPANS:
         raise UserMistake(f"span: expected one of {', '.join(SPANS)}, got {span}", "span")
     data: dict[str, object] = {"span": span, "spans": {name: each.words for name, each in SPANS.items()}}
+    note_troubles(visit)
     looks = visit.known("the server", now.looks.now)
     data["server"] = server_of(*looks) if looks else None
     texts = rules_of(looks[1]) if looks else {}

@@ -17,7 +17,7 @@ from forkpolicy.gateway.store.changes import (
     request_release,
 )
 from forkpolicy.gateway.store.digest_answering import DIGEST_COMMANDS
-from forkpolicy.gateway.store.ledger import ledger, status
+from forkpolicy.gateway.store.ledger import ledger, status, troubles_of
 from forkpolicy.gateway.store.letter import HEADER_BYTES
 from forkpolicy.gateway.store.queries import digest_of, list_held, show_held
 from forkpolicy.gateway.store_messages import (
@@ -35,6 +35,7 @@ from forkpolicy.gateway.store_messages import (
     Reply,
     RequestRelease,
     ShowHeld,
+    ShowTroubles,
     StoreStatus,
 )
 
@@ -68,6 +69,7 @@ class Answering:
     ) -> None:
         self._files, self._database, self._start = files, database, start
         self._status = partial(status, files=files, troubles=troubles, least_free_bytes=least_free_bytes)
+        self._troubles = partial(troubles_of, files=files, troubles=troubles, least_free_bytes=least_free_bytes)
         self._outbox, self._learning, self._expiring, self._digests = outbox, learning, expiring, digests
 
     async def answer(self, command: Command) -> Reply:
@@ -88,6 +90,8 @@ class Answering:
                 return Changed(await self._expiring.expire())
             case Ledger():
                 return await ledger(self._database, self._files, self._start)
+            case ShowTroubles():
+                return await self._database.read(self._troubles)
             case StoreStatus():
                 return await self._database.read(self._status)
         if isinstance(command, DIGEST_COMMANDS):

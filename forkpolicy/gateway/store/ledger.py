@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.digests import failures, last_run_s
 from forkpolicy.gateway.store.queries import NEEDED, count_by
-from forkpolicy.gateway.store_messages import STATES, LedgerReply, StatusReply
+from forkpolicy.gateway.store_messages import STATES, LedgerReply, StatusReply, TroublesReply
 from forkpolicy.sizes import size_text
 
 if TYPE_CHECKING:
@@ -70,6 +70,15 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [f"held.db: {each}" for each in found]
 
 
+def troubles_of(
+    connection: sqlite3.Connection, files: MailFiles, troubles: Troubles, least_free_bytes: int
+) -> TroublesReply:
+    """What needs a person."""
+    free = files.free_bytes()
+    full = () if free >= least_free_bytes else (f"room: {size_text(free)} are left: mail is answered 452 and waits",)
+    return TroublesReply(troubles.all() + full, failures(connection), last_run_s(connection))
+
+
 def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles, least_free_bytes: int) -> StatusReply:
     """What the store has, and how it does."""
     held = count_by(
@@ -83,8 +92,6 @@ def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles,
     sizes = f"SELECT max(size_bytes) AS size FROM message WHERE id IN {NEEDED} GROUP BY digest"  # noqa: S608 - texts of ours
     (stored,) = connection.execute(f"SELECT coalesce(sum(size), 0) FROM ({sizes})").fetchone()  # noqa: S608
     learnt = count_by(connection, "SELECT state, count(*) FROM learning WHERE state != 'wanted' GROUP BY state")
-    free = files.free_bytes()
-    full = () if free >= least_free_bytes else (f"room: {size_text(free)} are left: mail is answered 452 and waits",)
-    errors = troubles.all() + full
-    digests = failures(connection), last_run_s(connection)
-    return StatusReply(held, releasing, oldest_s, stored, free, learnt, errors, *digests)
+    wrong = troubles_of(connection, files, troubles, least_free_bytes)
+    digests = wrong.digest_failures, wrong.digests_ran_s
+    return StatusReply(held, releasing, oldest_s, stored, files.free_bytes(), learnt, wrong.errors, *digests)

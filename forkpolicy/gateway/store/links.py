@@ -71,7 +71,7 @@ def linked_mail(connection: sqlite3.Connection, found: Found, usual_language: st
     """The reply about a link. One that does nothing any more does not show what the mail was, either."""
     row = found.row
     language = choice_of(connection, row["recipient_key"]).language or usual_language
-    head = (found.standing, language, row["recipient"], row["state"])
+    head = (row["id"], found.standing, language, row["recipient"], row["state"])
     if found.standing != "open":
         return LinkedMail(*head, used_for=row["action"] or "")
     return LinkedMail(
