@@ -309,6 +309,33 @@ def upgrade():
 
 
 @step
+def backup():
+    """By the page: a backup of the running store, its disk lost, restored; what was held is held, and goes on."""
+    row = hold("kept", "alice")
+    printed = gateway_book("Backup and restore", 0)
+    rows = {each["id"]: each["subject"] for each in held()}
+    command(FORKPOLICY, "held", "release", str(row["id"]))
+    wait_for(lambda: mails("alice", "kept"), DEADLINE_S)
+    printed += gateway_book("Backup and restore", 1)
+    again = {each["id"]: each["subject"] for each in held()}
+    ledger = run(FORKPOLICY, "held", "ledger")
+    command(FORKPOLICY, "held", "release", str(row["id"]))
+    wait_for(lambda: len(mails("alice", "kept")) == 2, DEADLINE_S)
+    listed = run(FORKPOLICY, "held", "ledger").stdout
+    owners = {server.owner_and_mode(each) for each in (HELD / "mail").rglob("*")}
+    return {
+        "printed": printed,
+        "same": rows == again,
+        "ledger": [ledger.returncode, ledger.stdout],
+        "listed": [line for line in listed.splitlines() if "twice" in line],
+        "id": row["id"],
+        "owners": sorted(owners),
+        "after": hold("restored", "bob")["subject"],
+        "backup": server.owner_and_mode("/var/backups/forkpolicy-store"),
+    }
+
+
+@step
 def take_away():
     """By the page: Postfix is as it was, the units are stopped, held mail is still there."""
     count = len(held())

@@ -159,6 +159,18 @@ def test_upgrade(seen):
     assert "nothing to do" in seen["left"]
 
 
+def test_backup(seen):
+    """Restored as root, the store runs as its user; one copy goes out a second time, by a person, and is listed."""
+    assert seen["same"], seen
+    assert seen["ledger"][0] == 0, seen["ledger"]
+    assert "twice" not in seen["ledger"][1]
+    assert len(seen["listed"]) == 1
+    assert f"twice: {seen['id']}," in seen["listed"][0]
+    assert seen["owners"] == ["fp-store 600", "fp-store 700"]
+    assert seen["after"] == "restored"
+    assert seen["backup"] == "root 700"
+
+
 def test_take_away(seen):
     """Postfix relays nothing any more, the units are off, and the files of held mail stay."""
     assert seen["units"] == [["inactive", "disabled"]] * 3

@@ -1,7 +1,7 @@
 """`forkpolicy held`: `serve` runs the store of held mail, the other commands ask it.
 
 Raises UsageError where the extra is missing, CannotWriteError where another store runs, ConfigError; NotRunningError
-where none runs that could be asked.
+where none runs that could be asked; StoreError.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from forkpolicy.commands.held.asking import (
     show_ledger,
     show_mail,
 )
+from forkpolicy.commands.held.backing_up import add_backup_arguments, add_restore_arguments, put_back, take
 from forkpolicy.commands.held.changing import add_change_arguments, delete, expire, release
 from forkpolicy.commands.shared.parsers import add_command, add_json
 from forkpolicy.errors import EXIT_DONE, UsageError
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("delete", delete, "delete held mail", add_change_arguments)
     add("expire", expire, "expire what is too old or too much, as the store does each hour")
     add("ledger", show_ledger, "show what became of everything that was accepted")
+    add("backup", take, "copy the store to another directory, while it runs", add_backup_arguments)
+    add("restore", put_back, "make a store of a backup, where there is none", add_restore_arguments)
     serve = add_command(commands, "serve", "take held mail and keep it, in the foreground until it is stopped")
     serve.set_defaults(run_held=_serve)
 

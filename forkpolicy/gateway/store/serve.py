@@ -7,22 +7,22 @@ serves.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import grp
 import logging
 import os
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.errors import CannotWriteError, UsageError
+from forkpolicy.errors import UsageError
 from forkpolicy.gateway.settings import CAUSES, SOCKETS, GatewaySettings
 from forkpolicy.gateway.store.arrival import Arrivals
 from forkpolicy.gateway.store.database import Database
+from forkpolicy.gateway.store.holding import held_alone
 from forkpolicy.gateway.store.lmtp import Lmtp
 from forkpolicy.gateway.store.mail_files import MailFiles
 from forkpolicy.gateway.store.queries import needed_digests
@@ -33,14 +33,12 @@ from forkpolicy.notify import Notifier
 if TYPE_CHECKING:
     import socket
     import sqlite3
-    from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 
 # Postfix's lmtp(8) is user postfix: the directory lets nobody else through.
 _LMTP_MODE: Final = 0o666
 _API_MODE: Final = 0o660
-_LOCK: Final = "held.lock"
 
 
 def serve(settings: GatewaySettings) -> None:
@@ -49,32 +47,13 @@ def serve(settings: GatewaySettings) -> None:
     logging.getLogger("mail").setLevel(logging.ERROR)  # aiosmtpd's: addresses of people stand in it
     os.umask(0o077)
     directory = Path(settings.store.path)
-    with _locked(directory):
+    with held_alone(directory):
         sockets = _sockets(settings)
         files, database = MailFiles(directory), Database(directory)
         try:
             asyncio.run(_run(settings, files, database, sockets))
         finally:
             database.close()
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    path = directory / _LOCK
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotWriteError(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise CannotWriteError(f"{directory}: another store uses it") from error
-    try:
-        yield
-    finally:
-        os.close(fd)
 
 
 def _sockets(settings: GatewaySettings) -> dict[str, socket.socket]:
