@@ -48,6 +48,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     parts = Parts(settings)
     # It may wait for a reload of the server.
     threading.Thread(target=parts.change.mend, daemon=True).start()
+    if parts.gateway.is_on:
+        threading.Thread(target=parts.lists.mend, daemon=True).start()
     threading.Thread(target=parts.now.warm, daemon=True).start()
     app = application(parts, parts.door)
     memory.freeze()

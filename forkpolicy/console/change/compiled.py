@@ -45,11 +45,16 @@ class CompiledTable:
     settings: Settings
     server: Server
 
+    @property
+    def is_compiled_here(self) -> bool:
+        """Whether this process may compile it."""
+        return os.access(self.settings.tables, os.W_OK)
+
     def offer(self, wait_s: float) -> Force:
         """Have the sources compiled as they are now, and wait until the server serves that."""
         name = self.declaration.name
-        if os.access(self.settings.tables, os.W_OK):
-            said = self._compile()
+        if self.is_compiled_here:
+            said = self.compile()
             return Force("refused", said) if said else self._wait_for_server(wait_s)
         began_s, tables = time.time(), Path(self.settings.tables)
         failed: list[str] = []
@@ -79,8 +84,8 @@ class CompiledTable:
         versions = {each.version for worker in status.workers for each in worker.tables if each.name == name}
         return versions == {self._version()}
 
-    def _compile(self) -> tuple[str, ...]:
-        """Why not; empty where it was."""
+    def compile(self) -> tuple[str, ...]:
+        """Have it compiled, by this process. Why not; empty where it was."""
         command = [sys.executable, "-m", "forkpolicy.compile.command", "-c", self.settings.path, self.declaration.name]
         with _ONE_COMPILE:
             if self.is_compiled():

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from forkpolicy.compile_failures import Failure, failures
 from forkpolicy.console.change.compiled import CompiledTable
 from forkpolicy.console.change.tables import sources_of
 from forkpolicy.console.change.text_files import put_back, read_text, replace_text
 from forkpolicy.console.errors import NotFound
-from forkpolicy.errors import CannotWriteError
+from forkpolicy.console.lists.background import InBackground
+from forkpolicy.errors import CannotWriteError, ForkpolicyError
 from forkpolicy.gateway.lists import BLOCK, FILES, KIND, LISTS, MOST_BYTES, WELCOME, added, entries, own_of, removed
 from forkpolicy.loading import table_path
 from forkpolicy.lock import locked
@@ -28,7 +33,6 @@ from forkpolicy.lock import locked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from forkpolicy.console.change.engine import Force
     from forkpolicy.console.change.rules import Server
     from forkpolicy.console.change.text_files import Text
     from forkpolicy.gateway.lists import Entry
@@ -41,6 +45,10 @@ _PATIENCE_S: Final = 10.0
 _MOST_LAST: Final = 1000
 # Compiled and loaded by every worker within two seconds; on a busy machine somebody looks at the page again.
 _WAIT_S: Final = 4.0
+_LOOK_AGAIN_S: Final = 0.1
+# Of the threads of the console, which has others to answer.
+_MOST_WAITING: Final = 3
+_log: Final = logging.getLogger("forkpolicy.console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +63,11 @@ class UserList:
         return read_text(self.path, MOST_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """What a change found and did. `was`, `now`: the list that the sender is in, or empty. `forces`: of each list that
-    was changed.
-    """
+class Put(NamedTuple):
+    """What a change found and did: the list that the sender was in, and the one that it is in now; empty: none."""
 
     was: str
     now: str
-    forces: tuple[Force, ...]
-
-    @property
-    def is_in_force(self) -> bool:
-        """Whether the server decides by it."""
-        return all(each.state == "in force" for each in self.forces)
-
-    @property
-    def said(self) -> tuple[str, ...]:
-        """Why not."""
-        return tuple(line for each in self.forces if each.state != "in force" for line in each.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +88,8 @@ class UserLists:
     def __init__(self, now: Callable[[], Loaded], server: Server, directory: Path) -> None:
         self._now, self._server, self._directory = now, server, directory
         self._compiled: dict[str, tuple[object, bool]] = {}
+        self._compiling = InBackground(self._compile)
+        self._waiting = BoundedSemaphore(_MOST_WAITING)
         self._last: OrderedDict[str, Last] = OrderedDict()
         self._numbers = itertools.count(1)
 
@@ -125,7 +121,10 @@ class UserLists:
             if changed:
                 note(was)
                 _write([(lists[name].path, texts[name], new[name]) for name in changed])
-        return Put(was, to, tuple(lists[name].compiled.offer(_WAIT_S) for name in changed))
+        if changed:
+            self._compiling.ask()
+            self._wait()
+        return Put(was, to)
 
     def remember(self, session: str, entry: Entry, put: Put, hidden: int | None) -> None:
         """Keep the last change of a session, for as long as the console runs and not too many others have changed."""
@@ -144,6 +143,38 @@ class UserLists:
         status = self._server.status()
         return all(self._is_compiled(each) and each.compiled.is_served_by(status) for each in lists)
 
+    def why_not(self) -> list[str]:
+        """Why the last compile was refused, for an administrator."""
+        return [line for each in self.all().values() for line in _failure(each).reason.splitlines()]
+
+    def mend(self) -> None:
+        """Have compiled what a console that was killed has written."""
+        with contextlib.suppress(ForkpolicyError, NotFound):
+            if not all(self._is_compiled(each) for each in self.all().values()):
+                self._compiling.ask()
+
+    def _compile(self) -> None:
+        """Elsewhere a unit of the server's user does it."""
+        for each in self.all().values():
+            if each.compiled.is_compiled_here:
+                for line in each.compiled.compile():
+                    _log.warning("%s", line)
+
+    def _wait(self) -> None:
+        """Until the server decides by it, or somebody has said why not; some at a time, as others want pages, too."""
+        began_s, until_s = time.time(), time.monotonic() + _WAIT_S
+        if not self._waiting.acquire(blocking=False):
+            return
+        try:
+            while time.monotonic() < until_s and not self.is_in_force():
+                if any(_failure(each).at >= began_s for each in self.all().values()):
+                    return
+                time.sleep(_LOOK_AGAIN_S)
+        except ForkpolicyError as error:
+            _log.info("users' lists are written, and the server does not say what it serves: %s", error)
+        finally:
+            self._waiting.release()
+
     def _list(self, loaded: Loaded, name: str) -> UserList:
         declaration = loaded.declarations.get(name)
         paths = sources_of(declaration, loaded.settings.console.tables) if declaration else []
@@ -160,6 +191,12 @@ class UserLists:
         if kept is None or kept[0] != stamps:
             self._compiled[declaration.name] = kept = (stamps, one.compiled.is_compiled())
         return kept[1]
+
+
+def _failure(one: UserList) -> Failure:
+    """The last compile of a list, if it failed."""
+    compiled = one.compiled
+    return failures(Path(compiled.settings.tables)).get(compiled.declaration.name, Failure(0.0, ""))
 
 
 def _has(text: str, entry: Entry) -> bool:

@@ -123,12 +123,11 @@ def _wanted(visit: Visit) -> Iterator[tuple[str, str, str, str]]:
 def _is_served(visit: Visit) -> tuple[bool | None, list[str]]:
     """Whether the server decides by what is in the lists, None where that is not known; and why not."""
     lists = visit.parts.lists
-    last = lists.last(visit.session)
     try:
         is_served = lists.is_in_force()
     except ForkpolicyError as error:
         return None, [str(error)]
-    return is_served, list(last.put.said) if last and not is_served else []
+    return is_served, [] if is_served else lists.why_not()
 
 
 def _last(visit: Visit, last: Last) -> dict[str, object]:
