@@ -75,7 +75,7 @@ release-check: $(VENV)/.installed-dev ## whether this checkout can be released, 
 # Later versions only with UPGRADE=1. Every version of Python and every kind of machine is in the two files.
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 	$(if $(UPGRADE),--upgrade)
-EXTRAS := console dns gateway https ldap mmdb postgresql redis sql terminal
+EXTRAS := console dns gateway https ldap mmdb oidc postgresql redis sql terminal
 
 lock: ## pin and hash the packages that a package of ours has inside, in packaging/lock.txt, packaging/build.txt
 	$(PYTHON) -m venv build/lock
@@ -105,5 +105,5 @@ $(VENV)/.installed: pyproject.toml forkpolicy/worker/_turn.c | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml Makefile forkpolicy/worker/_turn.c | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[console,dev,dns,gateway,https,ldap,loadtest,mmdb,postgresql,redis,sql,terminal]'
+	$(BIN)/pip install --quiet --editable '.[console,dev,dns,gateway,https,ldap,loadtest,mmdb,oidc,postgresql,redis,sql,terminal]'
 	@touch $@ $(VENV)/.installed

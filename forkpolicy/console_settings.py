@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from forkpolicy.declared import setting
-from forkpolicy.directory_urls import imap_mistake, is_filter, ldap_mistake, ldap_user_mistake, parse_imap
+from forkpolicy.directory_urls import (
+    imap_mistake,
+    is_filter,
+    issuer_mistake,
+    ldap_mistake,
+    ldap_user_mistake,
+    parse_imap,
+)
 from forkpolicy.endpoints import host_mistake, network_mistake, port_mistake, unix_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Settings that are paths, relative ones to the directory of forkpolicy.toml.
-CONSOLE_PATHS: Final = ("path", "postfix", "gateway", "ldap_password_file", "ca_file")
+CONSOLE_PATHS: Final = ("path", "postfix", "gateway", "ldap_password_file", "oidc_secret_file", "ca_file")
 # Browsers send a cookie that wants TLS to this machine itself without.
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:")
-SIGN_IN: Final = ("local", "imap", "ldap")
+SIGN_IN: Final = ("local", "imap", "ldap", "oidc")
 _ATTRIBUTE: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _INET: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+):([0-9]+)")
 
@@ -88,7 +95,7 @@ class ConsoleSettings:
     )
     sign_in: tuple[str, ...] = setting(
         ["local"],
-        "How people sign in: `local` accounts of the console, and `imap` or `ldap` for the others.",
+        "How people sign in: `local` accounts of the console; `imap` or `ldap`, and `oidc` for the others.",
         mistake=lambda text: "" if text in SIGN_IN else f'expected some of {", ".join(SIGN_IN)}, got "{text}"',
     )
     imap: tuple[str, ...] = setting(
@@ -120,6 +127,19 @@ class ConsoleSettings:
         "The attribute that has a person's other addresses; empty: none.",
         pattern=f"({_ATTRIBUTE})?",
         expected='an attribute, such as "mailAlternateAddress"',
+    )
+    oidc_issuer: str = setting(
+        "",
+        "The issuer of an OpenID provider where people sign in, such as `https://login.example.com`.",
+        mistake=issuer_mistake,
+        optional=True,
+    )
+    oidc_client: str = setting("", "The id that the provider has given to this console.", optional=True)
+    oidc_secret_file: str = setting(
+        "",
+        "The file with the secret that it has given, in the first line; empty: it wants none.",
+        optional=True,
+        path=True,
     )
     ca_file: str = setting(
         "",
@@ -177,6 +197,9 @@ def _sign_in_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]
         yield "imap", f"imap: two servers for {whose}", "a password is sent to one server only: remove the other"
     if "ldap" in console.sign_in:
         yield from _ldap_clashes(console)
+    if "oidc" in console.sign_in and not (console.oidc_issuer and console.oidc_client):
+        hint = f"register the console there with {console.origin}/sign-in/oidc/back as the address to come back to"
+        yield "sign_in", 'sign_in: "oidc" needs oidc_issuer and oidc_client', hint
 
 
 def _ldap_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:

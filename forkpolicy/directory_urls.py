@@ -14,7 +14,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from forkpolicy.endpoints import host_mistake, port_mistake
 
@@ -116,6 +116,24 @@ def ldap_user_mistake(text: str) -> str:
     if not is_filter(text) and "=" not in text:
         return f'expected a name such as "uid={{local}},ou=people,dc=example,dc=com" or a filter, got "{text}"'
     return ""
+
+
+def issuer_mistake(text: str) -> str:
+    """What is wrong with the name of an OpenID provider, which is a URL."""
+    if not is_web_url(text) or urlsplit(text).query:
+        return f'expected the issuer as the provider writes it, as in "https://login.example.com", got "{text}"'
+    return ""
+
+
+def is_web_url(text: str) -> bool:
+    """Whether what is sent to it goes by TLS, or to this machine itself."""
+    try:
+        parts = urlsplit(text)
+        server = ServerUrl(parts.scheme, parts.hostname or "", parts.port or 0)
+    except ValueError:
+        return False
+    is_plain = parts.username is None and not parts.fragment and text.isprintable() and " " not in text
+    return is_plain and bool(server.host) and (parts.scheme == "https" or (parts.scheme == "http" and server.is_local))
 
 
 def is_filter(text: str) -> bool:

@@ -6,7 +6,7 @@ missing=
 for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey \
     policyd-spf:postfix-policyd-spf-python slapd:slapd mandoc:mandoc groff:groff-base \
     sshd:openssh-server rsync:rsync zsh:zsh fish:fish chromium:chromium chromedriver:chromium-driver \
-    nginx:nginx-light caddy:caddy rspamd:rspamd dovecot:dovecot-imapd; do
+    nginx:nginx-light caddy:caddy rspamd:rspamd dovecot:dovecot-imapd node:nodejs npm:npm; do
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
 # PostgreSQL's own programs are in a directory of their version.

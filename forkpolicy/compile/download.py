@@ -7,7 +7,7 @@ length, its chunks, the end of TLS, the end of gzip), one that is larger than th
 web page. Certificates are always checked, against the system's authorities or those of SSL_CERT_FILE and SSL_CERT_DIR.
 A name and password of the URL go to its own host only.
 
-The one file that imports urllib3 (`pip install 'forkpolicy[https]'`). Raises CannotWriteError where the file cannot be
+It imports urllib3 (`pip install 'forkpolicy[https]'`) in that child. Raises CannotWriteError where the file cannot be
 written, and OSError where there can be no child.
 """
 

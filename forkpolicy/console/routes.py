@@ -93,6 +93,8 @@ ROUTES: Final = (
     Route("/account/password", Right.SIGNED_IN, post=own_account.change_password),
     Route("/account/sessions", Right.SIGNED_IN, post=own_account.end_session),
     Route("/sign-in", Right.OPEN, get=access.show_sign_in, post=access.sign_in),
+    Route("/sign-in/oidc", Right.OPEN, get=access.to_provider),
+    Route("/sign-in/oidc/back", Right.OPEN, get=access.from_provider),
     Route("/sign-out", Right.SIGNED_IN, post=access.sign_out),
     Route("/first/{secret}", Right.OPEN, get=access.show_first, post=access.first),
     Route("/d/{token}", Right.OPEN, get=linked.show, post=linked.act, is_of_gateway=True),

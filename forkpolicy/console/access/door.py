@@ -11,7 +11,7 @@ from forkpolicy.console.access.accounts import Accounts
 from forkpolicy.console.access.database import Database
 from forkpolicy.console.access.directory.aliases import Aliases
 from forkpolicy.console.access.directory.directory import Directory
-from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory.errors import DirectoryAwayError, HasAccountError, NotProvedError
 from forkpolicy.console.access.directory.person import Person
 from forkpolicy.console.access.directory.served import Served
 from forkpolicy.console.access.gate import Entered
@@ -22,11 +22,13 @@ from forkpolicy.console.access.proxies import Proxies
 from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.sessions import COOKIE, Sessions
 from forkpolicy.console.access.tokens import form_token, is_same
-from forkpolicy.console.errors import NotAllowed, TooMany
+from forkpolicy.console.errors import NotAllowed, NotFound, TooMany
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from forkpolicy.console.access.accounts import Kept
     from forkpolicy.console.access.audit import Audit
     from forkpolicy.console.access.gate import Asked
@@ -75,6 +77,27 @@ class Door:
         somebody whom another server knows. Raises TooMany, DirectoryAwayError.
         """
         return self._tried(name, password, client, self.directory)
+
+    def back_from_provider(self, query: Mapping[str, str], cookie: str, client: str) -> Person:
+        """Who comes back from an OpenID provider. Raises NotProvedError, HasAccountError, TooMany, DirectoryAwayError,
+        NotFound where there is no provider.
+        """
+        # Each is a name of its own, so that failures count for their network alone.
+        name = f"at the provider, {query.get('state', '')[:100]}"
+        begun_s = self.tries.begin(name, client)
+        try:
+            person = self.directory.back_from_provider(query, cookie)
+        except NotProvedError:
+            self._audit.failed("", client)
+            raise
+        except (TooMany, DirectoryAwayError, NotFound):
+            self.tries.take_back(name, client, begun_s)
+            raise
+        self.tries.succeeded(name, client, begun_s)
+        if self.accounts.find(person.name):
+            self._audit.failed(person.name, client)
+            raise HasAccountError(person.name)
+        return person
 
     def owner(self, name: str, password: str, client: str) -> Kept | None:
         """The account of a name and a password, if both are right and it may sign in. Raises TooMany."""

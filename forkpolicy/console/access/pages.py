@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
+from starlette.requests import cookie_parser
+
 from forkpolicy.console.access import passwords
-from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory import oidc
+from forkpolicy.console.access.directory.errors import DirectoryAwayError, HasAccountError, NotProvedError
 from forkpolicy.console.access.directory.person import Person
 from forkpolicy.console.errors import NotFound, TooMany, UserMistake
 from forkpolicy.console.links import is_ours, link
@@ -21,6 +25,16 @@ _AWAY: Final = (
     "The mail server that checks passwords cannot be asked now, so nobody can sign in with the password of a mailbox:"
     " try again in some minutes. Accounts of this console work as before."
 )
+_PROVIDER_AWAY: Final = (
+    "{host} cannot be asked now, so nobody can sign in there: try again in some minutes."
+    " Accounts of this console work as before."
+)
+_NOT_PROVED: Final = (
+    "You are not signed in: {host} did not say who you are, or mail for you does not come through here."
+    " Try again; the log of the console has the reason, for an administrator."
+)
+_HAS_ACCOUNT: Final = "This address has an account of this console: sign in with its name and password."
+_log: Final = logging.getLogger("forkpolicy.console")
 _MOST_NAME: Final = 300
 _USED: Final = "This link was used already, or is too old: ask an administrator for another one."
 
@@ -59,6 +73,45 @@ def begin_session(visit: Visit, found: Kept | Person) -> str | None:
     if visit.session:
         sessions.end(visit.session)
     return sessions.begin(found, visit.client)
+
+
+def to_provider(visit: Visit) -> Page | Redirect:
+    """Send the browser to the OpenID provider, with what it is to bring back."""
+    to = _local(visit.text("to"))
+    try:
+        begun = visit.parts.door.directory.begin_at_provider(to)
+    except TooMany as error:
+        return _sign_in_page(visit, to, str(error), error.status)
+    except DirectoryAwayError:
+        return _provider_away(visit, to)
+    return Redirect(begun.address, (begun.cookie,))
+
+
+def from_provider(visit: Visit) -> Page | Redirect:
+    """Begin a session of who comes back from there. It changes something although it is a GET: a secret of this browser
+    and a code that works once stand for the token of a form.
+    """
+    door, cookie = visit.parts.door, cookie_parser(visit.headers.get("cookie", "")).get(oidc.COOKIE, "")
+    to = _local(oidc.page_of(cookie))
+    try:
+        person = door.back_from_provider(visit.query, cookie, visit.client)
+    except TooMany as error:
+        return _sign_in_page(visit, to, str(error), error.status)
+    except DirectoryAwayError:
+        return _provider_away(visit, to)
+    except HasAccountError:
+        return _sign_in_page(visit, to, visit.say(_HAS_ACCOUNT), 401)
+    except NotProvedError as error:
+        _log.warning("nobody was signed in by %s: %s", door.directory.provider, error)
+        return _sign_in_page(visit, to, visit.say(_NOT_PROVED, host=door.directory.provider), 401)
+    secret = begin_session(visit, person)
+    if not secret:
+        return _sign_in_page(visit, to, visit.say(_HAS_ACCOUNT), 401)
+    return Redirect(to or "/", (door.sessions.cookie(secret), oidc.no_cookie()))
+
+
+def _provider_away(visit: Visit, to: str) -> Page:
+    return _sign_in_page(visit, to, visit.say(_PROVIDER_AWAY, host=visit.parts.door.directory.provider), 503)
 
 
 def sign_out(visit: Visit) -> Redirect:
@@ -105,6 +158,7 @@ def _local(address: str) -> str:
 
 
 def _sign_in_page(visit: Visit, to: str, why: str, status: int = 200) -> Page:
-    data = {"to": to, "by_address": visit.parts.door.directory.takes_passwords}
+    directory = visit.parts.door.directory
+    data = {"to": to, "by_address": directory.takes_passwords, "provider": directory.provider}
     notices = [Notice(why, "alarm")] if why else []
     return Page("sign-in", visit.say("Sign in"), data=data, notices=notices, status=status, is_translated=True)

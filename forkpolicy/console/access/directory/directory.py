@@ -14,16 +14,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.directory import imap
-from forkpolicy.console.access.directory.errors import DirectoryAwayError
+from forkpolicy.console.access.directory.errors import DirectoryAwayError, NotProvedError
 from forkpolicy.console.access.directory.ldap import Ldap
+from forkpolicy.console.access.directory.oidc import Begun, Oidc
 from forkpolicy.console.access.directory.person import Person, address_of
 from forkpolicy.console.access.passwords import MOST_CHARACTERS
-from forkpolicy.console.errors import TooMany
+from forkpolicy.console.errors import NotFound, TooMany
 from forkpolicy.directory_urls import parse_imap
 from forkpolicy.errors import ForkpolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from forkpolicy.console.access.directory.aliases import Aliases
     from forkpolicy.console.access.directory.served import Served
@@ -50,6 +51,7 @@ class Directory:
         self._settings, self._served, self._aliases, self._clock = settings, served, aliases, clock
         self._imap = dict(map(parse_imap, settings.imap)) if "imap" in settings.sign_in else {}
         self._ldap = Ldap(settings) if "ldap" in settings.sign_in else None
+        self._oidc = Oidc(settings) if "oidc" in settings.sign_in else None
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._away_until_s: dict[str, float] = {}
 
@@ -60,8 +62,9 @@ class Directory:
 
     @property
     def is_away(self) -> bool:
-        """Whether a server could not be asked just now."""
-        return any(self._clock() < until_s for until_s in list(self._away_until_s.values()))
+        """Whether a server that checks passwords could not be asked just now."""
+        issuer = self._oidc.provider.issuer if self._oidc else ""
+        return any(self._clock() < until_s for server, until_s in list(self._away_until_s.items()) if server != issuer)
 
     def person(self, name: str, password: str, client: str) -> Person | None:
         """Who has this name and this password. None: nobody, or somebody whom the gateway does not serve. Raises
@@ -96,6 +99,30 @@ class Directory:
         with self._asking(str(self._ldap.url)):
             aliases = self._ldap.aliases(address, password)
         return None if aliases is None else Person(address, "ldap", aliases | {address})
+
+    @property
+    def provider(self) -> str:
+        """The name of the host where people may sign in; empty: there is none."""
+        return self._oidc.provider.host if self._oidc else ""
+
+    def begin_at_provider(self, to: str) -> Begun:
+        """`to`: the page to come back to. Raises NotFound where there is no provider, DirectoryAwayError, TooMany."""
+        oidc = self._oidc
+        if not oidc:
+            raise NotFound("There is no such page.")
+        with self._asking(oidc.provider.issuer):
+            return oidc.begin(to)
+
+    def back_from_provider(self, query: Mapping[str, str], cookie: str) -> Person:
+        """Who comes back. Raises NotProvedError, and as `begin_at_provider`."""
+        oidc = self._oidc
+        if not oidc:
+            raise NotFound("There is no such page.")
+        with self._asking(oidc.provider.issuer):
+            address = oidc.address(query, cookie)
+        if not self._serves(address):
+            raise NotProvedError(f"{address} is not served here")
+        return Person(address, "oidc", self._aliases.of(address) | {address})
 
     @contextmanager
     def _asking(self, server: str) -> Iterator[None]:
