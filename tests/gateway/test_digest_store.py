@@ -147,6 +147,21 @@ def test_choices_are_kept_and_shown_within_a_scope(store):
     assert isinstance(choose(store, "daily", "xx"), Refused)
 
 
+def test_nothing_is_kept_of_who_chose_nothing_and_has_no_mail(store):
+    """A choice that was taken back is no row; the last digest of an address goes with its last mail, after a run."""
+    hold(store, "alice@example.com", "bob@example.com")
+    choose(store, "daily", "ca")
+    choose(store, "", "")
+    assert store.rows("SELECT * FROM digest_choice") == []
+    for each in due(store):
+        sent(store, each)
+    with contextlib.closing(sqlite3.connect(store.path / "held.db", timeout=20)) as connection, connection:
+        connection.execute("DELETE FROM event WHERE held = 1")
+        connection.execute("DELETE FROM held WHERE id = 1")
+    ask(store.api, DigestsRan())
+    assert store.rows("SELECT address FROM digest") == [("bob@example.com",)]
+
+
 def test_pages_of_addresses_follow_one_another(store):
     """Every address is looked at once, whoever of them is due."""
     hold(store, *(f"u{number:02}@{'example.com' if number % 3 else 'example.net'}" for number in range(20)))

@@ -120,6 +120,11 @@ def test_exposure_of_the_compiler(units, unit):
     assert exposure(units / unit) <= MOST_EXPOSURE
 
 
+def test_exposure_of_the_digests(units):
+    """So does that of what mails digests."""
+    assert exposure(units / "forkpolicy-digest.service") <= MOST_EXPOSURE
+
+
 def test_what_an_update_compiles_is_there():
     """The unit that a successful update starts is an instance of one of ours."""
     (started,) = re.findall(r"^OnSuccess=(\S+)$", (UNITS / "forkpolicy-geoip.service").read_text(), re.MULTILINE)

@@ -24,9 +24,9 @@ _MOST_FAILURES: Final = 50
 # What failed longer ago than that is over: nothing new was to be sent since.
 _KEPT_S: Final = 14 * 86_400.0
 _GREATEST_ERROR: Final = 500
-# Walks the index from one address to the next.
-_ADDRESSES: Final = """SELECT DISTINCT recipient_key FROM held WHERE recipient_key > ? AND state = 'held'
-  ORDER BY recipient_key LIMIT ?"""
+# Walks the index from one address to the next: of its own SQLite sorts all that are held, for each page.
+_ADDRESSES: Final = """SELECT DISTINCT recipient_key FROM held INDEXED BY held_recipient
+  WHERE recipient_key > ? AND state = 'held' ORDER BY recipient_key LIMIT ?"""
 _NEW: Final = "FROM held WHERE recipient_key = ? AND state = 'held' AND id > ?"
 _MAILS: Final = """SELECT held.id, held.arrived_s, held.recipient, message.sender, message.from_header, message.subject,
   message.cause, message.spam_score FROM held JOIN message ON message.id = held.message
@@ -50,14 +50,20 @@ def choice_of(connection: sqlite3.Connection, address: str) -> DigestChoice:
 
 
 def choose(connection: sqlite3.Connection, command: ChooseDigest, at_s: float) -> None:
-    """Keep a choice. Who wants none is missing none."""
+    """Keep a choice; none of both is no row. Who wants no digest is missing none."""
     address = command.address.lower()
-    connection.execute(
-        "INSERT OR REPLACE INTO digest_choice (address, schedule, language, at_s, who) VALUES (?, ?, ?, ?, ?)",
-        (address, command.schedule, command.language, at_s, command.by),
-    )
+    connection.execute("DELETE FROM digest_choice WHERE address = ?", (address,))
+    if command.schedule or command.language:
+        _keep_choice(connection, address, command, at_s)
     if command.schedule == "off":
         clear_failure(connection, address)
+
+
+def _keep_choice(connection: sqlite3.Connection, address: str, command: ChooseDigest, at_s: float) -> None:
+    connection.execute(
+        "INSERT INTO digest_choice (address, schedule, language, at_s, who) VALUES (?, ?, ?, ?, ?)",
+        (address, command.schedule, command.language, at_s, command.by),
+    )
 
 
 def due_digests(connection: sqlite3.Connection, command: DigestsDue, terms: Terms, now_s: float) -> DueDigests:
@@ -142,10 +148,11 @@ def clear_failure(connection: sqlite3.Connection, about: str) -> None:
 
 
 def note_run(connection: sqlite3.Connection, at_s: float) -> None:
-    """Every address was looked at."""
+    """Every address was looked at. What is kept of addresses that have no mail here any more goes: all is new then."""
     connection.execute("INSERT OR REPLACE INTO digest_run (id, ended_s) VALUES (1, ?)", (at_s,))
     clear_failure(connection, "")
     connection.execute("DELETE FROM digest_failure WHERE last_s < ?", (at_s - _KEPT_S,))
+    connection.execute("DELETE FROM digest WHERE address NOT IN (SELECT recipient_key FROM held)")
 
 
 def failures(connection: sqlite3.Connection) -> tuple[DigestFailure, ...]:

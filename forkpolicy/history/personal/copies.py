@@ -45,6 +45,7 @@ COPIES: Final = (
     Copy("what is remembered", by_hand="forkpolicy state list --key '*{address}*', then state reset or state forget"),
     Copy("sources of tables", by_hand="where an administrator has written {address}: edit, then forkpolicy-compile"),
     Copy("users' lists", by_hand="the console's page of welcome and blocked senders, searched for {address}"),
+    Copy("held mail", by_hand="of a gateway: forkpolicy held list --state all --text '{address}', then held delete"),
     Copy("compiled tables", by_hand="they follow their sources"),
     Copy("copies of fetched lists", by_hand="they follow the lists"),
     Copy("metrics"),
