@@ -132,6 +132,19 @@ def test_what_it_writes_postfix_can_read(site):
     assert "nothing to do" in again.stdout
 
 
+def test_it_says_what_to_run_next(site):
+    """The first time the sockets of the store and its unit; later a reload."""
+    first = setup(site, "--write").stdout.partition("next:")[2]
+    assert f'policy = "gateway.conf",\' {site}/forkpolicy/forkpolicy.toml' in first
+    assert "enable --now forkpolicy-store-policy.socket forkpolicy-store.socket" in first
+    assert first.index("stop forkpolicy.service") < first.index("forkpolicy-store-policy.socket")
+    with (site / "forkpolicy" / "domains").open("a") as file:
+        file.write("example.org relay:[192.0.2.7]\n")
+    later = setup(site, "--write").stdout.partition("next:")[2]
+    assert "forkpolicy check && forkpolicy reload" in later
+    assert "forkpolicy-store" not in later
+
+
 def test_header_checks_of_the_administrator_stay(site):
     """Ours stand in front of them, once."""
     with (site / "postfix" / "main.cf").open("a") as main:

@@ -13,12 +13,13 @@ from forkpolicy.errors import EXIT_DONE, EXIT_NO, UsageError
 from forkpolicy.gateway.lists import FILES
 from forkpolicy.gateway.setup.draft import Draft, draft
 from forkpolicy.gateway.setup.place import GatewayPlace
+from forkpolicy.gateway.setup.policy_text import POLICY_FILE
 from forkpolicy.postfix.postconf import PostconfError
 from forkpolicy.replaced_files import difference, write_files
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _DEFAULT = GatewayPlace()
 
@@ -78,10 +79,24 @@ def _steps(made: Draft, place: GatewayPlace) -> Iterator[str]:
             path = Path(place.console_tables) / name
             if not path.exists():
                 yield f"install -D -m 644 -o fp-console -g fp-console /dev/null {path}"
-        yield "forkpolicy-compile"
-        yield "forkpolicy check && forkpolicy reload"
+        yield from _server_steps(made.changed(place.forkpolicy), place)
     if made.changed(place.rspamd):
         yield "rspamadm configtest && systemctl restart rspamd"
     if made.changed(place.postfix):
         yield "postfix check && postfix reload"
     yield "forkpolicy gateway setup    # says that there is nothing to do"
+
+
+def _server_steps(changed: Sequence[str], place: GatewayPlace) -> Iterator[str]:
+    """Those for the policy server; the first time, for its policy, its second socket and the store, too."""
+    if POLICY_FILE in changed:
+        yield f"sed -i 's,^policy = .*,policy = \"{POLICY_FILE}\",' {place.forkpolicy}/forkpolicy.toml"
+    if Path(place.settings).name not in changed:
+        yield "forkpolicy-compile"
+        yield "forkpolicy check && forkpolicy reload"
+        return
+    yield "forkpolicy-compile --allow-shrink && forkpolicy check"
+    # systemd gives a socket to a service that starts, and starts none for one that runs.
+    yield "systemctl stop forkpolicy.service"
+    yield "systemctl enable --now forkpolicy-store-policy.socket forkpolicy-store.socket"
+    yield "systemctl start forkpolicy.service && systemctl enable --now forkpolicy-store.service"
