@@ -285,6 +285,50 @@ def policy_away():
 
 
 @step
+def cannot_start():
+    """Settings with a mistake: mail is accepted and waits, systemd tries again, and a corrected file is enough."""
+    settings = Path("/etc/forkpolicy/gateway.toml")
+    good = settings.read_text()
+    settings.write_text(f"{good}nonsense = 1\n")
+    done = run("systemctl", "restart", STORE)
+    before = int(show(STORE, "NRestarts"))
+    replies = send("waits", ["alice"], SPAM_WORD)
+    wait_for(lambda: int(show(STORE, "NRestarts")) >= before + 2, DEADLINE_S)
+    found = {"code": done.returncode, "replies": replies, "socket": show(SOCKET, "ActiveState")}
+    settings.write_text(good)
+    wait_for(lambda: show(STORE, "ActiveState") == "active", DEADLINE_S)
+    wait_for(lambda: run("postqueue", "-f").returncode == 0 and held_for("waits") == ["alice"], 2 * DEADLINE_S)
+    said = run("journalctl", "-b", "-o", "cat", "-u", STORE, "--grep", "nonsense").stdout
+    return {**found, "said": said}
+
+
+@step
+def own_file_system():
+    """A file system of its own fills up: 452, mail waits in Postfix's queue and is held once there is room."""
+    command("systemctl", "stop", SOCKET, STORE)
+    command("mount", "-t", "tmpfs", "-o", "size=300m,mode=0700,uid=fp-store,gid=fp-store", "tmpfs", str(HELD))
+    try:
+        command("systemctl", "start", SOCKET, STORE)
+        checked = run(FORKPOLICY, "gateway", "check")
+        (HELD / "filler").write_bytes(bytes(100 << 20))
+        replies = send("no-room", ["alice", "bob"], SPAM_WORD)
+        wait_for(lambda: "452" in command("postqueue", "-p"), DEADLINE_S)
+        full = run(FORKPOLICY, "gateway", "check")
+        (HELD / "filler").unlink()
+        wait_for(lambda: run("postqueue", "-f").returncode == 0 and held_for("no-room") == ["alice", "bob"], DEADLINE_S)
+    finally:
+        command("systemctl", "stop", SOCKET, STORE)
+        command("umount", str(HELD))
+        command("systemctl", "start", SOCKET, STORE)
+    return {
+        "checked": [checked.returncode, checked.stdout],
+        "replies": replies,
+        "full": [full.returncode, full.stdout],
+        "before": held_for("no-room"),
+    }
+
+
+@step
 def check():
     """What the check says of rights that somebody has taken away, each with what follows."""
     good = run(FORKPOLICY, "gateway", "check")

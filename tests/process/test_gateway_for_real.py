@@ -140,6 +140,24 @@ def test_policy_away(seen):
     assert seen["socket"] == "active"
 
 
+def test_cannot_start(seen):
+    """The mistake is named in the journal, nobody is turned away, and the socket stays."""
+    assert seen["code"] != 0
+    assert seen["replies"]["alice"].startswith("250")
+    assert seen["socket"] == "active"
+    assert "gateway.toml" in seen["said"]
+
+
+def test_own_file_system(seen):
+    """With it the check finds nothing at all; when it is full it says so, and mail waits outside."""
+    assert seen["checked"][0] == 0
+    assert "0 errors, 0 warnings" in seen["checked"][1]
+    assert {reply[:3] for reply in seen["replies"].values()} == {"250"}
+    assert seen["full"][0] == 1
+    assert "less than min_free" in seen["full"][1]
+    assert seen["before"] == []
+
+
 def test_check(seen):
     """Missing sockets and a log that the unit's user may not read are named with their remedy."""
     assert seen["good"][0] == seen["again"][0] == 0, seen
