@@ -7,6 +7,7 @@ with the same bytes share a file. Raises OSError.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -45,7 +46,9 @@ class IncomingFile:
 
     def drop(self) -> None:
         """Forget it; nothing happens where it was kept."""
-        self._file.close()
+        # On a full disk it fails on what is not written yet, and closes all the same.
+        with contextlib.suppress(OSError):
+            self._file.close()
         Path(self.path).unlink(missing_ok=True)
 
 
