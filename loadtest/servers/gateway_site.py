@@ -74,6 +74,10 @@ class Backend:
         """What was delivered to a user."""
         return [path.read_bytes() for path in sorted((self.mailboxes / domain / user / "new").glob("*"))]
 
+    def count(self, user: str, domain: str = "example.com") -> int:
+        """How many mails were delivered to a user."""
+        return sum(1 for _ in (self.mailboxes / domain / user / "new").glob("*"))
+
 
 class Store:
     """`forkpolicy held serve`."""
@@ -124,6 +128,7 @@ class Store:
 class GatewaySite:
     """All of it. Use as a context manager. `database`: rspamd's, kept between runs. `redis`: the socket of its Redis.
     `aliases`: virtual(5), texts by address. `people`: whom the backend knows. `rules`: more of the policy.
+    `asks_names`: as PrivateRspamd has it.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class GatewaySite:
         people: Iterable[str] = PEOPLE,
         rules: str = "",
         workers: int = 1,
+        asks_names: bool = False,
     ) -> None:
         ports = {name: free_port() for name in ("release", "milter", "controller")}
         self.base, self.lists = base, base / "lists"
@@ -163,6 +169,7 @@ class GatewaySite:
             redis=redis,
             # Mail of its clients is vouched for by SPF.
             texts={FRIEND: "v=spf1 ip4:203.0.113.0/24 -all"},
+            asks_names=asks_names,
         )
         self.store = Store(self._settings())
         self._started = contextlib.ExitStack()

@@ -105,6 +105,12 @@ class PrivatePostfix:
         """Where `unix:private/NAME` endpoints are."""
         return self.queue / "private"
 
+    @property
+    def pid(self) -> int:
+        """That of master(8), whose children all others are."""
+        assert self._process
+        return self._process.pid
+
     def __enter__(self) -> Self:
         """Start."""
         self.start()
@@ -178,6 +184,10 @@ class PrivatePostfix:
         data = self.base / "data"
         data.mkdir(mode=0o700)
         shutil.chown(data, "postfix", "root")
+
+    def append(self, name: str, text: str) -> None:
+        """Add lines to main.cf or master.cf before it starts; of parameters the last one counts."""
+        self._write(name, (self.etc / name).read_text() + text)
 
     def _write(self, name: str, text: str) -> None:
         path = self.etc / name

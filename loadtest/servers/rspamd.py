@@ -28,7 +28,7 @@ from loadtest.errors import SetupError
 from loadtest.servers.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FIRST_START_S: Final = 240.0
 _END_S: Final = 20.0
@@ -39,6 +39,8 @@ _OFF: Final = (  # noqa: SIM905 - reads better as a text
     "rbl dkim dmarc arc surbl asn phishing neural mx_check reputation dkim_signing greylist ratelimit "
     "url_redirector rspamd_update bimi aws_s3 elastic clickhouse replies hfilter fuzzy_check"
 ).split()
+# Of these, what Debian's configuration runs for each mail, and what asks nobody but a name server.
+_ASK_NAMES: Final = frozenset("rbl dkim dmarc arc surbl asn phishing mx_check hfilter".split())  # noqa: SIM905 - so too
 
 
 def missing() -> str:
@@ -84,7 +86,8 @@ class FewNames:
 
 class PrivateRspamd:
     """One instance below `base`, which user _rspamd must be able to reach. `files`: names below its configuration, and
-    texts. `redis`: the socket of its Redis, for Bayes. `texts`: TXT records, for SPF. Use as a context manager.
+    texts. `redis`: the socket of its Redis, for Bayes. `texts`: TXT records, for SPF. `asks_names`: modules that ask
+    the DNS are on, as in Debian's configuration. Use as a context manager.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class PrivateRspamd:
         files: Mapping[str, str],
         redis: str = "",
         texts: Mapping[str, str] | None = None,
+        asks_names: bool = False,
     ) -> None:
         why = missing()
         if why:
@@ -108,10 +112,9 @@ class PrivateRspamd:
         base.mkdir(parents=True, exist_ok=True)
         base.chmod(0o755)
         shutil.copytree(_INSTALLED, self._etc, dirs_exist_ok=True)
-        for name, text in {**self._own_files(redis), **files}.items():
-            path = self._etc / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        off = [each for each in _OFF if not (asks_names and each in _ASK_NAMES)]
+        for name, text in {**self._own_files(redis, off), **files}.items():
+            self.write(name, text)
 
     @property
     def pid(self) -> int:
@@ -124,10 +127,10 @@ class PrivateRspamd:
         """Its log."""
         return self._base / "log"
 
-    def _own_files(self, redis: str) -> dict[str, str]:
+    def _own_files(self, redis: str, off: Sequence[str]) -> dict[str, str]:
         local = "127.0.0.1"
         return {
-            **{f"local.d/{name}.conf": "enabled = false;\n" for name in _OFF},
+            **{f"local.d/{name}.conf": "enabled = false;\n" for name in off},
             # The module resolves names of its servers while it starts, whether it is on or not.
             "modules.d/fuzzy_check.conf": "",
             "local.d/options.inc": f'dns {{ nameserver = ["{local}:{self._names.port}"]; '
@@ -151,6 +154,12 @@ class PrivateRspamd:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._names.close()
+
+    def write(self, name: str, text: str) -> None:
+        """A file of its configuration, before it starts."""
+        path = self._etc / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def start(self) -> None:
         """Start it, and wait until milter and controller listen."""
