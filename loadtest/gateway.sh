@@ -1,9 +1,10 @@
-# Ask before Debian's Postfix and rspamd are installed for `make gateway`, where one is missing. Nothing of the system is
+# Ask before Debian's Postfix, rspamd and Redis are installed for `make gateway`, where one is missing. Nothing of the system is
 # started: tests/servers.sh has how. Without a terminal nothing is asked and nothing installed.
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=
 command -v postconf >/dev/null || missing="$missing postfix"
 command -v rspamd >/dev/null || missing="$missing rspamd"
+command -v redis-server >/dev/null || missing="$missing redis-server"
 [ "$missing" ] || exit 0
 if [ ! -t 0 ]; then
     echo "missing:$missing; as root: apt-get install --no-install-recommends$missing" >&2

@@ -1,12 +1,14 @@
 """`site`: a whole gateway on loopback, to look at. `make gateway` runs this.
 
-It says where to send mail, and three commands that send some; on a terminal it stays until Ctrl-C, else it ends after
-its own three mails. Raises SetupError.
+It says where its console is and where to send mail, with three commands that send some, and one that stops the
+backend; on a terminal it stays until Ctrl-C, else it ends after its own three mails. Raises SetupError.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import signal
 import smtplib
 import sys
@@ -16,7 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loadtest.errors import SetupError
+from loadtest.servers.console import Console
+from loadtest.servers.engine import Engine
+from loadtest.servers.gateway_console import add_console, links
 from loadtest.servers.gateway_site import DOMAINS, USERS, GatewaySite
+from loadtest.servers.ports import free_port
 from loadtest.servers.postfix import traversable_directory
 from loadtest.servers.rspamd import SPAM_WORD
 
@@ -27,6 +33,7 @@ _DATABASE: Final = Path("build/rspamd")
 _CLIENT: Final = "203.0.113.9"
 _VERIFIED_S: Final = 30.0
 _HELD_S: Final = 10.0
+_LOOK_S: Final = 0.5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,17 +41,39 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest site", description=__doc__)
     parser.parse_args(argv)
     _DATABASE.mkdir(parents=True, exist_ok=True)
-    print(
-        "starting Postfix twice, rspamd (its first start takes up to two minutes), forkpolicy and the store", flush=True
-    )
-    with traversable_directory() as base, GatewaySite(base, _DATABASE) as site:
-        wrong = sum(not _as_expected(site, *each) for each in _mails())
-        _show(site)
-        if sys.stdin.isatty():
-            print("Ctrl-C ends all of it.")
-            with suppress(KeyboardInterrupt):
-                signal.pause()
+    parts = "Postfix twice, Redis, forkpolicy, the store, the console, and rspamd"
+    print(f"starting {parts} (its first start takes up to two minutes)", flush=True)
+    with traversable_directory() as base, Engine(base / "redis") as redis:
+        site, port = GatewaySite(base, _DATABASE, str(redis.socket_path)), free_port()
+        add_console(site, port)
+        with site, Console(site.policy, port) as console:
+            wrong = sum(not _as_expected(site, *each) for each in _mails())
+            _show(site, console)
+            if sys.stdin.isatty():
+                print("Ctrl-C ends all of it.", flush=True)
+                with suppress(KeyboardInterrupt):
+                    _stay(site)
     return 1 if wrong else 0
+
+
+def _stay(site: GatewaySite) -> None:
+    """Until the interrupt; each USR1 stops the backend, or starts it again."""
+    asked: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, _frame: asked.append(number))
+    is_running = True
+    while True:
+        # A signal ends no wait in Python: it is seen afterwards.
+        select.select([], [], [], _LOOK_S)
+        if not asked:
+            continue
+        asked.clear()
+        if is_running:
+            site.backend.postfix.stop()
+        else:
+            site.backend.postfix.start()
+            site.postfix.flush()
+        is_running = not is_running
+        print(f"the backend {'runs again, and gets what waits' if is_running else 'has stopped'}", flush=True)
 
 
 def _mails() -> list[tuple[str, str, str, int, bool]]:
@@ -86,12 +115,15 @@ def _send(site: GatewaySite, sender: str, text: str, subject: str) -> tuple[int,
         return code, words.decode(errors="replace")
 
 
-def _show(site: GatewaySite) -> None:
-    """Where to look, and three commands."""
+def _show(site: GatewaySite, console: Console) -> None:
+    """Where to look, and commands."""
     users = ", ".join(f"{user}@{domain}" for domain in DOMAINS for user in USERS)
     swaks = f"swaks --server 127.0.0.1:{site.postfix.port} --to {USERS[0]}@{DOMAINS[0]} --xclient-addr {_CLIENT}"
     held = f"{Path(sys.executable).with_name('forkpolicy')} held -c {site.store.settings}"
+    people = "\n".join(f"    {name:<6} {link}" for name, link in links(console).items())
     print(f"""
+the console: {console.origin}, for people with these links, each of which works once:
+{people}
 mail to {users}: port {site.postfix.port}
     {swaks} --from news@example.org
     {swaks} --from boss@{DOMAINS[0]}
@@ -102,4 +134,6 @@ held mail:
     {held} show 1
     {held} release 1
     {held} ledger
+stop the backend, and start it again:
+    kill -USR1 {os.getpid()}
 logs: {site.postfix.log}, {site.policy.log}, {site.rspamd.log}""", flush=True)  # fmt: skip

@@ -144,7 +144,7 @@ class GatewaySite:
         asks_names: bool = False,
     ) -> None:
         ports = {name: free_port() for name in ("release", "milter", "controller")}
-        self.base, self.lists = base, base / "lists"
+        self.base, self.lists = base, base / "console" / "tables"
         etc = base / "gateway" / "etc"
         self.place = GatewayPlace(
             postfix=str(etc),
@@ -196,7 +196,7 @@ class GatewaySite:
         return postfix
 
     def _policy(self, rules: str, workers: int) -> Server:
-        self.lists.mkdir()
+        self.lists.mkdir(parents=True)
         for name in ("user-welcome", "user-block"):
             (self.lists / name).write_text("")
         files = policy_files(self.domains, self.place)

@@ -1,0 +1,148 @@
+"""`make gateway` on a terminal: what it starts and says, the backend that a signal stops, and that nothing stays."""
+
+from __future__ import annotations
+
+import contextlib
+import http.cookiejar
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from loadtest.clients.smtp import SmtpClient
+from loadtest.servers import rspamd
+from loadtest.servers.postfix import missing
+from tests.process.waiting import eventually
+
+pytest.importorskip("starlette", reason="the console needs forkpolicy[console]")
+pytestmark = [
+    pytest.mark.skipif(bool(missing() or rspamd.missing()), reason=missing() or rspamd.missing() or "both are there"),
+    pytest.mark.timeout(400),  # the first start of rspamd
+]
+CHECKOUT = Path(__file__).parents[2]
+START_S, DEADLINE_S = 300, 60
+
+
+class Terminal:
+    """The command on a terminal of its own; `said` so far."""
+
+    def __init__(self):
+        self._terminal, child = pty.openpty()
+        os.set_blocking(self._terminal, False)
+        command = [sys.executable, "-m", "loadtest", "site"]
+        self.process = subprocess.Popen(
+            command, cwd=CHECKOUT, stdin=child, stdout=child, stderr=child, start_new_session=True
+        )
+        os.close(child)
+        self._said = b""
+
+    @property
+    def said(self):
+        with contextlib.suppress(BlockingIOError, OSError):
+            while piece := os.read(self._terminal, 1 << 16):
+                self._said += piece
+        return self._said.decode(errors="replace").replace("\r\n", "\n")
+
+    def end(self):
+        """As Ctrl-C does; its status."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(DEADLINE_S)
+        os.close(self._terminal)
+        return status
+
+
+@pytest.fixture(scope="module")
+def terminal():
+    """One that stays."""
+    running = Terminal()
+    try:
+        eventually(lambda: "Ctrl-C ends all of it." in running.said or running.process.poll() is not None, START_S)
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.end()
+
+
+def send(port, sender):
+    """A mail to alice; the last reply."""
+    with SmtpClient(port, timeout_s=60) as session:
+        session.ehlo()
+        session.xclient("203.0.113.9", name="mail.example.org")
+        session.ehlo()
+        session.mail(sender)
+        session.rcpt("alice@example.com")
+        return session.data(f"From: <{sender}>\r\nSubject: {sender}\r\n\r\nx\r\n").code
+
+
+def delivered(said, sender):
+    """Whether alice has a mail of a sender."""
+    mailboxes = Path(re.search(r"delivered mail: (\S+)", said)[1])
+    return any(sender in each.read_text() for each in (mailboxes / "example.com" / "alice" / "new").glob("*"))
+
+
+def test_its_own_mails_are_decided_as_they_must_be(terminal):
+    """Accepted, refused by the founding rule, held."""
+    assert "a plain mail: 250" in terminal.said
+    assert re.search(r"mail from outside .*: 554 .*Authentication required", terminal.said)
+    assert "spam: 250" in terminal.said
+    assert terminal.process.poll() is None
+
+
+def test_people_and_the_administrator_get_a_link_to_the_console(terminal):
+    """Each opens a form for a password; who has chosen one sees the own held mail."""
+    links = dict(
+        re.findall(r"^    (alice|bob|admin) +(http://127\.0\.0\.1:\d+/first/\S+)$", terminal.said, re.MULTILINE)
+    )
+    assert set(links) == {"alice", "bob", "admin"}
+    origin = links["alice"].partition("/first/")[0]
+    # Browsers send a cookie that wants TLS to this machine itself without.
+    policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https"))
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(policy)))
+    with opener.open(links["alice"]) as answer:
+        page = answer.read().decode()
+    assert 'type="password"' in page
+    names = re.findall(r'<input [^>]*name="(\w+)"[^>]*type="password"', page)
+    form = dict.fromkeys(names, "correct horse battery")
+    form |= dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    data = urllib.parse.urlencode(form).encode()
+    with opener.open(urllib.request.Request(links["alice"], data, {"Origin": origin})) as answer:
+        assert answer.status == 200
+    with opener.open(f"{origin}/held") as answer:
+        page = answer.read().decode()
+    assert "spam@example.org" in page
+
+
+def test_a_signal_stops_the_backend_and_starts_it_again(terminal):
+    """The command is printed; meanwhile mail to known recipients is accepted, and delivered afterwards."""
+    stop = re.search(r"^    (kill -USR1 \d+)$", terminal.said, re.MULTILINE)[1].split()
+    port = int(re.search(r"swaks --server 127\.0\.0\.1:(\d+)", terminal.said)[1])
+    subprocess.run(["/bin/kill", *stop[1:]], check=True)
+    eventually(lambda: "the backend has stopped" in terminal.said, DEADLINE_S)
+    assert send(port, "waits@example.org") == 250
+    assert not delivered(terminal.said, "waits@example.org")
+    subprocess.run(["/bin/kill", *stop[1:]], check=True)
+    eventually(lambda: "the backend runs again" in terminal.said, DEADLINE_S)
+    eventually(lambda: delivered(terminal.said, "waits@example.org"), DEADLINE_S)
+
+
+def test_nothing_stays_when_it_ends(terminal):
+    """No process of its session, and no file."""
+    base = re.search(r"delivered mail: (\S+)/backend", terminal.said)[1]
+    assert terminal.end() == 0
+    assert not Path(base).exists()
+    sessions = [stat(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert [words for words in sessions if base in words] == []
+
+
+def stat(path):
+    """A command line; empty where it has gone."""
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
