@@ -218,6 +218,7 @@ class GatewaySite:
             f'policy = "{self.place.queue}/{self.place.policy_socket}"\nmail_log = "{self.place.mail_log}"\n'
             f'[release]\nsmtp = "{self.place.release}"\nretry_s = 1\n'
             f'[scanner]\ncontroller = "http://{self.place.controller}"\n'
+            '[digest]\nsender = "gateway@example.com"\nurl = "http://127.0.0.1:8025"\n'
         )
         return path
 

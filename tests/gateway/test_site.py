@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
+import re
 import signal
 import smtplib
 import subprocess
@@ -12,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from forkpolicy.gateway.client import ask
+from forkpolicy.gateway.digest_messages import ShowLink, UseLink
+from forkpolicy.gateway.store_messages import ChooseDigest, Scope
 from loadtest.servers import rspamd
 from loadtest.servers.engine import Engine
 from loadtest.servers.gateway_site import FRIEND, GatewaySite
@@ -167,6 +173,32 @@ def test_a_release_delivers_one_copy_to_one_recipient(site):
     assert b"\nX-Spam" not in mail
     assert held_with(site, "release-one") == ["bob"]
     assert not with_subject(site, "release-one", "bob")
+
+
+def test_a_digest_arrives_unscanned_and_its_link_releases(site):
+    """Of a person who chose digests; the scanner and the policy, which hold such words, do not see it."""
+    send(site, "shop@example.org", ["carol"], rspamd.SPAM_WORD, f"digest {rspamd.SPAM_WORD}")
+    eventually(lambda: held_with(site, f"digest {rspamd.SPAM_WORD}") == ["carol"], DEADLINE_S)
+    everything = Scope(everything=True)
+    ask(site.store.api, ChooseDigest(everything, "carol@example.com", "daily", "ca", "carol"))
+    command = [sys.executable, "-m", "forkpolicy", "gateway", "digest", "-c", str(site.store.settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "carol@example.com: " in done.stdout, done.stdout + done.stderr
+
+    def digests():
+        return [each for each in site.backend.mails("carol") if b"Auto-Submitted: auto-generated" in each]
+
+    eventually(lambda: len(digests()) == 1, DEADLINE_S)
+    mail = email.message_from_bytes(digests()[0], policy=email.policy.default)
+    assert mail["Return-Path"] in ("<>", None)
+    assert not [name for name in mail if name.lower().startswith("x-spam")]
+    text = mail.get_body(("plain",)).get_content()
+    token = re.search(r"/d/(\w+)", text)[1]
+    subject = ask(site.store.api, ShowLink(token)).subject
+    assert ask(site.store.api, UseLink(token, "release")).is_done
+    eventually(lambda: with_subject(site, subject, "carol"), DEADLINE_S)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert again.stdout == "0 sent, 0 failed\n"
 
 
 def checked(site, *more):
