@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -193,6 +194,7 @@ def test_lists_of_others_are_not_changed(site, do):
         assert not site.parts.audit.find(about=f"kept.example for {recipient}")
         if role is not Role.OPERATOR:
             assert listed(browser) == []
+    assert "Add a sender" not in site.browser(addresses=frozenset()).get("/held/lists").text
 
 
 HOSTILE = [
@@ -365,6 +367,16 @@ def test_csv_audit_and_languages(site):
     assert noted == [("anna", "sender taken out of lists"), ("anna", "sender blocked")]
     assert "SPF o una firma DKIM" in browser.get("/held/lists", accept_language="es").text
     assert "SPF o una signatura DKIM" in browser.get("/held/lists", accept_language="ca").text
+
+
+def test_an_administrator_has_the_equal_command(site):
+    """Which finds the entry in the table that the server has; a user has no shell there."""
+    page = put(site.browser(Role.ADMIN), "block", "a b@shop.example")
+    words = shlex.split(page["command"])
+    assert words[:5] == ["forkpolicy", "lookup", "user_block", ANNA, "a b@shop.example"]
+    done = site.server.command(*words[1:5])
+    assert (done.returncode, "user-block:1" in done.stdout) == (0, True), done
+    assert put(site.browser(session="other"), "block", "shop.example")["command"] == ""
 
 
 def test_the_console_changes_them_nowhere_else(site):

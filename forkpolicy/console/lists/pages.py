@@ -5,6 +5,7 @@ Whose lists somebody sees and changes is whose held mail: own addresses, a domai
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -108,8 +109,16 @@ def _page(visit: Visit) -> Page:
         "why": why if may(account.role, Right.SEE_SERVER) else [],
         "last": _last(visit, last) if last else None,
     }
-    rows = Rows(_COLUMNS, _wanted(visit))
-    return Page("held/lists", visit.say("Welcome and blocked senders"), data=data, rows=rows, is_translated=True)
+    title, rows = visit.say("Welcome and blocked senders"), Rows(_COLUMNS, _wanted(visit))
+    return Page("held/lists", title, data=data, command=_command(visit, last), rows=rows, is_translated=True)
+
+
+def _command(visit: Visit, last: Last | None) -> str:
+    """What asks the table that the server has: for those who have a shell there."""
+    if not may(visit.account.role, Right.SEE_SERVER):
+        return ""
+    words = (last.put.now or BLOCK, *last.entry[:2]) if last else (BLOCK, visit.text("of") or "RECIPIENT", "SENDER")
+    return shlex.join(("forkpolicy", "lookup", *words))
 
 
 def _wanted(visit: Visit) -> Iterator[tuple[str, str, str, str]]:
