@@ -47,6 +47,11 @@ def _of_files(settings: Settings, path: Path) -> Iterator[Remark]:
     console = settings.console
     for why in refused_to(CONSOLE, [f"w {each}" for each in (path, path / _ACCOUNTS, console.rules, console.tables)]):
         yield Remark("console", "path", f"path: user {CONSOLE} may not write to {why}", f"chown -R {CONSOLE}: {path}")
+    for key in ("gateway", "ldap_password_file", "oidc_secret_file", "ca_file"):
+        file = getattr(console, key)
+        for why in refused_to(CONSOLE, [f"r {file}"] if file else []):
+            hint = f"setfacl -m u:{CONSOLE}:r {file}; or chown {CONSOLE}, where nobody else needs it"
+            yield Remark("console", key, f"{key}: user {CONSOLE} may not read {why}", hint)
     for why in refused_to(settings.server.user, [f"r {console.rules}"]):
         message = f"path: user {settings.server.user} may not read {why}"
         yield Remark("console", "path", message, f"needed by the server, which includes it. {_MODES}")

@@ -1,6 +1,7 @@
 // An OpenID provider on loopback, for tests: npm's oidc-provider with nobody's pages. Who "signs in" there stands in the
 // file `who`: an account, or the name of an error. Arguments: the directory of its settings (settings.json), the package.
 import fs from "node:fs";
+import http from "node:http";
 import https from "node:https";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -37,8 +38,9 @@ async function interact(request, response) {
 }
 
 const answer = provider.callback();
-const server = https.createServer(
-  { key: fs.readFileSync(`${directory}/key.pem`), cert: fs.readFileSync(`${directory}/certificate.pem`) },
-  (request, response) => (request.url.startsWith("/interaction/") ? interact : answer)(request, response),
-);
+const hear = (request, response) => (request.url.startsWith("/interaction/") ? interact : answer)(request, response);
+const read = (name) => fs.readFileSync(`${directory}/${name}`);
+const server = settings.issuer.startsWith("https:")
+  ? https.createServer({ key: read("key.pem"), cert: read("certificate.pem") }, hear)
+  : http.createServer(hear);
 server.listen(settings.port, "127.0.0.1", () => console.log("listens"));

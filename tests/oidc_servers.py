@@ -41,18 +41,21 @@ def fetched():
 
 
 class Provider:
-    """One provider with one client and some people: accounts with their claims. It is ready when this returns."""
+    """One provider with one client and some people: accounts with their claims. It is ready when this returns.
+    Without an authority it is reached by http.
+    """
 
     def __init__(self, directory, authority, back, people, *, client=None, by_userinfo=False):
         self.directory = directory
         directory.mkdir(parents=True)
-        self.authority = directory / "authority.pem"
-        authority.cert_pem.write_to_path(self.authority)
-        issued = authority.issue_cert("localhost")
-        issued.private_key_pem.write_to_path(directory / "key.pem")
-        (directory / "certificate.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
         self.port = free_port()
-        self.issuer = f"https://localhost:{self.port}"
+        self.issuer = f"http{'s' if authority else ''}://localhost:{self.port}"
+        self.authority = directory / "authority.pem"
+        if authority:
+            authority.cert_pem.write_to_path(self.authority)
+            issued = authority.issue_cert("localhost")
+            issued.private_key_pem.write_to_path(directory / "key.pem")
+            (directory / "certificate.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
         self.secret = directory / "secret"
         self.secret.write_text("a client's secret: 100 % & more\n")
         self.secret.chmod(0o600)

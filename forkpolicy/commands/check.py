@@ -31,6 +31,7 @@ from forkpolicy.loading import load_with
 from forkpolicy.postfix.parameters import BrokenPostfixError, PostfixError, read_postfix
 from forkpolicy.preflight import Start, control_path, find_obstacles, find_remarks, unreadable, worker_identity
 from forkpolicy.settings import diagnostic_at_setting, read_settings
+from forkpolicy.sign_in_checks import find_sign_in_findings
 
 if TYPE_CHECKING:
     import argparse
@@ -116,6 +117,7 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += [*_rights(settings, files), *_places(settings), *find_history_findings(settings)]
+    diagnostics += find_sign_in_findings(settings)
     warnings = [
         *public_resolvers(settings, loaded.policy.model),
         *missing_sockets(loaded.policy.model),

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from forkpolicy.console.access.directory.errors import DirectoryAwayError
 from forkpolicy.console.access.directory.person import address_of
-from forkpolicy.console.access.directory.secret_file import read_secret
 from forkpolicy.directory_urls import LDAP, is_filter, parse_server_url, split_placeholders
 from forkpolicy.ldap_connection import (
     SUCCESS,
@@ -26,6 +25,7 @@ from forkpolicy.ldap_connection import (
     refusal,
     signed_in,
 )
+from forkpolicy.sign_in_checks import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

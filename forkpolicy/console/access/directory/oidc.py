@@ -19,8 +19,8 @@ from urllib.parse import quote, quote_plus, unquote, urlencode
 from forkpolicy.console.access.directory.errors import DirectoryAwayError, NotProvedError
 from forkpolicy.console.access.directory.person import address_of
 from forkpolicy.console.access.directory.provider import Provider
-from forkpolicy.console.access.directory.secret_file import read_secret
 from forkpolicy.console.access.tokens import is_same, new_secret
+from forkpolicy.sign_in_checks import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,10 @@ class Oidc:
         client, path = self._settings.oidc_client, self._settings.oidc_secret_file
         if not path:
             return "", {"client_id": client}
-        secret = read_secret("[console] oidc_secret_file", path)
+        try:
+            secret = read_secret("[console] oidc_secret_file", path)
+        except ValueError as error:
+            raise DirectoryAwayError(str(error)) from error
         ways = self.provider.about().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         if isinstance(ways, list) and "client_secret_basic" not in ways and "client_secret_post" in ways:
             return "", {"client_id": client, "client_secret": secret}
