@@ -59,6 +59,11 @@ def now(span: str = "") -> str:
     return link("/now", span=span)
 
 
+def where(words: Iterable[str] = (), **query: object) -> str:
+    """Where a mail is, that all of these words find."""
+    return link("/mail", q=line_of(words), **query)
+
+
 def queue(wanted: Mapping[str, str] | None = None) -> str:
     """What waits in Postfix's queue, or what of it a domain, a reason or a queue has."""
     # Also one without a name: recipients without a domain.

@@ -26,6 +26,7 @@ from forkpolicy.console.queue import pages as queue
 from forkpolicy.console.rules import pages as rules
 from forkpolicy.console.state import pages as state
 from forkpolicy.console.tables import pages as tables
+from forkpolicy.console.tracking import pages as tracking
 from forkpolicy.console.whatif import pages as what_if
 from forkpolicy.console.why import pages as why
 
@@ -67,6 +68,7 @@ ROUTES: Final = (
     Route("/held/{id}/body", Right.READ_HELD, get=reading.body, is_of_gateway=True),
     Route("/held/{id}/raw", Right.READ_HELD, get=reading.raw, is_of_gateway=True),
     Route("/held/{id}/parts/{n}", Right.READ_HELD, get=reading.part, is_of_gateway=True),
+    Route("/mail", Right.SEE_DECISIONS, get=tracking.show, post=tracking.paste, nav="Where is my mail?"),
     Route("/decisions", Right.SEE_DECISIONS, get=decisions.show, post=decisions.paste, nav="Decisions"),
     Route("/decisions/words", Right.SEE_DECISIONS, get=suggest),
     Route("/why/{id}", Right.SEE_DECISIONS, get=why.show),

@@ -41,7 +41,9 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which held mail: empty fields ask nothing. `text` is a part of subject, sender or recipient."""
+    """Which held mail: empty fields ask nothing. `text` is a part of subject, sender or recipient. `queue_ids`: those
+    of Postfix under which it came, or was sent on.
+    """
 
     state: str = "held"
     cause: str = ""
@@ -49,6 +51,7 @@ class Wanted:
     sender: str = ""
     text: str = ""
     requested: bool = False
+    queue_ids: tuple[str, ...] = ()
 
 
 # Commands

@@ -129,6 +129,11 @@ def ids_in(text: str) -> Iterator[str]:
     return (found[0].lower() for found in _ID_IN_TEXT.finditer(text))
 
 
+def is_queue_id(word: str) -> bool:
+    """Whether a word looks like a queue id of Postfix, and like nothing else that is looked for."""
+    return _QUEUE_ID.fullmatch(word) is not None and not ID.fullmatch(word.lower())
+
+
 def _is_known(named: re.Match[str] | None) -> bool:
     return named is not None and named[1].lower() in NAMES
 

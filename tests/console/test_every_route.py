@@ -44,6 +44,7 @@ MAY = {
     "rules": (OPERATORS, ADMINS),
     "state": (OPERATORS, ADMINS),
     "tables": (OPERATORS, ADMINS),
+    "mail": (ALL, ALL),
     "decisions": (ALL, ALL),
     "held": (ALL, READERS),
     "language": (ALL, ALL),

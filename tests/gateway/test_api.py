@@ -130,6 +130,20 @@ def test_filters(store):
     assert listed(store, state="") == ["Bob@example.com", "alice@example.com"]
 
 
+def test_a_mail_is_found_by_its_queue_ids(store):
+    """Under which it came, and under which it was sent on; within the scope, with every state."""
+    with LmtpClient(store.sockets / "store") as client:
+        client.send("news@example.org", ["carol@example.com"], MAIL, "4Xq2")
+    assert listed(store, queue_ids=("4Xq2",), state="") == ["carol@example.com"]
+    assert listed(store, queue_ids=("4Xq1", "4Xq2", "none")) == [
+        "carol@example.com",
+        "Bob@example.com",
+        "alice@example.com",
+    ]
+    assert listed(store, ALICE, queue_ids=("4Xq1", "4Xq2")) == ["alice@example.com"]
+    assert listed(store, queue_ids=("none",)) == []
+
+
 def test_of_six_clicks_one_releases(store):
     """Six clients at once: one changes the row, the others learn its state."""
     replies = []

@@ -4,6 +4,7 @@ of a long queue. What was read stays for some seconds; of a longer reading a pag
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from forkpolicy.console.queue.figures import Figures
 from forkpolicy.postfix.queued_mail import GaveUpError, QueueError, QueueListing
+from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 T = TypeVar("T")
 # How long what was read is shown again: five times as long as reading it took, within these bounds.
@@ -106,3 +108,13 @@ class QueueReading:
                         return
             reading.warning = listing.warning
             reading.is_whole = True
+
+
+def waiting_of(directory: str, queue_ids: Collection[str], give_up_s: float) -> dict[tuple[str, str], str]:
+    """Why mails wait, by queue id and folded recipient, as far as they are found in time. Raises QueueError."""
+    found: dict[tuple[str, str], str] = {}
+    with contextlib.suppress(GaveUpError), QueueListing(directory) as listing:
+        for mail in listing.mails(give_up_s):
+            if mail.queue_id in queue_ids:
+                found |= {(mail.queue_id, fold_address(each.address)): each.reason for each in mail.recipients}
+    return found

@@ -24,6 +24,9 @@ _COLUMNS: Final = """held.id, held.arrived_s, message.sender, held.recipient, me
   message.client_name, message.helo_name, message.queue_id, held.state, held.changed_s, held.changed_by,
   held.requested_by, held.backend_reply, held.new_queue_id"""
 _FROM: Final = "FROM held JOIN message ON message.id = held.message"
+_WITH_QUEUE_ID: Final = """held.id IN (
+  SELECT copy.id FROM message AS mail JOIN held AS copy ON copy.message = mail.id WHERE mail.queue_id IN ({marks})
+  UNION SELECT copy.id FROM held AS copy WHERE copy.new_queue_id != '' AND copy.new_queue_id IN ({marks}))"""
 _LIKE: Final = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
@@ -118,6 +121,9 @@ def _wanted(wanted: Wanted) -> Iterable[Condition]:
         yield Condition("lower(message.sender) = ?", (wanted.sender.lower(),))
     if wanted.requested:
         yield Condition("held.requested_by != ''")
+    if wanted.queue_ids:
+        marks = ", ".join("?" * len(wanted.queue_ids))
+        yield Condition(_WITH_QUEUE_ID.format(marks=marks), wanted.queue_ids * 2)
     if wanted.text:
         part = f"%{wanted.text.translate(_LIKE)}%"
         columns = ("message.subject", "message.sender", "held.recipient")

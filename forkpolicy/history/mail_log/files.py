@@ -11,7 +11,9 @@ import bz2
 import gzip
 import lzma
 import re
+import time
 import zlib
+from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -27,16 +29,17 @@ _COMPRESSED: Final = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZM
 _ROTATED: Final = re.compile(r"(?:[.-]\d[\d-]{0,14})?(\.gz|\.bz2|\.xz|)")
 _BLOCK_BYTES: Final = 1 << 20
 _LONGEST_LINE_BYTES: Final = 1 << 16
+NARROWER: Final = "ask for a shorter time"
 # Lines without a time that may follow each other, of another program.
 _MOST_TIMELESS: Final = 50
 
 
 class LogFiles:
-    """A log by its path."""
+    """A log by its path. `give_up_s`: by the monotonic clock, when a search ends, with a HistoryError."""
 
-    def __init__(self, path: str, now_s: float) -> None:
+    def __init__(self, path: str, now_s: float, give_up_s: float = inf) -> None:
         self.name = path
-        self._path, self._now_s = Path(path), now_s
+        self._path, self._now_s, self._give_up_s = Path(path), now_s, give_up_s
 
     def lines(self, text: str, since_s: float, until_s: float) -> Iterator[tuple[float, str]]:
         """Lines that have the text, in any case, each with its time, the oldest first."""
@@ -80,6 +83,8 @@ class LogFiles:
     ) -> Iterator[tuple[float, str]]:
         while block := stream.read(_BLOCK_BYTES):
             block += stream.readline(_LONGEST_LINE_BYTES)
+            if time.monotonic() > self._give_up_s:
+                raise HistoryError(f"the search of the mail log {self.name} was given up, as it took long: {NARROWER}")
             for line in _lines_with(block, search):
                 at_s = line_time_s(line, self._now_s)
                 if at_s is not None and since_s <= at_s <= until_s:

@@ -26,7 +26,7 @@ def rows_of(log: MailLog, query: Query, now_s: float) -> list[tuple[Mail, Delive
         mails = mails_of(log, query.queues, since_s, until_s)[::-1]
     else:
         mails = mails_with(log, search_text(query), since_s, until_s)
-    return [(each, delivery) for each in mails for delivery in _deliveries(each) if meets(query, each, delivery)]
+    return [(each, delivery) for each in mails for delivery in deliveries_of(each) if meets(query, each, delivery)]
 
 
 def query_of_decision(found: Found, now_s: float) -> Query:
@@ -39,7 +39,7 @@ def query_of_decision(found: Found, now_s: float) -> Query:
     return query_of([f"{name}:{value or '<>'}" for name, value in who.items() if value is not None] + times, now_s)
 
 
-def _deliveries(each: Mail) -> list[Delivery]:
+def deliveries_of(each: Mail) -> list[Delivery]:
     """Its recipients; one without a name where nothing has been tried yet."""
     status = f"refused ({each.refusal})" if each.refusal else "removed" if each.is_removed else "queued"
     queued = Delivery(each.ended_s, "", "", "", status)

@@ -87,14 +87,14 @@ def _of_mail(history: Reader, mail: Mail, query: Query) -> Iterator[Found]:
     for each in history.find(within, _MOST):
         if each.queue_id and each.queue_id != mail.queue_id:
             continue
-        if _is_session(each.instance, mail):
+        if is_session(each.instance, mail):
             yield each
         elif not each.instance and (each.recipient is None or each.recipient in mail.recipients):
             # At MAIL FROM, or an older Postfix: by client, sender, recipient and time.
             yield replace(each, is_sure=False)
 
 
-def _is_session(instance: str | None, mail: Mail) -> bool:
+def is_session(instance: str | None, mail: Mail) -> bool:
     """Whether it is of the smtpd that took the mail, of the transaction that began before its line was written."""
     try:
         smtpd, began_s, *_ = [int(each, 16) for each in (instance or "").split(".")]

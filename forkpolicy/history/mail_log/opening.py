@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from forkpolicy.history.mail_log.files import LogFiles
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from forkpolicy.history_settings import HistorySettings
 
 
-def open_mail_log(settings: HistorySettings, now_s: float, path: str = "") -> MailLog | None:
-    """By a path, or what `mail_log` names; None where that is empty. Nothing is read yet."""
+def open_mail_log(settings: HistorySettings, now_s: float, path: str = "", give_up_s: float = inf) -> MailLog | None:
+    """By a path, or what `mail_log` names; None where that is empty. Nothing is read yet. `give_up_s`: by the monotonic
+    clock, when a search of files ends without having seen all.
+    """
     name = path or settings.mail_log
     if name == JOURNAL:
         return Journal()
-    return LogFiles(name, now_s) if name else None
+    return LogFiles(name, now_s, give_up_s) if name else None

@@ -267,6 +267,13 @@ def test_a_mail_that_waits_and_one_that_was_refused(history, log, tmp_path, caps
     assert became(history, log, capsys, "login:ann")[1].out == printed.out
 
 
+def test_a_search_that_takes_long_is_given_up(log):
+    """With what to do; where nothing is found, too."""
+    late = LogFiles(log.name, LATER_S, time.monotonic() - 1)
+    with pytest.raises(HistoryError, match="was given up, as it took long: ask for a shorter time"):
+        mails_with(late, "b@example.com", 0, LATER_S)
+
+
 CLIENT = "from x[203.0.113.5]"
 ENVELOPE = "from=<a@example.org> to=<b@example.com> proto=ESMTP helo=<x>"
 
