@@ -49,8 +49,11 @@ _WRAPPED: Final = re.compile(r"<(.+)>|\((.+)\)|(?i:mailto):(.+)", re.DOTALL)
 _ADDRESS: Final = re.compile(r"[^\s@]*@\S*|<>")
 _DOMAIN: Final = re.compile(r"[^\s@:/*]+\.[^\s@:/*]+")
 _ID_IN_TEXT: Final = re.compile(rf"(?<![A-Za-z0-9])[{ALPHABET}]{{{ID_CHARS}}}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII)
-# Both forms of Postfix: of hexadecimal digits, and of 52 characters without vowels.
-_QUEUE_ID: Final = re.compile(r"(?=.*[0-9])(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]{10,}z[0-9A-Za-z]+)")
+# Both forms of Postfix: of hexadecimal digits, and of 52 characters without vowels: a time, z, an inode without z
+# (mail_queue.h).
+_QUEUE_ID: Final = re.compile(
+    r"(?=.*[0-9])(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]+)"
+)
 ADDRESS_COLUMNS: Final = ("sender", "recipient", "login")
 
 

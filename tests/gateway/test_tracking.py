@@ -99,6 +99,7 @@ def found_soon(since_s, browser, **query):
     return found
 
 
+@pytest.mark.alone
 def test_a_recipient_that_a_rule_refused_is_found_by_everything(site, admin):
     """By recipient, sender and client within five seconds of its line; Why names the line and the entry."""
     sender = "refused@example.com"
@@ -116,6 +117,7 @@ def test_a_recipient_that_a_rule_refused_is_found_by_everything(site, admin):
     assert all(re.search(r":\d+$", each["source"]) for each in entries)
 
 
+@pytest.mark.alone
 def test_a_recipient_that_the_backend_does_not_know_is_found_by_everything(site, admin):
     """Also the second one of a mail that was accepted for another: then the line has its queue id."""
     sender, client = "unknown@example.org", "203.0.113.78"
