@@ -295,7 +295,9 @@ class DigestChoice:
 class LedgerReply:
     """Recipients' copies by state; `accepted` is their sum. `twice`: copies that may have arrived twice, each a row id
     with the queue ids of both tries. `unclean_ends`: how often the store was killed, which bounds `twice`. `wrong`:
-    rows without a file and the like, in words; empty in a store that is whole.
+    rows without a file and the like, in words; empty in a store that is whole. `pruned`: copies of `accepted` whose
+    rows are gone. `broken`: as `twice`, where the connection to the release port broke instead, and the mail log did
+    not say what became of the first try.
     """
 
     accepted: int
@@ -303,6 +305,8 @@ class LedgerReply:
     twice: tuple[tuple[int, str, str], ...]
     unclean_ends: int
     wrong: tuple[str, ...]
+    pruned: int = 0
+    broken: tuple[tuple[int, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import socket
 import socketserver
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -110,6 +112,51 @@ class _Session(socketserver.StreamRequestHandler):
         self.wfile.write(f"{text}\r\n".encode("utf-8", "surrogateescape"))
 
 
+class Between:
+    """Passes bytes between one client at a time and a server on a port of 127.0.0.1. Use as a context manager.
+
+    Once, the server's reply to a whole mail does not reach the client: `instead` is called, and the connection ends.
+    """
+
+    def __init__(self, server_port: int, instead: Callable[[], None] = lambda: None) -> None:
+        self._server_port, self._instead = server_port, instead
+        self.cut = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._socket.accept()[0]
+                with client, socket.create_connection(("127.0.0.1", self._server_port)) as server:
+                    self._pass(client, server)
+
+    def _pass(self, client, server):
+        while True:
+            for source in select.select([client, server], [], [])[0]:
+                try:
+                    data = source.recv(1 << 16)
+                except ConnectionError:
+                    data = b""
+                if not data:
+                    return
+                if source is server and b"queued as" in data and not self.cut.is_set():
+                    self._instead()
+                    self.cut.set()
+                    return
+                (server if source is client else client).sendall(data)
+
+
 def release_postfix(base: Path, backend_port: int) -> PrivatePostfix:
     """A Postfix that takes all mail, with the recipe's options, and tries the backend again every second."""
     main = {
@@ -118,6 +165,7 @@ def release_postfix(base: Path, backend_port: int) -> PrivatePostfix:
         "smtpd_recipient_restrictions": "permit_mynetworks, reject",
         "receive_override_options": "no_address_mappings,no_milters",
         "smtputf8_enable": "yes",
+        "smtpd_authorized_xforward_hosts": "127.0.0.0/8",
         # As the recipe has it: a short one comes again with the next mail, and the store knows a copy by it.
         "enable_long_queue_ids": "yes",
         "queue_run_delay": "1s",

@@ -17,7 +17,7 @@ from forkpolicy.gateway.client import ask
 from forkpolicy.gateway.store_messages import Ledger, ListHeld, ReleaseHeld, Scope, ShowHeld, StoreStatus, Wanted
 from loadtest.servers.ports import free_port
 from loadtest.servers.postfix import traversable_directory
-from tests.gateway.next_servers import NextServer, release_postfix
+from tests.gateway.next_servers import Between, NextServer, release_postfix
 from tests.gateway.stores import LmtpClient, PolicyServer, Store
 
 ALL = Scope(everything=True)
@@ -403,6 +403,68 @@ def test_killed_behind_the_250_the_ledger_lists_the_pair(tmp_path):
         assert all(later for _, _, later in ledger.twice)
         assert ledger.unclean_ends == 3
         assert (ledger.accepted, ledger.by_state["sent"], ledger.wrong) == (3, 3, ())
+
+
+@pytest.fixture
+def cut(chain, tmp_path):
+    """A store whose release port is Postfix's behind a connection that breaks once after the 250; the log of it."""
+    base, backend, postfix = chain
+    backend.taken.clear()
+    with contextlib.ExitStack() as stack:
+
+        def begin(mail_log=str(postfix.log), instead=lambda _: None):
+            between = stack.enter_context(Between(postfix.port, lambda: instead(store)))
+            others = f'[release]\nsmtp = "127.0.0.1:{between.port}"\nretry_s = 1\n'
+            store = stack.enter_context(Store(tmp_path, "", others, mail_log=mail_log))
+            return Site(base, postfix, backend, store), between
+
+        yield begin
+    wait_for(lambda: flushed_and_empty(postfix))
+
+
+def test_the_log_says_what_a_broken_connection_did_not(cut):
+    """Postfix has the mail and its 250 is lost: the log names the try, nothing is sent again, the ledger is empty."""
+    site, between = cut()
+    deliver(site.store, "alice@example.com")
+    release(site.store, 1)
+    assert between.cut.wait(30)
+    row = state_of(site.store, 1, "delivered")
+    assert row.new_queue_id
+    wait_for(lambda: queue_is_empty(site.postfix))
+    assert len(site.backend.taken) == 1
+    ledger = ask(site.store.api, Ledger())
+    assert (ledger.twice, ledger.broken, ledger.wrong) == ((), (), ())
+    wait_for(lambda: not files_of(site.store))
+
+
+def test_the_log_says_what_a_killed_store_did_not_hear(cut):
+    """kill -9 between Postfix's 250 and the commit: the next store reads it in the log, and sends nothing again."""
+    site, between = cut(instead=lambda store: os.kill(store.process.pid, signal.SIGKILL))
+    deliver(site.store, "alice@example.com")
+    with contextlib.suppress(Exception):
+        release(site.store, 1)
+    assert between.cut.wait(30)
+    site.store.kill()
+    site.store.start()
+    state_of(site.store, 1, "delivered")
+    wait_for(lambda: queue_is_empty(site.postfix))
+    assert len(site.backend.taken) == 1
+    ledger = ask(site.store.api, Ledger())
+    assert (ledger.twice, ledger.broken, ledger.unclean_ends) == ((), (), 1)
+
+
+def test_without_a_log_a_broken_connection_is_listed_by_itself(cut):
+    """Nobody can say whether Postfix has it: it is sent again and listed as broken, not among those of kills."""
+    site, between = cut(mail_log="")
+    deliver(site.store, "alice@example.com")
+    release(site.store, 1)
+    assert between.cut.wait(30)
+    state_of(site.store, 1, "sent")
+    site.backend.wait_for(2)
+    ledger = ask(site.store.api, Ledger())
+    assert ledger.twice == ()
+    ((held, _, later),) = ledger.broken
+    assert (held, bool(later)) == (1, True)
 
 
 def test_killed_while_it_sends_nothing_is_lost(tmp_path):

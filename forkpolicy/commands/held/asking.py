@@ -170,9 +170,12 @@ def _ledger_lines(reply: LedgerReply) -> Iterator[str]:
     yield f"accepted: {reply.accepted}"
     for state, count in reply.by_state.items():
         yield f"  {state}: {count}"
+    if reply.pruned:
+        yield f"of them no longer listed: {reply.pruned}"
     yield f"killed: {reply.unclean_ends} times"
-    for held, first, later in reply.twice:
-        yield f"may have arrived twice: {held}, as {first or 'an unknown queue id'} and {later}"
+    for words, pairs in (("", reply.twice), (", since the connection broke", reply.broken)):
+        for held, first, later in pairs:
+            yield f"may have arrived twice{words}: {held}, as {first or 'an unknown queue id'} and {later}"
     for each in reply.wrong:
         yield f"wrong: {each}"
 

@@ -89,6 +89,8 @@ def master_services(place: GatewayPlace) -> dict[str, str]:
         "mynetworks=127.0.0.0/8,[::1]/128",
         # The store keeps one copy a recipient: aliases were expanded when the mail came in.
         "receive_override_options=no_address_mappings,no_header_body_checks,no_milters",
+        # The store names each try, and finds it in the log where the connection broke.
+        "smtpd_authorized_xforward_hosts=127.0.0.0/8,[::1]/128",
         "smtpd_client_connection_count_limit=0",
         "smtpd_client_connection_rate_limit=0",
         "smtpd_error_sleep_time=0",

@@ -1,7 +1,9 @@
 """The tries to send a copy on, in held.db: one is committed before its first byte, and ended with what came of it.
 
-A try without an end: the store was killed, or the connection broke, while Postfix may already have had the mail. A
-later one with an end then means that it may have arrived twice (ledger.py). Functions run in the writing thread.
+A try without an end: the store was killed while Postfix may already have had the mail; `is_lost`: the connection broke
+behind the last dot. The mail log may say that Postfix has it: each try has a name, which smtpd(8) logs as
+orig_queue_id. Where it does not say so, the copy is sent again, and may arrive twice (ledger.py). Functions run in the
+writing thread.
 """
 
 from __future__ import annotations
@@ -35,11 +37,67 @@ class Outgoing:
     queue_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The last try of a copy, of which it is not known whether Postfix took it. `lost_s`: when the connection broke;
+    None: the store was killed. `taken`: the mail log says that Postfix has it, by that queue id.
+    """
+
+    id: int
+    lost_s: float | None
+    queue_id: str
+    taken: bool
+
+
 def releasing_after(connection: sqlite3.Connection, held: int, most: int) -> list[int]:
     """Rows in state `releasing` with a greater id, in order."""
     # Without a hint SQLite reads all rows in the order of their ids.
     question = "SELECT id FROM held INDEXED BY held_state WHERE state = 'releasing' AND id > ? ORDER BY id LIMIT ?"
     return [int(each) for (each,) in connection.execute(question, (held, most))]
+
+
+def undecided(connection: sqlite3.Connection, held: int) -> Undecided | None:
+    """The last try of a row that waits to be sent, where nobody knows what came of it."""
+    row = connection.execute(
+        "SELECT attempt.id, ended_s, queue_id, taken, is_lost FROM attempt JOIN held ON held.id = attempt.held"
+        " WHERE held = ? AND state = 'releasing' ORDER BY attempt.id DESC LIMIT 1",
+        (held,),
+    ).fetchone()
+    if row is None or not (row["ended_s"] is None or row["is_lost"]):
+        return None
+    return Undecided(row["id"], row["ended_s"], row["queue_id"], bool(row["taken"]))
+
+
+def attempt_name(attempt: int, began_s: float) -> str:
+    """The name of a try in Postfix's log. With its time: another store may have counted as far."""
+    return f"held-{attempt}-{int(began_s * 1000)}"
+
+
+def note_queue_id(connection: sqlite3.Connection, name: str, queue_id: str) -> int:
+    """Postfix has begun to take the mail of a try, by its name; the try, 0 where what came of it is known."""
+    _, number, _ = name.split("-")
+    row = connection.execute("SELECT began_s, ended_s, is_lost FROM attempt WHERE id = ?", (int(number),)).fetchone()
+    is_known = row is None or (row["ended_s"] is not None and not row["is_lost"])
+    if is_known or attempt_name(int(number), row["began_s"]) != name:
+        return 0
+    connection.execute("UPDATE attempt SET queue_id = ? WHERE id = ?", (queue_id, int(number)))
+    return int(number)
+
+
+def note_taken(connection: sqlite3.Connection, attempt: int) -> None:
+    """Postfix has the mail of a try, as its log says."""
+    connection.execute("UPDATE attempt SET taken = 1 WHERE id = ?", (attempt,))
+
+
+def undecided_queue_ids(connection: sqlite3.Connection) -> dict[str, int]:
+    """Tries without an end for which Postfix has begun to take a mail, by its queue id."""
+    question = "SELECT queue_id, id FROM attempt WHERE (ended_s IS NULL OR is_lost) AND queue_id != '' AND NOT taken"
+    return {str(queue_id): int(attempt) for queue_id, attempt in connection.execute(question)}
+
+
+def lose_attempt(connection: sqlite3.Connection, attempt: int, at_s: float, reply: str) -> None:
+    """Note that the connection broke behind the last dot."""
+    connection.execute("UPDATE attempt SET ended_s = ?, reply = ?, is_lost = 1 WHERE id = ?", (at_s, reply, attempt))
 
 
 def begin_attempt(connection: sqlite3.Connection, held: int, at_s: float) -> tuple[int, Outgoing] | None:

@@ -1,12 +1,14 @@
 """What became of everything that the store accepted, and what is wrong with it. Reads, and changes nothing.
 
 A pair of tries is listed as `twice` where the first has no end and a later one was taken: between the server's 250 and
-our commit the store was killed, or the connection broke. Raises sqlite3.Error.
+our commit the store was killed. Where the connection broke instead it is listed as `broken`. Raises sqlite3.Error.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,29 +24,36 @@ if TYPE_CHECKING:
     from forkpolicy.gateway.store.mail_files import MailFiles
     from forkpolicy.gateway.store.troubles import Troubles
 
-_TWICE: Final = """SELECT first.held, first.queue_id, later.queue_id FROM attempt AS first
+_PAIRS: Final = """SELECT first.held, first.queue_id, later.queue_id FROM attempt AS first
   JOIN attempt AS later ON later.id = (SELECT min(id) FROM attempt WHERE held = first.held AND id > first.id
     AND ended_s IS NOT NULL AND reply LIKE '250 %')
-  WHERE first.ended_s IS NULL ORDER BY first.id"""
+  WHERE {undecided} ORDER BY first.id"""
+_TWICE: Final = _PAIRS.format(undecided="first.ended_s IS NULL")
+_BROKEN: Final = _PAIRS.format(undecided="first.is_lost")
 _WAITING: Final = "('held', 'releasing', 'sent')"
 _MOST_WRONG: Final = 100
 
 
 async def ledger(database: Database, files: MailFiles, start: int) -> LedgerReply:
     """The ledger; `start`: the id of this process's own start, which has not ended yet."""
-    by_state, twice, unclean = await database.read(partial(_counts, start=start))
+    counted = await database.read(partial(_counted, start=start))
     missing = await database.read(partial(_missing, files=files))
     # What went meanwhile had its file then: only what is missing now, too, is wrong.
     wrong = [each for each in await database.read(partial(_missing, files=files)) if each in missing]
     damage = await database.read(_damage)
-    return LedgerReply(sum(by_state.values()), by_state, twice, unclean, (*damage, *wrong))
+    return replace(counted, wrong=(*damage, *wrong))
 
 
-def _counts(connection: sqlite3.Connection, start: int) -> tuple[dict[str, int], tuple[tuple[int, str, str], ...], int]:
-    found = count_by(connection, "SELECT state, count(*) FROM held GROUP BY state")
-    twice = tuple((int(held), str(first), str(later)) for held, first, later in connection.execute(_TWICE))
+def _counted(connection: sqlite3.Connection, start: int) -> LedgerReply:
+    found = Counter(count_by(connection, "SELECT state, count(*) FROM held GROUP BY state"))
+    pruned = count_by(connection, "SELECT state, copies FROM pruned")
+    by_state = {state: found[state] + pruned.get(state, 0) for state in STATES}
     (unclean,) = connection.execute("SELECT count(*) FROM start WHERE clean_end = 0 AND id != ?", (start,)).fetchone()
-    return {state: found.get(state, 0) for state in STATES}, twice, int(unclean)
+    pairs = [
+        tuple((int(held), str(first), str(later)) for held, first, later in connection.execute(question))
+        for question in (_TWICE, _BROKEN)
+    ]
+    return LedgerReply(sum(by_state.values()), by_state, pairs[0], int(unclean), (), sum(pruned.values()), pairs[1])
 
 
 def _missing(connection: sqlite3.Connection, files: MailFiles) -> list[str]:

@@ -18,7 +18,14 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from forkpolicy.gateway.store.attempts import mark_delivered, mark_refused, mark_waiting
+from forkpolicy.gateway.store.attempts import (
+    mark_delivered,
+    mark_refused,
+    mark_waiting,
+    note_queue_id,
+    note_taken,
+    undecided_queue_ids,
+)
 from forkpolicy.gateway.store.changes import remove_unneeded
 from forkpolicy.gateway.store.digests import note_outcome
 from forkpolicy.gateway.store.log_place import LogReader
@@ -40,12 +47,21 @@ _PLACE_S: Final = 60.0
 _MOST_UNKNOWN: Final = 10_000
 _UNKNOWN_S: Final = 120.0
 _PART: Final = "mail log"
+# Other lines say nothing here.
+_TELLING: Final = (" status=", "postsuper", "(queue active)", "orig_queue_id=held-")
 _STATUS: Final = re.compile(r"(\w+)(?: \((.*)\))?")
 _REFUSED: Final = ("bounced", "expired", "undeliverable")
+_NAME: Final = re.compile(r"client=.*, orig_queue_id=(held-\d{1,18}-\d{1,18})(?:,|\Z)")
+# What is written of a mail follows soon: a try is undecided when the log was read to its end that long afterwards,
+# or when that has not happened for longer.
+_FOLLOWS_S: Final = 3.0
+_UNREADABLE_S: Final = 60.0
 
 
 class Outcome(NamedTuple):
-    """What the log says of a queue id. `status`: delivered, refused or waits; `words`: the next server's."""
+    """What the log says of a queue id. `status`: delivered, refused or waits, and `words` are the next server's; named,
+    and `words` are the name of a try; queued: Postfix has the whole mail.
+    """
 
     queue_id: str
     status: str
@@ -59,6 +75,10 @@ def read_outcome(text: str) -> Outcome | None:
         return None
     if line.program.endswith("postsuper") and line.text == "removed":
         return Outcome(line.queue_id, "refused", "removed from Postfix's queue by an administrator")
+    if line.program.endswith("qmgr") and line.text.startswith("from=<") and line.text.endswith("(queue active)"):
+        return Outcome(line.queue_id, "queued", "")
+    if named := _NAME.match(line.text):
+        return Outcome(line.queue_id, "named", named[1])
     found = _STATUS.match(line.status)
     if found is None:
         return None
@@ -77,6 +97,9 @@ class MailLog:
         self._path, self._files, self._database, self._troubles = path, files, database, troubles
         # With the monotonic second at which each was read.
         self._unknown: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
+        # Tries whose reply is not known, by queue id; and up to when the log was read.
+        self._undecided: OrderedDict[str, int] = OrderedDict()
+        self._read_s = 0.0
         self._ending = asyncio.Event()
         self._reader: LogReader | None = None
 
@@ -92,6 +115,11 @@ class MailLog:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._reader.open)
         await self._database.write(partial(_keep_place, place=self._reader.place))
+        self._undecided.update(await self._database.read(undecided_queue_ids))
+
+    def has_read_since(self, at_s: float) -> bool:
+        """Whether the log would have said by now that Postfix has what was sent before then."""
+        return not self._path or self._read_s > at_s + _FOLLOWS_S or time.time() > at_s + _UNREADABLE_S
 
     async def run(self) -> None:
         """Follow the log until `end`."""
@@ -110,7 +138,12 @@ class MailLog:
     async def _look(self, reader: LogReader, kept_s: float) -> float:
         """Read what is new; when the place was kept last."""
         try:
-            while (outcomes := await asyncio.to_thread(_outcomes, reader)) is not None:
+            while True:
+                now_s = time.time()
+                outcomes = await asyncio.to_thread(_outcomes, reader)
+                if outcomes is None:
+                    self._read_s = now_s
+                    break
                 if outcomes and await self._apply(outcomes, reader):
                     kept_s = time.monotonic()
             if time.monotonic() - kept_s > _PLACE_S:
@@ -132,16 +165,26 @@ class MailLog:
     ) -> set[str]:
         digests = set()
         for each in outcomes:
+            if each.status in ("named", "queued"):
+                self._note_try(connection, each)
+                continue
             digest = apply_outcome(connection, each)
             if digest:
                 digests.add(digest)
             elif each.status != "waits":
                 self._unknown[each.queue_id] = time.monotonic(), each
-        while len(self._unknown) > _MOST_UNKNOWN:
-            self._unknown.popitem(last=False)
+        for kept in (self._unknown, self._undecided):
+            while len(kept) > _MOST_UNKNOWN:
+                kept.popitem(last=False)
         if digests:
             _keep_place(connection, place)
         return digests
+
+    def _note_try(self, connection: sqlite3.Connection, outcome: Outcome) -> None:
+        if outcome.status == "named" and (attempt := note_queue_id(connection, outcome.words, outcome.queue_id)):
+            self._undecided[outcome.queue_id] = attempt
+        elif outcome.status == "queued" and (attempt := self._undecided.pop(outcome.queue_id, 0)):
+            note_taken(connection, attempt)
 
     def catch_up(self, connection: sqlite3.Connection, queue_id: str) -> None:
         """Apply what the log said before the reply to the mail was known here. In the writing thread."""
@@ -159,7 +202,7 @@ class MailLog:
 def _outcomes(reader: LogReader) -> list[Outcome] | None:
     """Those of the next lines; None: there are no more lines."""
     lines = reader.lines()
-    told = (line for line in lines if " status=" in line or "postsuper" in line)
+    told = (line for line in lines if any(each in line for each in _TELLING))
     return [each for each in map(read_outcome, told) if each] if lines else None
 
 

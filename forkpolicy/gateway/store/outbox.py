@@ -15,13 +15,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.attempts import (
+    attempt_name,
     begin_attempt,
     end_attempt,
+    lose_attempt,
     mark_refused,
     mark_sent,
     mark_waiting,
     releasing_after,
+    undecided,
 )
+from forkpolicy.gateway.store.changes import digests_of
 from forkpolicy.gateway.store.mail_bytes import MailBytes, UnreadableError
 from forkpolicy.gateway.store.sending import NoServerError, RefusedError, Sender, UnknownOutcomeError, WaitError
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 100
+# How often the mail log is asked what became of a try.
+_LOG_LOOK_S: Final = 1.0
 _PART: Final = "release"
 
 
@@ -49,7 +55,7 @@ class Outbox:
     ) -> None:
         self._settings, self._files, self._database = settings, files, database
         self._mail_log, self._troubles = mail_log, troubles
-        self._woken = asyncio.Event()
+        self._woken, self._started_s = asyncio.Event(), time.time()
         self._is_ending = False
         # When a mail that failed may be tried again, by the id of its row (monotonic seconds).
         self._not_before_s: dict[int, float] = {}
@@ -98,13 +104,17 @@ class Outbox:
     async def _send(self, sender: Sender, held: int) -> None:
         # Whatever happens below, also a bug: not again at once.
         self._not_before_s[held] = time.monotonic() + self._settings.retry_s
-        begun = await self._database.write(partial(begin_attempt, held=held, at_s=time.time()))
+        if await self._is_decided_by_log(held):
+            return
+        began_s = time.time()
+        begun = await self._database.write(partial(begin_attempt, held=held, at_s=began_s))
         if begun is None:
             self._not_before_s.pop(held, None)
             return
         attempt, mail = begun
         try:
-            reply, queue_id = await asyncio.to_thread(self._send_file, sender, mail)
+            name = attempt_name(attempt, began_s)
+            reply, queue_id = await asyncio.to_thread(self._send_file, sender, mail, name)
         except FileNotFoundError:
             await self._ended(attempt, "the file of the mail is missing", partial(mark_refused, held=held))
         except RefusedError as error:
@@ -113,24 +123,47 @@ class Outbox:
             await self._ended(attempt, str(error), partial(mark_waiting, held=held))
             return
         except UnknownOutcomeError as error:
-            # The try stays without an end: should the next one succeed, the ledger lists both.
-            await self._database.write(partial(mark_waiting, held=held, reply=str(error), at_s=time.time()))
+            await self._lost(attempt, held, str(error))
             raise NoServerError(str(error)) from error
         except NoServerError as error:
             await self._ended(attempt, str(error), partial(mark_waiting, held=held))
             self._not_before_s.pop(held, None)
             raise
         else:
-            await self._sent(attempt, mail, queue_id, reply)
+            await self._sent(attempt, held, queue_id, reply)
         self._not_before_s.pop(held, None)
 
-    def _send_file(self, sender: Sender, mail: Outgoing) -> tuple[str, str]:
+    async def _is_decided_by_log(self, held: int) -> bool:
+        """Whether the row is not to be sent now: an earlier try was taken, or the mail log may still say so."""
+        earlier = await self._database.read(partial(undecided, held=held))
+        if earlier is None:
+            return False
+        if earlier.taken:
+            await self._sent(earlier.id, held, earlier.queue_id, "Postfix has it, as its log says")
+            return True
+        since_s = self._started_s if earlier.lost_s is None else earlier.lost_s
+        if self._mail_log.has_read_since(since_s):
+            return False
+        self._not_before_s[held] = time.monotonic() + _LOG_LOOK_S
+        asyncio.get_running_loop().call_later(_LOG_LOOK_S, self._woken.set)
+        return True
+
+    async def _lost(self, attempt: int, held: int, reply: str) -> None:
+        at_s = time.time()
+
+        def change(connection: sqlite3.Connection) -> None:
+            lose_attempt(connection, attempt, at_s, reply)
+            mark_waiting(connection, held, reply, at_s)
+
+        await self._database.write(change)
+
+    def _send_file(self, sender: Sender, mail: Outgoing, name: str) -> tuple[str, str]:
         with self._files.path(mail.digest).open("rb") as file:
             try:
                 content = MailBytes(file)
             except UnreadableError as error:
                 raise WaitError(str(error)) from error
-            return sender.send(mail, content)
+            return sender.send(mail, content, name)
 
     async def _ended(self, attempt: int, reply: str, mark: Callable[..., None]) -> None:
         at_s = time.time()
@@ -141,14 +174,14 @@ class Outbox:
 
         await self._database.write(change)
 
-    async def _sent(self, attempt: int, mail: Outgoing, queue_id: str, reply: str) -> None:
+    async def _sent(self, attempt: int, held: int, queue_id: str, reply: str) -> None:
         at_s = time.time()
 
-        def change(connection: sqlite3.Connection) -> None:
+        def change(connection: sqlite3.Connection) -> set[str]:
             end_attempt(connection, attempt, at_s, reply, queue_id)
-            mark_sent(connection, mail.held, queue_id, reply, at_s)
+            mark_sent(connection, held, queue_id, reply, at_s)
             # The mail log may have told already, before anybody knew whose queue id that is.
             self._mail_log.catch_up(connection, queue_id)
+            return digests_of(connection, (held,))
 
-        await self._database.write(change)
-        await self._mail_log.remove_files((mail.digest,))
+        await self._mail_log.remove_files(await self._database.write(change))

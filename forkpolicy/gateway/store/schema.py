@@ -125,8 +125,16 @@ CREATE TABLE link_use (            -- a link acts once
   action TEXT NOT NULL
 );
 """
+_LEDGER: Final = """
+CREATE TABLE pruned (              -- copies whose rows are gone: what the ledger counts besides
+  state TEXT PRIMARY KEY,
+  copies INTEGER NOT NULL
+);
+ALTER TABLE attempt ADD COLUMN is_lost INTEGER NOT NULL DEFAULT 0;  -- the connection broke behind the last dot
+ALTER TABLE attempt ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;    -- the mail log says that Postfix has it
+"""
 # Each leads from a version to the next one, from 0, a new file: what was released is never changed.
-_STEPS: Final = (_FIRST, _DIGESTS)
+_STEPS: Final = (_FIRST, _DIGESTS, _LEDGER)
 VERSION: Final = len(_STEPS)
 
 

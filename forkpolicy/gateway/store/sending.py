@@ -49,10 +49,12 @@ class Sender:
         self._server, self._port, self._helo = server, int(port), helo
         self._smtp: smtplib.SMTP | None = None
 
-    def send(self, mail: Outgoing, content: MailBytes) -> tuple[str, str]:
-        """Send a copy; the reply of the server and its queue id, empty where the reply names none."""
+    def send(self, mail: Outgoing, content: MailBytes, name: str = "") -> tuple[str, str]:
+        """Send a copy; the reply of the server and its queue id, empty where the reply names none. `name`: that of the
+        try, for the server's log.
+        """
         try:
-            return self._send(mail, content)
+            return self._send(mail, content, name)
         except UnreadableError as error:
             # In the midst of it perhaps: the server must not take what it has.
             self.close()
@@ -70,7 +72,7 @@ class Sender:
             self._smtp.close()
         self._smtp = None
 
-    def _send(self, mail: Outgoing, content: MailBytes) -> tuple[str, str]:
+    def _send(self, mail: Outgoing, content: MailBytes, name: str) -> tuple[str, str]:
         smtp = self._smtp or self._connect()
         self._smtp = smtp
         # Both before the first is sent: what cannot be sent must not leave half a mail behind in the session.
@@ -78,6 +80,9 @@ class Sender:
         recipient = f"RCPT TO:<{quoted(mail.recipient)}>{self._recipient_options(mail)}"
         if any(end in sender + recipient for end in "\r\n"):
             raise RefusedError("an address has a line end in it")
+        if name and self._offers("xforward"):
+            # XFORWARD_README: smtpd(8) logs it with the queue id, long before it replies with one.
+            self._command(f"XFORWARD IDENT={name}", 250)
         self._command(sender, 250)
         self._command(recipient, 250)
         self._command("DATA", 354)
