@@ -10,7 +10,17 @@ import pytest
 from forkpolicy.gateway.client import ask
 from forkpolicy.gateway.store.database import Database
 from forkpolicy.gateway.store.queries import list_held
-from forkpolicy.gateway.store_messages import Changed, Expire, Ledger, ListHeld, Scope, ShowHeld, StoreStatus, Wanted
+from forkpolicy.gateway.store_messages import (
+    Changed,
+    DeleteHeld,
+    Expire,
+    Ledger,
+    ListHeld,
+    Scope,
+    ShowHeld,
+    StoreStatus,
+    Wanted,
+)
 from tests.gateway.stores import LmtpClient, Store
 
 ALL = Scope(everything=True)
@@ -88,6 +98,61 @@ def test_sent_mail_without_a_word_in_the_log_ends(tmp_path):
         ask(store.api, Expire())
         assert ask(store.api, ShowHeld(ALL, 1)).row.state == "delivered"
         assert not [each for each in (store.path / "mail").rglob("*") if each.is_file()]
+
+
+def test_what_is_over_is_pruned_and_the_ledger_keeps_its_sums(tmp_path):
+    """31 days after its last change: rows, events, tries and the mail's own row are gone; what waits, what changed 29
+    days ago and the newest of each table stay. The ledger says the same before and after.
+    """
+    with Store(tmp_path, "keep_days = 30") as store:
+        fill(store, 8)
+        ask(store.api, DeleteHeld(ALL, (1, 2, 3, 4, 8), "admin"))
+        store.stop()
+        states = {1: "delivered", 2: "deleted", 3: "expired", 4: "deleted", 5: "sent", 6: "held"}
+        with contextlib.closing(sqlite3.connect(store.path / "held.db")) as connection, connection:
+            for held, state in states.items():
+                connection.execute("UPDATE held SET state = ? WHERE id = ?", (state, held))
+            tries = [(1, 5.0, "250 2.0.0 Ok"), (2, None, ""), (2, 6.0, "250 2.0.0 Ok"), (7, 7.0, "450 4.0.0 Later")]
+            connection.executemany("INSERT INTO attempt (held, began_s, ended_s, reply) VALUES (?, 1, ?, ?)", tries)
+        older(store, 31, 1, 2, 3, 5, 8)
+        older(store, 29, 4)
+        with contextlib.closing(sqlite3.connect(store.path / "held.db")) as connection, connection:
+            # It would have expired.
+            before = dict(connection.execute("SELECT state, count(*) FROM held GROUP BY state").fetchall())
+        store.start()
+        ask(store.api, Expire())
+        ledger = ask(store.api, Ledger())
+        assert [held for (held,) in store.rows("SELECT id FROM held ORDER BY id")] == [4, 5, 6, 7, 8]
+        assert store.rows("SELECT count(*) FROM message") == [(5,)]
+        assert {held for (held,) in store.rows("SELECT held FROM event")} == {4, 5, 6, 7, 8}
+        # A pair that may have arrived twice stays on the ledger.
+        assert store.rows("SELECT held FROM attempt ORDER BY id") == [(2,), (2,), (7,)]
+        assert [held for held, _, _ in ledger.twice] == [2]
+        # `sent` became `delivered`, as no log said more.
+        assert ledger.by_state == {
+            "held": before["held"],
+            "releasing": 0,
+            "sent": 0,
+            "delivered": 2,
+            "deleted": before["deleted"],
+            "expired": 1,
+        }
+        assert (ledger.accepted, ledger.pruned, ledger.wrong) == (8, 3, ())
+        ask(store.api, Expire())
+        assert ask(store.api, Ledger()).pruned == 3
+
+
+def test_a_mail_that_is_to_be_learnt_is_not_pruned(tmp_path):
+    """The scanner is away: the copy stays until it has learnt it, or gives up."""
+    others = '[scanner]\ncontroller = "http://127.0.0.1:1"\n'
+    with Store(tmp_path, "keep_days = 30", others) as store:
+        fill(store, 2)
+        ask(store.api, DeleteHeld(ALL, (1,), "admin", learn=True))
+        store.stop()
+        older(store, 31, 1)
+        store.start()
+        ask(store.api, Expire())
+        assert store.rows("SELECT id FROM held ORDER BY id") == [(1,), (2,)]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """Held mail goes with time: what is older than `keep_days`, and the oldest of a recipient above `keep_bytes`.
 
 What arrived within a day never expires by size, so that a flood does not push out what nobody has seen yet. Sent mail
-of which the log never said more is taken as delivered after `keep_days`: Postfix itself gives up after five. Some rows
-a transaction, since mail arrives meanwhile. Times are seconds since 1970. Raises sqlite3.Error, OSError.
+of which the log never said more is taken as delivered after `keep_days`: Postfix itself gives up after five. What is
+over for `keep_days` is pruned (pruning.py). Some rows a transaction, since mail arrives meanwhile. Times are seconds
+since 1970. Raises sqlite3.Error, OSError.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.attempts import mark_delivered
 from forkpolicy.gateway.store.changes import Change, change_held, digests_of, remove_unneeded
+from forkpolicy.gateway.store.pruning import prune
 from forkpolicy.gateway.store_messages import Scope
 from forkpolicy.sizes import size_bytes
 
@@ -41,6 +43,8 @@ class Expiring:
         now_s = time.time()
         before_s = now_s - self._settings.keep_days * _DAY_S
         await self._settle(before_s, now_s)
+        while await self._database.write(partial(prune, before_s=before_s, most=_AT_ONCE)):
+            pass
         count = await self._expire_older(before_s, now_s)
         recipients = await self._database.read(partial(_full, keep_bytes=self._keep_bytes))
         return count + sum([await self._shrink(each, now_s) for each in recipients])
