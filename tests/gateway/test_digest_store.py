@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
+import time
 
 import pytest
 
@@ -218,11 +219,13 @@ def test_a_store_of_the_first_release_is_upgraded(tmp_path):
         connection.executescript(f"{schema._FIRST}PRAGMA user_version = 1;")
         connection.execute(
             "INSERT INTO message VALUES"
-            " (1, 'd', 'q', 1, 's', 1, 'old', '', '', '', '', '', 'spam', 7, '', '[]', 0, 0, '', '')"
+            " (1, 'd', 'q', ?, 's', 1, 'old', '', '', '', '', '', 'spam', 7, '', '[]', 0, 0, '', '')",
+            (time.time(),),
         )
         connection.execute(
-            "INSERT INTO held VALUES (1, 1, 'a@example.com', 'a@example.com', 'example.com', 1, 'held', '', 1, '', '',"
-            " '', '', '', '', 0)"
+            "INSERT INTO held VALUES (1, 1, 'a@example.com', 'a@example.com', 'example.com', ?, 'held', '', 1, '', '',"
+            " '', '', '', '', 0)",
+            (time.time(),),
         )
         connection.commit()
     with Store(tmp_path) as store:
