@@ -204,6 +204,33 @@ def release():
 
 
 @step
+def digest():
+    """The unit of digests mails bob what is held for him, as the store's user; by the page its timer is on."""
+    domains, settings = Path("/etc/forkpolicy/domains"), Path("/etc/forkpolicy/gateway.toml")
+    before = domains.read_text(), settings.read_text()
+    domains.write_text(before[0].replace("  admins=", "  digest=daily  admins="))
+    wanted = 'sender = "gateway@example.com"\nurl = "https://mail.example.com"\n'
+    settings.write_text(re.sub(r"(?m)^\[digest\]\n", f"[digest]\n{wanted}", before[1]))
+    try:
+        listed = gateway_book("Digests")[-1]
+        done = run("systemctl", "start", "forkpolicy-digest.service")
+        wait_for(lambda: mails("bob", "1 mail is held for you"), DEADLINE_S)
+    finally:
+        domains.write_text(before[0])
+        settings.write_text(before[1])
+    (text,) = mails("bob", "1 mail is held for you")
+    command("systemctl", "disable", "--now", "forkpolicy-digest.timer")
+    return {
+        "listed": listed,
+        "code": done.returncode,
+        "result": show("forkpolicy-digest.service", "Result"),
+        "said": run("journalctl", "-b", "-o", "cat", "-u", "forkpolicy-digest.service").stdout,
+        "null_sender": "Return-Path: <>\n" in text,
+        "links": len(set(re.findall(r"https://mail.example.com/d/\w+", text.replace("=\n", "")))),
+    }
+
+
+@step
 def confinement():
     """The store's process, and what its user can open."""
     (pid,) = processes(STORE)

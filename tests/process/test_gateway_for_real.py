@@ -98,6 +98,15 @@ def test_release(seen):
     assert (seen["copies"], seen["bob"], seen["left"]) == (1, 0, ["bob"])
 
 
+def test_digest(seen):
+    """One mail with one link to the one who has something new, from the null sender; the timer could be switched on."""
+    assert "bob@example.com  1 new" in seen["listed"]
+    assert (seen["code"], seen["result"]) == (0, "success"), seen["said"]
+    assert "1 sent, 0 failed" in seen["said"]
+    assert seen["null_sender"]
+    assert seen["links"] == 1
+
+
 def test_confinement(seen):
     """A user of its own, no capability, filtered; secrets of the machine and Postfix's private/ are closed to it."""
     assert seen["is_user"]
