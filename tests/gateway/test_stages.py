@@ -25,6 +25,7 @@ from loadtest.servers.names.messages import Record
 from loadtest.servers.names.server import NameServer
 from loadtest.servers.postfix import missing, traversable_directory
 from loadtest.servers.rspamd import SPAM_WORD
+from loadtest.servers.server import FORKPOLICY
 from tests.process.waiting import eventually
 
 pytest.importorskip("pycares", reason="DNS lists need forkpolicy[dns]")
@@ -132,7 +133,7 @@ def test_a_client_on_two_lists_is_refused_in_front(site):
     """With the words of the list, and before the backend is asked about the recipient."""
     sent = Sent(site, "a@example.org", "never-asked", client=LISTED_TWICE)
     assert sent.codes == [554]
-    assert "198.51.100.1 is on DNS lists: see bl.example.org" in sent.replies["never-asked"].text
+    assert "198.51.100.1 is on two DNS lists (see bl.example.org)" in sent.replies["never-asked"].text
     assert not asked_the_backend(site, "never-asked")
 
 
@@ -177,6 +178,32 @@ def test_an_entry_among_100000_is_live_within_two_seconds(site):
         eventually(lambda sender=sender: Sent(site, sender, "carol", text="").codes == [554], DEADLINE_S)
         took_s.append(time.monotonic() - began_s)
     assert min(took_s) <= 2.0, took_s
+
+
+def checked(site, rules=""):
+    """What `forkpolicy check --postfix` says of the policy with more rules."""
+    directory = site.policy.directory
+    (directory / "checked.conf").write_text((directory / "policy.conf").read_text() + rules)
+    settings = directory / "checked.toml"
+    settings.write_text(site.policy.settings.read_text().replace('/policy.conf"', '/checked.conf"'))
+    words = [*FORKPOLICY, "check", "-c", str(settings), "--postfix", site.place.postfix]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_check_finds_no_fault_with_the_shipped_stages(site):
+    """Rules that only the store asks for are none of Postfix's, and all actions are where they act as they read."""
+    found = checked(site)
+    assert not re.search(r"never fires|whole message|also skips|the action lasts|pflogsumm|may refuse", found), found
+
+
+def test_the_check_names_what_lasts_in_front_of_verification(site):
+    """HOLD there acts on the mail to others though this recipient is refused; FILTER to the store does no harm."""
+    held = "action h HOLD x\naccess front !from_inside from_us h\n"
+    (found,) = [line for line in checked(site, held).splitlines() if "the action lasts" in line]
+    assert "reject_unlisted_recipient, reject_unverified_recipient" in found
+    assert "the action lasts" not in checked(site, held.replace("HOLD x", "FILTER quarantine:unix:private/store"))
 
 
 def test_an_unknown_recipient_is_refused_before_greylisting(site):

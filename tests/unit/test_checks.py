@@ -153,6 +153,19 @@ def test_a_surprise_is_told(text, place, told):
     assert len(found) == 1, warnings_of(text)
 
 
+HELD = "acl b recipient @b.example\naction h HOLD\naction y OK\naccess c b h\naccess c y\n"
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [("policy_context held-policy held-spam", 0), ("policy_context held-spam front", 2), ("policy_context front", 2)],
+)
+def test_rules_for_held_mail_are_none_of_postfix(context, told):
+    """A store asks for them, about one recipient: neither a whole message nor restrictions that follow."""
+    found = [each for each in warnings_of(f"acl c {context}\n{HELD}") if "whole message" in each or "skips" in each]
+    assert len(found) == told
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -18,7 +18,7 @@ from forkpolicy.commands.check_postfix.reachability import line_findings
 from forkpolicy.commands.check_postfix.setup import GOOD_CALL, Finding, about, inet_text, listening, socket_of, spot_of
 from forkpolicy.commands.check_postfix.socketfile import why_no_connection
 from forkpolicy.errors import Diagnostic, nearest
-from forkpolicy.policy.checks.rules import may_permit
+from forkpolicy.policy.checks.rules import is_of_held_mail, may_permit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,7 +171,8 @@ def _exempts(model: Model | None, word: str) -> bool:
 def _open_relay(setup: Setup, site: CallSite) -> Iterator[Diagnostic]:
     if not (site.relay_is_open and setup.model):
         return
-    lets_in = next((line for line in (*setup.model.rules, setup.model.default_rule) if may_permit(line.action)), None)
+    rules = (rule for rule in setup.model.rules if not is_of_held_mail(rule))
+    lets_in = next((line for line in (*rules, setup.model.default_rule) if may_permit(line.action)), None)
     if lets_in:
         message = f"nothing rejects foreign destinations before the policy, and {lets_in.where} may reply "
         message += f"{lets_in.action.reply.text.split()[0]}: an open relay"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkpolicy.policy.checks.rules import about, asks_others, fits_context, states_of_rule
+from forkpolicy.policy.checks.rules import about, asks_others, fits_context, is_of_held_mail, states_of_rule
 from forkpolicy.policy.matchers.guards import Networks
 from forkpolicy.protocol.attributes import STATES, attribute
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
@@ -36,8 +36,8 @@ def line_findings(postfix: Postfix, call_sites: Sequence[CallSite], model: Model
     version = _version(postfix.parameters.get("mail_version", ""))
     for line in model.rules:
         states = states_of_rule(line)
-        if not states:
-            # Every check reports it, whatever the Postfix.
+        if not states or is_of_held_mail(line):
+            # Every check reports the former, whatever the Postfix; the latter is for the store.
             continue
         asked = [site for site in call_sites if states & set(site.states)]
         never = _never(line, states, asked, call_sites, inside) or _too_new(line, version)

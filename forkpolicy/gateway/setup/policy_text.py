@@ -56,22 +56,22 @@ access front blocked not_wanted
 # need forkpolicy[dns], and best a resolver on this host ([dns] servers in forkpolicy.toml).
 # acl    listed_twice  rbl >=2 bl.example.org=127.0.0.2-11 dnsbl.example.net=127.0.0.2-11
 # acl    spf_forbids   spf fail
-# action listed        554 5.7.1 {{client_address}} is on DNS lists: {{match.listed_twice}}
+# action listed        554 5.7.1 {{client_address}} is on two DNS lists ({{match.listed_twice}})
 # action spf_no        550 5.7.23 SPF of {{sender_domain}} does not allow {{client_address}}
 # access front !from_inside listed_twice listed
 # access front !from_inside spf_forbids spf_no
 
-# Behind it: limits, greylisting of the doubtful, and what is held without being spam. Examples, to be uncommented:
-# acl    busy          rate {{client_address}} count=recipients 200/1h
-# action slower        450 4.7.1 Too many recipients from {{client_address}}, please try again later
-# access late !from_inside busy slower
+# Behind it: greylisting of the doubtful, limits, and what is held without being spam. Examples, to be uncommented:
 # acl    no_name       client_name unknown
 # acl    listed_once   rbl bl.example.org=127.0.0.2-11 dnsbl.example.net=127.0.0.2-11
 # acl    spf_doubts    spf softfail permerror
 # acl    doubtful      any no_name listed_once spf_doubts
 # acl    new_here      greylisting
-# action later         450 4.2.0 Greylisted, please try again later
+# action later         450 4.2.0 Greylisted - please try again later
 # access late !from_inside doubtful new_here later
+# acl    busy          rate {{client_address}} count=recipients 200/1h
+# action slower        450 4.7.1 Too many recipients from {{client_address}} - please try again later
+# access late !from_inside busy slower
 # acl    strange       helo_name .dynamic.example.org
 # action hold_it       FILTER quarantine:unix:private/store
 # access late strange hold_it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkpolicy.errors import Diagnostic
 from forkpolicy.policy.matchers.guards import Exact
-from forkpolicy.protocol.attributes import STATES, states_of
+from forkpolicy.protocol.attributes import HELD, STATES, states_of
 from forkpolicy.protocol.reply import WHOLE_MESSAGE
 from forkpolicy.tables.keys import NULL_SENDER
 
@@ -40,6 +40,18 @@ def fits_context(rule: Rule, context: str) -> bool:
     asked = [(acl, negated) for acl, negated in rule.terms if acl.attributes == ("policy_context",)]
     values = {"policy_context": context}
     return all(asks_others(acl) or (acl.find(values) is not None) is not negated for acl, negated in asked)
+
+
+def is_of_held_mail(rule: Rule) -> bool:
+    """Whether only a gateway's store asks for it, about one recipient at a time: never Postfix."""
+    return any(not negated and _names_held_mail(acl) for acl, negated in rule.terms)
+
+
+def _names_held_mail(acl: Acl) -> bool:
+    guards = [matcher.guard() for matcher in acl.matchers]
+    exact = [each for each in guards if isinstance(each, Exact) and each.attribute == "policy_context"]
+    names = [key for each in exact for key in each.keys]
+    return bool(names) and len(exact) == len(guards) and all(name.startswith(HELD) for name in names)
 
 
 def asks_others(acl: Acl) -> bool:
@@ -152,6 +164,8 @@ def useless_actions(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """Actions at a state where Postfix ignores them, or that reach further than the rule that has them."""
     for rule in model.rules:
         verb = rule.action.verb
+        if is_of_held_mail(rule):
+            continue
         if verb == "PREPEND" and states_of_rule(rule) == {"END-OF-MESSAGE"}:
             yield about(rule, "PREPEND does nothing at END-OF-MESSAGE, the only state at which this rule fires")
         elif verb in WHOLE_MESSAGE and states_of_rule(rule) <= {"VRFY", "ETRN"} and states_of_rule(rule):
@@ -164,7 +178,7 @@ def useless_actions(model: Model, _: Implication) -> Iterator[Diagnostic]:
 def permits(model: Model, _: Implication) -> Iterator[Diagnostic]:
     """The first rule that ends Postfix's own checks; once, since who knows does not want to read it again."""
     for rule in model.rules:
-        if may_permit(rule.action):
+        if may_permit(rule.action) and not is_of_held_mail(rule):
             word = next(iter(PERMITTING & rule.action.passes_on), rule.action.reply.text.split()[0])
             message = f"{word} also skips the restrictions that follow in Postfix's list"
             yield about(rule, message, "DUNNO ends the policy, and Postfix goes on with them")
