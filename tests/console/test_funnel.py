@@ -20,6 +20,7 @@ from forkpolicy.history.mail_log.files import LogFiles
 from forkpolicy.history.store import Store
 from forkpolicy.settings import load_settings
 from tests.console.asking import Browser, SignedIn
+from tests.console.held import TEXT, HeldStore
 from tests.history_logs import NOON_S, begin, decision, new_id
 from tests.statuses import status, worker
 
@@ -139,6 +140,21 @@ def test_each_stage_says_what_it_stopped_and_cost(site):
     table = site.browser().get("/funnel?format=csv").text.splitlines()
     assert table[0] == "stage,unit,refused,deferred,held,passed,cost,each_s,asked,all_s"
     assert table[2].startswith("front,recipients,5,0,0,,")
+
+
+def test_what_waits_in_the_store_is_said(site, tmp_path):
+    """By a real store, where the console has one; one that does not answer is a notice."""
+    (tmp_path / "held").mkdir()
+    with HeldStore(tmp_path / "held") as held:
+        held.hold(TEXT, "anna@example.com", "bob@example.com")
+        settings = tmp_path / "forkpolicy.toml"
+        settings.write_text(f'{settings.read_text()}gateway = "{held.store.settings}"\n')
+        found = site.browser().json("/funnel")["store"]
+        assert (found["held"], found["releasing"]) == ({"spam": 2}, 0)
+        assert "In the store now: 2 by spam; 0 MiB stored, " in site.browser().get("/funnel").text
+    page = site.browser().get("/funnel")
+    assert "the store: " in page.text
+    assert "In the store now" not in page.text
 
 
 def test_what_is_not_known_is_not_zero(site):

@@ -8,6 +8,7 @@ from forkpolicy.console.errors import UserMistake
 from forkpolicy.console.funnel.rule_stages import DAY, HOUR, MONTH, stopping, sums
 from forkpolicy.console.funnel.stages import RESULTS, Known, stages
 from forkpolicy.console.page import Notice, Page, Rows
+from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
 from forkpolicy.history.lines import time_text
 from forkpolicy.history.mail_log.stages import DELIVERY, PASSED
 from forkpolicy.history.rollup_sums import SLOT_S, SLOTS_A_DAY, day_of_slot, first_slot, slot_of
@@ -15,6 +16,7 @@ from forkpolicy.history.rollup_sums import SLOT_S, SLOTS_A_DAY, day_of_slot, fir
 if TYPE_CHECKING:
     from forkpolicy.console.funnel.rule_stages import Stopping
     from forkpolicy.console.funnel.stages import Stage
+    from forkpolicy.console.held.room import Gateway
     from forkpolicy.console.visit import Visit
     from forkpolicy.history.mail_log.stage_counts import Counted
     from forkpolicy.status import Status
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 SPANS: Final = {HOUR: "the last hour", DAY: "the last 24 hours", MONTH: "the last 30 days"}
 _MOST_RULES: Final = 20
 _DAYS: Final = 30
+_STORE_TIMEOUT_S: Final = 2.0
 _COLUMNS: Final = ("stage", "unit", *RESULTS, "cost", "each_s", "asked", "all_s")
 
 
@@ -33,12 +36,14 @@ def show(visit: Visit) -> Page:
     rules = _rules(visit, span)
     log = _log(visit, span)
     server = visit.known("the server", visit.parts.status)
+    store = visit.known("the store", lambda: _store(visit.parts.gateway)) if visit.parts.gateway.is_on else None
     rows = stages(Known(None if rules is None else sums(rules), log, _cpu_s(server) if server else None))
     data: dict[str, object] = {
         "span": span,
         "spans": SPANS,
         "stages": [_view(each) for each in rows],
         "rules": None if rules is None else [_rule_view(each) for each in rules[:_MOST_RULES]],
+        "store": store,
         "log_since_s": log.since_s if log and not log.is_empty else None,
         "log_until_s": log.until_s if log and not log.is_empty else None,
     }
@@ -84,6 +89,13 @@ def _log(visit: Visit, span: str) -> Counted | None:
     elif counted.begins_s is not None and counted.begins_s > (begin + 1) * SLOT_S:
         visit.notices.append(Notice(f"the mail log has nothing before {_time(counted.begins_s)}"))
     return counted
+
+
+def _store(gateway: Gateway) -> dict[str, object]:
+    """What waits in the store now, whatever the span."""
+    reply = gateway.ask(StoreStatus(), StatusReply, _STORE_TIMEOUT_S)
+    names = ("held", "releasing", "oldest_releasing_s", "stored_bytes", "free_bytes")
+    return {name: getattr(reply, name) for name in names}
 
 
 def _time(at_s: float) -> str:
