@@ -15,6 +15,7 @@ COMMANDS = {
         "a day of a site of 500 mailboxes through a whole gateway, every copy's fate checked",
     ),
     "cost": ("loadtest.commands.cost", "what a mail costs a gateway that is refused in front, and one that is scanned"),
+    "held": ("loadtest.commands.held", "pages of 200,000 held mails, and the memory of store and console over time"),
     "site": (
         "loadtest.commands.site",
         "a whole gateway on loopback: Postfix, rspamd, policy server, store, backend",

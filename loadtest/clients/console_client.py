@@ -51,8 +51,12 @@ class ConsoleClient:
         self._connection.close()
 
     def get(self, path: str) -> Answer:
-        """A page."""
-        return self._ask("GET", path)
+        """A page. A kept connection that was closed meanwhile is made again, as browsers do."""
+        try:
+            return self._ask("GET", path)
+        except ConnectionError:
+            self._connection.close()
+            return self._ask("GET", path)
 
     def listen(self, path: str) -> socket.socket:
         """The connection of a stream, which is the caller's to read and to close."""

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         accepted = _send_all(site, mails, arguments, disk)
         spent_us = {name: us - spent_us[name] for name, us in _cpu(site).items()}
         found = _settle(site, accepted)
+        print(f"deliveries to the store that were put off: {_put_off(site)}; store killed {_killed(site)} times")
     return _report(accepted, found, spent_us, len(mails))
 
 
@@ -163,6 +164,17 @@ def _settle(site: GatewaySite, accepted: Sequence[Mail]) -> tuple[Counter[str], 
         if all(delivered[mail.name] or held[mail.name] for mail in accepted) or time.monotonic() > deadline:
             return delivered, held
         threading.Event().wait(_LOOK_S)
+
+
+def _put_off(site: GatewaySite) -> int:
+    """How often Postfix had to keep a mail for the store."""
+    lines = site.postfix.log_text().splitlines()
+    return sum("/quarantine/lmtp[" in line and "status=deferred" in line for line in lines)
+
+
+def _killed(site: GatewaySite) -> int:
+    """As the store knows it."""
+    return int(json.loads(site.store.ask("ledger", "--json").stdout)["unclean_ends"])
 
 
 def _delivered(site: GatewaySite) -> Iterator[str]:

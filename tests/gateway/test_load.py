@@ -1,4 +1,4 @@
-"""`python -m loadtest gateway` finds nothing wrong in a gateway that is right, and what is wrong in another one."""
+"""The load tests of a gateway: nothing is wrong in one that is right, another is found out; pages are measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from loadtest.commands import gateway
+from loadtest.commands import gateway, held
 from loadtest.servers import rspamd
 from loadtest.servers.postfix import missing
 
@@ -33,3 +33,20 @@ def test_a_wrong_gateway_is_found_out(capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)
     assert (status, found["lost"], found["doubled"]) == (1, 0, 0), found
     assert {kind for kind, each in found["kinds"].items() if each["wrong"]} == {"strange"}
+
+
+def test_pages_of_held_mail_are_measured(capsys):
+    """Each page by the store's socket and by the console; memory while mail arrives and people act."""
+    held.main(["--rows", "1000", "--mailboxes", "20", "--rounds", "2", "--soak", "0.05", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    pages = {each["page"]: each for each in found["pages"]}
+    assert {"store: a user's", "store: a domain's", "console: a user's", "console: a domain's"} <= set(pages)
+    assert all(each["least_ms"] > 0 for each in pages.values())
+    (minute,) = found["soak"]
+    assert min(minute["store_private_kib"], minute["console_private_kib"], minute["arrived"], minute["pages"]) > 0
+
+
+@pytest.mark.parametrize(("least_ms", "wanted_ms", "is_slow"), [(29.0, 30, False), (31.0, 30, True), (900.0, 0, False)])
+def test_a_page_is_slow_by_the_least_of_its_times(least_ms, wanted_ms, is_slow):
+    """Where something is wanted of it: other work on the machine makes the median longer."""
+    assert held._is_slow({"least_ms": least_ms, "wanted_ms": wanted_ms}) is is_slow
