@@ -6,15 +6,15 @@ address but this one, and an origin that has nothing (`sandbox`). A download is 
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from forkpolicy.console.access.scope import held_scope
-from forkpolicy.console.errors import NotAllowed, NotFound, UserMistake
+from forkpolicy.console.errors import NotAllowed, NotFound, TooMany, UserMistake
 from forkpolicy.console.held.allowed import allowed
-from forkpolicy.console.held.letter import MOST_BYTES, Letter, part_of, read_letter
+from forkpolicy.console.held.letter import MOST_BYTES, Letter
 from forkpolicy.console.held.preview import POLICY, document
+from forkpolicy.console.held.taking_apart import Outline, TooHardError
 from forkpolicy.console.page import Raw, Redirect
 from forkpolicy.gateway.store_messages import HeldMail, ShowHeld
 
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from forkpolicy.gateway.store_messages import HeldRow
 
 _LEAST_REASON: Final = 4
-# The bytes of a large mail stand in memory some times over: one at a time.
-_ONE_AT_A_TIME: Final = threading.Lock()
+_NOT_APART: Final = "It cannot be taken apart here: download the whole mail."
 _DOWNLOAD: Final = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 
 
-def readable(visit: Visit, row: HeldRow, domains: Mapping[str, Domain]) -> tuple[Letter | None, bool]:
+def readable(visit: Visit, row: HeldRow, domains: Mapping[str, Domain]) -> tuple[Outline | None, bool]:
     """The text for the page of a mail, None where this account may not have it or its file has gone; and whether it
     may have it for a reason.
     """
@@ -41,7 +40,7 @@ def readable(visit: Visit, row: HeldRow, domains: Mapping[str, Domain]) -> tuple
     if may.needs_reason and not visit.parts.gateway.grants.has(visit.session, row.id):
         return None, True
     try:
-        return _letter(visit, row), False
+        return _outline(visit, row), False
     except NotFound:
         return None, False
 
@@ -62,9 +61,8 @@ def give_reason(visit: Visit) -> Redirect:
 
 def body(visit: Visit) -> Raw:
     """The document of the frame."""
-    letter = _letter(visit, _readable_row(visit))
-    text = document(letter, visit.say, as_text=visit.text("as", most=10) == "text")
-    return Raw(text.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+    content = _document(visit, _readable_row(visit))
+    return Raw(content, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
 
 
 def raw(visit: Visit) -> Raw:
@@ -76,9 +74,12 @@ def raw(visit: Visit) -> Raw:
 def part(visit: Visit) -> Raw:
     """One attachment. Raises NotFound."""
     row, number = _readable_row(visit), visit.path_number("n")
-    _refuse_large(row)
-    with _ONE_AT_A_TIME:
-        found = part_of(visit.parts.gateway.read_mail(held_scope(visit.account), row.id), number or 0)
+    if row.size_bytes > MOST_BYTES:
+        raise NotFound(_NOT_APART)
+    try:
+        found = visit.parts.gateway.taking_apart.part(_bytes(visit, row), number or 0)
+    except TooHardError:
+        raise NotFound(_NOT_APART) from None
     if found is None:
         raise NotFound("This mail has no such attachment.")
     return _download(found.content, found.name)
@@ -102,16 +103,39 @@ def _readable_row(visit: Visit) -> HeldRow:
     return row
 
 
-def _letter(visit: Visit, row: HeldRow) -> Letter:
+def _outline(visit: Visit, row: HeldRow) -> Outline:
     if row.size_bytes > MOST_BYTES:
-        return Letter(why_not=visit.say("It is too large to be shown here: download it."))
-    with _ONE_AT_A_TIME:
-        return read_letter(visit.parts.gateway.read_mail(held_scope(visit.account), row.id))
+        return Outline(why_not=_too_large(visit))
+    try:
+        return visit.parts.gateway.taking_apart.outline(_bytes(visit, row))
+    except TooHardError:
+        return Outline(why_not=_too_hard(visit))
+    except TooMany:
+        # The mail can be released or deleted all the same.
+        return Outline(why_not=visit.say("Much held mail is read at this moment: try again in some seconds."))
 
 
-def _refuse_large(row: HeldRow) -> None:
-    if row.size_bytes > MOST_BYTES:
-        raise NotFound("It is too large to be taken apart here: download the whole mail.")
+def _document(visit: Visit, row: HeldRow) -> bytes:
+    why_not = _too_large(visit)
+    if row.size_bytes <= MOST_BYTES:
+        as_text = visit.text("as", most=10) == "text"
+        try:
+            return visit.parts.gateway.taking_apart.document(_bytes(visit, row), visit.language, as_text=as_text)
+        except TooHardError:
+            why_not = _too_hard(visit)
+    return document(Letter(why_not=why_not), visit.say).encode()
+
+
+def _bytes(visit: Visit, row: HeldRow) -> bytes:
+    return visit.parts.gateway.read_mail(held_scope(visit.account), row.id)
+
+
+def _too_large(visit: Visit) -> str:
+    return visit.say("It is too large to be shown here: download it.")
+
+
+def _too_hard(visit: Visit) -> str:
+    return visit.say("It cannot be shown here: download it.")
 
 
 def _download(content: bytes, name: str) -> Raw:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.console.errors import NotFound
 from forkpolicy.console.held.grants import Grants
+from forkpolicy.console.held.taking_apart import TakingApart
 from forkpolicy.errors import ConfigError, Diagnostic, ForkpolicyError
 from forkpolicy.gateway.client import TIMEOUT_S, RefusedError, ask, read_mail
 from forkpolicy.gateway.domains import parse_domains
@@ -36,6 +37,7 @@ class Gateway:
     def __init__(self, path: str) -> None:
         self._path, self._lock = path, Lock()
         self.grants = Grants()
+        self.taking_apart = TakingApart()
         self._kept: dict[str, tuple[tuple[int, int, int], object]] = {}
 
     @property
