@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +136,22 @@ def test_no_room_is_452(tmp_path):
     """With less room than min_free a mail is refused for now, before its bytes are sent."""
     with Store(tmp_path, room="900000G") as store, LmtpClient(store.sockets / "store") as client:
         assert client.send("news@example.org", ["bob@example.com"], MAIL) == ["452 4.3.1 Insufficient system storage"]
+
+
+def test_a_mail_of_empty_lines_keeps_nobody_waiting(store):
+    """A megabyte of them takes as long as any other: the store has one thread for all sessions."""
+    before_s = cpu_s(store.process.pid)
+    mail = b"Subject: Hello\r\n\r\n" + b"\r\n" * 500_000
+    with LmtpClient(store.sockets / "store-spam") as client:
+        assert client.send("ann@example.org", ["anna@example.com"], mail)[0].startswith("250")
+    # It was 1.6 s, a line at a time.
+    assert cpu_s(store.process.pid) - before_s < 0.5
+
+
+def cpu_s(pid):
+    """What a process has had so far (proc_pid_stat(5): utime, stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_second_store_does_not_start(store):

@@ -31,12 +31,36 @@ logger = logging.getLogger(__name__)
 
 # XFORWARD and MAIL have long values: addresses of thousands of characters arrive (line_length_limit is 2048).
 _COMMAND_BYTES: Final = 16 << 10
-# A piece of a line of DATA; a longer line comes in several.
+# A piece of DATA: not a line, or 64 MiB of empty ones would keep everybody waiting for minutes.
 _PIECE_BYTES: Final = 64 << 10
+# The line with a dot alone, and the end of the line in front of it.
+_END: Final = b"\r\n.\r\n"
 _IDLE_S: Final = 300.0
 _TOO_LARGE: Final = "552 5.3.4 Message size exceeds fixed limit"
 _NO_MAIL: Final = "503 5.5.1 Need MAIL command"
 MOST_RECIPIENTS: Final = 1000
+
+
+class Stuffed:
+    """The bytes of DATA (RFC 5321 4.5.2) as they come, in pieces that end anywhere. `ended`: that was the last one."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        # In front of the first line, too.
+        self._kept, self._unsent = b"\r\n", 2
+
+    def plain(self, piece: bytes) -> bytes:
+        """The bytes of the mail in it: without dots that were put in front of others, and without the end."""
+        raw = self._kept + piece
+        self._kept = b""
+        if raw.endswith(_END):
+            self.ended, raw = True, raw[:-3]
+        else:
+            # A dot may come.
+            self._kept = next((each for each in (b"\r\n", b"\r") if raw.endswith(each)), b"")
+            raw = raw.removesuffix(self._kept)
+        unsent, self._unsent = self._unsent, 0
+        return raw.replace(b"\r\n.", b"\r\n")[unsent:]
 
 
 class Lmtp(LMTP):
@@ -142,20 +166,29 @@ class Lmtp(LMTP):
 
     async def _read_data(self, incoming: IncomingFile) -> str:
         """Read up to the line with a dot alone, whatever happens; a status where the mail cannot be taken."""
-        refused, at_start, ended = "", True, False
-        while not ended:
+        refused, stuffed, piece = "", Stuffed(), await self._begin()
+        while True:
+            data = stuffed.plain(piece)
+            if not refused:
+                refused = self._write(incoming, data)
+            if stuffed.ended:
+                return refused
             piece = await self._piece()
-            ended = at_start and piece == b".\r\n"
-            if not refused and not ended:
-                refused = self._write(incoming, piece[1:] if at_start and piece.startswith(b".") else piece)
-            at_start = piece.endswith(b"\r\n")
             self._reset_timeout()
-        return refused
+
+    async def _begin(self) -> bytes:
+        """The beginning, so far that nothing of an end that may follow is in it; or all of it. Postfix puts headers in
+        front, so that is one byte.
+        """
+        begun = b""
+        while begun[-1:] in (b"", b"\r", b"\n", b".") and not (b"\r\n" + begun[-5:]).endswith(_END):
+            begun += await self._reader.readexactly(1)
+        return begun
 
     async def _piece(self) -> bytes:
-        """A line, or a part of a longer one that has no end of line in it."""
+        """Up to the end, or a part that has none."""
         try:
-            return bytes(await self._reader.readuntil(b"\r\n"))
+            return bytes(await self._reader.readuntil(_END))
         except asyncio.LimitOverrunError as error:
             return bytes(await self._reader.readexactly(error.consumed))
 
