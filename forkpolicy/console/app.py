@@ -7,9 +7,11 @@ with a sentence; only a bug of ours is logged with its traceback.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from shlex import quote as shell_quote
@@ -29,7 +31,7 @@ from forkpolicy.console.errors import NotAllowed, NotFound, PageError
 from forkpolicy.console.headers import SecurityHeaders
 from forkpolicy.console.language import language_of
 from forkpolicy.console.now.pages import alarm_notices
-from forkpolicy.console.page import Page, Raw, Redirect, Stream, csv_of, json_of
+from forkpolicy.console.page import Download, Page, Raw, Redirect, Stream, csv_of, json_of
 from forkpolicy.console.rendering import Renderer
 from forkpolicy.console.routes import ROUTES
 from forkpolicy.console.static_files import StaticFiles
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from forkpolicy.console.access.gate import Gate
     from forkpolicy.console.parts import Parts
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 4 << 20  # a rule file of 1 MiB, whose bytes a form may write as three characters each
 MAX_STRANGERS_BYTES: Final = 16 << 10
 MAX_FIELDS: Final = 1000
+DOWNLOAD_S: Final = 900.0
 _IN_ADDRESS: Final = "/%#?=@[]!$&'()*+,;:"  # what stands for itself; other characters are escaped
 _KEPT: Final = "public, max-age=31536000, immutable"
 _log: Final = logging.getLogger("forkpolicy.console")
@@ -183,7 +187,7 @@ class _Pages:
         address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(address_to_sign_in(address), 303)
 
-    def _send(self, visit: Visit, result: Page | Raw | Redirect | Stream, request: Request) -> Response:
+    def _send(self, visit: Visit, result: Page | Raw | Download | Redirect | Stream, request: Request) -> Response:
         if isinstance(result, Redirect):
             response = Response(status_code=303, headers={"Location": quote(result.to, safe=_IN_ADDRESS)})
             for cookie in result.cookies:
@@ -191,6 +195,9 @@ class _Pages:
             return response
         if isinstance(result, Raw):
             return Response(result.body, headers=dict(result.headers), media_type=result.kind)
+        if isinstance(result, Download):
+            headers = {**result.headers, "Content-Length": str(result.size_bytes)}
+            return _SendingInTime(result.pieces, headers=headers, media_type=result.kind)
         if isinstance(result, Stream):
             return StreamingResponse(result.events, media_type="text/event-stream")
         result = replace(result, command=self._command(result.command))
@@ -238,6 +245,16 @@ class _Pages:
         if command.startswith(("forkpolicy held ", "forkpolicy gateway ")):
             path, usual = self._parts.settings.console.gateway, GATEWAY_PATH
         return f"{command} -c {shell_quote(path)}" if command and path not in ("", usual) else command
+
+
+class _SendingInTime(StreamingResponse):
+    """A download, which a browser that reads too slowly does not get to its end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DOWNLOAD_S):
+                await super().__call__(scope, receive, send)
 
 
 def _error_page(error: PageError) -> Page:

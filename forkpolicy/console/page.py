@@ -76,6 +76,18 @@ class Raw:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """Bytes that are no page, too large to stand in memory until a slow browser has them. `pieces` are asked for in a
+    thread, and dropped when the browser has gone.
+    """
+
+    pieces: Iterable[bytes]
+    size_bytes: int
+    kind: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """Server-sent events, for as long as the browser listens."""
 

@@ -33,10 +33,10 @@ from forkpolicy.console.why import pages as why
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkpolicy.console.page import Page, Raw, Redirect, Stream
+    from forkpolicy.console.page import Download, Page, Raw, Redirect, Stream
     from forkpolicy.console.visit import Visit
 
-    Endpoint = Callable[[Visit], Page | Raw | Redirect | Stream]
+    Endpoint = Callable[[Visit], Page | Raw | Download | Redirect | Stream]
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,36 @@ def ask(path: str, command: Command, timeout_s: float = TIMEOUT_S) -> Reply:
         return reply
 
 
+class OpenMail:
+    """A mail that is read piece by piece, by one thread at a time. Close it."""
+
+    def __init__(self, answers: _Answers, size_bytes: int, timeout_s: float, asked: contextlib.ExitStack) -> None:
+        self.size_bytes = size_bytes
+        self._answers, self._timeout_s, self._asked = answers, timeout_s, asked
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, each piece within the time."""
+        left = self.size_bytes
+        while left:
+            piece = self._answers.some(left, time.monotonic() + self._timeout_s)
+            left -= len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Hang up."""
+        self._asked.close()
+
+
+def open_mail(path: str, scope: Scope, held: int, timeout_s: float = TIMEOUT_S) -> OpenMail:
+    """A mail as it arrived, to be read piece by piece. Raises RefusedError, too; its pieces raise OSError."""
+    with contextlib.ExitStack() as stack:
+        answers, reply = stack.enter_context(_asked(path, ReadMail(scope, held), timeout_s))
+        if isinstance(reply, Refused):
+            raise RefusedError(reply)
+        assert isinstance(reply, MailSize)
+        return OpenMail(answers, reply.size_bytes, timeout_s, stack.pop_all())
+
+
 def read_mail(path: str, scope: Scope, held: int, timeout_s: float = TIMEOUT_S) -> bytes:
     """The bytes of a mail as they arrived. Raises RefusedError, too."""
     with _asked(path, ReadMail(scope, held), timeout_s) as (rest, reply):
@@ -108,7 +138,7 @@ def read_mail(path: str, scope: Scope, held: int, timeout_s: float = TIMEOUT_S) 
 
 
 class _Answers:
-    """What comes from the socket. All of it has one time limit."""
+    """What comes from the socket. All of it has one time limit, but for `some`."""
 
     def __init__(self, sock: socket.socket, path: str, until_s: float) -> None:
         self._sock, self._path, self._until_s, self._rest = sock, path, until_s, bytearray()
@@ -128,6 +158,15 @@ class _Answers:
         while len(self._rest) < count:
             self._more()
         return bytes(self._rest[:count])
+
+    def some(self, most: int, until_s: float) -> bytes:
+        """What comes next, at most so many bytes, and at least one; within a time of its own."""
+        self._until_s = until_s
+        if not self._rest:
+            self._more()
+        piece = bytes(self._rest[:most])
+        del self._rest[:most]
+        return piece
 
     def _more(self) -> None:
         self._sock.settimeout(_left_s(self._until_s))

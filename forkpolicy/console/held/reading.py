@@ -6,16 +6,18 @@ address but this one, and an origin that has nothing (`sandbox`). A download is 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from forkpolicy.console.access.scope import held_scope
 from forkpolicy.console.errors import NotAllowed, NotFound, TooMany, UserMistake
 from forkpolicy.console.held.allowed import allowed
+from forkpolicy.console.held.downloads import Pieces, pieces_of
 from forkpolicy.console.held.letter import MOST_BYTES, Letter
 from forkpolicy.console.held.preview import POLICY, document
 from forkpolicy.console.held.taking_apart import Outline, TooHardError
-from forkpolicy.console.page import Raw, Redirect
+from forkpolicy.console.page import Download, Raw, Redirect
 from forkpolicy.gateway.store_messages import HeldMail, ShowHeld
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _LEAST_REASON: Final = 4
 _NOT_APART: Final = "It cannot be taken apart here: download the whole mail."
+# What a browser that does not read keeps in memory without being counted.
+_SMALL_BYTES: Final = 256 << 10
+_ANYTHING: Final = "application/octet-stream"
 _DOWNLOAD: Final = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 
 
@@ -59,19 +64,24 @@ def give_reason(visit: Visit) -> Redirect:
     return Redirect(f"/held/{row.id}")
 
 
-def body(visit: Visit) -> Raw:
+def body(visit: Visit) -> Raw | Download:
     """The document of the frame."""
     content = _document(visit, _readable_row(visit))
-    return Raw(content, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+    return _sent(visit, content, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
 
 
-def raw(visit: Visit) -> Raw:
+def raw(visit: Visit) -> Download:
     """The mail as it arrived."""
     row = _readable_row(visit)
-    return _download(visit.parts.gateway.read_mail(held_scope(visit.account), row.id), f"mail-{row.id}.eml")
+    with ExitStack() as stack:
+        stack.callback(visit.parts.gateway.downloads.begin(visit.account.name))
+        mail = visit.parts.gateway.open_mail(held_scope(visit.account), row.id)
+        stack.callback(mail.close)
+        pieces = Pieces(mail.pieces(), stack.pop_all().close)
+    return Download(pieces, mail.size_bytes, _ANYTHING, _as_file(f"mail-{row.id}.eml"))
 
 
-def part(visit: Visit) -> Raw:
+def part(visit: Visit) -> Raw | Download:
     """One attachment. Raises NotFound."""
     row, number = _readable_row(visit), visit.path_number("n")
     if row.size_bytes > MOST_BYTES:
@@ -82,7 +92,7 @@ def part(visit: Visit) -> Raw:
         raise NotFound(_NOT_APART) from None
     if found is None:
         raise NotFound("This mail has no such attachment.")
-    return _download(found.content, found.name)
+    return _sent(visit, found.content, _ANYTHING, _as_file(found.name))
 
 
 def _row(visit: Visit) -> HeldRow:
@@ -138,8 +148,15 @@ def _too_hard(visit: Visit) -> str:
     return visit.say("It cannot be shown here: download it.")
 
 
-def _download(content: bytes, name: str) -> Raw:
-    """A file with a type that no browser opens, whatever the mail says that it is."""
+def _sent(visit: Visit, content: bytes, kind: str, headers: Mapping[str, str]) -> Raw | Download:
+    if len(content) <= _SMALL_BYTES:
+        return Raw(content, kind, headers)
+    pieces = Pieces(pieces_of(content), visit.parts.gateway.downloads.begin(visit.account.name))
+    return Download(pieces, len(content), kind, headers)
+
+
+def _as_file(name: str) -> Mapping[str, str]:
+    """With `_ANYTHING`: a file that no browser opens, whatever the mail says that it is."""
     ascii_name = "".join(each if each.isascii() and (each.isalnum() or each in "-_.") else "_" for each in name)
     disposition = f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
-    return Raw(content, "application/octet-stream", {**_DOWNLOAD, "Content-Disposition": disposition})
+    return {**_DOWNLOAD, "Content-Disposition": disposition}

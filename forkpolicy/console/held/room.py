@@ -6,22 +6,25 @@ ForkpolicyError.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from forkpolicy.console.errors import NotFound
+from forkpolicy.console.held.downloads import Downloads
 from forkpolicy.console.held.grants import Grants
 from forkpolicy.console.held.taking_apart import TakingApart
 from forkpolicy.errors import ConfigError, Diagnostic, ForkpolicyError
-from forkpolicy.gateway.client import TIMEOUT_S, RefusedError, ask, read_mail
+from forkpolicy.gateway.client import TIMEOUT_S, RefusedError, ask, open_mail, read_mail
 from forkpolicy.gateway.domains import parse_domains
 from forkpolicy.gateway.settings import load_gateway_settings
 from forkpolicy.gateway.store_messages import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from forkpolicy.gateway.client import OpenMail
     from forkpolicy.gateway.domains import Domain
     from forkpolicy.gateway.settings import GatewaySettings
     from forkpolicy.gateway.store_messages import Command, Scope
@@ -38,6 +41,7 @@ class Gateway:
         self._path, self._lock = path, Lock()
         self.grants = Grants()
         self.taking_apart = TakingApart()
+        self.downloads = Downloads()
         self._kept: dict[str, tuple[tuple[int, int, int], object]] = {}
 
     @property
@@ -68,12 +72,13 @@ class Gateway:
 
     def read_mail(self, scope: Scope, held: int) -> bytes:
         """The bytes of a mail as they arrived."""
-        try:
+        with _not_found():
             return read_mail(self.settings.store.api, scope, held)
-        except RefusedError as error:
-            if error.kind == "no_such_mail":
-                raise NotFound(_NO_SUCH) from error
-            raise
+
+    def open_mail(self, scope: Scope, held: int) -> OpenMail:
+        """The same, piece by piece. Close it."""
+        with _not_found():
+            return open_mail(self.settings.store.api, scope, held)
 
     def _read(self, path: str, read: Callable[[str], T]) -> T:
         try:
@@ -88,6 +93,17 @@ class Gateway:
                 self._kept[path] = kept = (version, read(path))
             value: T = kept[1]  # type: ignore[assignment] # each path is read by one function
             return value
+
+
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Raises NotFound for a mail that the store does not show."""
+    try:
+        yield
+    except RefusedError as error:
+        if error.kind == "no_such_mail":
+            raise NotFound(_NO_SUCH) from error
+        raise
 
 
 def _domains(path: str) -> Mapping[str, Domain]:
