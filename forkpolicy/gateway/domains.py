@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import ConfigError, Diagnostic, nearest
+from forkpolicy.tables.keys import fold_address
 from forkpolicy.tables.names import parse_host_pattern
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Domain:
 
 
 def _admins(text: str) -> tuple[str, ...]:
-    found = tuple(each.lower() for each in text.split(","))
+    found = tuple(fold_address(each) for each in text.split(","))
     if not all(_ADDRESS.fullmatch(each) for each in found):
         raise ValueError("expected addresses with commas between them, as in admins=ann@example.com")
     return found

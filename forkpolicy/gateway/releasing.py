@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.tables.keys import fold_domain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,5 +18,5 @@ def recipient_may_release(cause: str, recipient: str, domains: Mapping[str, Doma
     """Whether the recipient may do it, by page or by a link of a digest: never a virus; else as the domains file says
     (`release=`).
     """
-    domain = domains.get(recipient.rpartition("@")[2].lower())
+    domain = domains.get(fold_domain(recipient.rpartition("@")[2]))
     return cause != VIRUS and (domain is None or domain.release == "users")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DOMAINS = """\
 example.com relay:[192.0.2.5]:25
 example.net relay:[192.0.2.6]:25 release=admins
+bücher.example relay:[192.0.2.7]:25 release=admins
 """
 TEXT = b"Subject: Hello\r\nFrom: Ann <ann@example.org>\r\nTo: anna@example.com\r\n\r\nGood morning.\r\n"
 

@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from forkpolicy.console.access.rights import Role
+from forkpolicy.gateway.store_messages import Changed, HideSender, Scope
 from tests.console.held import TEXT, HeldConsole
 
 BOB = frozenset({"bob@example.com"})
@@ -34,6 +35,38 @@ def test_everybody_sees_their_own(console):
     for role in (Role.ADMIN, Role.OPERATOR):
         assert {anna, bob, carl} <= set(rows(console.browser(role)))
     assert rows(console.browser(addresses=frozenset())) == {}
+
+
+@pytest.mark.parametrize("recipient", ["Anna@Bücher.example", "anna@xn--bcher-kva.example", "ANNA@BÜCHER.EXAMPLE."])
+def test_names_are_compared_as_everywhere(console, recipient):
+    """International names, large letters and a dot at the end: it is one person, whose domain says who releases."""
+    (held,) = console.hold(TEXT, recipient)
+    anna = console.browser(addresses=frozenset({"anna@xn--bcher-kva.example"}))
+    domain = console.browser(Role.DOMAIN, domains=frozenset({"xn--bcher-kva.example"}))
+    assert held in rows(anna)
+    assert held in rows(domain)
+    assert "Good morning." in anna.get(f"/held/{held}/body").text
+    anna.post("/held/act", {"do": "release", f"mail-{held}": "1"})
+    assert console.states()[held] == "held"
+    domain.post("/held/act", {"do": "delete", f"mail-{held}": "1"})
+    assert console.states()[held] == "deleted"
+
+
+@pytest.mark.parametrize(
+    ("sender", "pattern"),
+    [
+        ("Ä.Ö@example.org", "ä.ö@example.org"),
+        ("ann@Bücher.example", "xn--bcher-kva.example"),
+        ('"a@b"@example.org', "example.org"),
+    ],
+)
+def test_a_block_finds_every_spelling_of_a_sender(console, sender, pattern):
+    """Large letters beyond ASCII, international names, an @ in quotes: what is held of a blocked sender goes."""
+    (held,) = console.hold(TEXT, sender=sender)
+    scope = Scope(addresses=("anna@example.com",))
+    hide = HideSender(scope, "anna@example.com", pattern, "anna")
+    console.parts.gateway.ask(hide, Changed)
+    assert console.states()[held] == "deleted"
 
 
 @pytest.mark.parametrize("role", [Role.USER, Role.DOMAIN])

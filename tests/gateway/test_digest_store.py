@@ -228,8 +228,16 @@ def test_a_store_of_the_first_release_is_upgraded(tmp_path):
             (time.time(),),
         )
         connection.commit()
+        # Keys were in lower case, and are folded now.
+        connection.execute(
+            "INSERT INTO held VALUES (2, 1, 'A@Bücher.example', 'a@bücher.example', 'bücher.example', 1, 'held', '', 1,"
+            " '', '', '', '', '', '', 0)"
+        )
+        connection.commit()
     with Store(tmp_path) as store:
         assert [mail.subject for mail in due(store)[0].mails] == ["old"]
+        keys = store.rows("SELECT recipient_key, domain FROM held ORDER BY id")
+        assert keys == [("a@example.com", "example.com"), ("a@xn--bcher-kva.example", "xn--bcher-kva.example")]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         connection.execute("PRAGMA user_version = 999")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.rights import Right, Role, may
 from forkpolicy.gateway.releasing import VIRUS, recipient_may_release
+from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Allowed:
 
 def allowed(account: Account, row: HeldRow, domains: Mapping[str, Domain]) -> Allowed:
     """For a row that the account sees."""
-    is_own = row.recipient.lower() in account.addresses
+    is_own = fold_address(row.recipient) in account.addresses
     is_admin = account.role is Role.ADMIN
     is_virus = row.cause == VIRUS
     may_act = may(account.role, Right.ACT_ON_HELD) and row.state == WAITS

@@ -9,6 +9,7 @@ from forkpolicy.console.links import link
 from forkpolicy.console.page import Notice, Page, Redirect
 from forkpolicy.gateway.domains import DIGESTS
 from forkpolicy.gateway.store_messages import Changed, ChooseDigest, DigestChoice, Scope, ShowDigestChoice
+from forkpolicy.tables.keys import fold_address
 from forkpolicy.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def show(visit: Visit) -> Page:
 
 def choose(visit: Visit) -> Redirect:
     """Keep the choice for one address. Raises NotFound for one of somebody else."""
-    address = visit.text("address", most=500).lower()
+    address = fold_address(visit.text("address", most=500))
     schedule, language = visit.text("schedule", most=20), visit.text("language", most=20)
     if address not in visit.account.addresses:
         raise NotFound(visit.say("There is no such address."))

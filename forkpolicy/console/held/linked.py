@@ -17,6 +17,7 @@ from forkpolicy.console.page import Page, Redirect
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.gateway.digest_messages import LINK_ACTIONS, LinkedMail, ShowLink, UseLink
 from forkpolicy.gateway.releasing import recipient_may_release
+from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
     from forkpolicy.console.visit import Visit
@@ -64,7 +65,7 @@ def _done(visit: Visit, action: str) -> Page | Redirect:
     if linked is None:
         return _page(visit, visit.say("There is no such link."), status=404)
     if action in _actions(visit, linked):
-        who = linked.recipient.lower()
+        who = fold_address(linked.recipient)
         what = f"held mail {'released' if action == 'release' else 'deleted'} by the link of a digest"
         visit.parts.audit.note(who, what, f"mail {linked.id}", client=visit.client)
         visit.parts.gateway.ask(UseLink(visit.path["token"], action), LinkedMail)

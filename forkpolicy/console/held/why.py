@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkpolicy.tables.keys import fold_domain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +30,7 @@ def cause_words(say: Say, cause: str, spam_score: float | None, recipient: str, 
         return say("A rule of the mail server holds it.")
     if spam_score is None:
         return say("The scanner takes it for spam.")
-    domain = domains.get(recipient.rpartition("@")[2].lower())
+    domain = domains.get(fold_domain(recipient.rpartition("@")[2]))
     if domain is None:
         return say("The scanner takes it for spam: it has {score} points.", score=f"{spam_score:g}")
     return say(

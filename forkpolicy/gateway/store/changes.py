@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from forkpolicy.gateway.store.queries import needs_file, refuse_foreign, visible, where
 from forkpolicy.gateway.store_messages import Changed, HideSender, Scope
+from forkpolicy.tables.keys import fold_address, fold_domain
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,11 +71,10 @@ def hide_sender(connection: sqlite3.Connection, command: HideSender, at_s: float
     """Delete what waits of a sender for a recipient in the scope, each an address or a whole domain; which rows.
     Raises NoSuchMailError for another recipient.
     """
-    sender, recipient = command.sender.lower(), command.recipient.lower()
+    sender, recipient = map(_folded, (command.sender, command.recipient))
     refuse_foreign(connection, command.scope, recipient)
     allowed = where(command.scope)
-    of_domain = "lower(substr(message.sender, instr(message.sender, '@') + 1)) = ?"
-    same = "lower(message.sender) = ?" if "@" in sender else of_domain
+    same = "fold_address(message.sender) = ?" if "@" in sender else "folded_domain_of(message.sender) = ?"
     own = "held.recipient_key = ?" if "@" in recipient else "held.domain = ?"
     found = connection.execute(
         "SELECT held.id FROM held JOIN message ON message.id = held.message"  # noqa: S608 - texts of ours
@@ -84,6 +84,11 @@ def hide_sender(connection: sqlite3.Connection, command: HideSender, at_s: float
     change = Change("deleted", command.by, f"deleted: {command.sender} is blocked", at_s)
     ids = [int(held) for (held,) in found]
     return ids, change_held(connection, command.scope, ids, change)
+
+
+def _folded(pattern: str) -> str:
+    """An address or a domain."""
+    return fold_address(pattern) if "@" in pattern else fold_domain(pattern)
 
 
 def want_learning(connection: sqlite3.Connection, held: int, learn: str, at_s: float) -> None:

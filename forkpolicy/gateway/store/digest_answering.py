@@ -32,6 +32,7 @@ from forkpolicy.gateway.store.digests import (
 )
 from forkpolicy.gateway.store.links import Found, find_link, linked_mail, use_link
 from forkpolicy.gateway.store_messages import Changed, ChooseDigest, Refused, Reply, Scope, ShowDigestChoice
+from forkpolicy.tables.keys import fold_address, fold_domain
 
 if TYPE_CHECKING:
     import sqlite3
@@ -147,5 +148,9 @@ class DigestAnswering:
 
 
 def _has(scope: Scope, address: str) -> bool:
-    address = address.lower()
-    return scope.everything or address in scope.addresses or address.rpartition("@")[2] in scope.domains
+    address = fold_address(address)
+    return (
+        scope.everything
+        or address in map(fold_address, scope.addresses)
+        or address.rpartition("@")[2] in map(fold_domain, scope.domains)
+    )

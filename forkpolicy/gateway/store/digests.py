@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.gateway.digest_messages import DigestFailure, DigestMail, DigestsDue, DueDigest, DueDigests
 from forkpolicy.gateway.store_messages import ChooseDigest, DigestChoice
+from forkpolicy.tables.keys import fold_address
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,14 +45,14 @@ class Terms(NamedTuple):
 def choice_of(connection: sqlite3.Connection, address: str) -> DigestChoice:
     """What an address has chosen."""
     row = connection.execute(
-        "SELECT schedule, language FROM digest_choice WHERE address = ?", (address.lower(),)
+        "SELECT schedule, language FROM digest_choice WHERE address = ?", (fold_address(address),)
     ).fetchone()
     return DigestChoice(str(row[0]), str(row[1])) if row else DigestChoice("", "")
 
 
 def choose(connection: sqlite3.Connection, command: ChooseDigest, at_s: float) -> None:
     """Keep a choice; none of both is no row. Who wants no digest is missing none."""
-    address = command.address.lower()
+    address = fold_address(command.address)
     connection.execute("DELETE FROM digest_choice WHERE address = ?", (address,))
     if command.schedule or command.language:
         _keep_choice(connection, address, command, at_s)

@@ -16,6 +16,8 @@ from email.parser import BytesHeaderParser
 from email.policy import compat32
 from typing import TYPE_CHECKING, Final
 
+from forkpolicy.tables.keys import fold_domain
+
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -62,14 +64,14 @@ def read_letter(head: bytes, sender: str) -> Letter:
 
 def _vouched(symbols: list[tuple[str, str, str]], sender: str) -> bool:
     """Whether SPF allows the client to send for the envelope sender, or a signature of that sender's domain is good."""
-    domain = sender.rpartition("@")[2].lower()
+    domain = fold_domain(sender.rpartition("@")[2])
     return bool(domain) and any(
         name == "R_SPF_ALLOW" or (name == "R_DKIM_ALLOW" and _aligned(option, domain)) for name, _, option in symbols
     )
 
 
 def _aligned(option: str, domain: str) -> bool:
-    signed = (each.strip().partition(":")[0].lower() for each in option.split(","))
+    signed = (fold_domain(each.strip().partition(":")[0]) for each in option.split(","))
     return any(domain == each or domain.endswith(f".{each}") for each in signed if "." in each)
 
 

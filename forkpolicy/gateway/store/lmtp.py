@@ -180,10 +180,10 @@ class Lmtp(LMTP):
         """The beginning, so far that nothing of an end that may follow is in it; or all of it. Postfix puts headers in
         front, so that is one byte.
         """
-        begun = b""
-        while begun[-1:] in (b"", b"\r", b"\n", b".") and not (b"\r\n" + begun[-5:]).endswith(_END):
+        begun = bytearray()
+        while bytes(begun[-1:]) in (b"", b"\r", b"\n", b".") and not (b"\r\n" + begun[-5:]).endswith(_END):
             begun += await self._reader.readexactly(1)
-        return begun
+        return bytes(begun)
 
     async def _piece(self) -> bytes:
         """Up to the end, or a part that has none."""

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forkpolicy.gateway.store_messages import STATES, HeldRow, HeldRows, ListHeld, Scope, Wanted
+from forkpolicy.tables.keys import fold_address, fold_domain
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,8 +46,8 @@ def parts(scope: Scope) -> list[Condition]:
     """What a visitor sees: rows for which any of these holds; no part: nothing."""
     if scope.everything:
         return [Condition("1")]
-    addresses = [Condition("held.recipient_key = ?", (each.lower(),)) for each in dict.fromkeys(scope.addresses)]
-    return addresses + [Condition("held.domain = ?", (each.lower(),)) for each in dict.fromkeys(scope.domains)]
+    addresses = [Condition("held.recipient_key = ?", (fold_address(each),)) for each in dict.fromkeys(scope.addresses)]
+    return addresses + [Condition("held.domain = ?", (fold_domain(each),)) for each in dict.fromkeys(scope.domains)]
 
 
 def where(scope: Scope) -> Condition:
@@ -116,9 +117,9 @@ def _wanted(wanted: Wanted) -> Iterable[Condition]:
     if wanted.cause:
         yield Condition("message.cause = ?", (wanted.cause,))
     if wanted.recipient:
-        yield Condition("held.recipient_key = ?", (wanted.recipient.lower(),))
+        yield Condition("held.recipient_key = ?", (fold_address(wanted.recipient),))
     if wanted.sender:
-        yield Condition("lower(message.sender) = ?", (wanted.sender.lower(),))
+        yield Condition("fold_address(message.sender) = ?", (fold_address(wanted.sender),))
     if wanted.requested:
         yield Condition("held.requested_by != ''")
     if wanted.queue_ids:

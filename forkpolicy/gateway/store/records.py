@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkpolicy.tables.keys import fold_address
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -84,7 +86,7 @@ def _insert_held(connection: sqlite3.Connection, message: int, at_s: float, fate
     known = "SELECT 1 FROM held WHERE message = ? AND recipient = ?"
     if connection.execute(known, (message, fate.recipient.address)).fetchone():
         return False
-    key = fate.recipient.address.lower()
+    key = fold_address(fate.recipient.address)
     values = {
         "message": message,
         "recipient": fate.recipient.address,

@@ -11,6 +11,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.gateway.store.errors import StoreError
+from forkpolicy.tables.keys import fold_address, fold_domain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ CREATE TABLE held (
   id INTEGER PRIMARY KEY,
   message INTEGER NOT NULL REFERENCES message (id),
   recipient TEXT NOT NULL,         -- as it arrived
-  recipient_key TEXT NOT NULL,     -- in lower case
+  recipient_key TEXT NOT NULL,     -- folded (tables/keys.py); in lower case before version 4
   domain TEXT NOT NULL,            -- of recipient_key
   arrived_s REAL NOT NULL,         -- that of the message, for pages of a list
   state TEXT NOT NULL,             -- store_messages.STATES
@@ -98,7 +99,7 @@ CREATE TABLE log_place (           -- where the reading of Postfix's log stopped
 """
 _DIGESTS: Final = """
 CREATE TABLE digest_choice (       -- what a person has chosen
-  address TEXT PRIMARY KEY,        -- in lower case
+  address TEXT PRIMARY KEY,        -- as recipient_key
   schedule TEXT NOT NULL,          -- off, daily, weekly; empty: as the domain has it
   language TEXT NOT NULL,          -- empty: as the settings have it
   at_s REAL NOT NULL,
@@ -133,8 +134,16 @@ CREATE TABLE pruned (              -- copies whose rows are gone: what the ledge
 ALTER TABLE attempt ADD COLUMN is_lost INTEGER NOT NULL DEFAULT 0;  -- the connection broke behind the last dot
 ALTER TABLE attempt ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;    -- the mail log says that Postfix has it
 """
+# Keys in lower case are folded ones but for international names, long s and their like.
+_FOLDED: Final = """
+UPDATE held SET recipient_key = fold_address(recipient_key), domain = folded_domain_of(recipient_key)
+  WHERE recipient_key != fold_address(recipient_key);
+UPDATE OR REPLACE digest_choice SET address = fold_address(address) WHERE address != fold_address(address);
+UPDATE OR REPLACE digest SET address = fold_address(address) WHERE address != fold_address(address);
+UPDATE OR REPLACE digest_failure SET about = fold_address(about) WHERE about != fold_address(about);
+"""
 # Each leads from a version to the next one, from 0, a new file: what was released is never changed.
-_STEPS: Final = (_FIRST, _DIGESTS, _LEDGER)
+_STEPS: Final = (_FIRST, _DIGESTS, _LEDGER, _FOLDED)
 VERSION: Final = len(_STEPS)
 
 
@@ -170,7 +179,13 @@ def _connected(path: Path) -> sqlite3.Connection:
     # Transactions are begun and ended by database.py alone. A connection belongs to one thread at a time.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
+    connection.create_function("fold_address", 1, fold_address, deterministic=True)
+    connection.create_function("folded_domain_of", 1, _folded_domain_of, deterministic=True)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _folded_domain_of(address: str) -> str:
+    return fold_domain(address.rpartition("@")[2])
