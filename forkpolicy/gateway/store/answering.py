@@ -76,7 +76,9 @@ class Answering:
         """The reply to any command but ReadMail."""
         match command:
             case ListHeld():
-                return await self._database.read(partial(list_held, command=command))
+                # A search may look at each mail of a domain.
+                ask = self._database.count if command.wanted.text else self._database.read
+                return await ask(partial(list_held, command=command))
             case ShowHeld():
                 return await self._show(command)
             case ReleaseHeld() | DeleteHeld():
@@ -93,7 +95,7 @@ class Answering:
             case ShowTroubles():
                 return await self._database.read(self._troubles)
             case StoreStatus():
-                return await self._database.read(self._status)
+                return await self._database.count(self._status)
         if isinstance(command, DIGEST_COMMANDS):
             return await self._digests.answer(command)
         return Refused("invalid", f"{type(command).__name__} has no reply of its own")

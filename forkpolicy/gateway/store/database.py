@@ -1,4 +1,7 @@
-"""held.db behind two threads: one that writes, transaction by transaction, and one that reads.
+"""held.db behind three threads: one that writes, transaction by transaction, one that reads, and one that counts.
+
+What looks at all rows (the ledger, a search) has the third one to itself, so that no page waits for it: SQLite lets the
+others go on meanwhile.
 
 What must not happen at the same time (a file put in its place for one mail, and removed with the last row of another
 with the same bytes) happens in the thread that writes. Raises StoreError, sqlite3.Error, OSError from what runs there.
@@ -27,6 +30,8 @@ class Database:
         self._writing, self._reading = open_database(directory), open_for_reading(directory)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._reader = ThreadPoolExecutor(1, "reader")
+        self._counting = open_for_reading(directory)
+        self._counter = ThreadPoolExecutor(1, "counter")
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """What `change` returns, once its transaction is on disk. It runs even if the caller is cancelled."""
@@ -35,6 +40,10 @@ class Database:
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """What `question` returns of the newest commit."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, question, self._reading)
+
+    async def count(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The same for a question that takes long: others are answered meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._counter, question, self._counting)
 
     def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
         self._writing.execute("BEGIN IMMEDIATE")
@@ -49,7 +58,7 @@ class Database:
 
     def close(self) -> None:
         """Wait for what is under way, and close."""
-        for each in (self._writer, self._reader):
-            each.shutdown()
-        self._reading.close()
-        self._writing.close()
+        for thread in (self._writer, self._reader, self._counter):
+            thread.shutdown()
+        for connection in (self._reading, self._counting, self._writing):
+            connection.close()

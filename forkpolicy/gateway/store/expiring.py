@@ -46,7 +46,7 @@ class Expiring:
         while await self._database.write(partial(prune, before_s=before_s, most=_AT_ONCE)):
             pass
         count = await self._expire_older(before_s, now_s)
-        recipients = await self._database.read(partial(_full, keep_bytes=self._keep_bytes))
+        recipients = await self._database.count(partial(_full, keep_bytes=self._keep_bytes))
         return count + sum([await self._shrink(each, now_s) for each in recipients])
 
     async def _expire_older(self, before_s: float, now_s: float) -> int:

@@ -36,11 +36,11 @@ _MOST_WRONG: Final = 100
 
 async def ledger(database: Database, files: MailFiles, start: int) -> LedgerReply:
     """The ledger; `start`: the id of this process's own start, which has not ended yet."""
-    counted = await database.read(partial(_counted, start=start))
-    missing = await database.read(partial(_missing, files=files))
+    counted = await database.count(partial(_counted, start=start))
+    missing = await database.count(partial(_missing, files=files))
     # What went meanwhile had its file then: only what is missing now, too, is wrong.
-    wrong = [each for each in await database.read(partial(_missing, files=files)) if each in missing]
-    damage = await database.read(_damage)
+    wrong = [each for each in await database.count(partial(_missing, files=files)) if each in missing]
+    damage = await database.count(_damage)
     return replace(counted, wrong=(*damage, *wrong))
 
 
