@@ -27,6 +27,7 @@ from forkpolicy.console.rules import pages as rules
 from forkpolicy.console.state import pages as state
 from forkpolicy.console.tables import pages as tables
 from forkpolicy.console.tracking import pages as tracking
+from forkpolicy.console.training import pages as training
 from forkpolicy.console.whatif import pages as what_if
 from forkpolicy.console.why import pages as why
 
@@ -76,6 +77,7 @@ ROUTES: Final = (
     Route("/whatif", Right.CHANGE, get=what_if.show, nav="What if"),
     Route("/whatif/apply", Right.CHANGE, post=what_if.apply),
     Route("/funnel", Right.SEE_SERVER, get=funnel.show, nav="Funnel"),
+    Route("/training", Right.SEE_TRAINING, get=training.show, nav="Training", is_of_gateway=True),
     Route("/rules", Right.SEE_SERVER, get=rules.show, nav="Rules"),
     Route("/rules/{at:path}", Right.SEE_SERVER, get=rules.show_rule),
     Route("/tables", Right.SEE_SERVER, get=tables.show, nav="Tables"),

@@ -48,9 +48,11 @@ from forkpolicy.gateway.store_messages import (
     Scope,
     ShowDigestChoice,
     ShowHeld,
+    ShowTraining,
     ShowTroubles,
     StatusReply,
     StoreStatus,
+    TrainingReply,
     TroublesReply,
 )
 
@@ -78,6 +80,7 @@ _REPLIES: Final[Mapping[type, type]] = {
     Expire: Changed,
     Ledger: LedgerReply,
     ShowTroubles: TroublesReply,
+    ShowTraining: TrainingReply,
     StoreStatus: StatusReply,
 }
 # A page of a thousand rows with the longest headers, some times over.

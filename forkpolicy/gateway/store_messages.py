@@ -162,6 +162,11 @@ class ShowTroubles:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowTraining:
+    """What the scanner was to learn of everybody's mail, and what it says of itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What the store has and how it does."""
 
@@ -185,6 +190,7 @@ Command = (
     | Expire
     | Ledger
     | ShowTroubles
+    | ShowTraining
     | StoreStatus
 )
 COMMANDS: Final[dict[str, type[Command]]] = {
@@ -206,6 +212,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "expire": Expire,
     "ledger": Ledger,
     "troubles": ShowTroubles,
+    "training": ShowTraining,
     "status": StoreStatus,
 }
 
@@ -319,6 +326,33 @@ class TroublesReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """A mail that somebody wanted to be learned at `at_s`. `kind`: spam or ham; `state`: wanted, learnt, known, later
+    or failed; `words`: the scanner's. `held`: a row of it, 0: there is none any more.
+    """
+
+    at_s: float
+    kind: str
+    state: str
+    words: str
+    sender: str
+    subject: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReply:
+    """`counts`: lessons by kind and state; `newest` of them first. `bayes`: mails that its statistics have, by symbol;
+    `trouble`: why that is not known, or none are kept, with what to do.
+    """
+
+    counts: tuple[tuple[str, str, int], ...]
+    newest: tuple[Lesson, ...]
+    bayes: dict[str, int]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReply:
     """Held copies by cause; when the oldest of `releasing` was released; room; errors that need a person, in words.
     `learnt`: mails by what the scanner answered: learnt, known, later, failed. `digest_failures`: the newest first;
@@ -353,6 +387,7 @@ Reply = (
     | DueDigests
     | LinkedMail
     | LedgerReply
+    | TrainingReply
     | TroublesReply
     | StatusReply
     | Refused

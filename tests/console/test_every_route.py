@@ -40,6 +40,7 @@ MAY = {
     "audit": (ADMINS, ADMINS),
     "now": (OPERATORS, ADMINS),
     "queue": (OPERATORS, ADMINS),
+    "training": (ADMINS, ADMINS),
     "funnel": (OPERATORS, ADMINS),
     "rules": (OPERATORS, ADMINS),
     "state": (OPERATORS, ADMINS),

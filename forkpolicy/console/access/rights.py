@@ -26,6 +26,7 @@ class Right(StrEnum):
     SEE_HELD = "see held mail"
     READ_HELD = "read held mail"
     ACT_ON_HELD = "release or delete held mail"
+    SEE_TRAINING = "see what the scanner learnt"
     CHANGE = "change"
     CHANGE_STATE = "change what is remembered"
     MANAGE_ACCOUNTS = "manage accounts"

@@ -4,6 +4,7 @@ OSError.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from forkpolicy.gateway.store.digest_answering import DIGEST_COMMANDS
 from forkpolicy.gateway.store.ledger import ledger, status, troubles_of
 from forkpolicy.gateway.store.letter import HEADER_BYTES
 from forkpolicy.gateway.store.queries import digest_of, list_held, show_held
+from forkpolicy.gateway.store.training import bayes, lessons
 from forkpolicy.gateway.store_messages import (
     Changed,
     Command,
@@ -35,8 +37,10 @@ from forkpolicy.gateway.store_messages import (
     Reply,
     RequestRelease,
     ShowHeld,
+    ShowTraining,
     ShowTroubles,
     StoreStatus,
+    TrainingReply,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +98,9 @@ class Answering:
                 return await ledger(self._database, self._files, self._start)
             case ShowTroubles():
                 return await self._database.read(self._troubles)
+            case ShowTraining():
+                known = await asyncio.to_thread(bayes, self._learning.controller)
+                return TrainingReply(*await self._database.read(lessons), *known)
             case StoreStatus():
                 return await self._database.count(self._status)
         if isinstance(command, DIGEST_COMMANDS):

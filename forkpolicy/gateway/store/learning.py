@@ -14,11 +14,10 @@ import json
 import sqlite3
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from forkpolicy.gateway.store.changes import remove_unneeded
+from forkpolicy.gateway.store.controller import Controller
 from forkpolicy.gateway.store.mail_bytes import MailBytes, UnreadableError
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _AT_ONCE: Final = 50
 # Of those that were put off, tried in one round.
 _MOST_LATER: Final = 1000
 _MOST_PUT_OFF: Final = 3
-_MOST_BYTES: Final = 1 << 16
 _PART: Final = "learning"
 # By the status of rspamd's controller.
 _STATES: Final = {200: "learnt", 208: "known", 404: "later", 401: "later", 403: "later"}
@@ -56,6 +54,7 @@ class Learning:
         self, settings: ScannerSettings, give_up_days: int, files: MailFiles, database: Database, troubles: Troubles
     ) -> None:
         self._settings, self._give_up_s = settings, give_up_days * _DAY_S
+        self.controller = Controller(settings)
         self._files, self._database, self._troubles = files, database, troubles
         self._woken = asyncio.Event()
         self._is_ending = False
@@ -129,22 +128,9 @@ class Learning:
                 return "later", getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def _post(self, path: str, mail: MailBytes) -> tuple[str, str]:
-        url = urlsplit(self._settings.controller)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=_TIMEOUT_S)
-        try:
-            headers = {"Content-Length": str(mail.size_bytes), **self._headers()}
-            connection.request("POST", f"{url.path.rstrip('/')}{path}", mail.pieces(), headers)
-            response = connection.getresponse()
-            words = _words(response.read(_MOST_BYTES)) or response.reason
-            return _STATES.get(response.status, "failed"), f"{response.status} {words}"
-        finally:
-            connection.close()
-
-    def _headers(self) -> dict[str, str]:
-        if not self._settings.password_file:
-            return {}
-        return {"Password": Path(self._settings.password_file).read_text(encoding="utf-8").strip()}
+        answer = self.controller.post(path, mail, _TIMEOUT_S)
+        words = _words(answer.body) or answer.reason
+        return _STATES.get(answer.status, "failed"), f"{answer.status} {words}"
 
 
 def _words(body: bytes) -> str:

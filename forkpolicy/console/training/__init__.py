@@ -1,0 +1,1 @@
+"""What the scanner learnt of what people released and deleted."""
