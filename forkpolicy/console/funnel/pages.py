@@ -25,6 +25,7 @@ SPANS: Final = {HOUR: "the last hour", DAY: "the last 24 hours", MONTH: "the las
 _MOST_RULES: Final = 20
 _DAYS: Final = 30
 _STORE_TIMEOUT_S: Final = 2.0
+_LATE_S: Final = 60.0
 _COLUMNS: Final = ("stage", "unit", *RESULTS, "cost", "each_s", "asked", "all_s")
 
 
@@ -83,9 +84,9 @@ def _log(visit: Visit, span: str) -> Counted | None:
         return None
     if counted.trouble:
         visit.notices.append(Notice(counted.trouble))
-    elif counted.since_s > begin * SLOT_S:
-        since = _time(counted.since_s)
-        visit.notices.append(Notice(f"the mail log is being counted, so far since {since}: reload for more"))
+    elif counted.since_s > begin * SLOT_S or counted.until_s < visit.now_s - _LATE_S:
+        span_words = f"from {_time(counted.since_s)} to {_time(counted.until_s)}"
+        visit.notices.append(Notice(f"the mail log is being counted, so far {span_words}: reload for more"))
     elif counted.begins_s is not None and counted.begins_s > (begin + 1) * SLOT_S:
         visit.notices.append(Notice(f"the mail log has nothing before {_time(counted.begins_s)}"))
     return counted

@@ -84,9 +84,13 @@ class StageCounts:
             return None
         with self._changed:
             self._want(first * SLOT_S)
-            self._changed.wait_for(lambda: self._thread is None, wait_s)
+            self._changed.wait_for(lambda: self._thread is None or self._has(first * SLOT_S), wait_s)
             since_s = max(self._low_s, first * SLOT_S)
             return Counted(self._sums(first), since_s, self._until_s, self._begins_s, self._trouble)
+
+    def _has(self, first_s: float) -> bool:
+        """Whether all is counted from there on, though others may have asked for more."""
+        return self._low_s <= first_s and self._until_s >= int(self._clock()) - _LATE_S
 
     def _sums(self, first: int) -> dict[Key, Sum]:
         sums: dict[Key, Sum] = {}
@@ -121,6 +125,7 @@ class StageCounts:
                 continue
             with self._changed:
                 self._add(*span, counts, begins_s)
+                self._changed.notify_all()
 
     def _next(self) -> tuple[float, float] | None:
         """What is to be read: the new lines, then an hour back, farther back a day; a compressed file is read whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import datetime
 
 import pytest
@@ -130,6 +131,30 @@ def test_each_line_is_counted_once_however_often_it_is_asked(tmp_path):
     clock[0] += 10
     assert since(30 * 86_400) == 8
     assert found.since(slot_of(now_s), 30).begins_s == now_s - 2_000_000
+
+
+def test_nobody_waits_for_what_others_have_asked_for(tmp_path):
+    """Who wants the last hour has it while a month is read; and what is not counted yet is not said to be."""
+    now_s = 1_764_000_000
+    path = tmp_path / "mail.log"
+    path.write_text(f"{delivered(now_s - 30)}\n")
+    os.utime(path, (now_s, now_s))
+    goes_on = threading.Event()
+
+    class Slow(LogFiles):
+        def lines_with(self, texts, since_s, until_s):
+            if until_s < now_s - 7200:
+                goes_on.wait()
+            return super().lines_with(texts, since_s, until_s)
+
+    found = StageCounts(lambda: Slow(str(path), now_s), lambda: now_s)
+    try:
+        assert found.since(slot_of(now_s) - 30 * 144, 0.1).since_s > now_s - 3 * 3600
+        counted = found.since(slot_of(now_s) - 5, 30)
+        assert (counted.since_s, counted.sums["delivery", "passed"].count) == ((slot_of(now_s) - 5) * SLOT_S, 1)
+    finally:
+        goes_on.set()
+    assert found.since(slot_of(now_s) - 30 * 144, 30).since_s == (slot_of(now_s) - 30 * 144) * SLOT_S
 
 
 def test_a_log_that_cannot_be_read_is_said_and_tried_again(tmp_path):
