@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +30,9 @@ from forkpolicy.gateway.store_messages import (
     StoreStatus,
     Wanted,
 )
+from loadtest.servers.postfix import traversable_directory
 from tests.gateway.stores import LmtpClient, Store
+from tests.process.test_control_group import as_user
 
 ALL = Scope(everything=True)
 ALICE = Scope(addresses=("alice@example.com",))
@@ -261,3 +266,44 @@ def test_read_is_no_command_for_json(store):
             assert json.loads(file.readline()) == {"size_bytes": len(MAIL)}
             assert file.read(len(MAIL)) == MAIL
     assert ReadMail(ALL, 1).id == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
+@pytest.mark.parametrize(
+    ("groups", "answer"),
+    [
+        (["games"], "2"),
+        (["adm", "games"], "2"),
+        ([], "this user may not ask the store"),
+        (["adm"], "this user may not ask the store"),
+    ],
+)
+def test_members_of_the_group_may_ask(groups, answer):
+    """Also one for whom it is not the first group, as the console's user; nobody else gets to the socket."""
+    with traversable_directory() as base, Store(base, 'api_group = "games"') as store:
+        with LmtpClient(store.sockets / "store") as client:
+            client.send("news@example.org", ["alice@example.com", "bob@example.com"], MAIL)
+        ids = [grp.getgrnam(name).gr_gid for name in groups]
+
+        def work():
+            try:
+                return str(len(listed(store)))
+            except NotRunningError as error:
+                return str(error)
+
+        assert answer in as_user(work, ids)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
+def test_the_group_is_asked_for_where_the_file_lets_everybody_in():
+    """The rights of the file say the same; where somebody has changed them the store still knows who asks."""
+    with traversable_directory() as base, Store(base, 'api_group = "games"') as store:
+        Path(store.api).chmod(0o666)
+
+        def work():
+            return str(ask(store.api, ListHeld(ALL, Wanted())))
+
+        assert "not_yours" in as_user(work)
+        assert "not_yours" in as_user(work, [grp.getgrnam("adm").gr_gid])
+        assert "not_yours" in as_user(work, list(range(20_000, 20_300)))
+        assert "HeldRows" in as_user(work, [*range(20_000, 20_100), grp.getgrnam("games").gr_gid])
