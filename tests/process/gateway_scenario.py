@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import re
+import signal
 import smtplib
 import socket
 import sys
@@ -20,6 +21,7 @@ import threading
 import traceback
 from pathlib import Path
 
+import console_scenario
 import systemd_scenario as server
 from systemd_scenario import by_the_book, command, processes, run, show, status_of, wait_for, write
 
@@ -166,12 +168,18 @@ def held_for(subject):
     return sorted(row["recipient"].partition("@")[0] for row in held() if row["subject"] == subject)
 
 
-def is_known(*users):
-    """Whether Postfix accepts all of them: it answers 450 while it asks the backend."""
+def recipient_reply(sender, user):
+    """What Postfix says to a recipient, from outside."""
     with smtplib.SMTP(GATEWAY, 25, source_address=(OUTSIDE, 0), timeout=60) as session:
         session.ehlo("client.example.org")
-        session.mail("news@example.org")
-        return {session.rcpt(f"{user}@example.com")[0] for user in users} == {250}
+        session.mail(sender)
+        code, said = session.rcpt(f"{user}@example.com")
+    return f"{code} {said.decode()}"
+
+
+def is_known(*users):
+    """Whether Postfix accepts all of them: it answers 450 while it asks the backend."""
+    return all(recipient_reply("news@example.org", user).startswith("250") for user in users)
 
 
 def hold(subject, *users):
@@ -289,7 +297,7 @@ def killed():
     """systemd starts it again; what it had it has, what comes meanwhile waits and is held, too."""
     before = show(STORE, "MainPID")
     rows = sorted(each["id"] for each in held())
-    command("systemctl", "kill", "-s", "KILL", STORE)
+    os.kill(int(before), signal.SIGKILL)
     replies = send("meanwhile", ["alice", "bob"], SPAM_WORD)
     wait_for(lambda: held_for("meanwhile") == ["alice", "bob"], DEADLINE_S)
     ledger = run(FORKPOLICY, "held", "ledger")
@@ -309,6 +317,37 @@ def policy_away():
     command("systemctl", "restart", "forkpolicy.service")
     row = hold("after", "bob")
     return {"why": row["why"], "socket": show(POLICY, "ActiveState")}
+
+
+@step
+def console():
+    """By the page: fp-console, from inside its unit, lists held mail and shows one; a block of its list refuses."""
+    for each in ("sysusers", "tmpfiles"):
+        name = f"{each}.d/forkpolicy-console.conf"
+        Path(f"/etc/{name}").write_text(Path(f"/checkout/contrib/systemd/{name}").read_text())
+    command("systemd-sysusers")
+    command("systemd-tmpfiles", "--create")
+    row = hold("for-the-console", "bob")
+    refused = run("runuser", "-u", "fp-console", "--", FORKPOLICY, "held", "list").returncode
+    checked = gateway_book("With the console")[-1]
+    wait_for(console_scenario.listens, DEADLINE_S)
+    said = command(FORKPOLICY, "console", "user", "add", "bob", "--role", "user", "--address", "bob@example.com")
+    bob = console_scenario.Browser()
+    bob.sign_in(re.search(r"\S+/first/\S+", said)[0])
+    listed = bob.ask("/held")
+    found = {"refused": refused, "checked": checked, "listed": [listed[0], "for-the-console" in listed[1]]}
+    found["text"] = re.sub(r"<[^>]*>|\\s+", " ", listed[1])[:2000]
+    found["alice"] = "alice@example.com" in listed[1]
+    found["mail"] = bob.ask(f"/held/{row['id']}")[0]
+    found["user"] = Path(f"/proc/{show('forkpolicy-console.service', 'MainPID')}").owner()
+    block = {"do": "block", "recipient": "bob@example.com", "sender": "loud@example.org"}
+    found["before"] = recipient_reply("loud@example.org", "bob")
+    found["blocked"] = bob.ask("/held/lists", block)[0]
+    wait_for(lambda: recipient_reply("loud@example.org", "bob").startswith("554"), DEADLINE_S)
+    return {
+        **found,
+        "others": [recipient_reply("loud@example.org", "alice"), recipient_reply("news@example.org", "bob")],
+    }
 
 
 @step

@@ -39,7 +39,7 @@ FILES = ("# domains",)
 def report(tmp_path_factory):
     """What the scenario saw."""
     directory = tmp_path_factory.mktemp("report")
-    for name in ("gateway_scenario.py", "systemd_scenario.py"):
+    for name in ("gateway_scenario.py", "console_scenario.py", "systemd_scenario.py"):
         shutil.copy(Path(__file__).with_name(name), directory)
     (directory / "scripts.json").write_text(json.dumps(scripts()))
     (directory / "gateway.json").write_text(json.dumps(scripts(ROOT / "docs" / "gateway.md", FILES)))
@@ -147,6 +147,20 @@ def test_policy_away(seen):
     """After a restart of the policy server the store asks it again."""
     assert seen["why"].startswith("HOLD")
     assert seen["socket"] == "active"
+
+
+def test_console(seen):
+    """Its user may ask once it is a member; bob sees his mail and no other, and his block refuses for him alone."""
+    assert seen["refused"] != 0
+    assert "0 errors" in seen["checked"], seen["checked"]
+    assert "the console" not in seen["checked"]
+    assert seen["user"] == "fp-console"
+    assert seen["listed"] == [200, True]
+    assert not seen["alice"]
+    assert seen["mail"] == 200
+    assert seen["before"].startswith("250")
+    assert seen["blocked"] == 303
+    assert [reply[:3] for reply in seen["others"]] == ["250", "250"]
 
 
 def test_cannot_start(seen):
