@@ -129,6 +129,19 @@ def test_a_local_name_is_tried_nowhere_else(tmp_path, server):
     assert "kept@example.com" not in server.log
 
 
+def test_a_disabled_account_keeps_its_addresses_out(tmp_path, server):
+    """Whatever its own name is; a session that has begun ends with it."""
+    parts = by_imap(tmp_path, server)
+    parts.door.accounts.add("anna", Role.USER, addresses=["Anna@example.com"])
+    asked, answer = sign_in(parts, "anna@example.com", MAILBOX)
+    assert answer.status == 303
+    parts.door.accounts.disable("anna")
+    assert asked.get("/account").status == 303
+    assert sign_in(parts, "anna@example.com", MAILBOX)[1].status == 401
+    parts.door.accounts.enable("anna")
+    assert sign_in(parts, "anna@example.com", MAILBOX)[1].status == 303
+
+
 def test_the_domains_file_says_who_looks_after_a_domain(tmp_path, server):
     """As it stands now: who is taken out of it has the rights of a user with the next page."""
     parts = by_imap(tmp_path, server, gateway=gateway(tmp_path, DOMAINS))
@@ -255,6 +268,8 @@ def test_a_server_that_knows_login_alone(tmp_path, server, monkeypatch):
         ("* OK hello", "{} NO no", 401),
         ("* OK hello", "{} NO [AUTHENTICATIONFAILED] no", 401),
         ("* OK hello", "{} NO [UNAVAILABLE] try later", 503),
+        ("* OK hello", "{} NO [PRIVACYREQUIRED] not without TLS", 503),
+        ("* OK LOGINDISABLED", "{} OK done", 503),
         ("* OK hello", "{} BAD what", 503),
         ("* OK hello", "* BYE too many", 503),
         ("* PREAUTH hello", "{} OK done", 503),
@@ -265,7 +280,8 @@ def test_a_server_that_knows_login_alone(tmp_path, server, monkeypatch):
 def test_what_a_mail_server_may_say(tmp_path, server, monkeypatch, greeting, answer, status):
     """Nothing but a refusal of the password is one: who cannot be asked, or asks for none, is away."""
     monkeypatch.setattr(directories, "AWAY_S", 0.0)
-    capability = "* CAPABILITY IMAP4rev1 ID\r\n{} OK done"
+    also = " LOGINDISABLED" if "LOGINDISABLED" in greeting else ""
+    capability = f"* CAPABILITY IMAP4rev1 ID{also}\r\n{{}} OK done"
     with OddServer(greeting, LOGIN=answer, CAPABILITY=capability) as odd:
         parts = by_imap(tmp_path, server, imap=(odd.url,))
         assert sign_in(parts, "anna@example.com", "a password")[1].status == status

@@ -74,6 +74,13 @@ class Accounts:
         with self._database.look() as connection:
             return find_account(connection, name.strip().casefold())
 
+    def keeps_out(self, address: str) -> bool:
+        """Whether nobody may sign in with an address elsewhere: it is the name of an account, or belongs to one that is
+        disabled.
+        """
+        with self._database.look() as connection:
+            return keeps_out(connection, address)
+
     def all(self) -> list[Kept]:
         """Every account, by name."""
         with self._database.look() as connection:
@@ -215,6 +222,14 @@ def find_account(connection: sqlite3.Connection, name: str) -> Kept | None:
     """The account of a folded name, within a transaction."""
     row = connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
     return _kept(row) if row else None
+
+
+def keeps_out(connection: sqlite3.Connection, address: str) -> bool:
+    """The same within a transaction."""
+    if find_account(connection, address):
+        return True
+    disabled = connection.execute("SELECT addresses FROM accounts WHERE is_disabled")
+    return any(address in json.loads(addresses) for (addresses,) in disabled)
 
 
 def is_as_found(connection: sqlite3.Connection, found: Kept) -> bool:

@@ -94,7 +94,7 @@ class Door:
             self.tries.take_back(name, client, begun_s)
             raise
         self.tries.succeeded(name, client, begun_s)
-        if self.accounts.find(person.name):
+        if self.accounts.keeps_out(person.name):
             self._audit.failed(person.name, client)
             raise HasAccountError(person.name)
         return person
@@ -112,7 +112,7 @@ class Door:
         person = None
         try:
             is_right = passwords.is_right(found.password if found else None, password)
-            if directory and not found:
+            if directory and not self.accounts.keeps_out(name):
                 person = directory.person(name, password, client)
         except (TooMany, DirectoryAwayError):
             self.tries.take_back(name, client, begun_s)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from forkpolicy.console.access.accounts import find_account, is_as_found
+from forkpolicy.console.access.accounts import find_account, is_as_found, keeps_out
 from forkpolicy.console.access.directory.person import LOCAL, Person
 from forkpolicy.console.access.tokens import digest_of, new_secret
 
@@ -162,13 +162,15 @@ class Sessions:
 
 def _may_begin(connection: sqlite3.Connection, owner: Kept | Person) -> bool:
     if isinstance(owner, Person):
-        return find_account(connection, owner.name) is None
+        return not keeps_out(connection, owner.name)
     return is_as_found(connection, owner)
 
 
 def _owner(connection: sqlite3.Connection, name: str, source: str, addresses: str) -> Kept | Person | None:
-    """Whose session it is, if that may be signed in. A name that has an account is that account's alone."""
-    found = find_account(connection, name)
+    """Whose session it is, if that may be signed in."""
     if source == LOCAL:
+        found = find_account(connection, name)
         return found if found and not found.is_disabled else None
-    return None if found else Person(name, source, frozenset(map(str, json.loads(addresses))))
+    if keeps_out(connection, name):
+        return None
+    return Person(name, source, frozenset(map(str, json.loads(addresses))))

@@ -18,11 +18,13 @@ from forkpolicy.console.access.directory.errors import DirectoryAwayError
 if TYPE_CHECKING:
     from forkpolicy.directory_urls import ServerUrl
 
-# Connecting, and each answer. Dovecot waits up to 15 s after many failures from one address, unless it knows the
-# browser's (`_say_who_asks`); at other times it waits 2 s.
-TIMEOUT_S: Final = 8.0
+# Connecting, until the server says that it is there.
+GREETING_S: Final = 5.0
+# Each answer then. Dovecot makes a client wait up to 15 s whose address has sent wrong passwords, and that is ours for
+# all unless it knows the browser's (`_say_who_asks`, findings/dovecot-makes-one-address-wait-for-all.sh).
+ANSWER_S: Final = 20.0
 # Codes of RFC 5530 that say that the server could not look; any other refusal is one of the password.
-_AWAY: Final = ("[UNAVAILABLE]", "[SERVERBUG]", "[LIMIT]", "[INUSE]", "[CONTACTADMIN]")
+_AWAY: Final = ("[UNAVAILABLE]", "[SERVERBUG]", "[LIMIT]", "[INUSE]", "[CONTACTADMIN]", "[PRIVACYREQUIRED]")
 _log: Final = logging.getLogger("forkpolicy.console")
 _NOT_UNDERSTOOD: Final = " command error: BAD"
 
@@ -36,6 +38,7 @@ def is_right(url: ServerUrl, address: str, password: str, client: str, ca_file: 
     except (OSError, imaplib.IMAP4.error) as error:
         raise DirectoryAwayError(f"{url}: {_in_words(error)}") from error
     try:
+        connection.sock.settimeout(ANSWER_S)
         _say_who_asks(connection, client)
         return _sign_in(connection, address, password)
     except (OSError, imaplib.IMAP4.abort) as error:
@@ -46,6 +49,7 @@ def is_right(url: ServerUrl, address: str, password: str, client: str, ca_file: 
         return False
     finally:
         with suppress(OSError, imaplib.IMAP4.error):
+            connection.sock.settimeout(GREETING_S)
             connection.logout()
         with suppress(OSError):
             connection.shutdown()
@@ -55,8 +59,8 @@ def _connected(url: ServerUrl, ca_file: str) -> imaplib.IMAP4:
     """A connection that may be given a password. Raises OSError, IMAP4.error."""
     context = ssl.create_default_context(cafile=ca_file or None)
     if url.is_tls:
-        return imaplib.IMAP4_SSL(url.host, url.port, ssl_context=context, timeout=TIMEOUT_S)
-    connection = imaplib.IMAP4(url.host, url.port, timeout=TIMEOUT_S)
+        return imaplib.IMAP4_SSL(url.host, url.port, ssl_context=context, timeout=GREETING_S)
+    connection = imaplib.IMAP4(url.host, url.port, timeout=GREETING_S)
     if url.begins_tls:
         try:
             connection.starttls(context)
@@ -86,6 +90,8 @@ def _sign_in(connection: imaplib.IMAP4, address: str, password: str) -> bool:
         raise imaplib.IMAP4.abort("the server asks for no password (PREAUTH)")
     if "AUTH=PLAIN" in connection.capabilities:
         connection.authenticate("PLAIN", lambda _: f"\0{address}\0{password}".encode())
+    elif "LOGINDISABLED" in connection.capabilities:
+        raise imaplib.IMAP4.abort("the server takes no password without TLS (LOGINDISABLED): use imaps://")
     elif address.isascii() and password.isascii():
         # imaplib puts quotes around passwords alone. An address that is asked for has neither quotes nor backslashes.
         connection.login(f'"{address}"', password)
