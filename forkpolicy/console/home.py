@@ -14,4 +14,5 @@ def show(visit: Visit) -> Page | Redirect:
     """Go there; a page that says so where there is none yet."""
     if visit.nav:
         return Redirect(visit.nav[0].path)
-    return Page("home", "Signed in", f"You are signed in as {visit.account.name}.", data={"role": visit.account.role})
+    sentence = visit.say("You are signed in as {name}.", name=visit.account.name)
+    return Page("home", visit.say("Signed in"), sentence, data={"role": visit.account.role}, is_translated=True)

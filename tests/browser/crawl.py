@@ -12,7 +12,11 @@ MOST_PAGES = 60
 
 def pages_of(browser):
     """The name of each route that the account of a browser can reach by links, and the first address of it."""
-    waiting, found, seen = ["/", "/whatif", *(each.path for each in ROUTES if each.nav)], {}, set()
+    waiting, found, seen = (
+        ["/", "/whatif", *(each.path for each in ROUTES if each.nav and not each.is_of_gateway)],
+        {},
+        set(),
+    )
     while waiting and len(found) < MOST_PAGES:
         address = waiting.pop(0)
         name = route_of(address)

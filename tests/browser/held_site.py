@@ -19,6 +19,12 @@ ACCOUNTS = {
     "anna": ("--role", "user", "--address", "anna@example.com"),
     "bob": ("--role", "user", "--address", "bob@example.com"),
 }
+# Those of the gateway's shipped policy.
+LISTS = """\
+table user_welcome pair:address,address may-shrink console/tables/user-welcome
+table user_block pair:address,address may-shrink console/tables/user-block
+action default DUNNO
+"""
 
 
 class HeldSite:
@@ -26,6 +32,10 @@ class HeldSite:
 
     def __init__(self, base: Path, others: str = "") -> None:
         base.mkdir(exist_ok=True)
+        (base / "policy.conf").write_text(LISTS)
+        (base / "console" / "tables").mkdir(parents=True)
+        for name in ("user-welcome", "user-block"):
+            (base / "console" / "tables" / name).write_text("")
         self.held = HeldStore(base, others)
         self.console = Console(base, more=f'gateway = "{self.held.store.settings}"\n')
         self.origin = f"http://127.0.0.1:{self.console.port}"

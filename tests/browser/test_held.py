@@ -136,4 +136,6 @@ def looked(tmp_path_factory):
         (held,) = site.held.hold(hostile(stranger.origin))
         with Chromium(site.origin) as anna:
             anna.sign_in(site.links["anna"])
-            yield anna, {"held": "/held", "held-mail": f"/held/{held}"}
+            pages = {"held": "/held", "held-mail": f"/held/{held}"}
+            pages |= {"held-lists": "/held/lists", "held-digest": "/held/digest", "account-of-anna": "/account"}
+            yield anna, pages

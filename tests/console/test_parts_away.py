@@ -21,7 +21,16 @@ from tests.console.changing import PARTNER, Site
 from tests.history_logs import begin, decision
 
 NONSENSE = b"nonsense" * 2000
-VALUES = {"name": "welcome", "secret": "x", "table": "welcome", "at": "1", "n": "1", "id": "x", "code": "x"}
+VALUES = {
+    "name": "welcome",
+    "secret": "x",
+    "table": "welcome",
+    "at": "1",
+    "n": "1",
+    "id": "x",
+    "code": "x",
+    "token": "x",
+}
 # A stream, which does not end; test_live.py has it.
 ADDRESSES = [
     re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: VALUES[found[1]], each.path)

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from forkpolicy.console.visit import Visit
 
 ADDRESS: Final = "/account"
-_DONE: Final = {
-    "password": "The password was changed, and every other session has ended.",
-    "session": "The session has ended.",
-    "others": "Every other session has ended.",
-}
 
 
 def show(visit: Visit) -> Page:
@@ -36,12 +31,19 @@ def show(visit: Visit) -> Page:
         "least": passwords.LEAST_CHARACTERS,
         "has_password": kept is not None,
     }
-    notices = [Notice(_DONE[done], "done")] if (done := visit.text("done")) in _DONE else []
+    done = {
+        "password": visit.say("The password was changed, and every other session has ended."),
+        "session": visit.say("The session has ended."),
+        "others": visit.say("Every other session has ended."),
+    }.get(visit.text("done"))
+    notices = [Notice(done, "done")] if done else []
     if kept and kept.role is not account.role:
         text = f"From {visit.client} this account has the role {account.role}, from admin_networks {kept.role}."
         notices.append(Notice(text))
-    where = "one browser is" if len(sessions) == 1 else f"{len(sessions)} browsers are"
-    return Page("account", "Your account", f"You are {account.name}; {where} signed in.", data, notices=notices)
+    sentence = visit.say(
+        "You are {name}; browsers that are signed in: {count}.", name=account.name, count=len(sessions)
+    )
+    return Page("account", visit.say("Your account"), sentence, data, notices=notices, is_translated=True)
 
 
 def change_password(visit: Visit) -> Redirect:
@@ -51,11 +53,11 @@ def change_password(visit: Visit) -> Redirect:
         raise UserMistake("This password is not kept here: change it where your mailbox is.", "password")
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
-        raise UserMistake("The two new passwords differ.", "again")
+        raise UserMistake(visit.say("The two new passwords differ."), "again")
     found = door.owner(name, visit.form.get("current", ""), visit.client)
     if not found:
         visit.note("password not changed: the current one was wrong", name)
-        raise UserMistake("The current password is wrong.", "current")
+        raise UserMistake(visit.say("The current password is wrong."), "current")
     new_hash = passwords.hashed(password)
     visit.note("password changed", name)
     changed = door.accounts.set_password(found, new_hash)

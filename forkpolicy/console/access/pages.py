@@ -127,7 +127,8 @@ def show_first(visit: Visit) -> Page:
     if not found:
         raise NotFound(_USED)
     data = {"name": found.name, "role": found.role, "least": passwords.LEAST_CHARACTERS}
-    return Page("first", "Choose a password", f"This is the account {found.name}.", data)
+    sentence = visit.say("This is the account {name}.", name=found.name)
+    return Page("first", visit.say("Choose a password"), sentence, data, is_translated=True)
 
 
 def first(visit: Visit) -> Page | Redirect:
