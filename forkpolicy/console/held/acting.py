@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from forkpolicy.gateway.store_messages import Command, Scope
 
 MOST: Final = 200
+# The audit cuts what is longer than a thousand characters.
+_IN_ENTRY: Final = 40
 _FIELD: Final = re.compile(r"mail-([0-9]{1,18})", re.ASCII)
 
 
@@ -37,7 +39,8 @@ def act(visit: Visit) -> Redirect:
     ids = tuple(each for each in chosen if _may(visit, each, action))
     changed = 0
     if ids:
-        visit.note(action.noted, f"mail {', '.join(map(str, ids))}")
+        for at in range(0, len(ids), _IN_ENTRY):
+            visit.note(action.noted, f"mail {', '.join(map(str, ids[at : at + _IN_ENTRY]))}")
         reply = visit.parts.gateway.ask(action.make(held_scope(visit.account), ids, visit.account.name), Changed)
         changed = reply.changed
     back = visit.text("back", most=20_000)
@@ -47,7 +50,7 @@ def act(visit: Visit) -> Redirect:
 
 def _chosen(visit: Visit) -> list[int]:
     """Raises UserMistake where there is none, or too many."""
-    found = [int(match[1]) for name in visit.form if (match := _FIELD.fullmatch(name))]
+    found = list(dict.fromkeys(int(match[1]) for name in visit.form if (match := _FIELD.fullmatch(name))))
     if not found:
         raise UserMistake(visit.say("Choose a mail first."), "mail")
     if len(found) > MOST:
