@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 
 from forkpolicy.errors import CannotWriteError
+from forkpolicy.one_line_logging import log_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ _SOCKET_MODE: Final = 0o660
 
 def serve(app: Starlette, listen: str) -> None:
     """Serve an application at `HOST:PORT`, `[ADDRESS]:PORT` or `unix:/path` until TERM or INT."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr("%(levelname)s %(name)s: %(message)s")
     with _listening(listen) as sock:
         config = uvicorn.Config(
             app,

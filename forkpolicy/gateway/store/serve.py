@@ -29,6 +29,7 @@ from forkpolicy.gateway.store.queries import needed_digests
 from forkpolicy.gateway.store.services import Services
 from forkpolicy.gateway.store.sockets import listening, passed_by_systemd
 from forkpolicy.notify import Notifier
+from forkpolicy.one_line_logging import log_to_stderr
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +44,7 @@ _API_MODE: Final = 0o660
 
 def serve(settings: GatewaySettings) -> None:
     """Serve until a signal asks it to end."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    log_to_stderr("%(levelname)s %(message)s")
     logging.getLogger("mail").setLevel(logging.ERROR)  # aiosmtpd's: addresses of people stand in it
     os.umask(0o077)
     directory = Path(settings.store.path)
