@@ -25,6 +25,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route as WebRoute
 
 from forkpolicy.console.access.gate import Asked, Entered
+from forkpolicy.console.access.networks import network_of
 from forkpolicy.console.access.pages import address_to_sign_in
 from forkpolicy.console.access.rights import Right, may
 from forkpolicy.console.errors import NotAllowed, NotFound, PageError
@@ -35,6 +36,7 @@ from forkpolicy.console.page import Download, Page, Raw, Redirect, Stream, csv_o
 from forkpolicy.console.rendering import Renderer
 from forkpolicy.console.routes import ROUTES
 from forkpolicy.console.static_files import StaticFiles
+from forkpolicy.console.turns import Turns
 from forkpolicy.console.visit import Visit
 from forkpolicy.errors import ForkpolicyError
 from forkpolicy.gateway.settings import DEFAULT_PATH as GATEWAY_PATH
@@ -93,6 +95,7 @@ class _Pages:
         self._gate = gate
         self._routes = routes
         self._renderer = renderer
+        self._turns = Turns()
 
     async def answer(self, route: Route, request: Request) -> Response:
         """The page of a route, or why it is not shown."""
@@ -100,7 +103,11 @@ class _Pages:
         form = await _form(request, most_bytes) if most_bytes else {}
         if form is None:
             return Response(f"The form is larger than {most_bytes} bytes.", 413, media_type="text/plain")
-        return await run_sync(self._answer, route, request, form)
+        entered = await run_sync(self._entered, request, form)
+        if isinstance(entered, Response):
+            return entered
+        async with self._turns.of(_visitor(entered)):
+            return await run_sync(self._answer, route, request, entered)
 
     async def unknown(self, request: Request, _error: Exception) -> Response:
         """An address that no route has."""
@@ -129,20 +136,29 @@ class _Pages:
             entered = Entered("")
         return self._send(self._visit(request, {}, entered), _error_page(error), request)
 
-    def _answer(self, route: Route, request: Request, form: Mapping[str, str]) -> Response:
-        visit = self._visit(request, form, Entered(""))
+    def _entered(self, request: Request, form: Mapping[str, str]) -> Visit | Response:
+        """The visit, or why there is none."""
         try:
-            visit = self._visit(request, form, self._gate.enter(_asked(request, form)))
+            return self._visit(request, form, self._gate.enter(_asked(request, form)))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end in a bare answer
+            return self._failed(error, "of the gate", self._visit(request, form, Entered("")), request)
+
+    def _answer(self, route: Route, request: Request, visit: Visit) -> Response:
+        try:
             return self._of_endpoint(route, request, visit)
-        except PageError as error:
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end in a bare answer
+            return self._failed(error, route.path, visit, request)
+
+    def _failed(self, error: Exception, where: str, visit: Visit, request: Request) -> Response:
+        """A page with a sentence for what was raised; what is a bug of ours goes into the log."""
+        if isinstance(error, PageError):
             return self._send(visit, _error_page(error), request)
-        except (ForkpolicyError, sqlite3.Error, OSError) as error:
+        if isinstance(error, ForkpolicyError | sqlite3.Error | OSError):
             # Where a page is nothing without the part that is away.
             return self._send(visit, Page("error", "Not known now", str(error), status=503), request)
-        except Exception:  # noqa: BLE001 - a bug of ours must end neither the console nor in a bare answer
-            _log.exception("a bug in the page %s", route.path)
-            text = "The console has a bug. Its log has what is needed to mend it; mail is decided as before."
-            return self._send(visit, Page("error", "A bug", text, status=500), request)
+        _log.error("a bug in the page %s", where, exc_info=error)
+        text = "The console has a bug. Its log has what is needed to mend it; mail is decided as before."
+        return self._send(visit, Page("error", "A bug", text, status=500), request)
 
     def _of_endpoint(self, route: Route, request: Request, visit: Visit) -> Response:
         """What the endpoint returns to those who have the right. Raises what it raises."""
@@ -255,6 +271,11 @@ class _SendingInTime(StreamingResponse):
         with suppress(TimeoutError):
             async with asyncio.timeout(DOWNLOAD_S):
                 await super().__call__(scope, receive, send)
+
+
+def _visitor(visit: Visit) -> str:
+    """Whose turn it is."""
+    return visit.signed_in.name if visit.signed_in else f"from {network_of(visit.client)}"
 
 
 def _error_page(error: PageError) -> Page:
