@@ -124,9 +124,15 @@ def _services(path: str, master: list[list[str]], settings: GatewaySettings) -> 
         hint = f"call it otherwise: {TRANSPORT}"
         yield _error(path, f"a service has the name {name}, which is that of the store's socket", hint)
     release = settings.release.smtp
-    if not any(name in (release, release.rpartition(":")[2]) for name, kind in names if kind == "inet"):
+    listening = [each for each in master if each[1:2] == ["inet"] and each[0] in (release, release.rpartition(":")[2])]
+    if not listening:
         yield _error(
             path, f"no smtpd(8) listens on {release}, where mail goes on", "forkpolicy gateway setup writes it"
+        )
+    elif not any("smtpd_authorized_xforward_hosts=" in word for word in listening[0]):
+        message = f"{release} takes no XFORWARD: a copy may be sent twice where the store is killed"
+        yield _warning(
+            path, message, "-o smtpd_authorized_xforward_hosts=127.0.0.0/8; forkpolicy gateway setup writes it"
         )
     if not release.startswith(_LOOPBACK):
         hint = "what comes in there is neither scanned nor asked about: 127.0.0.1"

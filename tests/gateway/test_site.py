@@ -218,8 +218,8 @@ def test_the_check_finds_nothing_wrong(site):
 
 def test_the_check_names_another_order_of_stages(site):
     """And the rest that is wrong, in one run."""
-    main = Path(site.place.postfix) / "main.cf"
-    before = main.read_text()
+    main, master = (Path(site.place.postfix) / name for name in ("main.cf", "master.cf"))
+    before, services = main.read_text(), master.read_text()
     broken = before.replace("reject_unlisted_recipient, reject_unverified_recipient, ", "")
     broken = broken.replace("policy_context=late", "policy_context=late, X").replace(
         "milter_default_action = tempfail", "milter_default_action = accept"
@@ -227,9 +227,11 @@ def test_the_check_names_another_order_of_stages(site):
     try:
         broken = broken.replace("address_verify_negative_refresh_time = 2m", "")
         main.write_text(broken.replace("\nheader_checks = regexp", "\nbody_checks = regexp", 1))
+        master.write_text(services.replace("smtpd_authorized_xforward_hosts=", "smtpd_authorized_xclient_hosts="))
         done = checked(site)
     finally:
         main.write_text(before)
+        master.write_text(services)
     assert done.returncode == 1
     for words in (
         "has no reject_unlisted_recipient",
@@ -237,6 +239,7 @@ def test_the_check_names_another_order_of_stages(site):
         "unscanned",
         "= 3h",
         "gateway-headers",
+        "takes no XFORWARD",
     ):
         assert words in done.stdout
 
