@@ -126,8 +126,9 @@ def test_each_stage_says_what_it_stopped_and_cost(site):
     assert (rows["late"]["refused"], rows["late"]["held"]) == (0, 1)
     assert (rows["verification"]["refused"], rows["scanner"]["held"], rows["store"]["held"]) == (1, 0, 0)
     assert (rows["delivery"]["passed"], rows["delivery"]["each_s"], rows["delivery"]["asked"]) == (1, 0.05, 1)
-    assert (
-        found["sentence"] == "Stopped in the last 24 hours: front rules 5, verification 1, late rules 1. Delivered: 1."
+    assert found["sentence"] == (
+        "Stopped in the last 24 hours: front rules 5, verification 1, late rules 1. "
+        "Held for 0 recipients, delivered to 1."
     )
     assert [(each["stage"], each["result"], each["count"]) for each in found["rules"]] == [
         ("front", "refused", 5),
@@ -140,6 +141,23 @@ def test_each_stage_says_what_it_stopped_and_cost(site):
     table = site.browser().get("/funnel?format=csv").text.splitlines()
     assert table[0] == "stage,unit,refused,deferred,held,passed,cost,each_s,asked,all_s"
     assert table[2].startswith("front,recipients,5,0,0,,")
+
+
+def test_a_log_of_whole_seconds_does_not_say_how_long_few_scans_took(site):
+    """Unknown, not nothing; of a hundred mails the mean is worth something."""
+    lines = [
+        (NOON_S - 900 + number + (later if number % 4 == 0 else 0), text)
+        for number in range(120)
+        for later, text in (
+            (0, f"postfix/smtpd[7]: 4jcgch5wp8zMpZ{number:03}: client=x[203.0.113.9]"),
+            (0, f"postfix/cleanup[7]: 4jcgch5wp8zMpZ{number:03}: message-id=<1@example.org>"),
+            (1, f"postfix/qmgr[7]: 4jcgch5wp8zMpZ{number:03}: from=<a@example.org>, size=3, nrcpt=1 (queue active)"),
+        )
+    ]
+    for count, each_s in ((30, None), (len(lines), 0.25)):
+        site.write_log(*lines[:count])
+        scanner = site.browser().json("/funnel")["stages"][4]
+        assert (scanner["stage"], scanner["passed"], scanner["each_s"]) == ("scanner", count // 3, each_s)
 
 
 def test_what_waits_in_the_store_is_said(site, tmp_path):

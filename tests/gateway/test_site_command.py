@@ -142,14 +142,14 @@ def test_the_funnel_has_each_stage_of_the_mails_that_were_sent(people):
     def is_counted():
         found.update(json.loads(people["admin"].get("/funnel?span=1h", "application/json")))
         rows = {each["stage"]: each for each in found["stages"]}
-        return rows["front"]["refused"] == 1 and rows["scanner"]["held"] == 1 and rows["delivery"]["passed"] == 1
+        counts = rows["front"]["refused"], rows["scanner"]["held"], rows["store"]["held"], rows["delivery"]["passed"]
+        return counts == (1, 1, 1, 1)
 
     eventually(is_counted, DEADLINE_S)
     rows = {each["stage"]: each for each in found["stages"]}
-    assert (rows["verification"]["asked"] >= 1, rows["store"]["held"], found["store"]["held"]) == (True, 1, {"spam": 1})
-    # Postfix's log has whole seconds only: a scan may seem to take none.
-    assert rows["scanner"]["passed"] == 1
-    assert rows["scanner"]["asked"] == 2
+    assert (rows["verification"]["asked"] >= 1, found["store"]["held"]) == (True, {"spam": 1})
+    # Postfix's own log has whole seconds only.
+    assert (rows["scanner"]["passed"], rows["scanner"]["each_s"]) == (1, None)
     assert 0 < rows["front"]["each_s"] < 1
     assert [each["stage"] for each in found["rules"]] == ["front"]
     page = people["admin"].get("/funnel?span=1h")

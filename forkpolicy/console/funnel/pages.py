@@ -10,7 +10,7 @@ from forkpolicy.console.funnel.stages import RESULTS, Known, stages
 from forkpolicy.console.page import Notice, Page, Rows
 from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
 from forkpolicy.history.lines import time_text
-from forkpolicy.history.mail_log.stages import DELIVERY, PASSED
+from forkpolicy.history.mail_log.stages import HELD, PASSED
 from forkpolicy.history.rollup_sums import SLOT_S, SLOTS_A_DAY, day_of_slot, first_slot, slot_of
 
 if TYPE_CHECKING:
@@ -146,11 +146,14 @@ def _rule_view(each: Stopping) -> dict[str, object]:
 
 
 def _sentence(rows: list[Stage], words: str) -> str:
-    """What was stopped at each stage, and what came through."""
-    parts = [f"{row.name.lower()} {row.stopped:,}" for row in rows if row.stage != DELIVERY and row.stopped]
-    unknown = [row.name.lower() for row in rows if row.stage != DELIVERY and row.stopped is None]
+    """What was stopped at each stage in front of the store, and what became of the rest."""
+    *front, store, backend = rows
+    parts = [f"{row.name.lower()} {row.stopped:,}" for row in front if row.stopped]
+    unknown = [row.name.lower() for row in front if row.stopped is None]
     stopped = f"Stopped in {words}: {', '.join(parts)}" if parts else f"Nothing is known to be stopped in {words}"
     if unknown:
         stopped += f"; unknown: {', '.join(unknown)}"
-    delivered = rows[-1].counts[PASSED]
-    return f"{stopped}." if delivered is None else f"{stopped}. Delivered: {delivered:,}."
+    held, delivered = store.counts[HELD], backend.counts[PASSED]
+    if held is None or delivered is None:
+        return f"{stopped}."
+    return f"{stopped}. Held for {held:,} recipient{'s' * (held != 1)}, delivered to {delivered:,}."

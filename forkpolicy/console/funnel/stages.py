@@ -39,6 +39,8 @@ _STAGES: Final = (
     (STORE, "Store", "recipients", "time to hand a mail over"),
     (DELIVERY, "Backend", "recipients", "time to hand a mail over"),
 )
+# The time of a scan is that between two lines. Where their times are whole seconds, the mean of fewer is worth nothing.
+_FEW_SCANS: Final = 100
 # What passes each: the log has no line for it elsewhere.
 _PASSING: Final = frozenset({SCANNER, STORE, DELIVERY})
 # What each may do.
@@ -100,7 +102,7 @@ def _of_log(known: Known, stage: str, name: str, unit: str, cost: str) -> Stage:
         # What it marks has passed it, and Postfix holds it.
         counts[PASSED] = max(0, sums[PASSED].count - sums[HELD].count)
     asked, all_s = sum(each.timed for each in sums.values()), sum(each.seconds for each in sums.values())
-    if not asked:
+    if not asked or (stage == SCANNER and asked < _FEW_SCANS and all_s % 1 == 0):
         return Stage(stage, name, unit, counts, cost, None, None, None)
     return Stage(stage, name, unit, counts, cost, all_s / asked, asked, all_s)
 
