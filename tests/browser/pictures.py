@@ -2,8 +2,8 @@
 
     python -m tests.browser.pictures [DIRECTORY]
 
-What happens, why a mail was refused, what an exception would change, and the change that lets it in. Each is less than
-100 kB.
+What happens, why a mail was refused, what an exception would change, the change that lets it in, and a held mail. Each
+is less than 100 kB.
 """
 
 from __future__ import annotations
@@ -19,11 +19,22 @@ from loadtest.servers.demo_site import demo_server
 from loadtest.servers.ports import free_port
 from loadtest.traffic.mail import policy_request
 from tests.browser.chromium import Chromium
+from tests.browser.held_site import HeldSite
 from tests.browser.site import FORGED
 
 PLACE = Path(__file__).parent.parent.parent / "docs" / "pictures"
 MOST_BYTES = 100_000
 WIDTH = 1000
+HELD = b"""\
+Subject: You have won\r
+From: A shop <news@shop.example>\r
+To: anna@example.com\r
+X-Spamd-Result: default: False [8.20 / 15.00]; SUBJECT_HAS_EXCLAIM(0.00)[]\r
+Content-Type: text/html; charset=utf-8\r
+\r
+<h2>Dear customer</h2><img src="https://shop.example/pixel.png">\r
+<p>You have <b>won</b>. <a href="https://shop.example/prize">Take your prize</a> within two days.</p>\r
+"""
 
 
 def take(place):
@@ -39,8 +50,18 @@ def take(place):
             with PolicyClient(server.socket_path) as client:
                 client.ask(policy_request(FORGED, FORGED.recipients[0], 1))
             _story(browser, place)
+        _held(Path(directory) / "held", place)
     for path in place.glob("*.png"):
         assert path.stat().st_size < MOST_BYTES, f"{path} has {path.stat().st_size} bytes"
+
+
+def _held(directory, place):
+    with HeldSite(directory) as site, Chromium(site.origin) as browser:
+        (held,) = site.held.hold(HELD, sender="news@shop.example")
+        browser.look(WIDTH)
+        browser.sign_in(site.links["anna"])
+        browser.go(f"/held/{held}")
+        browser.picture(place / "held.png", height=620)
 
 
 def _story(browser, place):
