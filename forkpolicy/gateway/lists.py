@@ -31,6 +31,8 @@ FILES: Final = {name: name.replace("_", "-") for name in LISTS}
 KIND: Final = "pair:address,address"
 # Of one recipient, in a list.
 MOST_ENTRIES: Final = 500
+# Of the recipients of a domain, in a list: with the longest entries they leave a fifth of it to others.
+MOST_OF_DOMAIN: Final = 50_000
 # Of a list: the compile reads no more than twice as much of a file that is not the administrator's.
 MOST_BYTES: Final = 32 << 20
 
@@ -92,18 +94,28 @@ def added(text: str, entry: Entry, say: Say) -> str:
     own = list(entries(text, own_of(entry.recipient)))
     if any(each.sender == entry.sender for each in own):
         return text
-    if len(own) >= MOST_ENTRIES:
-        words = say(
-            "{recipient} has {count} entries in this list: more are not possible.",
-            recipient=entry.recipient,
-            count=len(own),
-        )
-        raise ListMistakeError(words)
+    _refuse_many(entry.recipient, len(own), MOST_ENTRIES, say)
+    domain = entry.recipient.rpartition("@")[2]
+    _refuse_many(domain, _count_of_domain(text, domain), MOST_OF_DOMAIN, say)
     gap = "" if not text or text.endswith("\n") else "\n"
     whole = f"{text}{gap}{line_of(entry)}\n"
     if len(whole.encode()) > MOST_BYTES:
         raise ListMistakeError(say("The list is full: an administrator must remove entries."))
     return whole
+
+
+def _refuse_many(recipient: str, count: int, most: int, say: Say) -> None:
+    """Raises ListMistakeError where there are so many already."""
+    if count >= most:
+        words = say(
+            "{recipient} has {count} entries in this list: more are not possible.", recipient=recipient, count=count
+        )
+        raise ListMistakeError(words)
+
+
+def _count_of_domain(text: str, domain: str) -> int:
+    """How many entries its recipients have, and the domain itself, as they are written here."""
+    return text.count(f"@{domain} ") + text.count(f"\n{domain} ") + text.startswith(f"{domain} ")
 
 
 def removed(text: str, entry: Entry) -> str:

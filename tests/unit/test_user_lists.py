@@ -156,3 +156,21 @@ def test_a_list_is_bounded(monkeypatch):
     monkeypatch.setattr(lists, "MOST_BYTES", len(text))
     with pytest.raises(ListMistakeError, match="full"):
         added(text, entry_of("bob@example.com", "shop.example"))
+
+
+def test_a_domain_does_not_fill_the_list(monkeypatch):
+    """Its administrator can name as many recipients as there are names: others have room all the same."""
+    monkeypatch.setattr(lists, "MOST_OF_DOMAIN", 4)
+    text = "example.com a.example\n"
+    for entry in (
+        ('"a b"@example.com', "x@example.com"),
+        ("bob@example.com", "c.example"),
+        ("example.com", "d.example"),
+    ):
+        text = added(text, entry_of(*entry))
+    for recipient in ("carl@example.com", "example.com", "b\u00fcrger@Example.COM"):
+        with pytest.raises(ListMistakeError, match=r"example\.com has 4 entries"):
+            added(text, entry_of(recipient, "shop.example"))
+    assert added(text, entry_of("carl@sub.example.com", "example.com")) != text
+    # The longest entries that a key can have.
+    assert lists.MOST_BYTES > 50_000 * 515
