@@ -87,8 +87,20 @@ def _path(argument: str, keyword: str) -> tuple[str, dict[str, str]]:
     found = _PATH.fullmatch(argument[len(keyword) :].strip()) if argument[: len(keyword)].upper() == keyword else None
     if not found:
         raise EnvelopeError(f"501 5.5.4 Syntax: {keyword}<address>")
-    words = (each.partition("=") for each in (found[2] or "").split())
+    if not _is_text(found[1]):
+        # No row can have it. Later it will be no better: Postfix sends it back now, not in five days.
+        raise EnvelopeError("553 5.1.3 The address is not valid UTF-8")
+    words = (each.partition("=") for each in (found[2] or "").split() if _is_text(each))
     return _unquoted(found[1]), {name.upper(): value for name, _, value in words}
+
+
+def _is_text(value: str) -> bool:
+    """Whether it came as UTF-8; other bytes come as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unquoted(address: str) -> str:
