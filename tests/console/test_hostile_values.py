@@ -55,6 +55,7 @@ NAMES = (
     ),
     *("who", "about", "done", "to", "add", "applied", "days", "span", "what", "do", "text", "seen", "note", "sample"),
     *("line", "lines", "reason", "session", "theme", "back", "by", "days", "exception", "choice", "request", "mail"),
+    *("from", "domain", "queue"),
 )
 # A stream does not end.
 PAGES = [

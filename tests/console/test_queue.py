@@ -105,6 +105,23 @@ def test_the_csv_has_a_line_a_recipient(tmp_path, postfix):
     assert len(asked.get("/queue?domain=example.net&format=csv").text.splitlines()) == 2
 
 
+def test_the_next_hop_is_that_of_the_domains_file(tmp_path, postfix):
+    """Where the console knows the gateway; a file that cannot be read is named, and the rest is shown."""
+    (tmp_path / "domains").write_text("example.com relay:[192.0.2.5]:25\n")
+    (tmp_path / "gateway.toml").write_text('domains = "domains"\n')
+    settings = tmp_path / "forkpolicy.toml"
+    settings.write_text(f'[console]\npath = "{tmp_path}"\npostfix = "{postfix.etc}"\ngateway = "gateway.toml"\n')
+    asked = Browser(application(Parts(load_settings(settings)), SignedIn()))
+    assert asked.json("/queue")["next_hops"] == {"example.com": "relay:[192.0.2.5]:25"}
+    page = asked.get("/queue").text
+    assert "relay:[192.0.2.5]:25" in page
+    assert "127.0.0.1[127.0.0.1]:" in page
+    (tmp_path / "domains").unlink()
+    found = asked.json("/queue")
+    assert found["mails"] == 3
+    assert found["notices"][0]["text"].startswith("the domains file: ")
+
+
 @pytest.mark.parametrize("role", [Role.DOMAIN, Role.USER])
 def test_others_do_not_see_it(tmp_path, postfix, role):
     """Everybody's mail stands in it."""

@@ -39,8 +39,16 @@ def show(visit: Visit) -> Page:
         visit.notices.append(Notice(f"postqueue: {seen.warning}"))
     if not seen.is_whole:
         visit.notices.append(Notice(_partly(seen)))
+    data |= {"next_hops": _next_hops(visit)}
     data |= {"is_known": True, "wanted": wanted, "read_s": seen.at_s, "is_whole": seen.is_whole}
     return Page("queue/page", "Queue", sentence, data, command, rows)
+
+
+def _next_hops(visit: Visit) -> dict[str, str]:
+    """Where mail for each domain of the gateway goes, as its domains file says."""
+    gateway = visit.parts.gateway
+    domains = visit.known("the domains file", lambda: gateway.domains) if gateway.is_on else None
+    return {name: each.relay for name, each in (domains or {}).items()}
 
 
 def _wanted(visit: Visit) -> dict[str, str]:
