@@ -257,10 +257,12 @@ class _Pages:
 
     def _command(self, command: str) -> str:
         """The equal command of a page with the settings of this console, where those are not the usual ones."""
+        if not command.startswith("forkpolicy"):
+            return command
         path, usual = self._parts.settings.path, DEFAULT_PATH
         if command.startswith(("forkpolicy held ", "forkpolicy gateway ")):
             path, usual = self._parts.settings.console.gateway, GATEWAY_PATH
-        return f"{command} -c {shell_quote(path)}" if command and path not in ("", usual) else command
+        return f"{command} -c {shell_quote(path)}" if path not in ("", usual) else command
 
 
 class _SendingInTime(StreamingResponse):

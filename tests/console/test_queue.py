@@ -82,7 +82,7 @@ def test_what_waits_is_counted_by_domain_and_reason(tmp_path, postfix, role):
     page = asked.get("/queue")
     assert page.status == 200
     assert "<script>alert" not in page.text
-    assert "postqueue -j" in page.text
+    assert f'<code tabindex="0" data-copy>postqueue -c {postfix.etc} -j</code>' in page.text
 
 
 def test_a_group_has_its_own_mails(tmp_path, postfix):

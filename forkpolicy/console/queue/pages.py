@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from shlex import quote as shell_quote
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.errors import UserMistake
@@ -28,7 +29,8 @@ def show(visit: Visit) -> Page:
     """All of it, or the oldest mails of a domain, a reason or a queue. Raises UserMistake."""
     wanted = _wanted(visit)
     rows = Rows(_COLUMNS, _every(visit.parts.queue.directory, wanted))
-    command = "postqueue -j"
+    place = visit.parts.queue.directory
+    command = f"postqueue -c {shell_quote(place)} -j" if place else "postqueue -j"
     try:
         seen, (data, sentence) = visit.parts.queue.look(lambda seen, figures: _view(seen, figures, wanted, visit.now_s))
     except QueueError as error:
