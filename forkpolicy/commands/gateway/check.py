@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = findings(load_gateway_settings(arguments.settings), arguments.settings, arguments.postfix)
     except PostconfError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}; --postfix DIR names the directory of Postfix's main.cf") from error
     for each in found:
         print(each)
     errors = sum(each.severity == "error" for each in found)

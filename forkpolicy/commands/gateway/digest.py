@@ -6,7 +6,7 @@ Raises UsageError, ConfigError, CannotWriteError, NotRunningError, ForkpolicyErr
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, printable
 from forkpolicy.gateway.digest.running import due
@@ -15,6 +15,8 @@ from forkpolicy.gateway.settings import DEFAULT_PATH, load_gateway_settings
 
 if TYPE_CHECKING:
     import argparse
+
+_NOBODY: Final = "nobody is due now: nothing new is held, or neither domains file (digest=) nor person asks for digests"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Send, or list."""
     settings = load_gateway_settings(arguments.settings)
     if arguments.list:
-        for each in due(settings):
+        found = list(due(settings))
+        for each in found:
             print(printable(f"{each.address}  {each.count} new  {each.language}"))
+        if not found:
+            print(_NOBODY, file=sys.stderr)
         return EXIT_DONE
     done = send_digests(settings)
     for address, count in done.sent:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         made = draft(place if arguments.domains is None else _with_domains(place, arguments.domains))
     except PostconfError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}; --postfix DIR names the directory of Postfix's main.cf") from error
     for warning in made.warnings:
         print(warning)
     if not any(made.changed(directory) for directory in made.files):

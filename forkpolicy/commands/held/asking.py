@@ -41,6 +41,7 @@ T = TypeVar("T")
 # Who may ask at the socket from a shell sees everything.
 EVERYTHING = Scope(everything=True)
 _MOST = 50
+_NONE = "there is no such mail in that state; --state all lists those in every state"
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +90,8 @@ def list_mail(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     else:
         for row in reply.rows:
             print(printable(_line(row)))
+        if not reply.rows:
+            print(_NONE if state else "there is no such mail", file=sys.stderr)
     if reply.more:
         last = reply.rows[-1]
         print(f"there are older ones: --before {last.arrived_s!r}/{last.id}", file=sys.stderr)
@@ -163,7 +166,7 @@ def _lines(mail: HeldMail) -> Iterator[str]:
     for at_s, who, what in mail.events:
         yield f"  {_time(at_s)}  {who}: {what}"
     yield ""
-    yield from mail.headers.splitlines()
+    yield from mail.headers.expandtabs().splitlines()
 
 
 def _ledger_lines(reply: LedgerReply) -> Iterator[str]:

@@ -29,7 +29,8 @@ def held_alone(directory: Path) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise CannotWriteError(f"{directory}: another store uses it") from error
+        why = "another store uses it: stop that one, or name another [store] path"
+        raise CannotWriteError(f"{directory}: {why}") from error
     try:
         yield
     finally:

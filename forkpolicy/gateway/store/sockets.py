@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BACKLOG: Final = 128
+_BUSY: Final = "another process listens there: stop it first, as by `systemctl stop forkpolicy-store`"
 _FIRST_FD: Final = 3
 
 
@@ -41,7 +42,7 @@ def listening(path: Path, mode: int, group: int = -1) -> socket.socket:
     try:
         return _listening(path, mode, group)
     except OSError as error:
-        why = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        why = _BUSY if error.errno == errno.EADDRINUSE else error.strerror
         raise CannotWriteError(f"{path}: {why}") from error
 
 
