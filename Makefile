@@ -20,7 +20,7 @@ help: ## this list
 demo: $(VENV)/.installed ## install, start a server in the checkout, send it the founding requests, explain each verdict; on a terminal with a console
 	@$(BIN)/python -m loadtest demo
 
-gateway: $(VENV)/.installed-dev ## as root: a whole gateway on loopback with a backend, to send mail to; asks before it installs Postfix, rspamd and Redis
+gateway: $(VENV)/.installed-dev ## as root: a whole gateway on loopback with a backend, to send mail to; asks before it installs Postfix, rspamd, Redis and swaks
 	@sh loadtest/gateway.sh
 	@$(BIN)/python -m loadtest site
 

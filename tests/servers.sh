@@ -1,17 +1,21 @@
 # Install the servers and programs of other projects that tests run (Debian's packages), when some are missing and this is
 # root; otherwise say that their tests will not run. Each test starts a server of its own: nothing is started here, and
-# what is installed here does not start with the machine.
+# what is installed here does not start with the machine. With packages as arguments it looks for those of the list alone.
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=
 for each in redis-server:redis-server rbldnsd:rbldnsd unbound:unbound knotd:knot postgrey:postgrey \
     policyd-spf:postfix-policyd-spf-python slapd:slapd mandoc:mandoc groff:groff-base \
     sshd:openssh-server rsync:rsync zsh:zsh fish:fish chromium:chromium chromedriver:chromium-driver \
-    nginx:nginx-light caddy:caddy rspamd:rspamd dovecot:dovecot-imapd node:nodejs npm:npm; do
+    nginx:nginx-light caddy:caddy rspamd:rspamd dovecot:dovecot-imapd node:nodejs npm:npm \
+    swaks:swaks; do
+    case " ${*:-${each#*:}} " in *" ${each#*:} "*) ;; *) continue ;; esac
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
-# PostgreSQL's own programs are in a directory of their version.
-set -- /usr/lib/postgresql/*/bin/initdb
-[ -e "$1" ] || missing="$missing postgresql"
+if [ $# = 0 ]; then
+    # PostgreSQL's own programs are in a directory of their version.
+    set -- /usr/lib/postgresql/*/bin/initdb
+    [ -e "$1" ] || missing="$missing postgresql"
+fi
 [ "$missing" ] || exit 0
 say_no() {
     echo "$1: the tests that start one of these will not run:$missing (apt-get install$missing)" >&2

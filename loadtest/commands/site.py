@@ -34,12 +34,31 @@ _CLIENT: Final = "203.0.113.9"
 _VERIFIED_S: Final = 30.0
 _HELD_S: Final = 10.0
 _LOOK_S: Final = 0.5
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str]) -> int:
     """Start it, send three mails, wait. Status 1 where one of them was not decided as it is to be."""
     parser = argparse.ArgumentParser(prog="python -m loadtest site", description=__doc__)
     parser.parse_args(argv)
+    for number in _ENDS:
+        signal.signal(number, _end)
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _end(_number: int, _frame: object) -> None:
+    """Ctrl-C, a terminal that is closed, kill: each stops every part, and a second one does not break that off."""
+    for number in _ENDS:
+        # No SIG_IGN: the programs that stop the parts would inherit it.
+        signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt
+
+
+def _run() -> int:
     _DATABASE.mkdir(parents=True, exist_ok=True)
     parts = "Postfix twice, Redis, forkpolicy, the store, the console, and rspamd"
     print(f"starting {parts} (its first start takes up to two minutes)", flush=True)
@@ -53,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
                 print("Ctrl-C ends all of it.", flush=True)
                 with suppress(KeyboardInterrupt):
                     _stay(site)
+            else:
+                print("all of it ends now: it stays where standard input is a terminal", flush=True)
     return 1 if wrong else 0
 
 
@@ -119,7 +140,8 @@ def _show(site: GatewaySite, console: Console) -> None:
     """Where to look, and commands."""
     users = ", ".join(f"{user}@{domain}" for domain in DOMAINS for user in USERS)
     swaks = f"swaks --server 127.0.0.1:{site.postfix.port} --to {USERS[0]}@{DOMAINS[0]} --xclient-addr {_CLIENT}"
-    held = f"{Path(sys.executable).with_name('forkpolicy')} held -c {site.store.settings}"
+    program = Path(sys.executable).with_name("forkpolicy")
+    held, gateway = f"{program} held -c {site.store.settings}", f"{program} gateway"
     people = "\n".join(f"    {name:<6} {link}" for name, link in links(console).items())
     print(f"""
 the console: {console.origin}, for people with these links, each of which works once:
@@ -134,6 +156,11 @@ held mail:
     {held} show 1
     {held} release 1
     {held} ledger
+digests of what is held: who is due, and send them (each arrives in the mailbox of its person):
+    {gateway} digest -c {site.store.settings} --list
+    {gateway} digest -c {site.store.settings}
+what is wrong with it:
+    {gateway} check -c {site.store.settings} --postfix {site.place.postfix}
 stop the backend, and start it again:
     kill -USR1 {os.getpid()}
-logs: {site.postfix.log}, {site.policy.log}, {site.rspamd.log}""", flush=True)  # fmt: skip
+logs: {site.postfix.log}, {site.policy.log}, {site.store.log}, {site.rspamd.log}""", flush=True)  # fmt: skip

@@ -42,6 +42,7 @@ PEOPLE: Final = tuple(f"{user}@{domain}" for domain in DOMAINS for user in USERS
 FRIEND: Final = "friend.example.org"
 _NOBODY: Final = pwd.getpwnam("nobody")
 _START_S: Final = 30.0
+_LOOK_S: Final = 0.02
 
 
 class Backend:
@@ -83,7 +84,7 @@ class Store:
     """`forkpolicy held serve`."""
 
     def __init__(self, settings: Path) -> None:
-        self.settings = settings
+        self.settings, self.log = settings, settings.with_name("store.log")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,22 +95,22 @@ class Store:
 
     def start(self) -> None:
         """Start it, and wait until it takes mail."""
-        self._process = subprocess.Popen(self._command("serve"), stderr=subprocess.PIPE)
-        assert self._process.stderr
-        said, deadline = b"", time.monotonic() + _START_S
-        while b"takes mail" not in said:
-            ready = select.select([self._process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]
-            piece = os.read(self._process.stderr.fileno(), 4096) if ready else b""
-            if not piece:
+        # A file: a pipe that nobody reads would stop the store when it is full.
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(self._command("serve"), stderr=log)
+        deadline = time.monotonic() + _START_S
+        while b"takes mail" not in (said := self.log.read_bytes()[before:]):
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 self.end(signal.SIGKILL)
                 raise SetupError(f"the store did not start: {said.decode(errors='replace')}")
-            said += piece
+            select.select([], [], [], _LOOK_S)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it by a signal."""
         if self._process:
             self._process.send_signal(number)
-            self._process.communicate()
+            self._process.wait()
         self._process = None
 
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -51,9 +51,9 @@ class Terminal:
                 self._said += piece
         return self._said.decode(errors="replace").replace("\r\n", "\n")
 
-    def end(self):
+    def end(self, number=signal.SIGINT):
         """As Ctrl-C does; its status."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         status = self.process.wait(DEADLINE_S)
         os.close(self._terminal)
         return status
@@ -170,10 +170,25 @@ def test_a_signal_stops_the_backend_and_starts_it_again(terminal):
     eventually(lambda: delivered(terminal.said, "waits@example.org"), DEADLINE_S)
 
 
-def test_nothing_stays_when_it_ends(terminal):
+def test_a_digest_can_be_asked_for(terminal):
+    """The commands are printed; what arrives leads to the console that runs."""
+    commands = re.findall(r"^    (\S+/forkpolicy) (gateway digest .*)$", terminal.said, re.MULTILINE)
+    origin = re.search(r"the console: (\S+),", terminal.said)[1]
+    listed, sent = (
+        subprocess.run(
+            [sys.executable, "-m", "forkpolicy", *words.split()], capture_output=True, text=True, check=False
+        )
+        for _, words in commands
+    )
+    assert (listed.returncode, listed.stdout) == (0, "alice@example.com  1 new  en\n"), listed.stderr
+    assert (sent.returncode, sent.stdout) == (0, "alice@example.com: 1 new\n1 sent, 0 failed\n"), sent.stderr
+    eventually(lambda: delivered(terminal.said, f"{origin}/d/"), DEADLINE_S)
+
+
+def test_nothing_stays_when_its_terminal_is_closed(terminal):
     """No process of its session, and no file."""
     base = re.search(r"delivered mail: (\S+)/backend", terminal.said)[1]
-    assert terminal.end() == 0
+    assert terminal.end(signal.SIGHUP) == 0
     assert not Path(base).exists()
     sessions = [stat(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert [words for words in sessions if base in words] == []
