@@ -26,7 +26,8 @@ from forkpolicy.gateway.store_messages import (
     ShowHeld,
     Wanted,
 )
-from tests.gateway.next_servers import NextServer
+from loadtest.servers.postfix import missing, traversable_directory
+from tests.gateway.next_servers import NextServer, release_postfix
 from tests.gateway.stores import LmtpClient, Store
 from tests.process.waiting import eventually
 
@@ -175,6 +176,32 @@ def test_what_was_on_its_way_is_held(tmp_path, server):
             assert "it may have been sent on since" in row.backend_reply
             assert ask(again.api, Ledger()).wrong == ()
     assert len(server.taken) == 1
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "Postfix is there")
+def test_the_log_says_what_became_of_mail_that_postfix_had(tmp_path):
+    """The restored store reads Postfix's log on from the place of the backup: delivered since, or refused and held."""
+    with traversable_directory() as base, NextServer() as server, release_postfix(base, server.port) as postfix:
+        others = f'[release]\nsmtp = "127.0.0.1:{postfix.port}"\nretry_s = 1\n'
+        (tmp_path / "first").mkdir()
+        server.replies |= dict.fromkeys(("alice@example.com", "bob@example.com"), "451 4.3.0 later")
+        with Store(tmp_path / "first", "", others, mail_log=str(postfix.log)) as store:
+            deliver(store, 1, "alice@example.com", "bob@example.com")
+            release(store, 1, 2)
+            eventually(lambda: len(rows(store, "sent")) == 2, DEADLINE_S)
+            back_up(store, tmp_path / "backup")
+        server.replies = {"bob@example.com": "550 5.1.1 no bob here"}
+        # While no store looks.
+        eventually(lambda: postfix.flush() or server.taken, 2 * DEADLINE_S)
+        eventually(lambda: "no bob here" in postfix.log.read_text(), DEADLINE_S)
+        (tmp_path / "second").mkdir()
+        again = Store(tmp_path / "second", "", others, mail_log=str(postfix.log))
+        done = json.loads(command(again, "restore", tmp_path / "backup", "--json").stdout)
+        assert (done["by_state"], done["held_again"]) == ({"sent": 2}, 0)
+        with again:
+            eventually(lambda: rows(again, "delivered") and rows(again), DEADLINE_S)
+            assert "no bob here" in rows(again)[0].backend_reply
+            assert ask(again.api, Ledger()).twice == ()
 
 
 def test_a_backup_is_whole_while_mail_arrives_and_goes(store, server, tmp_path):
