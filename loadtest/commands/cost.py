@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             measured = _Measured(site, port, redis, made, arguments.sessions, arguments.mails)
             rounds = measured.rounds(arguments.rounds)
             _check(site, measured.sent)
-    return _report(rounds)
+    return report(rounds)
 
 
 class _Measured:
@@ -220,7 +220,8 @@ def _check(site: GatewaySite, sent: int) -> None:
         raise SetupError("too many mails are held to say what a delivered one costs")
 
 
-def _report(rounds: Sequence[Round]) -> int:
+def report(rounds: Sequence[Round]) -> int:
+    """Print the tables; 1 where a promise is missed, else 0."""
     kinds: dict[str, tuple[str, Sequence[Cpu]]] = {
         "refused session": ("us", [each.refused for each in rounds]),
         "scanned mail": ("us", [each.scanned for each in rounds]),
