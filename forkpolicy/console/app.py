@@ -44,7 +44,7 @@ from forkpolicy.settings import DEFAULT_PATH
 from forkpolicy.translations import DEFAULT, LANGUAGES, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
@@ -213,7 +213,7 @@ class _Pages:
             return Response(result.body, headers=dict(result.headers), media_type=result.kind)
         if isinstance(result, Download):
             headers = {**result.headers, "Content-Length": str(result.size_bytes)}
-            return _SendingInTime(result.pieces, headers=headers, media_type=result.kind)
+            return _SendingInTime(self._in_turns(visit, result.pieces), headers=headers, media_type=result.kind)
         if isinstance(result, Stream):
             return StreamingResponse(result.events, media_type="text/event-stream")
         result = replace(result, command=self._command(result.command))
@@ -236,7 +236,8 @@ class _Pages:
         if result.rows and visit.query.get("format") == "csv":
             name = f"{result.template.rpartition('/')[2]}.csv"
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-            return StreamingResponse(csv_of(result.rows), media_type="text/csv; charset=utf-8", headers=headers)
+            lines = self._in_turns(visit, csv_of(result.rows))
+            return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
         language = visit.language if result.is_translated else DEFAULT
         context = {
             "page": result,
@@ -254,6 +255,16 @@ class _Pages:
         }
         html = self._renderer.html(result.template, context)
         return Response(html, result.status, media_type="text/html")
+
+    async def _in_turns(self, visit: Visit, pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+        """Each piece is made in a thread, whose turn it is; while it is sent others have theirs."""
+        made = iter(pieces)
+        while True:
+            async with self._turns.of(_visitor(visit)):
+                piece = await run_sync(next, made, None)
+            if piece is None:
+                return
+            yield piece
 
     def _command(self, command: str) -> str:
         """The equal command of a page with the settings of this console, where those are not the usual ones."""
