@@ -14,7 +14,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypedDict
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
 from forkpolicy.bounded_socket import BoundedSocket
 
@@ -65,6 +65,18 @@ class Connection(Protocol):
         """Ask for entries; for a page of them with `paged_size`."""
         ...
 
+    def open(self) -> None:
+        """Connect."""
+        ...
+
+    def start_tls(self) -> bool:
+        """Go on by TLS."""
+        ...
+
+    def unbind(self) -> bool:
+        """Say goodbye, and close it."""
+        ...
+
     def bind(self) -> bool:
         """Sign in as nobody."""
         ...
@@ -91,12 +103,7 @@ class Place:
 @contextmanager
 def opened(place: Place) -> Iterator[Connection]:
     """A connection that nobody has signed in at yet, with TLS where that is to be."""
-    ldap3 = library()
-    tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=place.ca_file or None)
-    server = ldap3.Server(place.url, get_info=ldap3.NONE, connect_timeout=place.timeout_s, tls=tls)
-    connection = ldap3.Connection(
-        server, auto_referrals=False, check_names=False, read_only=True, receive_timeout=place.timeout_s
-    )
+    connection = _made(library(), place)
     end_s = time.monotonic() + place.total_s
     try:
         with _quiet():
@@ -111,6 +118,19 @@ def opened(place: Place) -> Iterator[Connection]:
         # It says goodbye even where there was no connection.
         with suppress(ValueError):
             ask(connection.unbind)
+
+
+def _made(ldap3: ModuleType, place: Place) -> Connection:
+    """Not open yet."""
+
+    def make() -> object:
+        tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=place.ca_file or None)
+        server = ldap3.Server(place.url, get_info=ldap3.NONE, connect_timeout=place.timeout_s, tls=tls)
+        return ldap3.Connection(
+            server, auto_referrals=False, check_names=False, read_only=True, receive_timeout=place.timeout_s
+        )
+
+    return cast("Connection", ask(make))
 
 
 def signed_in(connection: Connection, name: str = "", password: str = "") -> bool:

@@ -209,6 +209,13 @@ def test_no_password_goes_where_no_certificate_is_good(tmp_path, server, monkeyp
     assert ("anna@example.com" in server.log[heard:]) is is_here
 
 
+def test_authorities_that_are_not_there(tmp_path, server, caplog):
+    """Are said in the log, and the page says that nobody can sign in so."""
+    parts = by_imap(tmp_path, server, ca_file="/nowhere.pem")
+    assert sign_in(parts, "anna@example.com", MAILBOX)[1].status == 503
+    assert "no such file or directory" in caplog.text
+
+
 def test_starttls(tmp_path, monkeypatch):
     """Begins before the password, where the server is another machine; one that does not know it hears none."""
     monkeypatch.setattr(directories, "AWAY_S", 0.0)

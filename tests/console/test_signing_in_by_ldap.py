@@ -207,6 +207,12 @@ def test_a_directory_that_is_away(tmp_path):
         server.stop()
 
 
+def test_authorities_that_are_not_there(tmp_path, slapd, caplog):
+    """Are said in the log, and the page says that nobody can sign in so."""
+    assert sign_in(by_ldap(tmp_path, slapd, ca_file="/nowhere.pem"), "anna@example.com", SECRET)[1].status == 503
+    assert "CA public key file" in caplog.text
+
+
 def test_a_base_that_is_not_there_is_said(tmp_path, slapd, caplog):
     """In the log, since it is nobody's password that is wrong."""
     assert sign_in(by_ldap(tmp_path, slapd, ldap_base="ou=nowhere"), "anna@example.com", SECRET)[1].status == 503

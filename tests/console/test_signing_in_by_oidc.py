@@ -207,7 +207,10 @@ def test_a_session_is_another_one_after_signing_in(tmp_path, provider):
     assert asked.get("/account").status == 303
 
 
-@pytest.mark.parametrize("settings", [{"ca_file": ""}, {"oidc_issuer": "https://localhost:1"}, {"slash": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"ca_file": ""}, {"ca_file": "/nowhere.pem"}, {"oidc_issuer": "https://localhost:1"}, {"slash": True}],
+)
 def test_a_provider_that_cannot_be_asked(tmp_path, provider, settings):
     """For its certificate, as it is away, or calls itself otherwise: the page says so, and local accounts sign in."""
     if settings.get("slash"):
@@ -405,6 +408,24 @@ def _cut(claims, key):
 def test_a_token_is_good_or_nobody_signs_in(tmp_path, odd, status, make):
     """Whatever is wrong with it: signature, algorithm, who it is of and for, when, or which sign-in it belongs to."""
     assert at_odd(tmp_path, odd, make) == status
+
+
+@pytest.mark.parametrize("keys", [{}, {"keys": "x"}, {"keys": [1, None, {"kty": "RSA"}]}, {"keys": []}])
+def test_a_provider_without_a_key_of_the_token(tmp_path, odd, keys):
+    """Signs nobody in, whatever it says instead."""
+    odd.answers["/keys"] = keys
+    assert at_odd(tmp_path, odd, signed) == 401
+
+
+@pytest.mark.parametrize(("kid", "status"), [("one", 303), ("two", 303), (None, 401)])
+def test_a_provider_with_several_keys(tmp_path, odd, kid, status):
+    """Must name the one of a token (OpenID Connect Core 1.0, 10.1)."""
+    second = RSAKey.generate_key(2048, {"use": "sig", "kid": "two"}, private=True)
+    odd.answers["/keys"]["keys"].append(second.as_dict(private=False))
+    header = {"alg": "RS256", **({"kid": kid} if kid else {})}
+    assert (
+        at_odd(tmp_path, odd, lambda claims, key: jwt.encode(header, claims, second if kid == "two" else key)) == status
+    )
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,8 @@ def test_certificates_are_checked(compiler, slapd):
     """The authority and the name, by TLS from the start or later."""
     search(compiler, slapd.tls)
     assert "certificate verify failed" in compiler.run().err
+    search(compiler, slapd.tls, "address", 'ca_file = "/nowhere.pem"')
+    assert "the directory cannot be asked: invalid CA public key file" in compiler.run().err
     ca = f'ca_file = "{slapd.authority}"'
     search(compiler, slapd.tls.replace("localhost", "127.0.0.1"), "address", ca)
     outcome = compiler.run()

@@ -65,11 +65,9 @@ class Provider:
         """Those that it signs with. `fresh`: a token has another one."""
         about = self.about()
         with self._lock:
-            is_old = self._keys is None or (fresh and self._clock() - self._keys_s >= _KEYS_EVERY_S)
-            if is_old:
+            if self._keys is None or (fresh and self._clock() - self._keys_s >= _KEYS_EVERY_S):
                 self._keys_s = self._clock()
                 self._keys = _key_set(self.get(str(about["jwks_uri"])))
-            assert self._keys
             return self._keys
 
     def get(self, url: str, token: str = "") -> Mapping[str, object]:
@@ -87,11 +85,11 @@ class Provider:
         self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, object]]:
         library = _urllib3()
-        context = ssl.create_default_context(cafile=self._ca_file or None)
         timeout = library.Timeout(connect=CONNECT_S, total=TOTAL_S)
         kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         sent = {"Accept": "application/json", **kind, **headers}
         try:
+            context = ssl.create_default_context(cafile=self._ca_file or None)
             with library.PoolManager(ssl_context=context, timeout=timeout, retries=False) as pool:
                 response = pool.request(
                     method,
