@@ -55,6 +55,18 @@ def verified(unit):
     return diagnostics(["systemd-analyze", "verify", "--man=no", str(unit)])[1]
 
 
+def test_the_drop_in_for_the_queue_is_valid(units, tmp_path):
+    """With it the console's unit has no mistake; a mistake in it would be found."""
+    own = shutil.copytree(units, tmp_path / "units")
+    drop_in = own / "forkpolicy-console.service.d" / "queue.conf"
+    drop_in.parent.mkdir(exist_ok=True)
+    text = (UNITS / "service.d" / "forkpolicy-console-queue.conf").read_text()
+    drop_in.write_text(text)
+    assert verified(own / "forkpolicy-console.service") == ""
+    drop_in.write_text(f"{text}RestrictAddressFamily=AF_NETLINK\n")
+    assert "RestrictAddressFamily" in verified(own / "forkpolicy-console.service")
+
+
 INSTANCE_OF = [
     ("forkpolicy@.service", "forkpolicy.service"),
     ("forkpolicy@.socket", "forkpolicy.socket"),
