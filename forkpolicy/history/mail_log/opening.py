@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def open_mail_log(settings: HistorySettings, now_s: float, path: str = "", give_up_s: float = inf) -> MailLog | None:
     """By a path, or what `mail_log` names; None where that is empty. Nothing is read yet. `give_up_s`: by the monotonic
-    clock, when a search of files ends without having seen all.
+    clock, when a search ends without having seen all.
     """
     name = path or settings.mail_log
     if name == JOURNAL:
-        return Journal()
+        return Journal(give_up_s=give_up_s)
     return LogFiles(name, now_s, give_up_s) if name else None

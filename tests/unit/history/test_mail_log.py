@@ -19,6 +19,7 @@ from forkpolicy.errors import UsageError
 from forkpolicy.history.errors import HistoryError
 from forkpolicy.history.ingest import Ingester
 from forkpolicy.history.mail_log.files import LogFiles
+from forkpolicy.history.mail_log.journal import Journal
 from forkpolicy.history.mail_log.mails import mails_of, mails_with
 from forkpolicy.history.search import History
 from forkpolicy.history.store import Store
@@ -272,6 +273,16 @@ def test_a_search_that_takes_long_is_given_up(log):
     late = LogFiles(log.name, LATER_S, time.monotonic() - 1)
     with pytest.raises(HistoryError, match="was given up, as it took long: ask for a shorter time"):
         mails_with(late, "b@example.com", 0, LATER_S)
+
+
+def test_a_journal_that_takes_long_is_given_up(tmp_path, monkeypatch):
+    """Also one that says nothing at all: its program is ended."""
+    program = tmp_path / "journalctl"
+    program.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HistoryError, match="the search of the journal was given up, as it took long"):
+        list(Journal(give_up_s=time.monotonic() + 0.1).lines("b@example.com", 0, LATER_S))
 
 
 CLIENT = "from x[203.0.113.5]"
