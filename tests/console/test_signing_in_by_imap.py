@@ -10,7 +10,9 @@ from contextlib import closing
 import pytest
 import trustme
 
+from forkpolicy.console.access.administration import MOST_PRESENT
 from forkpolicy.console.access.directory import directory as directories
+from forkpolicy.console.access.directory.person import Person
 from forkpolicy.console.access.rights import Role
 from forkpolicy.console.access.sessions import COOKIE
 from tests.console.directories import (
@@ -331,6 +333,23 @@ def test_a_few_are_asked_at_a_time(tmp_path, server):
     for _ in range(directories.AT_ONCE):
         parts.door.directory._places.release()
     assert sign_in(parts, "anna@example.com", MAILBOX)[1].status == 303
+
+
+def test_only_the_last_of_many_people_are_listed(tmp_path, server):
+    """A page has its bounds, and says so; the sessions of others can be ended all the same."""
+    parts = by_imap(tmp_path, server)
+    admin = account(parts, "admin", Role.ADMIN)
+    for number in range(MOST_PRESENT + 1):
+        name = f"person{number}@example.com"
+        parts.door.sessions.begin(Person(name, "imap", frozenset({name})), "192.0.2.1")
+    found = admin.json("/accounts")
+    assert (len(found["present"]), found["more"]) == (MOST_PRESENT, True)
+    assert "who were here last" in admin.get("/accounts").text
+    (left,) = {f"person{number}@example.com" for number in range(MOST_PRESENT + 1)} - {
+        each["name"] for each in found["present"]
+    }
+    assert admin.post(f"/accounts/{left}", {"what": "end", "token": token_of(admin)}).status == 303
+    assert parts.door.sessions.of(left) == []
 
 
 @pytest.mark.parametrize("how", ["account", "settings", "admin"])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ADDRESS: Final = "/accounts"
 MOST_ENTRIES: Final = 100
+MOST_PRESENT: Final = 100
 _PART: Final = 1000
 _ACTS: Final = ("disable", "enable")
 _DONE: Final = {
@@ -73,7 +74,7 @@ def act(visit: Visit) -> Page | Redirect:
 
 def _end_sessions(visit: Visit, name: str) -> Redirect:
     sessions = visit.parts.door.sessions
-    if name not in {each.name for each in sessions.present()}:
+    if not sessions.of(name):
         raise NotFound("There is no such account.")
     if visit.text("what") != "end":
         raise UserMistake(f"what: expected end, got {visit.text('what')}", "what")
@@ -106,6 +107,7 @@ def show_audit(visit: Visit) -> Page:
 def _accounts_page(visit: Visit, done: str) -> Page:
     accounts = visit.parts.door.accounts.all()
     counts = visit.parts.door.sessions.counts()
+    present = visit.parts.door.sessions.present(MOST_PRESENT + 1)
     shown = [_shown(each, counts.get(each.name, 0)) for each in accounts]
     active = sum(not each.is_disabled for each in accounts)
     notices = [Notice(_DONE[done].format(visit.text("name")), "done")] if done in _DONE else []
@@ -115,7 +117,12 @@ def _accounts_page(visit: Visit, done: str) -> Page:
         "accounts",
         "Accounts",
         f"{active} of {len(accounts)} accounts may sign in.",
-        {"accounts": shown, "own": visit.account.name, "present": visit.parts.door.sessions.present()},
+        {
+            "accounts": shown,
+            "own": visit.account.name,
+            "present": present[:MOST_PRESENT],
+            "more": len(present) > MOST_PRESENT,
+        },
         command="forkpolicy console user list",
         rows=rows,
         notices=notices,

@@ -137,13 +137,13 @@ class Sessions:
                 ).fetchall()
             )
 
-    def present(self) -> list[Present]:
-        """Who is signed in without an account."""
+    def present(self, most: int) -> list[Present]:
+        """Who is signed in without an account, whose session was used last first."""
         with self._database.look() as connection:
             rows = connection.execute(
-                "SELECT name, min(source), count(*) FROM sessions"
-                " WHERE source != ? AND began_s >= ? AND seen_s >= ? GROUP BY name ORDER BY name",
-                (LOCAL, *self._oldest(int(time.time()))),
+                "SELECT name, min(source), count(*) FROM sessions WHERE source != ? AND began_s >= ? AND seen_s >= ?"
+                " GROUP BY name ORDER BY max(seen_s) DESC, name LIMIT ?",
+                (LOCAL, *self._oldest(int(time.time())), most),
             )
             return [Present(*row) for row in rows]
 
