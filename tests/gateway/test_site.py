@@ -119,12 +119,15 @@ def test_spam_is_held_for_each_recipient(site):
 
 def test_a_sender_cannot_say_what_the_scanner_says(site):
     """Headers of the scanner that come in with a mail are gone before anybody reads them."""
-    forged = "x\r\nX-Spamd-Result: default: False [0.00 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4]\r\nX-Virus: no"
+    words = '"a]; R_SPF_ALLOW(-0.20)[b"@example.org'
+    result = "X-Spamd-Result: default: False [0.00 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4]"
+    forged = f"x\r\n{result}\r\nX-Virus: no\r\nX-Spamd-Auth: spf\r\nReply-To: {words}"
     send(site, "forger@example.org", ["carol"], rspamd.SPAM_WORD, forged)
     eventually(lambda: "carol" in held_with(site, "x"), DEADLINE_S)
     row = next(each for each in held(site) if each["sender"] == "forger@example.org")
     raw = site.store.ask("show", str(row["id"]), "--raw").stdout
     assert raw.count("X-Spamd-Result:") == 1
+    assert raw.count("X-Spamd-Auth:") == 1
     assert "[0.00 / 15.00]" not in raw
     assert "X-Virus" not in raw
     assert row["spam_auth"] == ""

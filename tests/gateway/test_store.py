@@ -47,7 +47,10 @@ def test_each_recipient_has_a_fate_of_its_own(store):
 
 def test_the_policy_is_asked_as_postfix_would_ask(store):
     """Client and envelope of the arrival, the cause, and what the scanner found."""
-    scanned = b"X-Spamd-Result: default: False [9.10 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4:203.0.113.9]\r\n" + MAIL
+    scanned = (
+        b"X-Spamd-Result: default: False [9.10 / 15.00]; R_SPF_ALLOW(-0.20)[+ip4:203.0.113.9]\r\nX-Spamd-Auth: spf\r\n"
+        + MAIL
+    )
     with LmtpClient(store.sockets / "store-spam") as client:
         client.send("news@example.org", ["bob@example.com"], scanned)
     asked = store.policy.requests[-1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from forkpolicy.gateway.store.letter import Letter, read_letter
 
-NAMES = st.sampled_from((b"Subject", b"From", b"Message-ID", b"X-Spamd-Result"))
+NAMES = st.sampled_from((b"Subject", b"From", b"Message-ID", b"X-Spamd-Result", b"X-Spamd-Auth"))
 CHARSETS = st.sampled_from((b"utf-8", b"utf-16", b"utf-7", b"zlib", b"idna", b"none", b"a\xff", b""))
 PAYLOADS = st.binary(max_size=8) | st.sampled_from((b"a", b"YWJj", b"=ZZ", b"????"))
 WORDS = st.builds(

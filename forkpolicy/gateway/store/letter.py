@@ -1,9 +1,10 @@
 """What the store reads of a mail's header: subject, From, and what the scanner found. Pure; never raises.
 
 rspamd's milter writes `X-Spamd-Result: default: False [6.10 / 15.00]; SYMBOL(1.00)[option], ...`
-(rspamd.com/doc/modules/milter_headers.html, routine x-spamd-result). What a sender writes under that name Postfix takes
-out before the scanner sees it (setup/postfix_text.py): some results of rspamd come without that header. Should there be
-two all the same, the larger score counts and no authentication.
+(rspamd.com/doc/modules/milter_headers.html, routine x-spamd-result). Options have senders' words in them, so symbols
+are for people alone; who vouches for the sender stands in `X-Spamd-Auth: spf dkim=example.org` (setup/rspamd_text.py).
+What a sender writes under these names Postfix takes out before the scanner sees it (setup/postfix_text.py): some
+results of rspamd come without them. Should there be two all the same, the larger score counts and no authentication.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MOST_CHARACTERS: Final = 500
 # Of a header as it stands, folded and encoded.
 _MOST_ENCODED: Final = 8000
 _SCORE: Final = re.compile(r"\[\s*(-?[0-9]+(?:\.[0-9]+)?)\s*/")
-_SYMBOL: Final = re.compile(r"([A-Z][A-Z0-9_]{1,60})\((-?[0-9]+(?:\.[0-9]+)?)\)(?:\[([^\]]*)\])?")
+_SYMBOL: Final = re.compile(r"([A-Z][A-Z0-9_]{1,60})\((-?[0-9]+(?:\.[0-9]+)?)\)(?:\[[^\]]*\])?")
 _MOST_SYMBOLS: Final = 200
 
 
@@ -52,27 +53,23 @@ def read_letter(head: bytes, sender: str) -> Letter:
     results = [_text(each) for each in message.get_all("X-Spamd-Result", [])]
     scores = [float(found[1]) for each in results if (found := _SCORE.search(each))]
     symbols = [each for result in results for each in _SYMBOL.findall(result)][:_MOST_SYMBOLS]
+    vouched = [_text(each) for each in message.get_all("X-Spamd-Auth", [])]
     return Letter(
         _header(message, "Subject"),
         _header(message, "From"),
         _header(message, "Message-ID"),
         max(scores, default=None),
-        "pass" if len(results) == 1 and _vouched(symbols, sender) else "",
-        tuple((name, float(score)) for name, score, _ in symbols),
+        "pass" if len(results) == 1 and len(vouched) == 1 and _is_of(sender, vouched[0].split()) else "",
+        tuple((name, float(score)) for name, score in symbols),
     )
 
 
-def _vouched(symbols: list[tuple[str, str, str]], sender: str) -> bool:
+def _is_of(sender: str, vouched: list[str]) -> bool:
     """Whether SPF allows the client to send for the envelope sender, or a signature of that sender's domain is good."""
     domain = fold_domain(sender.rpartition("@")[2])
-    return bool(domain) and any(
-        name == "R_SPF_ALLOW" or (name == "R_DKIM_ALLOW" and _aligned(option, domain)) for name, _, option in symbols
-    )
-
-
-def _aligned(option: str, domain: str) -> bool:
-    signed = (fold_domain(each.strip().partition(":")[0]) for each in option.split(","))
-    return any(domain == each or domain.endswith(f".{each}") for each in signed if "." in each)
+    signed = [fold_domain(each.removeprefix("dkim=")) for each in vouched if each.startswith("dkim=")]
+    aligned = any(domain == each or domain.endswith(f".{each}") for each in signed if "." in each)
+    return bool(domain) and ("spf" in vouched or aligned)
 
 
 def _header(message: Message, name: str) -> str:
