@@ -156,7 +156,8 @@ def _store(settings: GatewaySettings) -> Iterator[Diagnostic]:
     try:
         status = ask(path, StoreStatus(), _STORE_TIMEOUT_S)
     except ForkpolicyError as error:
-        yield _error(path, f"the store does not answer: {error}", "systemctl status forkpolicy-store")
+        why = str(error).removeprefix(f"{path}: ")
+        yield _error(path, f"the store does not answer: {why}", "systemctl status forkpolicy-store")
         return
     if not isinstance(status, StatusReply):
         yield _error(path, f"the store refuses to report: {status}", "run this as root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,30 @@ def cpu_s(pid):
     """What a process has had so far (proc_pid_stat(5): utime, stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda store: (store.base / "held").write_text(""), "[store] path is a directory of the store's user"),
+        (lambda store: store.sockets.rmdir(), "there is no such directory for the store's sockets: make it first"),
+        (lambda store: damage(store.base / "held"), "file is not a database: the disk or somebody has damaged it"),
+    ],
+)
+def test_a_store_that_cannot_start_says_what_to_do(tmp_path, spoil, words):
+    """A file where its directory is to be, no place for its sockets, a database that is none."""
+    store = Store(tmp_path)
+    spoil(store)
+    with pytest.raises(AssertionError, match=re.escape(words)):
+        store.start()
+    store.process.stderr.close()
+    assert store.process.wait(10) == 73
+
+
+def damage(directory):
+    """A database that is none."""
+    directory.mkdir()
+    (directory / "held.db").write_text("nonsense" * 1000)
 
 
 def test_a_second_store_does_not_start(store):

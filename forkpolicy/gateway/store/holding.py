@@ -22,6 +22,10 @@ def held_alone(directory: Path) -> Iterator[None]:
     path = directory / _LOCK
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{error.strerror}; [store] path is a directory of the store's user, who may write there"
+        raise CannotWriteError(f"{directory}: {why}") from error
+    try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotWriteError(f"{path}: {error.strerror}") from error

@@ -145,6 +145,7 @@ UPDATE OR REPLACE digest_failure SET about = fold_address(about) WHERE about != 
 # Each leads from a version to the next one, from 0, a new file: what was released is never changed.
 _STEPS: Final = (_FIRST, _DIGESTS, _LEDGER, _FOLDED)
 VERSION: Final = len(_STEPS)
+_DAMAGED: Final = ": the disk or somebody has damaged it: move it away, and `forkpolicy held restore` a backup"
 
 
 def open_database(directory: Path) -> sqlite3.Connection:
@@ -157,7 +158,7 @@ def open_database(directory: Path) -> sqlite3.Connection:
             steps = "".join(_STEPS[version:])
             connection.executescript(f"BEGIN IMMEDIATE;{steps}PRAGMA user_version = {VERSION};COMMIT")
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from error
+        raise StoreError(f"{path}: {error}{_DAMAGED if type(error) is sqlite3.DatabaseError else ''}") from error
     if version > VERSION:
         raise StoreError(
             f"{path}: is of version {version}, this release knows {VERSION}: install the release that wrote it"

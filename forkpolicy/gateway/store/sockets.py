@@ -47,6 +47,8 @@ def listening(path: Path, mode: int, group: int = -1) -> socket.socket:
 
 
 def _listening(path: Path, mode: int, group: int) -> socket.socket:
+    if not path.parent.is_dir():
+        raise CannotWriteError(f"{path.parent}: there is no such directory for the store's sockets: make it first")
     if path.is_socket():
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(ConnectionRefusedError):
             probe.connect(str(path))
