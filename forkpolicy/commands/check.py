@@ -25,6 +25,8 @@ from forkpolicy.console_places import remarks as console_remarks
 from forkpolicy.errors import EXIT_DONE, EXIT_NO, ConfigError, Diagnostic
 from forkpolicy.explaining.checking import policy_warnings, table_diagnostics
 from forkpolicy.files import GLOB_PREFIX, Files
+from forkpolicy.gateway.domains import parse_domains
+from forkpolicy.gateway.settings import load_gateway_settings
 from forkpolicy.history.url_checks import find_history_findings
 from forkpolicy.history_places import remarks as history_remarks
 from forkpolicy.loading import load_with
@@ -117,7 +119,7 @@ def find_diagnostics(settings_path: str) -> tuple[list[Diagnostic], Settings | N
     diagnostics += find_remarks(Start(settings, remembers=loaded.remembers, servers=servers))
     diagnostics += _engine(settings) if loaded.remembers else ()
     diagnostics += [*_rights(settings, files), *_places(settings), *find_history_findings(settings)]
-    diagnostics += find_sign_in_findings(settings)
+    diagnostics += [*find_sign_in_findings(settings), *_gateway(settings)]
     warnings = [
         *public_resolvers(settings, loaded.policy.model),
         *missing_sockets(loaded.policy.model),
@@ -158,6 +160,25 @@ def _rights(settings: Settings, files: Files) -> Iterator[Diagnostic]:
     for endpoint in settings.server.listen:
         if endpoint.startswith("unix:"):
             yield from unlike_settings(Path(unix_path(endpoint, Path(settings.path).parent)), settings)
+
+
+def _gateway(settings: Settings) -> list[Diagnostic]:
+    """Mistakes in the files of the gateway that the console shows."""
+    path = settings.console.gateway
+    if not path:
+        return []
+    if not Path(path).exists():
+        hint = "`forkpolicy gateway setup --write` makes it; empty: the console has no held mail"
+        message = f"gateway: {path}: there is no such file"
+        return [diagnostic_at_setting(settings.path, "console", "gateway", message, hint)]
+    try:
+        domains = load_gateway_settings(path).domains
+        parse_domains(domains, Path(domains).read_text("utf-8", "replace"))
+    except ConfigError as error:
+        return list(error.diagnostics)
+    except OSError as error:
+        return [Diagnostic(domains, 0, 0, f"cannot be read: {(error.strerror or '').lower()}")]
+    return []
 
 
 def _places(settings: Settings) -> Iterator[Diagnostic]:

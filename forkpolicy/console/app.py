@@ -155,7 +155,9 @@ class _Pages:
             return self._send(visit, _error_page(error), request)
         if isinstance(error, ForkpolicyError | sqlite3.Error | OSError):
             # Where a page is nothing without the part that is away.
-            return self._send(visit, Page("error", "Not known now", str(error), status=503), request)
+            return self._send(
+                visit, Page("error", visit.say("Not known now"), visit.reason(error), status=503), request
+            )
         _log.error("a bug in the page %s", where, exc_info=error)
         text = "The console has a bug. Its log has what is needed to mend it; mail is decided as before."
         return self._send(visit, Page("error", "A bug", text, status=500), request)

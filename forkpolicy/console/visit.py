@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from forkpolicy.console.access.rights import Right, may
 from forkpolicy.console.errors import UserMistake
 from forkpolicy.console.page import Notice
 from forkpolicy.errors import ForkpolicyError
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_DIGITS: Final = 19
+_AWAY: Final = (
+    "A part of the mail server does not answer now, and something is missing here. Try again later, please; "
+    "administrators find the reason in the console's log."
+)
+_log: Final = logging.getLogger("forkpolicy.console")
 
 
 @dataclass(slots=True)
@@ -87,13 +94,20 @@ class Visit:
         """An entry of the audit, before the action: this account, from here. Raises CannotWriteError, sqlite3.Error."""
         self.parts.audit.note(self.account.name, what, about, reason, self.client)
 
+    def reason(self, error: Exception, what: str = "") -> str:
+        """Why a part cannot be asked; paths and lines of settings are in the log for who does not see the server."""
+        if self.signed_in and may(self.signed_in.role, Right.SEE_SERVER):
+            return f"{what}: {error}" if what else str(error)
+        _log.warning("not shown to %s: %s", self.signed_in.name if self.signed_in else "a visitor", error)
+        return self.say(_AWAY)
+
     @contextmanager
     def noting(self, what: str) -> Iterator[None]:
         """What cannot be read inside becomes a notice above the page, "WHAT: why", and the page goes on without."""
         try:
             yield
         except (ForkpolicyError, sqlite3.Error, OSError) as error:
-            self.notices.append(Notice(f"{what}: {error}"))
+            self.notices.append(Notice(self.reason(error, what)))
 
     def known(self, what: str, ask: Callable[[], T]) -> T | None:
         """What `ask` returns; None, and a notice as in `noting`, where it cannot be read."""

@@ -263,17 +263,21 @@ def test_without_a_gateway_there_is_none(tmp_path):
     assert 'href="/held"' not in browser.get("/account").text
 
 
-def test_a_store_that_is_away_is_a_sentence(tmp_path):
-    """503, with what to start."""
+def test_a_store_that_is_away_is_a_sentence(tmp_path, caplog):
+    """503, with what to start; people read in their language that something is away, and the log has the rest."""
     console = HeldConsole(tmp_path)
-    answer = console.browser().get("/held")
+    answer = console.browser(Role.ADMIN).get("/held")
     assert (answer.status, "start forkpolicy-store" in answer.text) == (503, True)
+    answer = console.browser().get("/held", accept_language="es")
+    assert (answer.status, str(tmp_path) in answer.text) == (503, False)
+    assert "Una parte del servidor de correo no responde ahora" in answer.text
+    assert "start forkpolicy-store" in caplog.text
 
 
 def test_a_domains_file_with_a_mistake_is_a_sentence(tmp_path):
     """With its line; after it is mended the pages are there again, without a restart."""
     with HeldConsole(tmp_path) as console:
-        browser = console.browser()
+        browser = console.browser(Role.ADMIN)
         (tmp_path / "domains").write_text("example.com\n")
         answer = browser.get("/held")
         assert answer.status == 503

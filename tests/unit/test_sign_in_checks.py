@@ -89,3 +89,22 @@ def test_a_package_that_is_missing_is_an_error(site, monkeypatch):
     text = (site / "forkpolicy.toml").read_text().replace('"local", "ldap", "oidc"', '"local"')
     (site / "forkpolicy.toml").write_text(text)
     assert find_sign_in_findings(load_settings(site / "forkpolicy.toml")) == []
+
+
+def test_mistakes_in_the_files_of_the_gateway_are_found(site, capsys):
+    """The console says them to the first who looks at held mail: no file, a setting, a line of the domains."""
+    text = (site / "forkpolicy.toml").read_text()
+    (site / "forkpolicy.toml").write_text(text.replace("[console]\n", '[console]\ngateway = "gateway.toml"\n'))
+    status, found = checked(site, capsys)
+    assert (status, f"{site}/gateway.toml: there is no such file" in found[0]) == (1, True), found
+    (site / "gateway.toml").write_text(f'domains = "{site}/domains"\n[store]\nmin_fre = "1M"\n')
+    assert main(["check", "-c", str(site / "forkpolicy.toml"), "--postfix", "none"]) == 1
+    assert 'did you mean "min_free"?' in capsys.readouterr().out
+    (site / "gateway.toml").write_text(f'domains = "{site}/domains"\n')
+    assert main(["check", "-c", str(site / "forkpolicy.toml"), "--postfix", "none"]) == 1
+    assert f"{site}/domains: cannot be read: no such file" in capsys.readouterr().out
+    (site / "domains").write_text("example.com\n")
+    assert main(["check", "-c", str(site / "forkpolicy.toml"), "--postfix", "none"]) == 1
+    assert "expected the transport" in capsys.readouterr().out
+    (site / "domains").write_text("example.com relay:[192.0.2.5]:25\n")
+    assert checked(site, capsys) == (0, [])

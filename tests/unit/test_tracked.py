@@ -111,7 +111,7 @@ def test_a_mail_in_the_store_has_its_row_its_arrival_and_the_copy_that_was_sent_
     assert texts(mail, held={7: whole}, decided={"s": Decided("HOLD", is_of_store=True)}) == [
         "The rules let it through.",
         "The mail server took it from 203.0.113.5.",
-        "The rules were asked again, and keep it for its recipient.",
+        "The rules were asked again, and hold it back.",
         "The scanner gave it 7.5 points.",
         "Held. The scanner takes it for spam: it has 7.5 points.",
         "Released by anna.",

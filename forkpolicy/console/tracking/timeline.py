@@ -125,7 +125,7 @@ def _decision_words(say: Say, decided: Decided) -> str:
         return (
             say("The rules were asked again, and let it go on.")
             if kind == PASSED
-            else say("The rules were asked again, and keep it for its recipient.")
+            else say("The rules were asked again, and hold it back.")
         )
     if kind == REFUSED:
         return say("The rules refused it: {reply}", reply=reply or verb)
