@@ -28,9 +28,20 @@ _CLIENT: Final = re.compile(r"[^\s\[,]{0,255}\[([0-9A-Fa-f:.]{3,45})\]")
 _REFUSED: Final = re.compile(
     r"(?:milter-)?\w+: ([A-Z-]{4,20}) from ([^;]{0,400}?): (?=[245]\d\d |[45]\.\d{1,3}\.\d{1,3} )"
 )
+# As Postfix logs them (info_log_address_format): in quotes a local part may have whatever stands in a line.
+_ADDRESS: Final = r'<(?:"(?:[^"\\]|\\.){0,320}")?[^"<>]{0,320}>'
 _FIELD: Final = re.compile(
     r"\b(from|to|orig_to|client|relay|delay|dsn|sasl_username|message-id)="
-    r"(<[^<>]{0,320}>|[^\s,;<>]{1,320})"
+    rf"({_ADDRESS}|<[^<>]{{0,320}}>|[^\s,;<>]{{1,320}})"
+)
+# A mail says itself what its id is, and that is all that these lines have.
+_OF_MAIL: Final = ("message-id=", "resent-message-id=")
+_MOST_ID: Final = 322
+# Of the delivery agents (log_adhoc.c), and of qmgr about a mail that is too old. Nowhere else: an id of a message may
+# have ` status=sent` in it.
+_STATUS: Final = re.compile(
+    rf"(?:to={_ADDRESS}, (?:orig_to={_ADDRESS}, )?(?:[a-z_]{{1,20}}=[^\s,]{{0,400}}, ){{0,20}}|from={_ADDRESS}, )"
+    "status="
 )
 # A line has its time in front of everything else.
 _TIME_WITHIN: Final = 200
@@ -58,7 +69,8 @@ class MailLine(NamedTuple):
     @property
     def status(self) -> str:
         """What became of a delivery: sent, deferred, bounced, expired, ... with the reply in parentheses."""
-        return self.text.partition(" status=")[2]
+        found = _STATUS.match(self.text)
+        return self.text[found.end() :] if found else ""
 
 
 def read_mail_line(line: str) -> MailLine | None:
@@ -72,7 +84,7 @@ def read_mail_line(line: str) -> MailLine | None:
     # A reply may say anything; ours is in front of it, and the envelope of a refusal behind it.
     refused = _REFUSED.match(text)
     named = text[max(text.rfind("; from=<"), text.rfind("; to=<"), text.rfind("; proto="), 0) :] if refused else text
-    for name, value in _FIELD.findall(named.partition(" status=")[0]):
+    for name, value in _fields(text, named):
         fields.setdefault(name, value[1:-1] if value[0] == "<" else value)
     client = _CLIENT.match(refused[2]) if refused else _CLIENT.match(fields.get("client", ""))
     queue_id = "" if found["queue_id"] == "NOQUEUE" else found["queue_id"]
@@ -80,6 +92,14 @@ def read_mail_line(line: str) -> MailLine | None:
     is_refused = refused is not None and text.partition(": ")[0].endswith("reject")
     at = refused[1] if refused and is_refused else ""
     return MailLine(name, int(found["pid"]), queue_id, client[1] if client else "", fields, text, at)
+
+
+def _fields(text: str, named: str) -> list[tuple[str, str]]:
+    """Names and values of a line's text; `named`: the part that has them."""
+    if text.startswith(_OF_MAIL):
+        return [("message-id", text.partition("=")[2][:_MOST_ID])]
+    status = _STATUS.match(text)
+    return _FIELD.findall(named[: status.end()] if status else named)
 
 
 def line_time_s(line: str, now_s: float) -> float | None:
