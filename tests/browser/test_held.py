@@ -105,6 +105,9 @@ def test_an_administrator_reads_for_a_reason(tmp_path, browsers):
         assert "Good morning." in in_frame(admin)[1]
         admin.go("/audit")
         assert "she asked me to look" in admin.text
+        for address in ("/held", "/training", "/held/lists"):
+            admin.go(address)
+            assert not axe() or admin.problems(axe()) == [], address
         assert admin.said() == []
 
 
@@ -137,5 +140,10 @@ def looked(tmp_path_factory):
         with Chromium(site.origin) as anna:
             anna.sign_in(site.links["anna"])
             pages = {"held": "/held", "held-mail": f"/held/{held}"}
-            pages |= {"held-lists": "/held/lists", "held-digest": "/held/digest", "account-of-anna": "/account"}
+            pages |= {
+                "held-lists": "/held/lists",
+                "held-digest": "/held/digest",
+                "account-of-anna": "/account",
+                "where-is-my-mail": "/mail",
+            }
             yield anna, pages
