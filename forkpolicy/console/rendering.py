@@ -91,4 +91,5 @@ def ago(at_s: float, now_s: float) -> str:
             break
     else:
         text = f"{int(away_s)} s"
-    return f"{text} ago" if at_s <= now_s else f"in {text}"
+    # What was just read may be some milliseconds younger than the visit.
+    return f"{text} ago" if at_s < now_s + 1 else f"in {text}"

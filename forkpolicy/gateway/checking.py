@@ -23,7 +23,6 @@ from forkpolicy.gateway.store_messages import StatusReply, StoreStatus
 from forkpolicy.gateway.store_places import place_findings
 from forkpolicy.postfix import postconf
 from forkpolicy.postfix.lists import split_list
-from forkpolicy.sizes import size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,11 +162,8 @@ def _store(settings: GatewaySettings) -> Iterator[Diagnostic]:
         yield _error(path, f"the store refuses to report: {status}", "run this as root")
         return
     for each in status.errors:
-        yield _error(path, each, "forkpolicy held ledger")
+        yield _error(path, each, "journalctl -u forkpolicy-store has more of it")
     yield from _digest_failures(settings, status)
-    if status.free_bytes < size_bytes(settings.store.min_free):
-        message = f"{status.free_bytes >> 20} MiB are free, less than min_free: mail waits in Postfix's queue"
-        yield _error(settings.store.path, message, "make room")
 
 
 def _digest_failures(settings: GatewaySettings, status: StatusReply) -> Iterator[Diagnostic]:

@@ -226,3 +226,5 @@ def test_times_are_in_one_unit():
         "2 d ago",
     ]
     assert ago(1200, 1000) == "in 3 min"
+    # What was read while the page was made.
+    assert ago(1000.4, 1000) == "0 s ago"

@@ -72,10 +72,10 @@ KEEPS_UP = Lateness(1.0)
 @pytest.mark.parametrize(
     ("hour", "late", "waiting", "expected"),
     [
-        (HOUR, KEEPS_UP, 0, "1,204 mails were refused in the last hour, 3 % more than usual; nothing waits."),
+        (HOUR, KEEPS_UP, 0, "1,204 mails were refused in the last hour, 3 % more than usual; no request waits."),
         (replace(HOUR, refused=900), KEEPS_UP, 0, "900 mails were refused in the last hour, 23 % fewer than usual;"),
         (replace(HOUR, refused=9000), KEEPS_UP, 0, "9,000 mails were refused in the last hour, 7.7 times the usual;"),
-        (replace(HOUR, refused=1, usual=None), KEEPS_UP, 0, "1 mail was refused in the last hour; nothing waits."),
+        (replace(HOUR, refused=1, usual=None), KEEPS_UP, 0, "1 mail was refused in the last hour; no request waits."),
         (replace(HOUR, refused=0, usual=0.0), KEEPS_UP, 0, "0 mails were refused in the last hour, as usual;"),
         (replace(HOUR, refused=None), KEEPS_UP, 0, "The history has nothing of the last hour;"),
         (
@@ -85,7 +85,7 @@ KEEPS_UP = Lateness(1.0)
             "How many mails were refused in the last hour is not known: the history",
         ),
         (HOUR, Lateness(1.0, behind_s=850), 0, "the history is 14 minutes behind"),
-        (None, None, 0, "How many mails were refused cannot be known now; nothing waits."),
+        (None, None, 0, "How many mails were refused cannot be known now; no request waits."),
         (HOUR, KEEPS_UP, None, "whether anything waits is not known, as the server does not answer."),
         (HOUR, KEEPS_UP, 1, "1 request waits for an engine, the DNS or a service."),
     ],
@@ -100,7 +100,7 @@ def test_the_page_has_the_figures_of_server_and_history(site):
     (code,) = site.add(60)
     page = site.browser.get("/now")
     assert page.status == 200
-    assert "1 mail was refused in the last hour; nothing waits." in page.text
+    assert "1 mail was refused in the last hour; no request waits." in page.text
     assert f"/why/{code}" in page.text
     assert len(page.body) < 60_000
     data = site.browser.json("/now?span=30d")

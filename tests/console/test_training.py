@@ -88,6 +88,7 @@ def test_what_people_decided_is_counted_by_what_became_of_it(tmp_path):
         ]
         page = site.browser(Role.ADMIN).get("/training")
         assert page.status == 200
+        assert f"rspamc -h {controller.url.removeprefix('http://')} stat<" in page.text
         assert "<script>alert" not in page.text
         assert len(site.browser(Role.ADMIN).get("/training?format=csv").text.splitlines()) == 4
 

@@ -57,5 +57,5 @@ def _waiting(waiting: int | None) -> str:
     if waiting is None:
         return "whether anything waits is not known, as the server does not answer"
     if not waiting:
-        return "nothing waits"
+        return "no request waits"
     return f"{waiting:,} request{'s wait' if waiting != 1 else ' waits'} for an engine, the DNS or a service"

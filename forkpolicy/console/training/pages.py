@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from shlex import quote as shell_quote
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from forkpolicy.console.page import Notice, Page, Rows
 from forkpolicy.errors import ForkpolicyError
@@ -26,6 +28,7 @@ STATES: Final = {
 }
 # rspamd's statistic.conf: Bayes says nothing before.
 MIN_LEARNS: Final = 200
+_USUAL: Final = "127.0.0.1:11334"
 _COLUMNS: Final = ("at_s", "kind", "state", "words", "sender", "subject", "held")
 
 
@@ -51,7 +54,14 @@ def show(visit: Visit) -> Page:
         "trouble": reply.trouble,
     }
     rows = Rows(_COLUMNS, ([getattr(each, name) for name in _COLUMNS] for each in reply.newest))
-    return Page("training/page", _TITLE, _sentence(counts, reply), data, "rspamc stat", rows)
+    command = _command(visit.parts.gateway.settings.scanner.controller)
+    return Page("training/page", _TITLE, _sentence(counts, reply), data, command, rows)
+
+
+def _command(controller: str) -> str:
+    """What a shell asks that controller."""
+    place = urlsplit(controller).netloc
+    return f"rspamc -h {shell_quote(place)} stat" if place not in ("", _USUAL) else "rspamc stat"
 
 
 def _bayes(reply: TrainingReply) -> list[dict[str, object]]:

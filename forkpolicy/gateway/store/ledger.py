@@ -79,13 +79,20 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [f"held.db: {each}" for each in found]
 
 
+def _full(free_bytes: int, least_free_bytes: int) -> tuple[str, ...]:
+    if free_bytes >= least_free_bytes:
+        return ()
+    free, least = size_text(free_bytes), size_text(least_free_bytes)
+    what = "mail is answered 452 and waits in Postfix's queue: make room, or have more expire (keep_days, keep_bytes)"
+    return (f"room: {free} are free, less than min_free ({least}): {what}",)
+
+
 def troubles_of(
     connection: sqlite3.Connection, files: MailFiles, troubles: Troubles, least_free_bytes: int
 ) -> TroublesReply:
     """What needs a person."""
     free = files.free_bytes()
-    full = () if free >= least_free_bytes else (f"room: {size_text(free)} are left: mail is answered 452 and waits",)
-    return TroublesReply(troubles.all() + full, failures(connection), last_run_s(connection))
+    return TroublesReply(troubles.all() + _full(free, least_free_bytes), failures(connection), last_run_s(connection))
 
 
 def status(connection: sqlite3.Connection, files: MailFiles, troubles: Troubles, least_free_bytes: int) -> StatusReply:
