@@ -332,3 +332,20 @@ def test_what_cannot_be_done_is_refused_in_words(store, tmp_path, case):
     if case in ("no backup", "a copy", "later release"):
         assert not (other.path / "held.db").exists()
     assert len(rows(store)) == 3
+
+
+@pytest.mark.parametrize("name", ["mail", "incoming", "held.lock", "held.db.restored"])
+def test_a_restore_follows_no_links(store, tmp_path, name):
+    """Root would give files elsewhere to the store's user, or write there."""
+    back_up(store, tmp_path / "backup")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("of somebody else")
+    (tmp_path / "other").mkdir()
+    other = Store(tmp_path / "other")
+    other.path.mkdir()
+    (other.path / name).symlink_to(elsewhere if "." not in name else elsewhere / "new")
+    done = command(other, "restore", tmp_path / "backup")
+    assert done.returncode != 0
+    assert "symbolic link" in done.stderr
+    assert [each.name for each in elsewhere.iterdir()] == ["file"]

@@ -26,7 +26,7 @@ def held_alone(directory: Path) -> Iterator[None]:
         why = f"{error.strerror}; [store] path is a directory of the store's user, who may write there"
         raise CannotWriteError(f"{directory}: {why}") from error
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise CannotWriteError(f"{path}: {error.strerror}") from error
     try:

@@ -51,12 +51,20 @@ def restore(source: Path, store: Path, *, elsewhere: bool) -> Restored:
         with held_alone(store):
             if (store / NAME).exists():
                 raise StoreError(f"{store}: there is a store already: move its files to another place")
+            _refuse_links(store)
             with _owned(store):
                 return _restored(source, store, elsewhere=elsewhere)
     except sqlite3.Error as error:
         raise StoreError(f"{source / NAME}: {error}") from error
     except OSError as error:
         raise StoreError(f"{error.filename or store}: {error.strerror}") from error
+
+
+def _refuse_links(store: Path) -> None:
+    """What the store's user has put there must not lead root to files of others."""
+    for each in (store / name for name in _MADE):
+        if each.is_symlink():
+            raise StoreError(f"{each}: is a symbolic link: expected a directory without a store")
 
 
 @contextlib.contextmanager
