@@ -48,6 +48,11 @@ def main(argv: Sequence[str]) -> int:
         return _run()
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except (SetupError, smtplib.SMTPException, OSError):
+        # Ctrl-C ends its parts, too: what was being done with them fails in the same moment.
+        if signal.getsignal(signal.SIGINT) is _end:
+            raise
+        return _INTERRUPTED
 
 
 def _end(_number: int, _frame: object) -> None:

@@ -55,8 +55,12 @@ class Terminal:
         """As Ctrl-C does; its status."""
         self.process.send_signal(number)
         status = self.process.wait(DEADLINE_S)
-        os.close(self._terminal)
+        self.close()
         return status
+
+    def close(self):
+        """The terminal."""
+        os.close(self._terminal)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +187,25 @@ def test_a_digest_can_be_asked_for(terminal):
     assert (listed.returncode, listed.stdout) == (0, "alice@example.com  1 new  en\n"), listed.stderr
     assert (sent.returncode, sent.stdout) == (0, "alice@example.com: 1 new\n1 sent, 0 failed\n"), sent.stderr
     eventually(lambda: delivered(terminal.said, f"{origin}/d/"), DEADLINE_S)
+
+
+def test_ctrl_c_while_it_starts_ends_it_without_a_traceback():
+    """The whole group of the terminal gets it, while mail is under way."""
+    running = Terminal()
+    base = eventually(lambda: started_below(running.process.pid), START_S)
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.process.wait(DEADLINE_S) == 130
+    assert "Traceback" not in running.said
+    assert not Path(base).exists()
+    running.close()
+
+
+def started_below(pid):
+    """The directory of a site whose policy server has started; empty before."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    lines = [stat(Path(f"/proc/{each}/cmdline")) for each in children]
+    found = [re.search(r"(/tmp/forkpolicy-\w+)/forkpolicy/", each) for each in lines]
+    return next((each[1] for each in found if each), "")
 
 
 def test_nothing_stays_when_its_terminal_is_closed(terminal):
