@@ -90,6 +90,10 @@ def _stay(site: GatewaySite) -> None:
     while True:
         # A signal ends no wait in Python: it is seen afterwards.
         select.select([], [], [], _LOOK_S)
+        if site.store.has_ended:
+            # As systemd does.
+            site.store.start()
+            print("the store has ended, and was started again", flush=True)
         if not asked:
             continue
         asked.clear()
@@ -168,4 +172,6 @@ what is wrong with it:
     {gateway} check -c {site.store.settings} --postfix {site.place.postfix}
 stop the backend, and start it again:
     kill -USR1 {os.getpid()}
+kill the store, which is started again:
+    kill -KILL {site.store.pid}
 logs: {site.postfix.log}, {site.policy.log}, {site.store.log}, {site.rspamd.log}""", flush=True)  # fmt: skip

@@ -93,6 +93,11 @@ class Store:
         assert self._process
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started, and is there no more."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start it, and wait until it takes mail."""
         # A file: a pipe that nobody reads would stop the store when it is full.

@@ -189,6 +189,20 @@ def test_a_digest_can_be_asked_for(terminal):
     eventually(lambda: delivered(terminal.said, f"{origin}/d/"), DEADLINE_S)
 
 
+def test_a_store_that_is_killed_is_started_again(terminal):
+    """The command is printed; what was held is there afterwards."""
+    kill, listed = (
+        re.search(rf"^    ({words})$", terminal.said, re.MULTILINE)[1].split()
+        for words in (r"kill -KILL \d+", r"\S+/forkpolicy held .* list")
+    )
+    subprocess.run(["/bin/kill", *kill[1:]], check=True)
+    eventually(lambda: "the store has ended, and was started again" in terminal.said, DEADLINE_S)
+    done = subprocess.run(
+        [sys.executable, "-m", "forkpolicy", *listed[1:]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, "spam@example.org" in done.stdout) == (0, True), done.stderr
+
+
 def test_ctrl_c_while_it_starts_ends_it_without_a_traceback():
     """The whole group of the terminal gets it, while mail is under way."""
     running = Terminal()
