@@ -73,7 +73,7 @@ def test_a_link_shows_one_mail_to_who_has_it(console, stranger):
 
 @pytest.mark.parametrize(
     ("action", "state", "words"),
-    [("release", "releasing", "el correo se entregó"), ("delete", "deleted", "el correo se borró")],
+    [("release", "releasing", "el correo se liberó"), ("delete", "deleted", "el correo se borró")],
 )
 def test_a_link_acts_once(console, stranger, action, state, words):
     """The page then says what was done, and no more about the mail; the audit has whose link it was, once."""
