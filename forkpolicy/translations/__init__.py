@@ -31,7 +31,14 @@ class Say(Protocol):
 def translate(language: str, text: str, /, **values: object) -> str:
     """A text in a language, with its values filled in."""
     found = catalogue(language).get(text, text)
-    return found.format_map({name: str(value) for name, value in values.items()}) if values else found
+    return found.format_map({name: _shown(language, value) for name, value in values.items()}) if values else found
+
+
+def _shown(language: str, value: object) -> str:
+    """A value as people of that language write it: 10.5 in English, 10,5 elsewhere."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if language == DEFAULT else f"{value:g}".replace(".", ",")
 
 
 @cache

@@ -72,6 +72,17 @@ def test_a_translation_has_the_same_values(language):
     assert wrong == []
 
 
+def test_a_score_has_the_point_or_comma_of_its_language():
+    """As people there write numbers."""
+    text = "The scanner gave it {score} points."
+    said = [translate(language, text, score=10.5) for language in ("en", "es", "ca")]
+    assert said == [
+        "The scanner gave it 10.5 points.",
+        "El filtro le dio 10,5 puntos.",
+        "El filtre li ha donat 10,5 punts.",
+    ]
+
+
 def test_a_text_without_a_translation_is_shown_in_english():
     """Rather than as nothing."""
     assert translate("es", "No language has {this}.", this="that") == "No language has that."

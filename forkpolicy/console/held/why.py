@@ -32,12 +32,12 @@ def cause_words(say: Say, cause: str, spam_score: float | None, recipient: str, 
         return say("The scanner takes it for spam.")
     domain = domains.get(fold_domain(recipient.rpartition("@")[2]))
     if domain is None:
-        return say("The scanner takes it for spam: it has {score} points.", score=f"{spam_score:g}")
+        return say("The scanner takes it for spam: it has {score} points.", score=spam_score)
     return say(
         "The scanner takes it for spam: it has {score} points, and mail for {domain} is held from {hold}.",
-        score=f"{spam_score:g}",
+        score=spam_score,
         domain=domain.name,
-        hold=f"{domain.hold:g}",
+        hold=domain.hold,
     )
 
 

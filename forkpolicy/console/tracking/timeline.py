@@ -194,7 +194,7 @@ def _stored(say: Say, mail: Tracked, known: Known) -> Iterator[Event]:
     if row.spam_score is not None:
         symbols = sorted(whole.symbols, key=lambda each: -abs(each[1]))[:_MOST_SYMBOLS] if whole else []
         detail = ", ".join(f"{name} {score:g}" for name, score in symbols if score) if known.sees_server else ""
-        text = say("The scanner gave it {score} points.", score=f"{row.spam_score:g}")
+        text = say("The scanner gave it {score} points.", score=row.spam_score)
         yield Event(row.arrived_s, SCAN, text, DEFERRED if row.cause == "spam" else OTHER, detail, place=_SCANNED)
     elif row.cause == "virus":
         yield Event(row.arrived_s, SCAN, say("The scanner found a virus in it."), REFUSED, place=_SCANNED)

@@ -88,7 +88,7 @@ class Words:
             return self.say("A rule of the mail server holds it.")
         if mail.spam_score is None:
             return self.say("The scanner takes it for spam.")
-        return self.say("The scanner takes it for spam: it has {score} points.", score=f"{mail.spam_score:g}")
+        return self.say("The scanner takes it for spam: it has {score} points.", score=mail.spam_score)
 
 
 def digest_mail(due: DueDigest, settings: DigestSettings, now_s: float) -> bytes:
