@@ -204,7 +204,7 @@ def test_wrong_forms_are_mistakes(console):
     assert browser.post("/held/act", {"do": "release"}).status == 422
     assert browser.post("/held/act", {"do": "keep", "mail-1": "1"}).status == 422
     assert browser.post("/held/act", {"do": "delete", **{f"mail-{each}": "1" for each in range(300)}}).status == 422
-    for query in ("?state=lost", "?cause=moon", "?before=yesterday", "?before=1/x"):
+    for query in ("?state=lost", "?cause=moon", "?before=yesterday", "?before=1/x", "?before=nan/1", "?before=1/-1"):
         assert browser.get(f"/held{query}").status == 422, query
     for address in ("/held/x", "/held/99999999999999999999", "/held/-1"):
         assert browser.get(address).status == 404, address

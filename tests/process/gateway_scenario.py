@@ -339,6 +339,7 @@ def console():
     found["text"] = re.sub(r"<[^>]*>|\\s+", " ", listed[1])[:2000]
     found["alice"] = "alice@example.com" in listed[1]
     found["mail"] = bob.ask(f"/held/{row['id']}")[0]
+    found["body"] = bob.ask(f"/held/{row['id']}/body")
     found["user"] = Path(f"/proc/{show('forkpolicy-console.service', 'MainPID')}").owner()
     block = {"do": "block", "recipient": "bob@example.com", "sender": "loud@example.org"}
     found["before"] = recipient_reply("loud@example.org", "bob")

@@ -158,6 +158,9 @@ def test_console(seen):
     assert seen["listed"] == [200, True]
     assert not seen["alice"]
     assert seen["mail"] == 200
+    assert seen["body"][0] == 200
+    # A process of its own, under limits that the unit's filter of system calls must allow.
+    assert "<pre>" in seen["body"][1]
     assert seen["before"].startswith("250")
     assert seen["blocked"] == 303
     assert [reply[:3] for reply in seen["others"]] == ["250", "250"]

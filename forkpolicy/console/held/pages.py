@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
 from forkpolicy.console.access.rights import Role
@@ -108,9 +109,12 @@ def _place(text: str) -> tuple[float | None, int]:
         return None, 0
     arrived_s, _, held_id = text.partition("/")
     try:
-        return float(arrived_s), int(held_id)
-    except ValueError as error:
-        raise UserMistake(f"before: expected a place as the link Older has it, got {text}", "before") from error
+        place = float(arrived_s), int(held_id)
+    except ValueError:
+        place = nan, 0
+    if not (isfinite(place[0]) and 0 <= place[1] < 1 << 63):
+        raise UserMistake(f"before: expected a place as the link Older has it, got {text}", "before")
+    return place
 
 
 def states_in_words(visit: Visit) -> dict[str, str]:
