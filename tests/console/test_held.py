@@ -238,6 +238,15 @@ def test_pages_follow_each_other(tmp_path):
         assert second["newest"] == "/held"
 
 
+def test_a_score_is_written_as_in_the_language(console):
+    """With a comma where people write one, in the sentence and next to what held it."""
+    (held,) = console.hold(b"X-Spamd-Result: default: False [10.50 / 1000.00]\r\nSubject: points\r\n\r\nx\r\n")
+    browser = console.browser()
+    for language, words in (("en", ("10.5 points", "scanner 10.5<")), ("es", ("10,5 puntos", "filtro 10,5<"))):
+        page = browser.get(f"/held/{held}", accept_language=language).text
+        assert [each in page for each in words] == [True, True], page
+
+
 def test_the_language_is_the_browsers_or_the_chosen_one(console):
     """Pages say which it is; the choice is a cookie."""
     browser = console.browser()

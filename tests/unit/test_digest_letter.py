@@ -88,6 +88,12 @@ def test_both_texts_show_each_mail_with_one_link():
     assert re.findall(r"https://\S+", plain) == [*links, settings]
 
 
+def test_a_time_names_its_zone():
+    """That of the gateway, which need not be that of who reads it."""
+    _, plain, _ = parts()
+    assert re.search(r"Arrived: 2026-11-\d\d \d\d:\d\d [A-Z+-]\S*\s", plain), plain
+
+
 def test_more_than_it_lists_is_counted():
     """With the address of the whole list."""
     _, plain, html = parts(replace(DUE, count=103))

@@ -72,7 +72,7 @@ class Words:
         yield self.say("How often these mails come, and in which language:"), f"{self._url}/held/digest"
 
     def _entry(self, mail: DigestMail) -> _Entry:
-        arrived = f"{datetime.fromtimestamp(mail.arrived_s).astimezone():%Y-%m-%d %H:%M}"
+        arrived = f"{datetime.fromtimestamp(mail.arrived_s).astimezone():%Y-%m-%d %H:%M %Z}"
         facts = (
             (self.say("From"), harmless(mail.from_header or mail.sender) or self.say("(no sender)")),
             (self.say("Subject"), harmless(mail.subject) or self.say("(no subject)")),
