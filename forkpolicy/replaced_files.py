@@ -74,7 +74,8 @@ def write_files(directory: Path, files: Mapping[str, str], there: Mapping[str, s
         except OSError as error:
             where, why = error.filename or path, (error.strerror or str(error)).lower()
             written = f" ({'; '.join(done)})" if done else ""
-            raise CannotWriteError(f"{where} cannot be written: {why}{written}") from error
+            rights = ": run this as root" if isinstance(error, PermissionError) and os.geteuid() else ""
+            raise CannotWriteError(f"{where} cannot be written: {why}{rights}{written}") from error
         real = f" ({path.resolve()})" if path.is_symlink() else ""
         done.append(f"wrote {path}{real}" + (f", the previous one is {kept}" if kept else ""))
     return done

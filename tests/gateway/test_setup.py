@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from forkpolicy.errors import ConfigError
+from forkpolicy.errors import CannotWriteError, ConfigError
 from forkpolicy.gateway.domains import parse_domains
 from forkpolicy.gateway.setup.place import GatewayPlace
 from forkpolicy.gateway.setup.policy_text import policy_files
+from forkpolicy.replaced_files import write_files
 from loadtest.servers.postfix import missing
 
 DOMAINS = (
@@ -111,6 +113,18 @@ def test_without_write_it_shows_and_changes_nothing(site):
     assert "gateway-transport" in done.stdout
     assert (site / "postfix" / "main.cf").read_text() == MAIN
     assert not (site / "rspamd" / "local.d").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed: run as root")
+def test_without_rights_it_says_who_has_them(site):
+    """Nothing is written then."""
+    os.seteuid(65534)
+    try:
+        with pytest.raises(CannotWriteError, match="cannot be written: permission denied: run this as root"):
+            write_files(site / "postfix", {"main.cf": "", "other": ""}, {"main.cf": MAIN}, "gateway")
+    finally:
+        os.seteuid(0)
+    assert (site / "postfix" / "main.cf").read_text() == MAIN
 
 
 def test_what_it_writes_postfix_can_read(site):
