@@ -190,6 +190,18 @@ def test_what_the_store_has_taken_without_a_row_is_not_called_held():
     assert mail.state == "stored"
 
 
+@pytest.mark.parametrize("sees_server", [True, False])
+def test_sockets_of_the_server_are_for_those_who_see_it(sees_server):
+    """Whose mail it is reads that it waits, and why, without names from inside."""
+    status = "deferred (connect to gw.example.com[private/store-spam]: No such file or directory)"
+    (mail,) = tracked([], [line(status, 1, began_s=0, client="")], [])
+    known = {"waiting": {("QID1", "anna@example.com"): "connect to gw[private/store]: refused"}}
+    said = " ".join(texts(mail, **known, sees_server=sees_server))
+    assert ("private/" in said) == sees_server
+    assert "No such file or directory" in said
+    assert ": refused" in said
+
+
 @pytest.mark.parametrize(
     "what", ["goes on: OK", "refused: 550 no", "delivered: 250", "waits: away", "deleted", "expired: 30 days", "other"]
 )

@@ -32,5 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     for each in found:
         print(each)
     errors = sum(each.severity == "error" for each in found)
-    print(f"{errors} errors, {len(found) - errors} warnings")
+    print(f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}")
     return EXIT_NO if errors else EXIT_DONE
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -6,6 +6,7 @@ Raises ConfigError, CannotWriteError, UsageError.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draft, show, and write if asked."""
     place = GatewayPlace(postfix=arguments.postfix, rspamd=arguments.rspamd, forkpolicy=arguments.forkpolicy)
+    if arguments.domains is not None:
+        place = _with_domains(place, arguments.domains)
     try:
-        made = draft(place if arguments.domains is None else _with_domains(place, arguments.domains))
+        made = draft(place)
     except PostconfError as error:
         raise UsageError(f"{error}; --postfix DIR names the directory of Postfix's main.cf") from error
     for warning in made.warnings:
@@ -84,7 +87,19 @@ def _steps(made: Draft, place: GatewayPlace) -> Iterator[str]:
         yield "rspamadm configtest && systemctl restart rspamd"
     if made.changed(place.postfix):
         yield "postfix check && postfix reload"
-    yield "forkpolicy gateway setup    # says that there is nothing to do"
+    yield f"{_again(place)}    # says that there is nothing to do"
+
+
+def _again(place: GatewayPlace) -> str:
+    """The command that has drafted this, with the places that it was given."""
+    given = {
+        "--domains": (place.named_domains, ""),
+        "--postfix": (place.postfix, _DEFAULT.postfix),
+        "--rspamd": (place.rspamd, _DEFAULT.rspamd),
+        "--forkpolicy": (place.forkpolicy, _DEFAULT.forkpolicy),
+    }
+    words = [word for name, (value, usual) in given.items() if value != usual for word in (name, value)]
+    return shlex.join(["forkpolicy", "gateway", "setup", *words])
 
 
 def _server_steps(changed: Sequence[str], place: GatewayPlace) -> Iterator[str]:

@@ -175,7 +175,7 @@ def _ledger_lines(reply: LedgerReply) -> Iterator[str]:
         yield f"  {state}: {count}"
     if reply.pruned:
         yield f"of them no longer listed: {reply.pruned}"
-    yield f"killed: {reply.unclean_ends} times"
+    yield f"killed: {'once' if reply.unclean_ends == 1 else f'{reply.unclean_ends} times'}"
     for words, pairs in (("", reply.twice), (", since the connection broke", reply.broken)):
         for held, first, later in pairs:
             yield f"may have arrived twice{words}: {held}, as {first or 'an unknown queue id'} and {later}"

@@ -6,6 +6,7 @@ Postfix's log about it; a mail in the store by its row. Strangers chose addresse
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,8 @@ _SAME_S: Final = 30.0
 _MOST_SYMBOLS: Final = 8
 # Places within a second.
 _FIRST, _TAKEN, _SCANNED, _STORE_DECISION, _STORED, _LAST = range(6)
+# As in `connect to gateway.example.com[private/store-spam]: No such file or directory`.
+_SOCKET: Final = re.compile(r"[^\s\[]*\[(?:private|public)/[^\]\s]*\]")
 # The kind, for its colour, of each state.
 KINDS: Final = {
     "refused": REFUSED, "returned": REFUSED, "deleted": REFUSED, "expired": REFUSED, "put off": DEFERRED,
@@ -167,7 +170,7 @@ def _is_decided(mail: Tracked, line: Line) -> bool:
 
 
 def _delivered(say: Say, line: Line, known: Known) -> Iterator[Event]:
-    state, words = state_of(line.delivery.status), _in_parentheses(line.delivery.status)
+    state, words = state_of(line.delivery.status), _outside(say, known, _in_parentheses(line.delivery.status))
     detail = " ".join(each for each in (line.mail.queue_id, line.delivery.relay) if each) if known.sees_server else ""
     if line.is_to_store:
         yield Event(line.delivery.at_s, STORE, say("Given to the store of held mail."), DEFERRED, detail, place=_STORED)
@@ -182,8 +185,14 @@ def _delivered(say: Say, line: Line, known: Known) -> Iterator[Event]:
         yield Event(line.delivery.at_s, DELIVERY, texts[state], KINDS.get(state, OTHER), detail, place=_LAST)
     reason = known.waiting.get((line.mail.queue_id, line.recipient))
     if reason is not None:
-        text = say("It is in the queue of the mail server now: {reply}", reply=reason or "-")
+        reply = _outside(say, known, reason) or "-"
+        text = say("It is in the queue of the mail server now: {reply}", reply=reply)
         yield Event(known.now_s, QUEUE, text, DEFERRED, detail, place=_LAST)
+
+
+def _outside(say: Say, known: Known, words: str) -> str:
+    """Words of Postfix without its own sockets, for those whom the server's inside does not concern."""
+    return words if known.sees_server else _SOCKET.sub(say("a part of the mail server"), words)
 
 
 def _stored(say: Say, mail: Tracked, known: Known) -> Iterator[Event]:
