@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,7 +185,8 @@ def console_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
 def _sign_in_clashes(console: ConsoleSettings) -> Iterator[tuple[str, str, str]]:
     if "local" not in console.sign_in:
         message = "sign_in: administrators and operators have accounts of the console itself"
-        yield "sign_in", message, f"write sign_in = {json.dumps(['local', *console.sign_in])}"
+        wanted = ", ".join(f'"{each}"' for each in ("local", *console.sign_in))
+        yield "sign_in", message, f"write sign_in = [{wanted}]"
     if {"imap", "ldap"} <= set(console.sign_in):
         yield "sign_in", "sign_in: two servers would get each password", 'write "imap" or "ldap"'
     if "imap" in console.sign_in and not console.imap:

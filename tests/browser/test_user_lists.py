@@ -9,25 +9,11 @@ from tests.browser.chromium import DARK, DESK, LIGHT, PHONE
 from tests.browser.held_site import HeldSite
 from tests.browser.test_pages import PICTURES
 
-POLICY = """\
-table user_welcome pair:address,address may-shrink console/tables/user-welcome
-table user_block pair:address,address may-shrink console/tables/user-block
-acl welcome table:user_welcome {recipient} {sender}
-acl blocked table:user_block {recipient} {sender}
-action no REJECT
-access blocked no
-access welcome
-"""
-
 
 @pytest.fixture
 def site(tmp_path):
     """A console whose policy has users' lists; no policy server runs."""
-    base = tmp_path / "site"
-    (base / "console" / "tables").mkdir(parents=True)
-    (base / "tables").mkdir()
-    (base / "policy.conf").write_text(POLICY)
-    with HeldSite(base) as made:
+    with HeldSite(tmp_path / "site") as made:
         yield made
 
 

