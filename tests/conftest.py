@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,18 @@ def pytest_configure():
     # An example that took longer than 200 ms says that the machine is busy, and nothing about the code.
     hypothesis.settings.register_profile("forkpolicy", deadline=None)
     hypothesis.settings.load_profile("forkpolicy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """A command that a test runs within this process may end with signals blocked, as `serve` does where it does not
+    start. Programs that later tests start would have them blocked, too: a Postfix without SIGCHLD logs nothing.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        return (yield)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @pytest.fixture(params=["python", "c"])
