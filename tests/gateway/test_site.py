@@ -216,7 +216,7 @@ def test_the_check_finds_nothing_wrong(site):
     done = checked(site)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "file system" in done.stdout
-    assert "0 errors, 1 warnings" in done.stdout
+    assert "0 errors, 1 warning" in done.stdout
 
 
 def test_the_check_names_another_order_of_stages(site):

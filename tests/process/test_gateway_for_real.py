@@ -72,7 +72,7 @@ def test_install(seen):
     Here the store shares a file system with the queue.
     """
     assert set(seen["units"].values()) == {"active"}, seen
-    assert "0 errors, 1 warnings" in seen["checked"], seen["checked"]
+    assert "0 errors, 1 warning" in seen["checked"], seen["checked"]
     assert seen["places"] == {
         "/var/spool/postfix/private/store": "postfix 660",
         "/var/spool/postfix/private/store-spam": "postfix 660",
