@@ -139,7 +139,7 @@ def test_killed(seen):
     assert seen["restarts"] == "1"
     assert seen["kept"]
     assert seen["ledger"][0] == 0
-    assert "killed: 1 times" in seen["ledger"][1]
+    assert "killed: once" in seen["ledger"][1]
     assert seen["deferred"] == ""
 
 
