@@ -34,7 +34,7 @@ from loadtest.servers.rspamd import PrivateRspamd
 from loadtest.servers.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 USERS: Final = ("alice", "bob", "carol", "dora")
 DOMAINS: Final = ("example.com", "example.net")
@@ -81,7 +81,7 @@ class Backend:
 
 
 class Store:
-    """`forkpolicy held serve`."""
+    """`forkpolicy held serve`. Use as a context manager."""
 
     def __init__(self, settings: Path) -> None:
         self.settings, self.log = settings, settings.with_name("store.log")
@@ -97,6 +97,13 @@ class Store:
     def has_ended(self) -> bool:
         """Whether it was started, and is there no more."""
         return self._process is not None and self._process.poll() is not None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def start(self) -> None:
         """Start it, and wait until it takes mail."""
@@ -230,19 +237,10 @@ class GatewaySite:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            for each in (self.rspamd, self.backend.postfix, self.postfix, self.policy):
+            for each in (self.rspamd, self.backend.postfix, self.postfix, self.policy, self.store):
                 stack.enter_context(each)
-            stack.enter_context(self._store_runs())
             self._started = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._started.close()
-
-    @contextlib.contextmanager
-    def _store_runs(self) -> Iterator[None]:
-        self.store.start()
-        try:
-            yield
-        finally:
-            self.store.end()

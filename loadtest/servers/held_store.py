@@ -23,7 +23,6 @@ from loadtest.servers.postfix import PrivatePostfix
 from loadtest.servers.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 DOMAINS: Final = ("example.com", "example.net")
@@ -136,21 +135,13 @@ class HeldStore:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.postfix)
             stack.enter_context(self.server)
-            stack.enter_context(self._store_runs())
+            stack.enter_context(self.store)
             stack.enter_context(self.console)
             self._started = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._started.close()
-
-    @contextlib.contextmanager
-    def _store_runs(self) -> Iterator[None]:
-        self.store.start()
-        try:
-            yield
-        finally:
-            self.store.end()
 
     def deliver(self, number: int, recipients: tuple[str, ...]) -> None:
         """A mail arrives that stays."""

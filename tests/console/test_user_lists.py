@@ -306,7 +306,7 @@ def test_an_entry_works_within_two_seconds_among_100000(site):
 
 
 def test_many_who_wait_leave_threads_to_others(site, monkeypatch):
-    """Where the server takes its time, some wait for it, and the others are told to look again."""
+    """Where the server takes its time, some wait for it, and the others read that they are to look again."""
     monkeypatch.setattr(UserLists, "is_in_force", lambda _: False)
     with ThreadPoolExecutor(6) as threads:
         began_s = time.monotonic()

@@ -15,6 +15,7 @@ import threading
 import pytest
 
 from forkpolicy.gateway.client import ask, read_mail
+from forkpolicy.gateway.digest import running as digests
 from forkpolicy.gateway.store import backing_up
 from forkpolicy.gateway.store_messages import (
     Changed,
@@ -244,6 +245,17 @@ def test_nobody_writes_while_files_get_their_second_names(store, tmp_path, monke
     monkeypatch.setattr("os.link", linked)
     assert backing_up.back_up(store.path, tmp_path / "backup").mails == 2
     assert tries == ["database is locked"] * 2
+
+
+def test_a_backup_waits_for_no_run_of_digests(store, tmp_path):
+    """Each is one at a time, and the two have nothing to do with each other; a second backup is refused."""
+    with digests._alone(str(store.path)):
+        assert back_up(store, tmp_path / "backup")["mails"] == 2
+    with backing_up._alone(store.path):
+        refused = command(store, "backup", tmp_path / "backup")
+        assert "another backup is being made" in refused.stderr
+        with digests._alone(str(store.path)):
+            """A run of digests begins meanwhile."""
 
 
 def test_a_backup_that_is_killed_leaves_the_earlier_one(store, tmp_path):

@@ -164,7 +164,7 @@ def test_nothing_is_kept_of_who_chose_nothing_and_has_no_mail(store):
 
 
 def test_pages_of_addresses_follow_one_another(store):
-    """Every address is looked at once, whoever of them is due."""
+    """Every address is looked at once, also those that are not due."""
     hold(store, *(f"u{number:02}@{'example.com' if number % 3 else 'example.net'}" for number in range(20)))
     seen, after = [], ""
     for _ in range(9):

@@ -31,7 +31,7 @@ pytestmark = [
 
 DATABASE = Path(__file__).parents[2] / "build" / "rspamd"
 DEADLINE_S = 40
-# One that has another alias in it, which would be expanded a second time by whoever asks again.
+# One that has another alias in it, which would be expanded a second time if anybody asked again.
 ALIASES = {
     "team@example.com": "alice@example.com, dora@example.com",
     "dora@example.com": "dora@example.com, carol@example.com",

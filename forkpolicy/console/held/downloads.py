@@ -66,7 +66,7 @@ class Pieces:
             self._close()
 
     def __del__(self) -> None:
-        # The browser hung up: whoever sends pieces drops them then, and tells nobody.
+        # The browser hung up: what sends pieces drops them then, without a word.
         self.close()
 
 

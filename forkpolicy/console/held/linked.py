@@ -1,4 +1,4 @@
-"""The page of a link of a digest: one mail for whoever has the link, to be released or deleted once.
+"""The page of a link of a digest: one mail for the one who has the link, to be released or deleted once.
 
 GET shows, since scanners of mail fetch what links lead to; POST acts. It needs no session: the store knows its own
 tokens, and decides what one may still do. Neither text nor headers of the mail are here. Raises NotFound where the
@@ -74,7 +74,8 @@ def _done(visit: Visit, action: str) -> Page | Redirect:
 
 def _asked(visit: Visit) -> LinkedMail | None:
     """The mail of the address; None for no link of the store's. The page is in the language of the digest then."""
-    visit.parts.gateway.settings  # noqa: B018 - NotFound where there is no gateway is another thing than no link
+    # A NotFound of another kind than that of no link.
+    visit.parts.gateway.require()
     try:
         linked = visit.parts.gateway.ask(ShowLink(visit.path["token"]), LinkedMail)
     except NotFound:

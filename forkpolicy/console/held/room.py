@@ -49,11 +49,15 @@ class Gateway:
         """Whether there is one."""
         return bool(self._path)
 
+    def require(self) -> None:
+        """Raises NotFound where there is none."""
+        if not self._path:
+            raise NotFound(_NONE)
+
     @property
     def settings(self) -> GatewaySettings:
         """Those of gateway.toml as it is now."""
-        if not self._path:
-            raise NotFound(_NONE)
+        self.require()
         return self._read(self._path, load_gateway_settings)
 
     @property

@@ -60,8 +60,8 @@ def back_up(store: Path, target: Path) -> Backup:
 
 @contextlib.contextmanager
 def _alone(store: Path) -> Iterator[None]:
-    """One backup at a time. A store that runs has another lock."""
-    fd = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """One backup at a time. A store that runs, and a run of digests (digest/running.py), have locks of their own."""
+    fd = os.open(store / "mail", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -202,8 +202,8 @@ class MailLog:
 def _outcomes(reader: LogReader) -> list[Outcome] | None:
     """Those of the next lines; None: there are no more lines."""
     lines = reader.lines()
-    told = (line for line in lines if any(each in line for each in _TELLING))
-    return [each for each in map(read_outcome, told) if each] if lines else None
+    about_mail = (line for line in lines if any(each in line for each in _TELLING))
+    return [each for each in map(read_outcome, about_mail) if each] if lines else None
 
 
 def apply_outcome(connection: sqlite3.Connection, outcome: Outcome) -> str:

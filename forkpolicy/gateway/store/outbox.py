@@ -180,7 +180,7 @@ class Outbox:
         def change(connection: sqlite3.Connection) -> set[str]:
             end_attempt(connection, attempt, at_s, reply, queue_id)
             mark_sent(connection, held, queue_id, reply, at_s)
-            # The mail log may have told already, before anybody knew whose queue id that is.
+            # The mail log may have said it already, before anybody knew whose queue id that is.
             self._mail_log.catch_up(connection, queue_id)
             return digests_of(connection, (held,))
 
